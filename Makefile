@@ -1,0 +1,29 @@
+# Everything lives in this folder: `make demo` and `make test` each set up what they need.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+OUT    ?= results/demo
+
+.PHONY: demo gui test lint benchmark screenshots clean
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(STAMP)  ## the main job on the bundled model and a synthetic smear
+	$(BIN)/cytodiffusion demo -o $(OUT)
+
+gui: $(STAMP)  ## the same in napari
+	$(BIN)/python -m napari_cytodiffusion.demo
+
+test: $(STAMP)  ## everything: style, types, dependency rule, manifest, tests
+	bash scripts/test.sh
+
+lint: $(STAMP)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+clean:
+	rm -rf results .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""napari plugin: windows onto the engine in :mod:`cytodiffusion`."""
