@@ -1,0 +1,387 @@
+"""Image and labels to standardised crops: a window of fixed physical size a cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cytodiffusion.errors import InputError
+from cytodiffusion.image import as_rgb8, check_pixel_size
+from cytodiffusion.progress import Progress, silent
+
+#: Side of the square window around a cell, in micrometres.
+WINDOW_UM = 20.0
+
+_STRIP_PIXELS = 1 << 20  # labels are read in strips of about this many pixels
+_MAX_SIZE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class CellTable:
+    """Where the cells of a label image are, one row a label id, sorted by id.
+
+    Attributes
+    ----------
+    ids : (N,) int64
+        Label ids; gaps are allowed.
+    centroids : (N, 2) float64
+        y, x in pixels; the centre of the first pixel is (0, 0).
+    areas_um2 : (N,) float64
+    touches_border : (N,) bool
+        The label has pixels in the first or last row or column of the image.
+    bboxes : (N, 4) int64
+        y0, x0, y1, x1 in pixels, the last two exclusive.
+    """
+
+    ids: NDArray[np.int64]
+    centroids: NDArray[np.float64]
+    areas_um2: NDArray[np.float64]
+    touches_border: NDArray[np.bool_]
+    bboxes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> CellTable:
+        return CellTable(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def select(self, ids: ArrayLike) -> CellTable:
+        """Return the rows of `ids`, in that order; InputError for an unknown id."""
+        wanted = np.atleast_1d(np.asarray(ids))
+        if wanted.size == 0:
+            return self[:0]
+        if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
+            raise InputError("The ids of the cells to cut out must be a list of whole numbers.")
+        where = np.minimum(np.searchsorted(self.ids, wanted), len(self) - 1)
+        missing = wanted[self.ids[where] != wanted]
+        if missing.size:
+            raise InputError(f"There is no cell with the label {missing[0]} in the label image.")
+        return self[where]
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Standardised crops, one a cell.
+
+    Attributes
+    ----------
+    pixels : (N, S, S, 3) uint8
+    ids : (N,) int64
+        Label ids.
+    centroids : (N, 2) float64
+        y, x in pixels of the image.
+    areas_um2 : (N,) float64
+    touches_border : (N,) bool
+    pixel_size_um : float
+        Of the image the crops were cut from, not of the crops.
+    """
+
+    pixels: NDArray[np.uint8]
+    ids: NDArray[np.int64]
+    centroids: NDArray[np.float64]
+    areas_um2: NDArray[np.float64]
+    touches_border: NDArray[np.bool_]
+    pixel_size_um: float
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Crops:
+        names = ("pixels", "ids", "centroids", "areas_um2", "touches_border")
+        parts = {name: getattr(self, name)[index] for name in names}
+        return Crops(pixel_size_um=self.pixel_size_um, **parts)
+
+
+def cell_table(labels: Any, pixel_size_um: float) -> CellTable:
+    """Measure every label in one pass over the label image.
+
+    The image is read in strips and turned into runs of equal ids along the rows, so time and
+    memory depend on the outline of the cells rather than on the number or size of the ids.
+
+    Parameters
+    ----------
+    labels : (Y, X) integers
+        0 is background; ids may have gaps and any size. A dask array is read strip by strip.
+    pixel_size_um : float
+
+    Raises
+    ------
+    InputError
+        When `labels` is not a two-dimensional integer image, has negative ids, or no cells.
+    """
+    pixel_size = check_pixel_size(pixel_size_um)
+    height, width = _check_labels(labels)
+    rows = max(1, _STRIP_PIXELS // width)
+    parts = [
+        _reduce(*_runs(np.asarray(labels[top : top + rows]), top)) for top in range(0, height, rows)
+    ]
+    ids, sums, low, high = _reduce(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    if len(ids) == 0:
+        raise InputError("There are no cells: the label image is empty.")
+    area = sums[:, 0]
+    border = (low == 0).any(axis=1) | (high == (height, width)).any(axis=1)
+    return CellTable(
+        ids=ids,
+        centroids=sums[:, 1:] / area[:, None],
+        areas_um2=area * pixel_size**2,
+        touches_border=border,
+        bboxes=np.concatenate([low, high], axis=1),
+    )
+
+
+def extract_crops(
+    image: Any,
+    labels: Any,
+    pixel_size_um: float,
+    size: int,
+    window_um: float = WINDOW_UM,
+    ids: ArrayLike | None = None,
+    progress: Progress = silent,
+) -> Crops:
+    """Cut a window around every cell and resample it to `size` pixels.
+
+    See :func:`iter_crops` for the parameters; this returns all crops at once
+    (``N * size**2 * 3`` bytes).
+    """
+    table, cutter = _prepare(image, labels, pixel_size_um, size, window_um, ids)
+    pixels = np.empty((len(table), size, size, 3), np.uint8)
+    step = 256
+    for start in range(0, len(table), step):
+        progress(start / len(table), "Cutting out cells")
+        cutter.cut(table.centroids[start : start + step], pixels[start : start + step])
+    progress(1.0, "Cutting out cells")
+    return _crops(table, pixels, pixel_size_um)
+
+
+def iter_crops(
+    image: Any,
+    labels: Any,
+    pixel_size_um: float,
+    size: int,
+    window_um: float = WINDOW_UM,
+    batch: int = 512,
+    ids: ArrayLike | None = None,
+) -> Iterator[Crops]:
+    """Yield the crops of :func:`extract_crops` in batches, so that memory stays bounded.
+
+    The window is centred on the centroid of the label and reflected where it leaves the image.
+    It is averaged over areas where the image is finer than the crop, and interpolated with
+    cubic splines where it is coarser.
+
+    Parameters
+    ----------
+    image : array
+        Whatever :func:`cytodiffusion.image.as_rgb8` takes.
+    labels : (Y, X) integers
+    pixel_size_um : float
+        Of `image`.
+    size : int
+        Side of a crop in pixels.
+    window_um : float
+        Side of the window in micrometres.
+    batch : int
+        Crops at a time.
+    ids : sequence of int, optional
+        Only these cells, in this order. Default: all, sorted by id.
+
+    Raises
+    ------
+    InputError
+        When image and labels do not fit together, there are no cells, or a setting is absurd.
+    """
+    if batch < 1:
+        raise InputError(f"The batch size must be at least 1, not {batch}.")
+    table, cutter = _prepare(image, labels, pixel_size_um, size, window_um, ids)
+    return _batches(table, cutter, pixel_size_um, batch)
+
+
+def centre_crop(
+    rgb: Any, pixel_size_um: float, size: int, window_um: float = WINDOW_UM
+) -> NDArray[np.uint8]:
+    """Cut the window out of the middle of a single-cell image.
+
+    Parameters
+    ----------
+    rgb : array
+        Whatever :func:`cytodiffusion.image.as_rgb8` takes, the cell in its centre.
+    pixel_size_um, size, window_um
+        As in :func:`iter_crops`.
+
+    Returns
+    -------
+    (size, size, 3) uint8
+    """
+    array = as_rgb8(rgb)
+    cutter = _Cutter(array, _window_pixels(pixel_size_um, window_um), _check_size(size))
+    out = np.empty((1, size, size, 3), np.uint8)
+    middle = (np.array([array.shape[:2]], np.float64) - 1) / 2
+    cutter.cut(middle, out)
+    crop: NDArray[np.uint8] = out[0]
+    return crop
+
+
+class _Cutter:
+    """Cuts windows of `window` image pixels and resamples them to `size` pixels."""
+
+    def __init__(self, rgb: NDArray[np.uint8], window: float, size: int) -> None:
+        self.rgb = rgb
+        self.window = window
+        self.size = size
+
+    def cut(self, centres: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
+        """Fill `out` (N, S, S, 3) with the windows at `centres` (N, 2)."""
+        one = self._shrunk if self.window >= self.size else self._enlarged
+        for centre, crop in zip(centres, out, strict=True):
+            crop[:] = one(centre)
+
+    def _shrunk(self, centre: NDArray[np.float64]) -> NDArray[np.uint8]:
+        # Area averaging needs whole pixels: at most half a pixel off, less than half a crop pixel.
+        side = round(self.window)
+        top, left = (math.floor(c + 0.5 - side / 2 + 0.5) for c in centre)
+        patch = self._patch(top, left, side)
+        return np.asarray(cv2.resize(patch, (self.size, self.size), interpolation=cv2.INTER_AREA))
+
+    def _enlarged(self, centre: NDArray[np.float64]) -> NDArray[np.uint8]:
+        start = centre + 0.5 - self.window / 2
+        top, left = (math.floor(s) - 3 for s in start)
+        patch = self._patch(top, left, math.ceil(self.window) + 7)
+        scale = self.window / self.size
+        shift = start - (top, left) + scale / 2 - 0.5
+        matrix = np.array([[scale, 0, shift[1]], [0, scale, shift[0]]], np.float64)
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        size = (self.size, self.size)
+        warped = cv2.warpAffine(patch, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(warped)
+
+    def _patch(self, top: int, left: int, side: int) -> NDArray[np.uint8]:
+        height, width = self.rgb.shape[:2]
+        if top >= 0 and left >= 0 and top + side <= height and left + side <= width:
+            inside = self.rgb[top : top + side, left : left + side]
+            return np.asarray(inside)
+        rows = _reflect(np.arange(top, top + side), height)
+        columns = _reflect(np.arange(left, left + side), width)
+        return np.ascontiguousarray(self.rgb[rows[:, None], columns])
+
+
+def _reflect(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Fold indices back into ``0..length-1``, mirrored at the outer pixels."""
+    if length == 1:
+        return np.zeros_like(index)
+    period = 2 * (length - 1)
+    folded: NDArray[np.int64] = np.mod(index, period)
+    return np.asarray(np.minimum(folded, period - folded))
+
+
+def _prepare(
+    image: Any, labels: Any, pixel_size_um: float, size: int, window_um: float, ids: Any
+) -> tuple[CellTable, _Cutter]:
+    window = _window_pixels(pixel_size_um, window_um)
+    shape = _check_labels(labels)
+    cutter = _Cutter(as_rgb8(image), window, _check_size(size))
+    if cutter.rgb.shape[:2] != shape:
+        here, there = cutter.rgb.shape[:2], shape
+        raise InputError(
+            f"The labels are {there[1]} x {there[0]} pixels but the image is "
+            f"{here[1]} x {here[0]}; they must cover the same field."
+        )
+    table = cell_table(labels, pixel_size_um)
+    return (table if ids is None else table.select(ids)), cutter
+
+
+def _batches(
+    table: CellTable, cutter: _Cutter, pixel_size_um: float, batch: int
+) -> Iterator[Crops]:
+    for start in range(0, len(table), batch):
+        part = table[start : start + batch]
+        pixels = np.empty((len(part), cutter.size, cutter.size, 3), np.uint8)
+        cutter.cut(part.centroids, pixels)
+        yield _crops(part, pixels, pixel_size_um)
+
+
+def _crops(table: CellTable, pixels: NDArray[np.uint8], pixel_size_um: float) -> Crops:
+    return Crops(
+        pixels=pixels,
+        ids=table.ids,
+        centroids=table.centroids,
+        areas_um2=table.areas_um2,
+        touches_border=table.touches_border,
+        pixel_size_um=float(pixel_size_um),
+    )
+
+
+def _check_size(size: int) -> int:
+    if not 1 <= size <= _MAX_SIZE:
+        raise InputError(f"The size of a crop must be 1 to {_MAX_SIZE} pixels, not {size}.")
+    return int(size)
+
+
+def _window_pixels(pixel_size_um: float, window_um: float) -> float:
+    window = float(window_um)
+    if not (math.isfinite(window) and 0 < window <= 1000):
+        raise InputError(f"The window must be between 0 and 1000 um wide, not {window:g}.")
+    return max(1.0, window / check_pixel_size(pixel_size_um))
+
+
+def _check_labels(labels: Any) -> tuple[int, int]:
+    """Return (Y, X) of a usable label image."""
+    shape, dtype = getattr(labels, "shape", None), getattr(labels, "dtype", None)
+    if shape is None or dtype is None:
+        raise InputError("The labels must be an array of whole numbers, one a pixel.")
+    if len(shape) != 2:
+        raise InputError(f"The labels must be one flat image, not an array of shape {shape}.")
+    if np.dtype(dtype).kind not in "iu":
+        raise InputError(f"The labels must be whole numbers, one a cell, not of type {dtype}.")
+    if 0 in shape:
+        raise InputError("There are no cells: the label image has no pixels.")
+    return int(shape[0]), int(shape[1])
+
+
+_Table = tuple[
+    NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]
+]  # ids (N,), sums of (1, y, x) (N, 3), lowest (y, x) (N, 2), highest + 1 (N, 2)
+
+
+def _runs(strip: NDArray[Any], top: int) -> _Table:
+    """Split a strip of labels into runs of one id along a row; background left out."""
+    width = strip.shape[1]
+    flat = np.ascontiguousarray(strip).reshape(-1)
+    if flat.size and int(flat.min()) < 0:
+        raise InputError("The labels contain negative numbers; a cell's label is 1 or more.")
+    starts = np.ones(flat.size, np.bool_)
+    np.not_equal(flat[1:], flat[:-1], out=starts[1:])
+    starts[::width] = True
+    first = np.flatnonzero(starts)
+    length = np.diff(first, append=flat.size)
+    cell = flat[first] != 0
+    first, length = first[cell], length[cell]
+    ids = flat[first].astype(np.int64)
+    y, x = np.divmod(first, width)
+    y += top
+    sums = np.stack([length, y * length, (x + (length - 1) / 2) * length], axis=1, dtype=np.float64)
+    return ids, sums, np.stack([y, x], axis=1), np.stack([y + 1, x + length], axis=1)
+
+
+def _reduce(
+    ids: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+) -> _Table:
+    """Merge rows of the same id."""
+    if len(ids) == 0:
+        return ids, sums, low, high
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    starts = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))
+    return (
+        ids[starts],
+        np.add.reduceat(sums[order], starts, axis=0),
+        np.minimum.reduceat(low[order], starts, axis=0),
+        np.maximum.reduceat(high[order], starts, axis=0),
+    )
