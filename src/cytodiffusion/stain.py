@@ -86,3 +86,81 @@ def _brightest_peak(values: NDArray[np.float32]) -> float:
     floor = _PEAK_SHARE * float(smooth.max())
     peaks, _ = find_peaks(smooth, height=floor, prominence=0.5 * floor)
     return float((peaks.max() if peaks.size else smooth.argmax()) - 8)
+
+
+def background_map(rgb: NDArray[np.uint8], *, rounds: int = 3) -> NDArray[np.float32]:
+    """Colour of the empty slide at every place of a field: uneven light, shading, a glare spot.
+
+    Pixels close to the current idea of the background, or brighter, are averaged with a narrow
+    Gaussian window; where there are few of them (inside cells, in clumps) a wide window and at last
+    the colour of the whole field take over. A few rounds let cells inside a bright spot drop out.
+
+    Parameters
+    ----------
+    rgb : (Y, X, 3) uint8
+        The field.
+    rounds : int
+        How often background pixels are chosen anew.
+
+    Returns
+    -------
+    (Y, X, 3) float32
+        Background colour in 1..255.
+
+    Raises
+    ------
+    InputError
+        When the array is not a non-empty (Y, X, 3) image.
+    """
+    colour = estimate_background(rgb)
+    height, width = rgb.shape[:2]
+    scale = min(1.0, 1.5 * _WORK_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    ground = np.broadcast_to(colour, small.shape).astype(np.float32)
+    # Pale red cells absorb about 0.1; the first round is wider, for light that falls off
+    for tolerance in np.linspace(0.12, 0.06, rounds):
+        ground = _local_background(small, ground, colour, float(tolerance))
+    full = cv2.resize(ground, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.maximum(full, 1.0), dtype=np.float32)
+
+
+def _local_background(
+    small: NDArray[np.float32],
+    ground: NDArray[np.float32],
+    colour: NDArray[np.float32],
+    tolerance: float,
+) -> NDArray[np.float32]:
+    """One round of `background_map` on the small copy."""
+    density = optical_density(small, ground)
+    empty = (density.max(axis=2) < tolerance).astype(np.float32)
+    result = np.broadcast_to(colour, small.shape).astype(np.float32)
+    side = max(small.shape[:2])
+    for share, trust in ((1 / 8, 0.02), (1 / 40, 0.10)):
+        sigma = max(1.0, side * share)
+        weight = cv2.GaussianBlur(empty, (0, 0), sigma)[..., None]
+        total = cv2.GaussianBlur(small * empty[..., None], (0, 0), sigma)
+        result = (total + trust * result) / (weight + trust)
+    return np.asarray(result, dtype=np.float32)
+
+
+def optical_density(
+    rgb: NDArray[np.uint8] | NDArray[np.float32], background: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """How much light is lost against the empty slide, as a natural logarithm, per channel.
+
+    Parameters
+    ----------
+    rgb : (..., 3) uint8 or float32
+        Pixels in 0..255.
+    background : (3,) or (..., 3) float32
+        Colour of the empty slide in 0..255.
+
+    Returns
+    -------
+    (..., 3) float32
+        0 on the empty slide, positive where something absorbs, negative where it is brighter.
+    """
+    # 4 of 255: keeps dark pixels, where sensors are noisy and JPEG coarse, from running away
+    light = np.asarray(rgb, dtype=np.float32) + 4.0
+    return np.asarray(np.log((background + 4.0) / light), dtype=np.float32)

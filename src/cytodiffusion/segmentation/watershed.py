@@ -1,0 +1,178 @@
+"""Segmentation of stained smears without any trained weights.
+
+The field is corrected for uneven light and turned into stain maps; white cells are nuclei with the
+cytoplasm around them, platelets are small purple bodies, and what else absorbs is divided into red
+cells by a watershed. All sizes are micrometres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.segmentation.foreground import Mask, Stains, foreground, smooth, stain_maps
+from cytodiffusion.segmentation.nuclei import NucleusRules, find_nuclei, grow_cytoplasm
+from cytodiffusion.segmentation.platelets import find_platelets
+from cytodiffusion.segmentation.result import PLATELET, RED, WHITE, Segmentation
+from cytodiffusion.segmentation.scale import estimate_pixel_size
+from cytodiffusion.segmentation.splitting import split_red_cells
+
+Labels = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class WatershedSettings:
+    """Settings of `watershed`.
+
+    Attributes
+    ----------
+    working_um : float
+        Pixel size the work is done at; finer images are reduced to it, coarser ones enlarged at
+        most two-fold.
+    min_red_um2 : float
+        Smaller pieces of foreground are not cells.
+    red_cells, platelets : bool
+        Whether to outline these at all.
+    nucleus : NucleusRules
+        Sizes for white cells.
+    """
+
+    working_um: float = 0.2
+    min_red_um2: float = 10.0
+    red_cells: bool = True
+    platelets: bool = True
+    nucleus: NucleusRules = field(default_factory=NucleusRules)
+
+
+def watershed(
+    rgb: NDArray[np.uint8],
+    pixel_size_um: float | None = None,
+    settings: WatershedSettings | None = None,
+    progress: Progress = silent,
+) -> Segmentation:
+    """Outline red cells, white cells and platelets of a stained smear.
+
+    Parameters
+    ----------
+    rgb : (Y, X, 3) uint8
+        A field of view or a single-cell crop, bright background.
+    pixel_size_um : float or None
+        Micrometres per pixel; None estimates it from the red cells.
+    settings : WatershedSettings or None
+        None takes the defaults.
+    progress : Progress
+        Told the fraction done; may raise `Cancelled`.
+
+    Returns
+    -------
+    Segmentation
+        With `Segmentation.kinds` filled in.
+
+    Raises
+    ------
+    InputError
+        When ``rgb`` is not a non-empty RGB image.
+    """
+    settings = settings or WatershedSettings()
+    source, warnings = "given", []
+    if pixel_size_um is None:
+        progress(0.0, "estimating the scale")
+        estimate = estimate_pixel_size(rgb)
+        pixel_size_um, source = estimate.pixel_size_um, estimate.source
+        if source == "assumed":
+            warnings.append(
+                "Too few red cells to measure the scale; "
+                f"{pixel_size_um:.3f} um a pixel was assumed."
+            )
+    progress(0.1, "separating the stains")
+    small, working_um = _resample(rgb, pixel_size_um, settings.working_um)
+    labels, kinds = _outline(stain_maps(small), working_um, settings, progress)
+    progress(0.9, "tracing the outlines")
+    labels, kinds = _finish(_enlarge(labels, rgb.shape[:2]), kinds)
+    progress(1.0, f"{len(kinds)} cells")
+    return Segmentation(
+        labels, pixel_size_um, source, "watershed", asdict(settings), tuple(warnings), kinds
+    )
+
+
+def _outline(
+    stains: Stains, pixel_um: float, settings: WatershedSettings, progress: Progress
+) -> tuple[Labels, NDArray[np.uint8]]:
+    """Labels at working size and the kind of each, label 0 included."""
+    mask: Mask = foreground(smooth(stains.density, 0.2 / pixel_um))
+    progress(0.3, "looking for nuclei")
+    nuclei = find_nuclei(stains, mask, pixel_um, settings.nucleus)
+    labels = grow_cytoplasm(stains, mask, nuclei, pixel_um, settings.nucleus)
+    kinds = [0] + [WHITE] * int(labels.max(initial=0))
+    taken = labels > 0
+    if settings.red_cells:
+        progress(0.5, "dividing red cells")
+        red = split_red_cells(stains, mask, taken, pixel_um, settings.min_red_um2)
+        labels = np.where(red > 0, red + len(kinds) - 1, labels)
+        kinds += [RED] * int(red.max(initial=0))
+    if settings.platelets:
+        progress(0.8, "looking for platelets")
+        small = find_platelets(stains, mask, taken, pixel_um)
+        labels = np.where(small > 0, small + len(kinds) - 1, labels)
+        kinds += [PLATELET] * int(small.max(initial=0))
+    return labels.astype(np.int32), np.array(kinds, np.uint8)
+
+
+def _resample(
+    rgb: NDArray[np.uint8], pixel_um: float, working_um: float
+) -> tuple[NDArray[np.uint8], float]:
+    """Bring an image to the working pixel size; the pixel size it really got comes along."""
+    height, width = rgb.shape[:2]
+    scale = min(2.0, pixel_um / working_um)
+    if 0.85 < scale < 1.15:
+        return rgb, pixel_um
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(rgb, size, interpolation=how)
+    return np.asarray(small, dtype=np.uint8), pixel_um * width / size[0]
+
+
+def _enlarge(labels: Labels, shape: tuple[int, ...]) -> Labels:
+    """Bring labels to the size of the image with smooth outlines."""
+    height, width = shape[:2]
+    if labels.shape == (height, width):
+        return labels
+    nearest = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    ratio = width / labels.shape[1]
+    if ratio <= 1.0:
+        return np.asarray(nearest, dtype=np.int32)
+    result = np.zeros((height, width), np.int32)
+    pad = 2
+    for index, where in enumerate(ndimage.find_objects(labels), start=1):
+        if where is None:
+            continue
+        rows, columns = (slice(max(0, p.start - pad), p.stop + pad) for p in where)
+        top, left = round(rows.start * ratio), round(columns.start * ratio)
+        part = (labels[rows, columns] == index).astype(np.float32)
+        size = (round(part.shape[1] * ratio), round(part.shape[0] * ratio))
+        large = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) > 0.5
+        large = large[: height - top, : width - left]
+        view = result[top : top + large.shape[0], left : left + large.shape[1]]
+        view[large] = index
+    return result
+
+
+def _finish(labels: Labels, kinds: NDArray[np.uint8]) -> tuple[Labels, NDArray[np.uint8]]:
+    """Keep the largest piece of every label and number them without gaps."""
+    pieces = np.zeros_like(labels)
+    kept: list[int] = []
+    for index, where in enumerate(ndimage.find_objects(labels), start=1):
+        if where is None:
+            continue
+        region = labels[where] == index
+        parts, count = ndimage.label(region)
+        if count > 1:
+            region = parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
+        kept.append(int(kinds[index]))
+        pieces[where][region] = len(kept)
+    return pieces, np.array(kept, np.uint8)
