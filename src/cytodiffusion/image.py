@@ -1,17 +1,149 @@
-"""Images as the engine sees them: ``(Y, X, 3)`` uint8 with a pixel size."""
+"""Open images and bring anything image-like to ``(Y, X, 3)`` uint8 with a pixel size."""
 
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
 
 MIN_PIXEL_SIZE_UM = 0.01
 MAX_PIXEL_SIZE_UM = 10.0
+
+#: More pixels than this are never loaded into memory at once (525 MB as RGB).
+MAX_LOADED_PIXELS = 175_000_000
+
+#: Formats read with Pillow; a short list, because a file's name says nothing about its content.
+_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "PPM", "TIFF")
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An opened image.
+
+    Attributes
+    ----------
+    levels : tuple of (Y, X, 3) uint8
+        Full size first; numpy arrays, or dask arrays where the file is read as needed.
+    pixel_size_um : float or None
+        Of the full size, from the file's metadata; None where that says nothing credible.
+    name : str
+    path : Path or None
+    notes : tuple of str
+        What the user should know about how the file was read, one sentence each.
+    """
+
+    levels: tuple[Any, ...]
+    pixel_size_um: float | None
+    name: str
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Y, X of the full size."""
+        height, width = self.levels[0].shape[:2]
+        return int(height), int(width)
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """Return the full size as (Y, X, 3) uint8 in memory; InputError when it is too large."""
+        return as_rgb8(self.levels[0])
+
+
+def open_image(path: str | Path) -> Image:
+    """Open an image file.
+
+    PNG, JPEG (CMYK too), BMP, GIF, WebP, PPM, and with tifffile TIFF, OME-TIFF, SVS and its
+    relatives. Pyramids and very large TIFF files stay on disk and are read as needed.
+
+    Raises
+    ------
+    InputError
+        One sentence on why this is not a usable image.
+    """
+    path = Path(path)
+    start = _first_bytes(path)
+    if start in _TIFF_SIGNATURES:
+        from cytodiffusion._tiff import open_tiff
+
+        found = open_tiff(path)
+        if found is not None:
+            levels, pixel_size, notes = found
+            return Image(levels, pixel_size, path.name, path, notes)
+    rgb, pixel_size, notes = _open_pillow(path)
+    return Image((rgb,), pixel_size, path.name, path, notes)
+
+
+def as_rgb8(image: Any) -> NDArray[np.uint8]:
+    """Return any image as ``(Y, X, 3)`` uint8 in memory.
+
+    Grey is repeated; transparency is laid on white, the colour of an empty slide; 16-bit and
+    other whole numbers are divided by the smallest camera range (8, 10, 12, 14 or 16 bit) that
+    holds them, all channels alike so that colours keep; floats are taken as 0 to 1 or, above
+    that, like whole numbers. RGB in uint8 is returned as it is, without a copy.
+
+    Parameters
+    ----------
+    image : Image or array or list of arrays
+        (Y, X), (Y, X, C) or (C, Y, X) with 1 to 4 channels, numpy or lazy; of a multiscale list
+        the first, full-size level is taken.
+
+    Raises
+    ------
+    InputError
+        One sentence on why this is not a usable image.
+    """
+    array = _first_level(image)
+    shape = tuple(int(n) for n in getattr(array, "shape", np.shape(array)))
+    check_loadable(shape)
+    return to_rgb8(np.asarray(array))
+
+
+def to_rgb8(array: NDArray[Any], high: float | None = None) -> NDArray[np.uint8]:
+    """Convert an array in memory as :func:`as_rgb8` does.
+
+    Parameters
+    ----------
+    array : (Y, X), (Y, X, C) or (C, Y, X)
+    high : float, optional
+        The value that becomes 255. Default: chosen from the type and the largest value.
+    """
+    array = _channels_last(array)
+    if array.dtype == np.uint8 and array.shape[2] == 3 and high is None:
+        return np.ascontiguousarray(array)
+    if array.dtype != np.uint8 or high is not None:
+        array = _scale(array, value_range(array) if high is None else high)
+    if array.shape[2] in (2, 4):
+        array = _on_white(array)
+    if array.shape[2] == 1:
+        array = np.repeat(array, 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
+def value_range(array: NDArray[Any]) -> float:
+    """Return the value that stands for full brightness; InputError for values no image has."""
+    kind = array.dtype.kind
+    if kind == "b":
+        return 1.0
+    if kind not in "iuf":
+        raise InputError(f"Values of type {array.dtype} are no image.")
+    low, top = float(array.min()), float(array.max())
+    if not (math.isfinite(low) and math.isfinite(top)):
+        raise InputError("The image contains values that are not finite numbers (NaN or infinity).")
+    if low < 0:
+        raise InputError("The image contains negative values; brightness starts at 0.")
+    if kind == "f" and top <= 1.1:  # a little more than 1 after somebody's interpolation
+        return 1.0
+    return next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if top < 2**bits), top)
 
 
 def check_pixel_size(value: Any) -> float:
@@ -38,11 +170,130 @@ def check_pixel_size(value: Any) -> float:
     return size
 
 
-def as_rgb8(image: Any) -> NDArray[np.uint8]:
-    """Return any image as ``(Y, X, 3)`` uint8."""
-    array = np.asarray(image)
+def credible_pixel_size(x: float, y: float) -> tuple[float | None, tuple[str, ...]]:
+    """Return the pixel size a file states, or None and why it is not believed.
+
+    Parameters
+    ----------
+    x, y : float
+        Width and height of a pixel in micrometres.
+    """
+    sane = math.isfinite(x) and math.isfinite(y) and x > 0 and y > 0
+    if not sane or not MIN_PIXEL_SIZE_UM <= x <= MAX_PIXEL_SIZE_UM or max(x, y) > 1.05 * min(x, y):
+        stated = f"{x:g} um" if x == y else f"{x:g} x {y:g} um"
+        return None, (f"The file states a pixel size of {stated}, which is not believed.",)
+    return math.sqrt(x * y), ()
+
+
+def check_loadable(shape: Sequence[int], name: str = "The image") -> None:
+    """Raise InputError for a shape that is no image or too large for memory."""
+    if 0 in shape:
+        raise InputError(f"{name} is empty: it has no pixels.")
+    channels = next((n for n in (*shape[-1:], *shape[:1]) if len(shape) > 2 and n <= 4), 1)
+    pixels = math.prod(shape) // channels
+    if pixels > MAX_LOADED_PIXELS:
+        raise InputError(
+            f"{name} has {pixels / 1e6:,.0f} megapixels, more than the "
+            f"{MAX_LOADED_PIXELS / 1e6:.0f} that are loaded at once; "
+            "use a part of it or a smaller level."
+        )
+
+
+def _first_level(image: Any) -> Any:
+    if isinstance(image, Image):
+        return image.levels[0]
+    # napari's own container of levels is a Sequence, too; numpy would take its smallest level
+    if isinstance(image, Sequence) and not isinstance(image, str | bytes):
+        if len(image) == 0:
+            raise InputError("The image is empty: it has no pixels.")
+        if getattr(image[0], "ndim", 0) >= 2:
+            return image[0]
+    return image
+
+
+def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
+    """Return (Y, X, C) with C of 1 to 4."""
+    check_loadable(array.shape)
+    whole = array.shape
+    while array.ndim > 3 and array.shape[0] == 1:
+        array = array[0]
     if array.ndim == 2:
-        array = np.repeat(array[..., None], 3, axis=2)
-    if array.ndim != 3 or array.shape[2] not in (3, 4) or array.dtype != np.uint8:
-        raise InputError(f"An array of shape {array.shape} and type {array.dtype} is no RGB image.")
-    return np.ascontiguousarray(array[..., :3])
+        return array[..., None]
+    if array.ndim == 3 and array.shape[2] <= 4:
+        return array
+    if array.ndim == 3 and array.shape[0] <= 4:
+        return np.moveaxis(array, 0, 2)
+    if array.ndim < 2:
+        raise InputError("This is not an image: it has no rows and columns of pixels.")
+    raise InputError(
+        f"An array of shape {whole} is not one image; "
+        "choose a single plane with 1, 3 or 4 channels."
+    )
+
+
+def _scale(array: NDArray[Any], high: float) -> NDArray[np.uint8]:
+    scaled = array.astype(np.float32) * np.float32(255.0 / high)
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
+
+
+def _on_white(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    colour, alpha = array[..., :-1], array[..., -1:]
+    if alpha.min() == 255:
+        return colour
+    share = alpha.astype(np.float32) / 255
+    return np.rint(colour * share + 255 * (1 - share)).astype(np.uint8)
+
+
+def _first_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not an image.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except FileNotFoundError:
+        raise InputError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if not start:
+        raise InputError(f"{path} is an empty file.")
+    return start
+
+
+def _open_pillow(path: Path) -> tuple[NDArray[np.uint8], float | None, tuple[str, ...]]:
+    try:
+        with warnings.catch_warnings():
+            # Size is checked below; odd metadata does not stop anybody from using the pixels
+            warnings.simplefilter("ignore")
+            with PIL.Image.open(path, formats=_PILLOW_FORMATS) as opened:
+                check_loadable((opened.height, opened.width), str(path))
+                pixel_size, notes = _pillow_pixel_size(opened)
+                array = np.asarray(_plain_mode(opened))
+    except PIL.Image.DecompressionBombError:
+        raise InputError(
+            f"{path} has more than the {MAX_LOADED_PIXELS / 1e6:.0f} megapixels that are "
+            "loaded at once; use a part of it."
+        ) from None
+    except PIL.UnidentifiedImageError:
+        raise InputError(f"{path} is not an image that can be read here.") from None
+    except InputError:
+        raise
+    except Exception as error:  # decoders of damaged files raise anything
+        raise InputError(f"{path} is damaged or cut short ({error}).") from error
+    return to_rgb8(array), pixel_size, notes
+
+
+def _plain_mode(opened: PIL.Image.Image) -> PIL.Image.Image:
+    """Return grey, RGB or RGBA; palettes, CMYK, YCbCr and Lab are converted."""
+    if opened.mode in ("L", "RGB", "RGBA", "F") or opened.mode.startswith("I"):
+        return opened
+    transparent = "A" in opened.mode or "a" in opened.mode or "transparency" in opened.info
+    return opened.convert("RGBA" if transparent else "RGB")
+
+
+def _pillow_pixel_size(opened: PIL.Image.Image) -> tuple[float | None, tuple[str, ...]]:
+    try:
+        x, y = (25_400.0 / float(value) for value in opened.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None, ()
+    # Printers' 72 to 600 dots an inch say nothing about the microscope, and deserve no note
+    return credible_pixel_size(x, y)[0], ()
