@@ -1,0 +1,176 @@
+"""What is known about the classified cells of one label image, looked up by label id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+#: Ways to walk through the cells in the Inspect widget.
+ORDERS = ("uncertainty", "anomaly", "class")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One classified cell, as the classifier described it.
+
+    Attributes
+    ----------
+    label : int
+        Label id.
+    y, x : float
+        Centroid in pixels of the image.
+    area_um2, touches_border
+        As in the table of cells.
+    predicted : int
+        Index of the class.
+    posterior : (K,) float
+    prediction_set : (K,) bool
+    confidence, entropy, margin : float
+        The entropy is in nats.
+    anomaly_score, anomaly_threshold : float
+    anomaly : bool
+    trials : int
+    levels : (L,) float
+        Noise levels that were tried.
+    errors : (L, K) float
+        Denoising error of each class at each level; nan where there was no trial.
+    """
+
+    label: int
+    y: float
+    x: float
+    area_um2: float
+    touches_border: bool
+    predicted: int
+    posterior: np.ndarray
+    prediction_set: np.ndarray
+    confidence: float
+    entropy: float
+    margin: float
+    anomaly_score: float
+    anomaly_threshold: float
+    anomaly: bool
+    trials: int
+    levels: np.ndarray
+    errors: np.ndarray
+
+
+class Results:
+    """Batches of classified cells as they arrive.
+
+    Parameters
+    ----------
+    class_names : sequence of str
+        Names of the classes, in the order of the model.
+    colors : sequence of str
+        Their colours as ``#rrggbb``.
+    """
+
+    def __init__(self, class_names: Any, colors: Any) -> None:
+        self.class_names = tuple(class_names)
+        self.colors = tuple(colors)
+        self.batches: list[Any] = []
+        self.counts = np.zeros(len(self.class_names), int)
+        self.n_anomalies = 0
+        self.total = 0
+        self._where: dict[int, tuple[int, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __contains__(self, label: int) -> bool:
+        return label in self._where
+
+    def add(self, batch: Any) -> None:
+        """Take in one `cytodiffusion.pipeline.CellBatch`."""
+        crops = batch.crops
+        # the pixels can be cut out again; a hundred thousand crops would fill the memory
+        hollow = replace(crops, pixels=np.broadcast_to(np.uint8(0), crops.pixels.shape))
+        number = len(self.batches)
+        self.batches.append(replace(batch, crops=hollow))
+        self._where.update({int(label): (number, row) for row, label in enumerate(crops.ids)})
+        self.counts += np.bincount(batch.result.predicted, minlength=len(self.counts))
+        self.n_anomalies += int(np.count_nonzero(batch.result.anomaly))
+        self.total = batch.total
+
+    def record(self, label: int) -> Record | None:
+        """Everything about one cell, or None when it is not classified."""
+        place = self._where.get(int(label))
+        if place is None:
+            return None
+        number, row = place
+        crops, result = self.batches[number].crops, self.batches[number].result
+        return Record(
+            label=int(label),
+            y=float(crops.centroids[row, 0]),
+            x=float(crops.centroids[row, 1]),
+            area_um2=float(crops.areas_um2[row]),
+            touches_border=bool(crops.touches_border[row]),
+            predicted=int(result.predicted[row]),
+            posterior=result.posterior[row],
+            prediction_set=result.prediction_set[row],
+            confidence=float(result.confidence[row]),
+            entropy=float(result.entropy[row]),
+            margin=float(result.margin[row]),
+            anomaly_score=float(result.anomaly_score[row]),
+            anomaly_threshold=float(result.anomaly_threshold),
+            anomaly=bool(result.anomaly[row]),
+            trials=int(result.trials[row]),
+            levels=np.asarray(result.levels),
+            errors=result.errors_by_level[row],
+        )
+
+    def describe(self, label: int) -> str | None:
+        """Name a cell, its class and confidence in a few words."""
+        place = self._where.get(int(label))
+        if place is None:
+            return None
+        result, row = self.batches[place[0]].result, place[1]
+        name = self.class_names[result.predicted[row]]
+        unusual = ", unlike anything known" if result.anomaly[row] else ""
+        return f"{name} {percent(result.confidence[row])}{unusual} (cell {label})"
+
+    def ordered(self, by: str, class_index: int | None = None) -> list[int]:
+        """Label ids in the order to look at them.
+
+        Parameters
+        ----------
+        by : str
+            ``"uncertainty"`` (highest entropy first), ``"anomaly"`` (highest score first), or
+            ``"class"`` (least confident first within each class).
+        class_index : int or None
+            Only cells of this class.
+        """
+        if not self.batches:
+            return []
+        ids = self._column(lambda b: b.crops.ids)
+        predicted = self._column(lambda b: b.result.predicted)
+        if by == "anomaly":
+            keys = [ids, -self._column(lambda b: b.result.anomaly_score)]
+        elif by == "class":
+            keys = [ids, self._column(lambda b: b.result.confidence), predicted]
+        else:
+            keys = [ids, -self._column(lambda b: b.result.entropy)]
+        order = np.lexsort(keys)
+        if class_index is not None:
+            order = order[predicted[order] == class_index]
+        return [int(label) for label in ids[order]]
+
+    def frame(self) -> pd.DataFrame:
+        """Table of the cells classified so far, made by the engine."""
+        from cytodiffusion.pipeline import cells_frame
+
+        return cells_frame(self.batches)
+
+    def _column(self, get: Any) -> np.ndarray:
+        return np.concatenate([np.asarray(get(batch)) for batch in self.batches])
+
+
+def percent(share: float) -> str:
+    """Write a probability as a percentage that never claims certainty it does not have."""
+    if share > 0.99:
+        return ">99 %" if share < 1 else "100 %"
+    return f"{100 * share:.0f} %"

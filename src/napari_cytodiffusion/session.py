@@ -1,0 +1,267 @@
+"""One `Session` per viewer: it stands between the viewer, the widgets and the engine.
+
+Widgets talk to the session only. It runs one piece of work at a time, holds what was classified,
+knows which cell is inspected, and lets go of everything when the viewer closes.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from napari.layers import Layer
+from napari.utils import notifications
+from qtpy.QtCore import QObject, Signal
+
+from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.views import CellViews
+from napari_cytodiffusion.workers import Body, Job
+
+#: The sessions, weakly by viewer; the only state outside of objects.
+_SESSIONS: weakref.WeakKeyDictionary[Any, Session]
+
+#: Keys bound in the viewer: switch the colours, step through the inspected cells.
+SWITCH_KEY, PREVIOUS_KEY, NEXT_KEY = "U", "J", "K"
+
+
+class Session(QObject):
+    """What the widgets of one viewer share.
+
+    Signals
+    -------
+    busy_changed (bool)
+        A run started or ended.
+    cells_changed ()
+        More cells are classified, or other ones are current.
+    view_changed ()
+        Other colours or classes are shown.
+    inspected (int)
+        A cell was chosen, by its label id.
+    stepped (int)
+        The next (1) or previous (-1) cell was asked for by key.
+    """
+
+    busy_changed = Signal(bool)
+    cells_changed = Signal()
+    view_changed = Signal()
+    inspected = Signal(int)
+    stepped = Signal(int)
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self._viewer = weakref.ref(viewer)
+        self._job: Job | None = None
+        self._job_layers: tuple[Layer, ...] = ()
+        self._lingering: list[Job] = []
+        self._views: list[CellViews] = []
+        self.models: dict[tuple[str, str], Any] = {}
+        self.current: CellViews | None = None
+        self.inspecting = False
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+        viewer.layers.selection.events.active.connect(self._on_active_layer)
+        viewer.mouse_drag_callbacks.append(self._on_mouse)
+        viewer.bind_key(SWITCH_KEY, self._on_switch_key, overwrite=True)
+        viewer.bind_key(PREVIOUS_KEY, self._on_previous_key, overwrite=True)
+        viewer.bind_key(NEXT_KEY, self._on_next_key, overwrite=True)
+
+    @classmethod
+    def of(cls, viewer: Any) -> Session:
+        """Return the session of a viewer, made at the first call."""
+        # napari hands plugins a proxy; the viewer itself is what lives and dies
+        viewer = getattr(viewer, "__wrapped__", viewer)
+        session = _SESSIONS.get(viewer)
+        if session is None:
+            session = _SESSIONS[viewer] = cls(viewer)
+        return session
+
+    @property
+    def viewer(self) -> Any:
+        """The viewer, or None when it is gone."""
+        return self._viewer()
+
+    def attach(self, widget: QObject) -> None:
+        """Stop the run when a widget that shows it is destroyed, as when its window closes."""
+        widget.destroyed.connect(self._on_widget_gone)
+
+    def _on_widget_gone(self) -> None:
+        self.abandon()
+
+    # -- work ---------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is going on."""
+        return self._job is not None
+
+    def start(
+        self,
+        body: Body,
+        *,
+        layers: Sequence[Layer] = (),
+        on_progress: Callable[[float, str], None],
+        on_item: Callable[[Any], None],
+        on_end: Callable[[str, CytoDiffusionError | None], None],
+    ) -> Job | None:
+        """Start a run; refused with a message while another one runs.
+
+        Parameters
+        ----------
+        body : callable
+            See `Job`.
+        layers : sequence of Layer
+            What the run reads: when one is removed, the run stops.
+        on_progress, on_item, on_end : callable
+            Called in the main thread with progress, what the body yields, and once at the end
+            with the outcome (``"done"``, ``"cancelled"``, ``"failed"``) and the error if any.
+        """
+        self._lingering = [job for job in self._lingering if job.is_lingering]
+        if self._job is not None:
+            notifications.show_warning("A run is going on: wait until it ends, or cancel it first.")
+            return None
+        if self._lingering:
+            notifications.show_warning(
+                "The cancelled run is still finishing its last step: try again in a moment."
+            )
+            return None
+        job = self._job = Job(body)
+        self._job_layers = tuple(layers)
+        job.progressed.connect(on_progress)
+        job.yielded.connect(on_item)
+        job.ended.connect(lambda outcome: self._on_ended(job, outcome, on_end))
+        job.start()
+        self.busy_changed.emit(True)
+        return job
+
+    def cancel(self) -> None:
+        """Ask the run to stop."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def abandon(self) -> None:
+        """Stop the run without a word: whoever waits for it is going away."""
+        job, self._job = self._job, None
+        if job is not None:
+            job.abandon()
+            self._lingering.append(job)
+            self.busy_changed.emit(False)
+
+    def _on_ended(
+        self,
+        job: Job,
+        outcome: str,
+        on_end: Callable[[str, CytoDiffusionError | None], None],
+    ) -> None:
+        if job is not self._job:
+            return
+        self._job, self._job_layers = None, ()
+        if job.is_lingering:
+            self._lingering.append(job)
+        try:
+            on_end(outcome, job.error)
+        finally:
+            self.busy_changed.emit(self.busy)
+
+    # -- classified cells ---------------------------------------------------------------------
+
+    def add_views(self, views: CellViews) -> None:
+        """Make newly classified cells the current ones; earlier ones of these labels go."""
+        for old in [v for v in self._views if v.labels is views.labels]:
+            self._views.remove(old)
+            if self.viewer is not None:
+                old.remove(self.viewer)
+        self._views.append(views)
+        self.current = views
+        self.cells_changed.emit()
+        self.view_changed.emit()
+
+    def show(self, kind: str) -> None:
+        """Colour the current cells by class or by uncertainty."""
+        if self.current is not None:
+            self.current.show(kind)
+            self.view_changed.emit()
+
+    def switch(self) -> None:
+        """Switch between the colours of class and of uncertainty."""
+        if self.current is not None:
+            self.show("uncertainty" if self.current.kind == "class" else "class")
+
+    def show_anomalies(self, shown: bool) -> None:
+        """Outline anomalies or not."""
+        if self.current is not None:
+            self.current.show_anomalies(shown)
+
+    def show_classes(self, shown: Sequence[bool]) -> None:
+        """Choose the visible classes."""
+        if self.current is not None:
+            self.current.show_classes(shown)
+
+    def inspect(self, label: int) -> None:
+        """Choose the cell to look at."""
+        if self.current is not None and label in self.current.results:
+            self.inspected.emit(int(label))
+
+    # -- what happens in the viewer -----------------------------------------------------------
+
+    def _on_layer_removed(self, event: Any) -> None:
+        layer = event.value
+        if self._job is not None and any(layer is used for used in self._job_layers):
+            notifications.show_info(f"'{layer.name}' was removed: the run stops.")
+            self._job.cancel()
+        gone = [v for v in self._views if layer in v]
+        for views in gone:
+            self._views.remove(views)
+            if views is self.current:
+                self.current = self._views[-1] if self._views else None
+                self.cells_changed.emit()
+
+    def _on_active_layer(self, event: Any) -> None:
+        layer = event.value
+        for views in self._views:
+            if layer in views.layers.values() and views is not self.current:
+                self.current = views
+                self.cells_changed.emit()
+                self.view_changed.emit()
+
+    def _on_mouse(self, viewer: Any, event: Any) -> Any:
+        """Inspect the cell that is clicked: pressed and released without dragging."""
+        views = self.current
+        active = viewer.layers.selection.active
+        painting = getattr(active, "mode", "pan_zoom") != "pan_zoom"
+        if not self.inspecting or views is None or painting or getattr(event, "button", 1) != 1:
+            return
+        pressed_at = tuple(event.pos)
+        yield
+        while event.type == "mouse_move":
+            yield
+        moved = max(abs(a - b) for a, b in zip(event.pos, pressed_at, strict=True))
+        if moved <= 3 and len(event.position) >= 2:
+            self.inspect(views.cell_at_world(event.position))
+
+    def _on_switch_key(self, viewer: Any) -> None:
+        self.switch()
+
+    def _on_previous_key(self, viewer: Any) -> None:
+        self.stepped.emit(-1)
+
+    def _on_next_key(self, viewer: Any) -> None:
+        self.stepped.emit(1)
+
+    def close(self) -> None:
+        """Stop work, disconnect from the viewer, forget everything."""
+        self.abandon()
+        self._views, self.current = [], None
+        self.models.clear()
+        viewer = self.viewer
+        if viewer is None:
+            return
+        _SESSIONS.pop(viewer, None)
+        viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        viewer.layers.selection.events.active.disconnect(self._on_active_layer)
+        if self._on_mouse in viewer.mouse_drag_callbacks:
+            viewer.mouse_drag_callbacks.remove(self._on_mouse)
+        for key in (SWITCH_KEY, PREVIOUS_KEY, NEXT_KEY):
+            viewer.bind_key(key, None)
+
+
+_SESSIONS = weakref.WeakKeyDictionary()

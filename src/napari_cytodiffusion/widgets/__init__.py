@@ -1,0 +1,1 @@
+"""Dock widgets. They ask, show and forward; the engine computes."""
