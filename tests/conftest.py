@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip window tests where nothing can draw them, or fail them where they are required."""
+    if item.get_closest_marker("window") is None:
+        return
+    if os.environ.get("QT_QPA_PLATFORM") in {"offscreen", "minimal"}:
+        reason = "needs a display with GL: install Xvfb and run `make test`"
+        if os.environ.get("CYTODIFFUSION_REQUIRE_WINDOW") == "1":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
