@@ -13,24 +13,28 @@ import numpy as np
 import numpy.typing as npt
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.training.scene import (
-    PX_UM,
+from cytodiffusion.patches import (
     ByteImage,
     FloatImage,
     Mask,
     Patch,
-    Scene,
-    analyse,
     blur,
-    central_object,
-    emptied,
     grown,
     lay,
+    turn,
+    waves,
+)
+from cytodiffusion.precipitate import AZURE, precipitate
+from cytodiffusion.training.scene import (
+    PX_UM,
+    Scene,
+    analyse,
+    central_object,
+    emptied,
     lift,
     lone_red_cells,
     render,
     scatter,
-    turn,
     white_cells,
 )
 
@@ -40,8 +44,6 @@ artefact_kinds: tuple[str, ...] = ("precipitate", "smudge", "empty", "fragment",
 #: At most so many photographs lend red cells to one image, until there are enough of them.
 _DONORS = 10
 _ENOUGH = 5
-#: Density of strongly stained nuclei in R, G, B.
-_AZURE = np.array([1.35, 1.75, 0.70], np.float32)
 
 
 def clear_centre(
@@ -101,7 +103,7 @@ def make_artefact(images: Sequence[ByteImage], kind: str, rng: np.random.Generat
     light = scene.light
     if kind == "precipitate":
         density = _refilled(scene, cells, rng, free_um=float(rng.choice([0.0, 3.0])))
-        density = density + _precipitate(scene.shape, rng)
+        density = density + precipitate(scene.shape, PX_UM, rng)
     elif kind == "smudge":
         density = _refilled(scene, cells, rng, free_um=6.5)
         lay(density, _smudge(_white_cell(images, rng), rng), _middle(scene, rng, 1.0))
@@ -173,7 +175,7 @@ def _refilled(
     density = emptied(scene, white_cells(scene) | middle)
 
     def allowed(y: float, x: float, cell: Patch) -> bool:
-        reach = free_um * PX_UM + (cell.radius_um * PX_UM if free_um else 0)
+        reach = free_um * PX_UM + (cell.radius if free_um else 0)
         return float(np.hypot(y - h / 2, x - w / 2)) > reach
 
     scatter(density, cells, int(rng.integers(3, 13)), rng, allowed)
@@ -206,53 +208,22 @@ def _white_cell(images: Sequence[ByteImage], rng: np.random.Generator) -> Patch:
     return patch
 
 
-def _precipitate(shape: tuple[int, int], rng: np.random.Generator) -> FloatImage:
-    """Irregular clusters of dark granules, densest in the middle of the image."""
-    grains = np.zeros(shape, np.float32)
-    size = rng.uniform(0.10, 0.30)
-    spots = [rng.normal(0, 0.5 * PX_UM, 2)]
-    for _ in range(int(rng.integers(0, 6))):
-        spots.append(spots[0] + rng.normal(0, 4.0 * PX_UM, 2))
-    for k, spot in enumerate(spots):
-        n = int(rng.integers(15, 160) * (1.0 if k == 0 else 0.4))
-        stretch = rng.uniform(0.4, 1.6, 2) * rng.uniform(0.4, 1.6) * PX_UM
-        # Heavy tails: a core of touching granules and stragglers around it.
-        for offset in np.clip(rng.standard_t(3, (n, 2)), -6, 6) * stretch:
-            _granule(grains, spot + offset, size * PX_UM * rng.lognormal(0, 0.5), rng)
-    grains = blur(grains, rng.uniform(0.8, 2.2)) * (1 + 0.15 * blur(rng.normal(0, 4, shape), 2.0))
-    haze = blur(grains, 8.0) * rng.uniform(0.0, 0.25)
-    tint = _AZURE * rng.uniform([0.8, 0.85, 0.8], [1.15, 1.05, 1.5]) * rng.uniform(0.65, 1.1)
-    return (np.clip(grains + haze, 0, 1.2)[..., None] * tint).astype(np.float32)
-
-
-def _granule(
-    grains: FloatImage, offset: npt.NDArray[np.float64], radius: float, rng: np.random.Generator
-) -> None:
-    """Draw one angular grain of stain, in place; offset from the middle in pixels."""
-    h, w = grains.shape
-    angles = np.sort(rng.uniform(0, 2 * np.pi, 7))
-    reach = (radius + 0.5) * rng.uniform(0.6, 1.4, 7)
-    corners = np.column_stack([np.cos(angles) * reach, np.sin(angles) * reach])
-    corners += np.array([w / 2, h / 2]) + offset[::-1]
-    cv2.fillPoly(grains, [np.rint(corners * 16).astype(np.int32)], rng.uniform(0.6, 1.0), shift=4)
-
-
 def _smudge(cell: Patch, rng: np.random.Generator) -> Patch:
     """Smear a cell: stretched along one direction, swirled, blurred unevenly and paler."""
     pad = int(6 * PX_UM)
     density = _swirled(np.pad(cell.density, ((pad, pad), (pad, pad), (0, 0))), rng)
     shape = (density.shape[0], density.shape[1])
     sharp, soft = blur(density, rng.uniform(3, 6)), blur(density, rng.uniform(9, 16))
-    torn = np.clip(0.5 + 0.5 * _waves(shape, 2.0 * PX_UM, rng), 0, 1)[..., None]
+    torn = np.clip(0.5 + 0.5 * waves(shape, 2.0 * PX_UM, rng), 0, 1)[..., None]
     density = torn * sharp + (1 - torn) * soft
     # Bare nuclei take an even, reddish violet; faint strands run along the smear.
     amount = density.max(axis=-1, keepdims=True)
-    colour = _AZURE / _AZURE.max() * np.array([rng.uniform(0.75, 1.0), 1.0, rng.uniform(0.8, 1.2)])
+    colour = AZURE / AZURE.max() * np.array([rng.uniform(0.75, 1.0), 1.0, rng.uniform(0.8, 1.2)])
     density = 0.35 * density + 0.65 * amount * colour.astype(np.float32)
-    noise = _waves(shape, 2.5, rng)
+    noise = waves(shape, 2.5, rng)
     strands = np.asarray(cv2.GaussianBlur(noise, (0, 0), sigmaX=9.0, sigmaY=1.0), np.float32)
     texture = strands / max(float(strands.std()), 1e-6) * rng.uniform(0.0, 0.14)
-    texture = texture + 0.18 * _waves(shape, rng.uniform(3, 7), rng)
+    texture = texture + 0.18 * waves(shape, rng.uniform(3, 7), rng)
     fade = rng.uniform(0.4, 0.85) * np.clip(1 + texture, 0.3, 1.6)
     smeared = (density * fade[..., None]).astype(np.float32)
     return turn(Patch(smeared, smeared[..., 1] > 0.15), rng, stretch=0.0)
@@ -262,19 +233,13 @@ def _swirled(density: FloatImage, rng: np.random.Generator) -> FloatImage:
     """Stretch along x and displace by smooth random waves of two sizes."""
     h, w = density.shape[:2]
     yy, xx = np.indices((h, w), dtype=np.float32)
-    waves = [_waves((h, w), s * PX_UM, rng) for s in (2.5, 2.5, 0.9, 0.9)]
-    dy = rng.uniform(7, 18) * waves[0] + rng.uniform(2, 6) * waves[2]
-    dx = rng.uniform(7, 18) * waves[1] + rng.uniform(2, 6) * waves[3]
+    folds = [waves((h, w), s * PX_UM, rng) for s in (2.5, 2.5, 0.9, 0.9)]
+    dy = rng.uniform(7, 18) * folds[0] + rng.uniform(2, 6) * folds[2]
+    dx = rng.uniform(7, 18) * folds[1] + rng.uniform(2, 6) * folds[3]
     from_x = (xx - w / 2) / rng.uniform(1.0, 1.7) + w / 2 + dx
     from_y = (yy - h / 2) / rng.uniform(0.8, 1.1) + h / 2 + dy
     maps = from_x.astype(np.float32), from_y.astype(np.float32)
     return np.asarray(cv2.remap(density, *maps, cv2.INTER_LINEAR), np.float32)
-
-
-def _waves(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> FloatImage:
-    """Smooth random field of mean 0 and standard deviation 1."""
-    field = blur(rng.normal(0, 1, shape), sigma)
-    return np.asarray((field - field.mean()) / max(float(field.std()), 1e-6), np.float32)
 
 
 def _optics(
@@ -326,14 +291,14 @@ def _fragment(
 ) -> FloatImage:
     """Put a white cell beside the centre: its rim, or the gap next to it, is in the middle."""
     h, w = scene.shape
-    radius = cell.radius_um
+    radius = cell.radius / PX_UM
     reach = float(np.clip(rng.uniform(max(5.0, 0.8 * radius), radius + 3.0), 5.0, 9.0))
     angle = rng.uniform(0, 2 * np.pi)
     cy, cx = h / 2 + reach * PX_UM * np.sin(angle), w / 2 + reach * PX_UM * np.cos(angle)
     density = emptied(scene, white_cells(scene) | _disc(scene.shape, (cy, cx), radius))
 
     def allowed(y: float, x: float, red: Patch) -> bool:
-        off_cell = np.hypot(y - cy, x - cx) > (radius + 0.8 * red.radius_um) * PX_UM
+        off_cell = np.hypot(y - cy, x - cx) > radius * PX_UM + 0.8 * red.radius
         return bool(off_cell and np.hypot(y - h / 2, x - w / 2) > 3.0 * PX_UM)
 
     scatter(density, cells, int(rng.integers(3, 11)), rng, allowed)
@@ -352,7 +317,7 @@ def _clump(scene: Scene, cells: list[Patch], rng: np.random.Generator) -> FloatI
     for k in range(n):
         cell = turn(cells[int(rng.integers(len(cells)))], rng)
         angle = start + 2 * np.pi * (k + rng.uniform(-0.2, 0.2)) / n
-        reach = PX_UM * cell.radius_um * rng.uniform(0.95, 1.25)
+        reach = cell.radius * rng.uniform(0.95, 1.25)
         lay(density, cell, (h / 2 + reach * np.sin(angle), w / 2 + reach * np.cos(angle)))
     return density
 

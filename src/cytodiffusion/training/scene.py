@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,34 +16,10 @@ import numpy.typing as npt
 from scipy import ndimage as ndi
 
 from cytodiffusion.errors import InputError
-
-FloatImage = npt.NDArray[np.float32]
-ByteImage = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
+from cytodiffusion.patches import ByteImage, FloatImage, Mask, Patch, blur, grown, lay, turn
 
 #: Scale of the single-cell photographs (CellaVision DM96), pixels a micrometre.
 PX_UM = 10.0
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A cell lifted out of its photograph.
-
-    Attributes
-    ----------
-    density
-        ``(h, w, 3)`` float32 optical density, falling to 0 at the rim.
-    solid
-        ``(h, w)`` bool, the cell itself.
-    """
-
-    density: FloatImage
-    solid: Mask
-
-    @property
-    def radius_um(self) -> float:
-        """Radius of the circle of the same area, in micrometres."""
-        return float(np.sqrt(self.solid.sum() / np.pi)) / PX_UM
 
 
 @dataclass(frozen=True)
@@ -75,17 +50,6 @@ class Scene:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.objects.shape[0], self.objects.shape[1]
-
-
-def blur(field: npt.NDArray[Any], sigma: float) -> FloatImage:
-    """Gaussian blur of every channel of a ``(H, W)`` or ``(H, W, C)`` array."""
-    return np.asarray(cv2.GaussianBlur(np.asarray(field, np.float32), (0, 0), sigma), np.float32)
-
-
-def grown(mask: Mask, radius: int) -> Mask:
-    """Dilate a ``(H, W)`` mask by a disc of the given radius in pixels."""
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), disc) > 0)
 
 
 def _filled(mask: Mask) -> Mask:
@@ -201,41 +165,6 @@ def _touches_border(box: tuple[slice, ...], shape: tuple[int, int], margin: int 
     )
 
 
-def turn(patch: Patch, rng: np.random.Generator, stretch: float = 0.06) -> Patch:
-    """Rotate, mirror and slightly stretch a lifted cell at random."""
-    h, w = patch.solid.shape
-    side = int(np.ceil(np.hypot(h, w) * (1 + stretch))) + 2
-    angle = rng.uniform(0, 2 * np.pi)
-    scale = np.diag(1 + rng.uniform(-stretch, stretch, 2))
-    if rng.random() < 0.5:
-        scale[0, 0] *= -1
-    c, s = np.cos(angle), np.sin(angle)
-    matrix = np.array([[c, -s], [s, c]]) @ scale
-    shift = side / 2 - matrix @ np.array([w / 2, h / 2])
-    affine = np.column_stack([matrix, shift]).astype(np.float32)
-    density = cv2.warpAffine(patch.density, affine, (side, side), flags=cv2.INTER_CUBIC)
-    solid = cv2.warpAffine(patch.solid.astype(np.uint8), affine, (side, side)) > 0
-    return Patch(np.asarray(density, np.float32), solid)
-
-
-def lay(density: FloatImage, patch: Patch, centre: tuple[float, float]) -> None:
-    """Lay a cell over a scene, in place; what falls outside is cut off.
-
-    Parameters
-    ----------
-    density
-        ``(H, W, 3)`` density of the scene, changed in place.
-    centre
-        Where the middle of the patch goes, y and x in pixels.
-    """
-    h, w = patch.solid.shape
-    y0, x0 = round(centre[0] - h / 2), round(centre[1] - w / 2)
-    y1, x1 = min(y0 + h, density.shape[0]), min(x0 + w, density.shape[1])
-    ys, xs = max(y0, 0), max(x0, 0)
-    if ys < y1 and xs < x1:
-        density[ys:y1, xs:x1] += patch.density[ys - y0 : y1 - y0, xs - x0 : x1 - x0]
-
-
 def emptied(scene: Scene, remove: Mask) -> FloatImage:
     """Density of the scene after the objects under ``remove`` were taken out, whole."""
     gone = np.unique(scene.objects[remove])
@@ -277,7 +206,7 @@ def scatter(
 def _room(density: FloatImage, y: float, x: float, cell: Patch) -> bool:
     """Whether at most a quarter of the cell would lie on something else."""
     h, w = density.shape[:2]
-    radius = cell.radius_um * PX_UM
+    radius = cell.radius
     y0, y1 = int(max(y - radius, 0)), int(min(y + radius, h))
     x0, x1 = int(max(x - radius, 0)), int(min(x + radius, w))
     if y0 >= y1 or x0 >= x1:
