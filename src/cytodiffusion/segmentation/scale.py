@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.feature import peak_local_max
 
+from cytodiffusion.segmentation.arcs import Arc, outline_arcs
 from cytodiffusion.segmentation.foreground import (
     Mask,
     Stains,
-    fill_holes,
+    closed,
     foreground,
     opened,
     smooth,
@@ -22,12 +22,24 @@ from cytodiffusion.segmentation.foreground import (
 
 #: Diameter of a red cell on a dried smear, in micrometres.
 RED_CELL_UM = 7.5
-#: Diameter assumed for a white cell where there is no red cell to compare with.
-WHITE_CELL_UM = 12.0
+#: Diameter of the circle of a nucleus' area, assumed where there is no red cell to compare with.
+NUCLEUS_UM = 8.5
+#: A red cell is at least this much wider than the widest circle inside a nucleus.
+RED_PER_NUCLEUS = 0.55
+#: Purple density from which on a pixel may belong to a nucleus in any stain.
+NUCLEAR_PURPLE = 0.45
+#: Which of the diameters around the most common one is taken.
+QUANTILE = 0.6
 #: Assumed where nothing can be measured: 100x oil immersion on a common camera.
 DEFAULT_PIXEL_UM = 0.1
 #: Pixel sizes outside this range are not believed.
 PLAUSIBLE_UM = (0.02, 1.5)
+
+#: Fewer whole cells than this, in sum of the visible parts of their outlines, are no measurement.
+MIN_CELLS = 1.2
+
+#: Reductions of the working image at which outlines are read.
+REDUCTIONS = (1, 2, 4)
 
 _WORK_SIDE = 800
 
@@ -57,9 +69,9 @@ class ScaleEstimate:
 def estimate_pixel_size(rgb: NDArray[np.uint8]) -> ScaleEstimate:
     """Estimate the pixel size of a smear from its red cells, taken to be 7.5 um across.
 
-    Single round cells are measured by their area, cells in clumps by the circles that fit inside
-    the clump; the most common diameter wins. Without red cells a white cell of 12 um is assumed,
-    and without any cell 0.1 um a pixel.
+    Every convex stretch of an outline tells the diameter of the cell it belongs to, in a clump or
+    at the border of the image as well; the diameter that accounts for most of the area wins.
+    Without red cells a nucleus of 8.5 um is assumed, and without any cell 0.1 um a pixel.
 
     Parameters
     ----------
@@ -82,71 +94,97 @@ def estimate_pixel_size(rgb: NDArray[np.uint8]) -> ScaleEstimate:
 
 
 def measure_red_cells(stains: Stains) -> ScaleEstimate:
-    """Pixel size of the planes in ``stains``; source ``"none"`` where no cell was found."""
+    """Pixel size of the planes in ``stains``; source ``"none"`` where no cell was found.
+
+    Outlines are read at several reductions, since what is a wobble on a large cell is a notch
+    between two small ones; the reduction at which round cells explain most of the foreground is
+    believed.
+    """
     mask = foreground(smooth(stains.density, 1.0))
-    purple = smooth(stains.purple, 1.0) > 0.45
-    single, clumped = _diameters(mask, purple)
-    values = np.concatenate([single, clumped])
-    weights = np.concatenate([np.ones(len(single)), np.full(len(clumped), 0.5)])
-    if len(values) == 0 or weights.sum() < 1.5:
-        return _from_white_cell(mask, purple)
-    # The larger of two equal peaks: debris and platelets are small, nothing common is larger
+    purple = smooth(stains.purple, 1.0) > NUCLEAR_PURPLE
+    nucleus = _largest_nucleus(opened(purple, 1.0))
+    best, most = None, 0.0
+    for reduction in REDUCTIONS:
+        small = (_reduced(opened(mask, 1.0), reduction), _reduced(purple, reduction))
+        if min(small[0].shape) < 24:
+            break
+        scaled = _Nucleus(nucleus.width / reduction, nucleus.diameter / reduction)
+        found, explained = _measure(*small, scaled)
+        if found is not None and explained > most:
+            most = explained
+            size = found.pixel_size_um / reduction
+            best = ScaleEstimate(size, "estimated", found.n_cells, found.spread)
+    return best or _from_nucleus(nucleus)
+
+
+def _reduced(mask: Mask, times: int) -> Mask:
+    """Return the mask at a lower resolution, by majority."""
+    if times == 1:
+        return mask
+    size = (max(1, mask.shape[1] // times), max(1, mask.shape[0] // times))
+    part = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(part > 0.5)
+
+
+def _measure(mask: Mask, purple: Mask, nucleus: _Nucleus) -> tuple[ScaleEstimate | None, float]:
+    """Estimate at one reduction, and the share of the foreground its round cells explain."""
+    low, high = RED_PER_NUCLEUS * nucleus.width, 0.8 * min(mask.shape)
+    arcs = [
+        arc
+        for arc in outline_arcs(mask)
+        if low < arc.diameter < high and not _is_nuclear(arc, purple)
+    ]
+    evidence = sum(arc.share for arc in arcs)
+    if evidence < (0.45 if nucleus.width else MIN_CELLS):
+        return None, 0.0
+    values = np.array([arc.diameter for arc in arcs])
+    # Short arcs are often the narrow ends of long cells
+    weights = np.array([arc.share for arc in arcs]) ** 2
     diameter, chosen = _mode(values, weights)
+    explained = float(
+        np.sum(weights[chosen] * values[chosen] ** 2) / max((mask & ~purple).sum(), 1)
+    )
+    if nucleus.width == 0 and explained < 0.03:
+        return None, 0.0
+    # One cut cell alone must agree with the nucleus beside it
+    if evidence < MIN_CELLS and not 0.6 < diameter / nucleus.diameter < 2.0:
+        return None, 0.0
     quartiles = np.percentile(values[chosen], [25, 75])
     spread = float((quartiles[1] - quartiles[0]) / diameter)
-    return ScaleEstimate(RED_CELL_UM / diameter, "estimated", int(chosen.sum()), spread)
+    estimate = ScaleEstimate(RED_CELL_UM / diameter, "estimated", int(chosen.sum()), spread)
+    return estimate, explained
 
 
-def _diameters(mask: Mask, purple: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Diameters in pixels of single red cells and of circles inscribed in clumps."""
-    longest = max(mask.shape)
-    filled = fill_holes(opened(mask, 1.0), (longest / 8) ** 2, 0.8)
-    labels, count = ndimage.label(filled)
-    if count == 0:
-        return np.empty(0), np.empty(0)
-    nuclear = np.bincount(labels[purple], minlength=count + 1)
-    single: list[float] = []
-    clumped: list[float] = []
-    height, width = mask.shape
-    for index, where in enumerate(ndimage.find_objects(labels), start=1):
-        region = labels[where] == index
-        area = int(region.sum())
-        if area < 60 or nuclear[index] > 0.15 * area:
-            continue
-        rows, columns = where
-        at_edge = rows.start == 0 or columns.start == 0 or rows.stop == height
-        at_edge = at_edge or columns.stop == width
-        if not at_edge and _is_disc(region, area):
-            single.append(2.0 * float(np.sqrt(area / np.pi)))
-        else:
-            clumped += _inscribed(region, at_edge)
-    return np.array(single), np.array(clumped)
+@dataclass(frozen=True)
+class _Nucleus:
+    """The largest nucleus, in pixels: widest circle inside it, diameter of a circle of its area."""
+
+    width: float = 0.0
+    diameter: float = 0.0
 
 
-def _is_disc(region: Mask, area: int) -> bool:
-    """Whether a region is one round cell: an ellipse of small elongation without notches."""
-    outline, _ = cv2.findContours(
-        np.pad(region, 1).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    points = max(outline, key=len)
-    hull = cv2.contourArea(cv2.convexHull(points))
-    if len(points) < 12 or cv2.contourArea(points) < 0.93 * hull:
-        return False
-    (_, (minor, major), _) = cv2.fitEllipse(points)
-    return bool(minor > 0.7 * major and area > 0.9 * np.pi / 4 * minor * major)
+def _largest_nucleus(purple: Mask) -> _Nucleus:
+    """Measure the largest nucleus with its lobes; zeros without any."""
+    if not purple.any():
+        return _Nucleus()
+    wide = np.pad(purple, 1).astype(np.uint8)
+    width = 2 * float(cv2.distanceTransform(wide, cv2.DIST_L2, 5).max())
+    if width <= 8:  # a platelet or noise
+        return _Nucleus()
+    groups, count = ndimage.label(closed(purple, width / 4))
+    areas = np.bincount(groups[purple], minlength=count + 1)
+    diameter = 2 * float(np.sqrt(areas[1:].max() / np.pi))
+    # Nuclei of touching cells run together; one nucleus is not that long
+    return _Nucleus(width, min(diameter, 1.5 * width))
 
 
-def _inscribed(region: Mask, at_edge: bool) -> list[float]:
-    """Diameters of the largest circles inside a region, one for every distinct bulge."""
-    # At the image border the cell goes on, so a mirrored copy stands for the missing part
-    depth = cv2.distanceTransform(
-        np.pad(region, 1, mode="edge" if at_edge else "constant").astype(np.uint8),
-        cv2.DIST_L2,
-        5,
-    )
-    depth = smooth(np.asarray(depth, np.float32), 1.0)
-    peaks = peak_local_max(depth, min_distance=3, threshold_rel=0.6, exclude_border=False)
-    return [2.0 * float(depth[y, x]) for y, x in peaks if depth[y, x] > 4]
+def _is_nuclear(arc: Arc, purple: Mask) -> bool:
+    """Whether the circle of an arc holds a nucleus or is a platelet."""
+    reach = 0.35 * arc.diameter
+    rows = slice(max(0, int(arc.y - reach)), max(0, int(arc.y + reach) + 1))
+    columns = slice(max(0, int(arc.x - reach)), max(0, int(arc.x + reach) + 1))
+    inside = purple[rows, columns]
+    return bool(inside.size and inside.mean() > 0.15)
 
 
 def _mode(
@@ -155,7 +193,7 @@ def _mode(
     """Most common diameter on a logarithmic axis, and which values belong to it."""
     logs = np.log(values)
     grid = np.linspace(logs.min() - 0.3, logs.max() + 0.3, 256)
-    # By area: one red cell counts as much as the many specks that would cover it
+    # By area: one red cell counts as much as all the specks that would cover it
     density = (weights * values * np.exp(-0.5 * ((grid[:, None] - logs[None]) / 0.12) ** 2)).sum(
         axis=1
     )
@@ -163,18 +201,15 @@ def _mode(
     chosen = np.abs(logs - centre) < 0.25
     if not chosen.any():
         chosen = np.abs(logs - centre) <= np.abs(logs - centre).min()
-    return float(np.exp(np.average(logs[chosen], weights=weights[chosen]))), chosen
+    # Hidden parts and narrow ends make arcs too small more often than too large
+    order = np.argsort(values[chosen])
+    rank = np.cumsum(weights[chosen][order])
+    middle = int(np.searchsorted(rank, QUANTILE * rank[-1]))
+    return float(values[chosen][order][min(middle, len(order) - 1)]), chosen
 
 
-def _from_white_cell(mask: Mask, purple: Mask) -> ScaleEstimate:
-    """Scale from the largest nucleated cell, assumed to be of a common size."""
-    labels, count = ndimage.label(fill_holes(mask, mask.size))
-    if count:
-        sizes = np.bincount(labels[purple], minlength=count + 1)
-        sizes[0] = 0
-        best = int(sizes.argmax())
-        area = int((labels == best).sum())
-        if sizes[best] > 30:
-            diameter = 2.0 * float(np.sqrt(area / np.pi))
-            return ScaleEstimate(WHITE_CELL_UM / diameter, "assumed", 0, float("nan"))
-    return ScaleEstimate(DEFAULT_PIXEL_UM, "none", 0, float("nan"))
+def _from_nucleus(nucleus: _Nucleus) -> ScaleEstimate:
+    """Scale from the size of a nucleus, when there is one."""
+    if nucleus.diameter == 0:
+        return ScaleEstimate(DEFAULT_PIXEL_UM, "none", 0, float("nan"))
+    return ScaleEstimate(NUCLEUS_UM / nucleus.diameter, "assumed", 0, float("nan"))
