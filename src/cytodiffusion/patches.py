@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage as ndi
 
 FloatImage = npt.NDArray[np.float32]
 ByteImage = npt.NDArray[np.uint8]
@@ -50,6 +51,21 @@ def grown(mask: Mask, radius: int) -> Mask:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), disc) > 0)
 
 
+def filled(mask: Mask) -> Mask:
+    """Fill what is enclosed: background that does not reach the border."""
+    _, outside = cv2.connectedComponents((~mask).astype(np.uint8), connectivity=4)
+    rim = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
+    return mask | ~np.isin(outside, np.unique(rim[rim > 0]))
+
+
+def largest_piece(mask: Mask) -> Mask:
+    """Keep the largest 4-connected piece of a ``(H, W)`` mask."""
+    pieces, count = ndi.label(mask)
+    if count < 2:
+        return mask
+    return np.asarray(pieces == 1 + int(np.bincount(pieces.ravel())[1:].argmax()))
+
+
 def waves(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> FloatImage:
     """Smooth random ``(H, W)`` field of mean 0 and standard deviation 1; sigma in pixels."""
     # Long waves need no fine grid: drawn small and enlarged they cost nothing.
@@ -77,6 +93,17 @@ def turn(patch: Patch, rng: np.random.Generator, stretch: float = 0.06) -> Patch
     affine = np.column_stack([matrix, shift]).astype(np.float32)
     density = cv2.warpAffine(patch.density, affine, (side, side), flags=cv2.INTER_CUBIC)
     solid = cv2.warpAffine(patch.solid.astype(np.uint8), affine, (side, side)) > 0
+    return Patch(np.asarray(density, np.float32), np.asarray(solid))
+
+
+def resized(patch: Patch, factor: float) -> Patch:
+    """Scale a patch by a factor, densities unchanged."""
+    if factor == 1:
+        return patch
+    h, w = patch.solid.shape
+    size = (max(round(w * factor), 1), max(round(h * factor), 1))
+    density = cv2.resize(patch.density, size, interpolation=cv2.INTER_AREA)
+    solid = cv2.resize(patch.solid.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
     return Patch(np.asarray(density, np.float32), np.asarray(solid))
 
 

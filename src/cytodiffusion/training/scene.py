@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage as ndi
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.patches import ByteImage, FloatImage, Mask, Patch, blur, grown, lay, turn
+from cytodiffusion.patches import ByteImage, FloatImage, Mask, Patch, blur, filled, grown, lay, turn
 
 #: Scale of the single-cell photographs (CellaVision DM96), pixels a micrometre.
 PX_UM = 10.0
@@ -52,13 +52,6 @@ class Scene:
         return self.objects.shape[0], self.objects.shape[1]
 
 
-def _filled(mask: Mask) -> Mask:
-    """Fill what is enclosed: background that does not reach the border."""
-    _, outside = cv2.connectedComponents((~mask).astype(np.uint8), connectivity=4)
-    rim = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
-    return mask | ~np.isin(outside, np.unique(rim[rim > 0]))
-
-
 def analyse(image: ByteImage) -> Scene:
     """Take a single-cell photograph apart.
 
@@ -88,7 +81,7 @@ def analyse(image: ByteImage) -> Scene:
     light = _light(pixels, empty)
     density = -np.log((pixels + 1) / (light + 1))
     smooth = blur(density, 1.5)
-    solid = _filled(smooth.max(axis=-1) > 0.075)
+    solid = filled(smooth.max(axis=-1) > 0.075)
     solid = grown(~grown(~solid, 4), 4)
     _, objects = cv2.connectedComponents(solid.astype(np.uint8), connectivity=4)
     residual = (pixels - blur(pixels, 2.0))[empty]

@@ -1,0 +1,7 @@
+"""A blood smear made on the spot, with every cell and its class known."""
+
+from __future__ import annotations
+
+from cytodiffusion.smear.synthetic import DIFFERENTIAL, Smear, synthetic_smear
+
+__all__ = ["DIFFERENTIAL", "Smear", "synthetic_smear"]

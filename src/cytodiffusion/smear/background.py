@@ -1,0 +1,62 @@
+"""The empty slide under the microscope: uneven light, stain haze, and the camera."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cytodiffusion.patches import ByteImage, FloatImage, blur, waves
+
+#: Colour of the lamp through an empty, faintly stained slide.
+_PAPER = np.array([240.0, 231.0, 223.0])
+
+
+def uneven_light(shape: tuple[int, int], rng: np.random.Generator) -> FloatImage:
+    """Light of a lamp that is not quite centred, ``(H, W, 3)`` in grey levels."""
+    h, w = shape
+    yy = (np.arange(h, dtype=np.float32)[:, None] / max(h, w) - h / max(h, w) / 2) * 2
+    xx = (np.arange(w, dtype=np.float32)[None, :] / max(h, w) - w / max(h, w) / 2) * 2
+    cy, cx = rng.uniform(-0.25, 0.25, 2)
+    falloff = rng.uniform(0.05, 0.09) * ((yy - cy) ** 2 + (xx - cx) ** 2)
+    wavy = 0.008 * waves(shape, 0.2 * max(shape), rng)
+    paper = _PAPER + rng.normal(0, 1.5, 3)
+    # The condenser colours the rim of the field a little: red falls off less than blue.
+    tint = np.array([0.85, 1.0, 1.15], np.float32)
+    return np.asarray(paper * (1.015 - falloff[..., None] * tint + wavy[..., None]), np.float32)
+
+
+def haze(shape: tuple[int, int], px_um: float, rng: np.random.Generator) -> FloatImage:
+    """Density of the plasma film between the cells: faint, cloudy and finely grained."""
+    clouds = 0.006 * waves(shape, 6.0 * px_um, rng) + 0.004 * waves(shape, 1.2 * px_um, rng)
+    grains = 0.004 * waves(shape, 0.25 * px_um, rng)
+    field = np.clip(0.012 + clouds + grains, 0, None)
+    return np.asarray(field[..., None] * np.array([0.9, 1.1, 0.6], np.float32), np.float32)
+
+
+def photograph(
+    light: FloatImage, density: FloatImage, px_um: float, rng: np.random.Generator
+) -> ByteImage:
+    """Take the picture: transmitted light, optics, slight sharpening, sensor noise.
+
+    Parameters
+    ----------
+    light, density
+        ``(H, W, 3)`` float32, grey levels and optical density.
+    px_um
+        Pixels a micrometre.
+
+    Returns
+    -------
+    ByteImage
+        ``(H, W, 3)`` uint8 RGB.
+    """
+    pixels = light * np.exp(-density)
+    # Resolution of an oil immersion lens (NA 1.25), then the camera's own sharpening, which
+    # leaves the faint bright seam around cells that real photographs have.
+    pixels = blur(pixels, max(0.12 * px_um, 0.3))
+    pixels = pixels + 0.35 * (pixels - blur(pixels, max(0.30 * px_um, 0.5)))
+    shape = (density.shape[0], density.shape[1])
+    grey = waves(shape, 0.7, rng)[..., None]
+    colour = np.dstack([waves(shape, 1.0, rng) for _ in range(3)])
+    shot = np.sqrt(np.clip(pixels, 1, 255) / 255)
+    pixels = pixels + shot * (1.0 * grey + 0.7 * colour)
+    return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)

@@ -1,0 +1,287 @@
+"""Compose a field of view: cells in their places, light, camera, ground truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import ndimage as ndi
+
+from cytodiffusion.errors import InputError
+from cytodiffusion.image import check_pixel_size
+from cytodiffusion.patches import ByteImage, Patch, largest_piece, resized, turn
+from cytodiffusion.precipitate import precipitate
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.smear.background import haze, photograph, uneven_light
+from cytodiffusion.smear.generated import Sampling, generated_cells
+from cytodiffusion.smear.placement import Slide
+from cytodiffusion.smear.procedural import SKETCHES, white_cell
+from cytodiffusion.smear.red_cells import RedCellStyle, platelet, red_cell
+
+if TYPE_CHECKING:
+    from cytodiffusion.model import ModelBundle
+
+RED_CELL, PLATELET, ARTEFACT = "red cell", "platelet", "artefact"
+
+#: Shares of the white cells on the default field. Rare kinds are far more frequent than in
+#: blood, so that one field shows them all.
+DIFFERENTIAL: Mapping[str, float] = {
+    "neutrophil": 3,
+    "lymphocyte": 2,
+    "eosinophil": 2,
+    "monocyte": 2,
+    "basophil": 1,
+    "immature granulocyte": 1,
+    "erythroblast": 1,
+}
+
+#: Mean area of a red cell in um2, and the part of the field they cover by default.
+_RED_AREA_UM2 = 43.0
+_RED_COVER = 0.36
+_SIDES = (128, 8192)
+
+
+@dataclass(frozen=True, eq=False)
+class Smear:
+    """A synthetic field and what is on it.
+
+    Attributes
+    ----------
+    rgb
+        ``(Y, X, 3)`` uint8.
+    labels
+        ``(Y, X)`` int32, 0 background, cells 1..N, each in one piece.
+    cells
+        One row a label: ``label``, ``class``, ``y``, ``x`` (centroid of the label in pixels).
+    pixel_size_um
+        Micrometres a pixel.
+    seed
+        What it was made with.
+    settings
+        Everything else it was made with, JSON serialisable.
+    """
+
+    rgb: ByteImage
+    labels: npt.NDArray[np.int32]
+    cells: pd.DataFrame
+    pixel_size_um: float
+    seed: int
+    settings: dict[str, Any]
+
+
+def synthetic_smear(
+    model: ModelBundle | None = None,
+    *,
+    shape: tuple[int, int] = (1024, 1280),
+    pixel_size_um: float = 0.12,
+    n_white: int = 12,
+    n_red: int | None = None,
+    n_platelets: int = 14,
+    n_artefacts: int = 1,
+    differential: Mapping[str, float] | None = None,
+    seed: int = 0,
+    sampling: Sampling | None = None,
+    progress: Progress = silent,
+) -> Smear:
+    """Make a May-Gruenwald-Giemsa smear with known cells, offline.
+
+    White cells and platelets are sampled from the model and cut out of their crops; red
+    cells, light, stain and camera are procedural. Densities of overlapping cells add.
+
+    Parameters
+    ----------
+    model
+        Bundle to sample from; None draws plain sketches instead (fast, for tests).
+    shape
+        Height and width in pixels, 128 to 8192 each.
+    pixel_size_um
+        Micrometres a pixel.
+    n_white, n_platelets, n_artefacts
+        How many white cells, platelets and clusters of stain precipitate.
+    n_red
+        How many red cells; by default as many as cover a third of the field.
+    differential
+        Shares of the white cells by class name; by default :data:`DIFFERENTIAL`, as far as
+        the model knows these classes.
+    seed
+        Same seed and settings, same field.
+    sampling
+        Denoising steps, guidance and rejection.
+    progress
+        Called with the fraction done.
+
+    Returns
+    -------
+    Smear
+
+    Raises
+    ------
+    InputError
+        If a setting makes no sense or there is no room for so many cells.
+    """
+    pixel_size_um = check_pixel_size(pixel_size_um)
+    shape = _checked_shape(shape)
+    if n_red is None:
+        n_red = round(_RED_COVER * shape[0] * shape[1] * pixel_size_um**2 / _RED_AREA_UM2)
+    counts = {"n_white": n_white, "n_red": n_red, "n_platelets": n_platelets}
+    counts["n_artefacts"] = n_artefacts
+    _check_counts(counts, seed)
+    names = _white_names(model, n_white, differential)
+    px_um, sampling = 1 / pixel_size_um, sampling or Sampling()
+    rng = np.random.default_rng([seed, 0x5EA])
+    progress(0.0, "Sampling white cells")
+
+    def sampled(fraction: float, message: str) -> None:
+        progress(0.7 * fraction, message)
+
+    white, platelets = _stained_cells(model, names, n_platelets, px_um, seed, sampling, sampled)
+    progress(0.7, "Placing cells")
+    slide = Slide(shape, px_um, rng)
+    _fill(slide, white, platelets, n_red, n_artefacts)
+    progress(0.85, "Taking the picture")
+    density = slide.density() + haze(shape, px_um, rng)
+    rgb = photograph(uneven_light(shape, rng), density, px_um, rng)
+    labels = slide.labels()
+    settings: dict[str, Any] = {"shape": list(shape), **counts, "classes": names}
+    settings["model"] = None if model is None else model.name
+    if model is not None:
+        settings |= {"steps": sampling.steps, "guidance": sampling.guidance}
+    cells = _table(labels, [spot.name for spot in slide.spots])
+    progress(1.0, "Smear ready")
+    return Smear(rgb, labels, cells, pixel_size_um, seed, settings)
+
+
+def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """Check height and width."""
+    sides = tuple(shape)
+    good = len(sides) == 2 and all(
+        isinstance(side, int | np.integer) and _SIDES[0] <= side <= _SIDES[1] for side in sides
+    )
+    if not good:
+        raise InputError(
+            f"The smear must be {_SIDES[0]} to {_SIDES[1]} pixels high and wide, not {shape}."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _check_counts(counts: Mapping[str, Any], seed: Any) -> None:
+    for name, value in {**counts, "seed": seed}.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            raise InputError(f"'{name}' must be a whole number of at least 0, not {value!r}.")
+
+
+def _white_names(
+    model: ModelBundle | None, n: int, differential: Mapping[str, float] | None
+) -> list[str]:
+    """Class of every white cell: the differential by largest remainder."""
+    known = [name for name in SKETCHES] if model is None else list(model.class_names)
+    known = [name for name in known if name not in (RED_CELL, PLATELET, ARTEFACT)]
+    if differential is None:
+        shares = {name: share for name, share in DIFFERENTIAL.items() if name in known}
+        shares = shares or dict.fromkeys(known, 1.0)
+    else:
+        shares = dict(differential)
+    for name, share in shares.items():
+        if name not in known:
+            raise InputError(f"'{name}' is no white cell of this model; it knows {_listed(known)}.")
+        if not (math.isfinite(share) and share >= 0):
+            raise InputError(f"The share of '{name}' must be a number of at least 0, not {share}.")
+    total = sum(shares.values())
+    if n and total <= 0:
+        raise InputError("The shares of the white cells must add up to more than 0.")
+    exact = {name: n * share / total for name, share in shares.items()} if n else {}
+    whole = {name: int(value) for name, value in exact.items()}
+    by_rest = sorted(exact, key=lambda name: whole[name] - exact[name])
+    for name in by_rest[: n - sum(whole.values())]:
+        whole[name] += 1
+    return [name for name, count in whole.items() for _ in range(count)]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if names else "none"
+
+
+def _stained_cells(
+    model: ModelBundle | None,
+    names: list[str],
+    n_platelets: int,
+    px_um: float,
+    seed: int,
+    sampling: Sampling,
+    progress: Progress,
+) -> tuple[list[tuple[str, Patch]], list[Patch]]:
+    """White cells with their names, and platelets: sampled, or sketched without a model."""
+    rng = np.random.default_rng([seed, 0xCE11])
+    if model is None:
+        white = [white_cell(name, px_um, rng) for name in names]
+        return list(zip(names, white, strict=True)), [
+            platelet(px_um, rng) for _ in range(n_platelets)
+        ]
+    wanted = names + [PLATELET] * (n_platelets if PLATELET in model.class_names else 0)
+    cells = generated_cells(model, wanted, px_um, seed=seed, sampling=sampling, progress=progress)
+    # Public single-cell collections show large platelets; most on a smear are smaller.
+    sizes = [1.0 if name != PLATELET else rng.uniform(0.6, 0.9) for name in wanted]
+    cells = [turn(resized(cell, size), rng, 0.0) for cell, size in zip(cells, sizes, strict=True)]
+    platelets = cells[len(names) :] or [platelet(px_um, rng) for _ in range(n_platelets)]
+    return list(zip(names, cells[: len(names)], strict=True)), platelets
+
+
+def _fill(
+    slide: Slide,
+    white: list[tuple[str, Patch]],
+    platelets: list[Patch],
+    n_red: int,
+    n_artefacts: int,
+) -> None:
+    """Put everything on the slide, the large and rare first."""
+    rng, px_um = slide.rng, slide.px_um
+    for name, patch in sorted(white, key=lambda cell: -cell[1].radius):
+        _place(slide, name, patch, inside=True, on_top=True)
+    for _ in range(n_artefacts):
+        _place(slide, ARTEFACT, _stain_cluster(px_um, rng), inside=True)
+    for patch in platelets:
+        _place(slide, PLATELET, patch, inside=True)
+    style = RedCellStyle.draw(rng)
+    for _ in range(n_red):
+        _place(slide, RED_CELL, red_cell(px_um, style, rng), overlaps=True)
+
+
+def _place(
+    slide: Slide,
+    name: str,
+    patch: Patch,
+    *,
+    inside: bool = False,
+    overlaps: bool = False,
+    on_top: bool = False,
+) -> None:
+    if not slide.put(name, patch, inside=inside, overlaps=overlaps, on_top=on_top):
+        height, width = (side / slide.px_um for side in slide.shape)
+        raise InputError(
+            f"There is no room for so many cells on a field of {width:.0f} x {height:.0f} um; "
+            "ask for fewer or for a larger field."
+        )
+
+
+def _stain_cluster(px_um: float, rng: np.random.Generator) -> Patch:
+    """Draw a cluster of precipitate; its outline closes the gaps between the grains."""
+    side = int(14 * px_um)
+    density = precipitate((side, side), px_um, rng, spread=0.35)
+    closed = ndi.gaussian_filter(density[..., 1], 0.35 * px_um) > 0.10
+    return Patch(density, ndi.binary_fill_holes(largest_piece(closed)))
+
+
+def _table(labels: npt.NDArray[np.int32], names: list[str]) -> pd.DataFrame:
+    """Ground truth table; centroids in one pass."""
+    n = len(names)
+    flat = labels.ravel()
+    area = np.maximum(np.bincount(flat, minlength=n + 1)[1:], 1)
+    yy, xx = np.indices(labels.shape)
+    y = np.bincount(flat, weights=yy.ravel(), minlength=n + 1)[1:] / area
+    x = np.bincount(flat, weights=xx.ravel(), minlength=n + 1)[1:] / area
+    return pd.DataFrame({"label": np.arange(1, n + 1), "class": names, "y": y, "x": x})
