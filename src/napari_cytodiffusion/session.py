@@ -164,13 +164,19 @@ class Session(QObject):
 
     # -- classified cells ---------------------------------------------------------------------
 
-    def add_views(self, views: CellViews) -> None:
-        """Make newly classified cells the current ones; earlier ones of these labels go."""
-        for old in [v for v in self._views if v.labels is views.labels]:
+    def drop_views(self, labels: Layer) -> None:
+        """Take away what shows an earlier classification of these labels."""
+        for old in [v for v in self._views if v.labels is labels]:
             self._views.remove(old)
             if self.viewer is not None:
                 old.remove(self.viewer)
+
+    def add_views(self, views: CellViews) -> None:
+        """Make newly classified cells the current ones."""
         self._views.append(views)
+        if self._job is not None:
+            # a run that shows itself in layers that are gone has lost its purpose
+            self._job_layers += tuple(views.layers.values())
         self.current = views
         self.cells_changed.emit()
         self.view_changed.emit()

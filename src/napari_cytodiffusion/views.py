@@ -36,6 +36,8 @@ class CellViews:
     ) -> None:
         self.image, self.labels = image, labels
         self.maps, self.results = maps, results
+        self.pixel_size_um = 0.0
+        self.window_um = 0.0
         self.shown = [True] * len(results.class_names)
         self._ids = labels.data[0] if labels.multiscale else labels.data
         anomaly_colors = np.zeros((2, 4))
@@ -110,6 +112,10 @@ class CellViews:
         """Redraw what is visible; hidden layers are redrawn when they are shown."""
         for layer in self.layers.values():
             layer.refresh(extent=False)
+
+    def set_features(self, table: Any) -> None:
+        """Give the labels the table of their cells; assigned as a whole, so that others notice."""
+        self.labels.features = table
 
     def remove(self, viewer: Any) -> None:
         """Take the layers away."""

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.runs import duration
 
 
 class LayerCombo(QComboBox):
@@ -184,17 +185,6 @@ class Pace:
         rate = cells / max(seconds, 1e-6)
         words = f"{done:,} of {total:,} cells, {rate:.0f} cells/s"
         return words if done >= total else f"{words}, {duration((total - done) / rate)} left"
-
-
-def duration(seconds: float) -> str:
-    """Write a duration the way one says it."""
-    if seconds < 10:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 60:
-        return f"{5 * round(seconds / 5)} s"
-    if seconds < 3600:
-        return f"{max(1, round(seconds / 60))} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def note(text: str, parent: QWidget) -> QLabel:

@@ -1,0 +1,244 @@
+"""What runs in the thread: calls of the engine, in the order the window needs their results.
+
+Importing the engine's networks takes seconds, so it happens in here and not when a widget opens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytodiffusion.progress import Progress
+
+#: Models that were loaded, by source, device and state of the files.
+ModelCache = dict[tuple[str, str, float], Any]
+
+#: Seconds between two repaints of the maps while a run proceeds.
+_REPAINT_EVERY = 0.4
+#: Width in micrometres of the outline around an anomaly.
+_OUTLINE_UM = 0.3
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """What *Segment cells* asks for; ``image`` is anything `as_rgb8` takes."""
+
+    image: Any
+    method: str
+    pixel_size_um: float | None
+    model: str | None = None
+    device: str = "auto"
+    allow_download: bool = False
+
+
+@dataclass(frozen=True)
+class ClassifyRequest:
+    """What *Classify cells* asks for."""
+
+    image: Any
+    labels: Any
+    source: str
+    device: str
+    trials: int
+    seed: int
+    pixel_size_um: float | None
+    allow_download: bool = False
+    cache: ModelCache = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The model is loaded and the maps are empty: layers can be made."""
+
+    model: Any
+    maps: Any
+    pixel_size_um: float
+    pixel_size_source: str
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Some more cells are classified."""
+
+    batch: Any
+    painted: bool
+
+
+def segment_body(request: SegmentRequest) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields one `cytodiffusion.segmentation.Segmentation`."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        from cytodiffusion.segmentation import segment
+
+        yield segment(
+            request.image,
+            request.method,
+            request.pixel_size_um,
+            model=request.model,
+            device=request.device,
+            allow_download=request.allow_download,
+            progress=report,
+        )
+
+    return body
+
+
+def model_body(
+    source: str, device: str, allow_download: bool, cache: ModelCache
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that loads a model, and with it everything a run imports."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        import cytodiffusion.pipeline  # noqa: F401  (slow the first time)
+
+        yield _load(source, device, allow_download, cache)
+
+    return body
+
+
+def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields `Prepared`, then `Classified` batch by batch."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        report(0.0, "Loading the model ...")
+        from cytodiffusion.classify import ClassifySettings
+        from cytodiffusion.pipeline import iter_classify_labels
+
+        from cytodiffusion.image import as_rgb8
+        from cytodiffusion.maps import CellMaps
+
+        model = _load(request.source, request.device, request.allow_download, request.cache)
+        report(0.0, "Reading the image ...")
+        rgb, labels = as_rgb8(request.image), np.asarray(request.labels)
+        pixel_size, origin = _pixel_size(rgb, request.pixel_size_um)
+        settings = ClassifySettings(trials=request.trials, seed=request.seed)
+        batches = iter_classify_labels(rgb, labels, model, settings, pixel_size_um=pixel_size)
+        with closing(batches):
+            outline = max(2, round(_OUTLINE_UM / pixel_size))
+            maps = CellMaps(labels, len(model.classes), outline)
+            yield Prepared(model, maps, pixel_size, origin)
+            report(0.0, "Classifying ...")
+            yield from _classified(batches, maps)
+
+    return body
+
+
+def _classified(batches: Iterator[Any], maps: Any) -> Iterator[Classified]:
+    painted = 0.0
+    for batch in batches:
+        result = batch.result
+        maps.put(batch.crops.ids, result.predicted, result.entropy, result.anomaly)
+        started = time.monotonic()
+        # painting a slide takes longer than painting a field: let it not outweigh the work
+        due = started - painted >= _REPAINT_EVERY or batch.done >= batch.total
+        if due:
+            maps.paint()
+            now = time.monotonic()
+            painted = now + 2 * (now - started)
+        yield Classified(batch, due)
+
+
+def table_body(frame_of: Callable[[], Any], max_id: int) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields the table for ``labels.features``."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        from cytodiffusion.maps import features_table
+
+        yield features_table(frame_of(), max_id)
+
+    return body
+
+
+def _load(source: str, device: str, allow_download: bool, cache: ModelCache) -> Any:
+    from cytodiffusion.model import load_bundle
+
+    folder = Path(source)
+    files = folder.glob("*") if folder.is_dir() else ()
+    key = (source, device, max((f.stat().st_mtime for f in files), default=0.0))
+    if key not in cache:
+        # one model at a time: memory, on a GPU above all, is for the work
+        loaded = load_bundle(source, device=device, allow_download=allow_download)
+        cache.clear()
+        cache[key] = loaded
+    return cache[key]
+
+
+def _pixel_size(rgb: np.ndarray, given: float | None) -> tuple[float, str]:
+    if given is not None:
+        from cytodiffusion.image import check_pixel_size
+
+        return check_pixel_size(given), "given"
+    from cytodiffusion.segmentation.scale import estimate_pixel_size
+
+    estimate = estimate_pixel_size(rgb)
+    return estimate.pixel_size_um, estimate.source
+
+
+def cellpose_models() -> list[str]:
+    """Names of Cellpose's models, one whose weights are here first."""
+    from cytodiffusion.segmentation.cellpose_weights import available_models, default_model
+
+    first = default_model()
+    return [first, *(name for name in available_models() if name != first)]
+
+
+def forecast_body(
+    model: str, shape: Any, device: str, pixel_size_um: float | None
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields in words what Cellpose will take for an image."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        from cytodiffusion.segmentation.cellpose import choose_device, expected_seconds
+        from cytodiffusion.segmentation.cellpose_weights import download_size
+
+        chosen = choose_device(device)
+        seconds = expected_seconds(shape, chosen, model=model, pixel_size_um=pixel_size_um)
+        where = "On the CPU" if chosen == "cpu" else f"On the GPU ({chosen})"
+        size = download_size(model)
+        asked = f" Its weights ({size / 1e9:.1f} GB) are downloaded first, after asking."
+        yield f"{where} about {duration(seconds)} for this image.{asked if size else ''}"
+
+    return body
+
+
+def crop_of(image: Any, labels: Any, view: Any, size: int) -> np.ndarray:
+    """Window around a cell as the classifier sees it, resampled to ``size`` pixels.
+
+    Only the surroundings of the cell are read, so it is quick on a slide too.
+
+    Parameters
+    ----------
+    image, labels : array
+        At full size; numpy or lazy.
+    view : tuple of (int, float, float, float, float)
+        Label id, y, x in pixels, pixel size and window in micrometres.
+    size : int
+        Side of the result in pixels.
+    """
+    from cytodiffusion.crops import extract_crops
+
+    label, y, x, pixel_size_um, window_um = view
+    reach = int(np.ceil(window_um / pixel_size_um)) + 2
+    rows = slice(max(0, int(y) - reach), int(y) + reach)
+    columns = slice(max(0, int(x) - reach), int(x) + reach)
+    part = (np.asarray(labels[rows, columns]) == label).astype(np.uint8)
+    return extract_crops(
+        np.asarray(image[rows, columns]), part, pixel_size_um, size, window_um
+    ).pixels[0]
+
+
+def duration(seconds: float) -> str:
+    """Write a duration the way one says it."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 60:
+        return f"{5 * round(seconds / 5)} s"
+    if seconds < 3600:
+        return f"{max(1, round(seconds / 60))} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import time
+import warnings
+
+import pytest
+
+from cytodiffusion.errors import CytoDiffusionError, InputError, OutOfMemoryError
+from napari_cytodiffusion.workers import LET_GO_MS, Job, WorkError, readable
+
+
+def run(qtbot, body, timeout=5000):
+    job = Job(body)
+    items, outcomes = [], []
+    job.yielded.connect(items.append)
+    job.ended.connect(outcomes.append)
+    with qtbot.waitSignal(job.ended, timeout=timeout):
+        job.start()
+    return job, items, outcomes
+
+
+def test_items_arrive_in_order_and_the_end_once(qtbot):
+    _, items, outcomes = run(qtbot, lambda report: iter([1, 2, 3]))
+    assert items == [1, 2, 3]
+    assert outcomes == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RuntimeError("boom"), WorkError),
+        (ValueError("bad"), WorkError),
+        (MemoryError(), OutOfMemoryError),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), OutOfMemoryError),
+        (InputError("One sentence."), InputError),
+    ],
+)
+def test_no_error_is_swallowed(qtbot, error, kind, caplog):
+    """superqt's worker neither reports nor ends after a RuntimeError; ours must do both."""
+
+    def body(report):
+        yield 1
+        raise error
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        job, items, outcomes = run(qtbot, body)
+    assert items == [1]
+    assert outcomes == ["failed"]
+    assert type(job.error) is kind
+    assert not isinstance(job.error, RuntimeError)
+    assert not job.is_running
+
+
+def test_an_error_before_the_first_item_is_reported(qtbot, caplog):
+    def body(report):
+        raise RuntimeError("at once")
+
+    job, _, outcomes = run(qtbot, body)
+    assert outcomes == ["failed"]
+    assert "at once" in str(job.error)
+
+
+def test_progress_is_reported_and_throttled(qtbot):
+    def body(report):
+        for i in range(1000):
+            report(i / 1000, f"step {i}")
+        report(1.0, "last")
+        yield None
+
+    job = Job(body)
+    heard = []
+    job.progressed.connect(lambda f, t: heard.append((f, t)))
+    with qtbot.waitSignal(job.ended):
+        job.start()
+    assert heard[-1] == (1.0, "last")
+    assert len(heard) < 100
+
+
+def test_cancel_between_items_closes_the_body(qtbot):
+    closed = []
+
+    def body(report):
+        try:
+            while True:
+                time.sleep(0.01)
+                yield 1
+        finally:
+            closed.append(True)
+
+    job = Job(body)
+    outcomes = []
+    job.ended.connect(outcomes.append)
+    with qtbot.waitSignal(job.yielded):
+        job.start()
+    started = time.monotonic()
+    with qtbot.waitSignal(job.ended, timeout=2000):
+        job.cancel()
+    assert time.monotonic() - started < 0.5
+    assert outcomes == ["cancelled"]
+    qtbot.waitUntil(lambda: bool(closed), timeout=2000)
+
+
+def test_cancel_through_the_progress_callback(qtbot):
+    def body(report):
+        while True:
+            time.sleep(0.01)
+            report(0.1, "working")
+        yield
+
+    job = Job(body)
+    with qtbot.waitSignal(job.progressed):
+        job.start()
+    with qtbot.waitSignal(job.ended, timeout=500) as signal:
+        job.cancel()
+    assert signal.args == ["cancelled"]
+    assert job.error is None
+
+
+def test_a_thread_stuck_in_a_long_step_is_let_go(qtbot):
+    def body(report):
+        time.sleep(1.5)
+        yield "too late"
+
+    job = Job(body)
+    items = []
+    job.yielded.connect(items.append)
+    job.start()
+    qtbot.wait(50)
+    started = time.monotonic()
+    with qtbot.waitSignal(job.ended, timeout=1000) as signal:
+        job.cancel()
+    assert signal.args == ["cancelled"]
+    assert time.monotonic() - started < LET_GO_MS / 1000 + 0.1
+    assert job.is_lingering
+    qtbot.waitUntil(lambda: not job.is_lingering, timeout=3000)
+    assert items == []
+
+
+def test_an_abandoned_job_is_silent(qtbot):
+    def body(report):
+        while True:
+            time.sleep(0.01)
+            yield 1
+
+    job = Job(body)
+    with qtbot.waitSignal(job.yielded):
+        job.start()
+    job.abandon()
+    with qtbot.assertNotEmitted(job.ended, wait=200):
+        pass
+    qtbot.waitUntil(lambda: not job.is_lingering, timeout=2000)
+
+
+def test_unforeseen_errors_are_one_readable_line():
+    text = str(readable(KeyError("x\ny")))
+    assert "\n" not in text
+    assert "KeyError" in text
+    known = InputError("Known.")
+    assert readable(known) is known
+    assert not issubclass(WorkError, RuntimeError)
+    assert issubclass(WorkError, CytoDiffusionError)
