@@ -1,0 +1,197 @@
+"""Image to labels: :func:`segment` and the methods behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytodiffusion.errors import InputError
+from cytodiffusion.image import Image, as_rgb8, check_loadable, check_pixel_size
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.segmentation.result import Segmentation
+
+__all__ = ["METHODS", "Segmentation", "choose_method", "segment"]
+
+METHODS = ("auto", "watershed", "cellpose")
+
+_Settings = TypeVar("_Settings")
+_Prepared = Callable[[NDArray[np.uint8], float | None, Progress], Segmentation]
+
+
+def segment(
+    image: Any,
+    method: str = "auto",
+    pixel_size_um: float | None = None,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+    allow_download: bool = False,
+    progress: Progress = silent,
+    **options: Any,
+) -> Segmentation:
+    """Outline the cells of an image.
+
+    Large images are segmented in overlapping tiles, read one by one where the image is lazy.
+
+    Parameters
+    ----------
+    image : Image or array
+        Whatever :func:`cytodiffusion.image.as_rgb8` takes.
+    method : str
+        "watershed", "cellpose", or "auto": Cellpose where its weights and a GPU are at hand.
+    pixel_size_um : float, optional
+        Default: that of an :class:`Image`, otherwise estimated from the red cells.
+    model, device, allow_download
+        For Cellpose: see :func:`cytodiffusion.segmentation.cellpose.cellpose`.
+    **options
+        Fields of ``WatershedSettings`` or ``CellposeSettings``.
+
+    Raises
+    ------
+    InputError, DownloadNeeded, OutOfMemoryError, Cancelled
+    """
+    chosen = choose_method(method, model=model, device=device)
+    source, size = _source(image, pixel_size_um)
+    if math.prod(source.shape[:2]) <= _tile_above():
+        rgb = as_rgb8(source)
+        run = _prepare(chosen, rgb, model, device, allow_download, progress, options)
+        return run(rgb, size, progress)
+    return _segment_large(source, chosen, size, model, device, allow_download, progress, options)
+
+
+def choose_method(
+    method: str = "auto", *, model: str | Path | None = None, device: str = "auto"
+) -> str:
+    """Return "watershed" or "cellpose" for a `method` that may be "auto"."""
+    if method not in METHODS:
+        raise InputError(f"There is no method {method!r}; the methods are {', '.join(METHODS)}.")
+    if method != "auto":
+        return method
+    from cytodiffusion.segmentation import cellpose
+
+    if not (
+        cellpose.is_installed() and cellpose.weights_present(model or cellpose.default_model())
+    ):
+        return "watershed"
+    from cytodiffusion.device import pick_device
+
+    return "watershed" if pick_device(device).type == "cpu" else "cellpose"
+
+
+def _source(image: Any, pixel_size_um: float | None) -> tuple[Any, float | None]:
+    """Return (Y, X, 3) uint8, still lazy where it was, and the pixel size if it is known."""
+    if isinstance(image, Image):
+        size = image.pixel_size_um if pixel_size_um is None else pixel_size_um
+        source = image.levels[0]
+    else:
+        size, source = pixel_size_um, image
+    lazy = getattr(source, "dtype", None) == np.uint8 and np.shape(source)[2:] == (3,)
+    if lazy:
+        check_loadable(source.shape)
+    else:
+        source = as_rgb8(source)
+    return source, None if size is None else check_pixel_size(size)
+
+
+def _prepare(
+    method: str,
+    rgb: NDArray[np.uint8],
+    model: str | Path | None,
+    device: str,
+    allow_download: bool,
+    progress: Progress,
+    options: dict[str, Any],
+) -> _Prepared:
+    """Return the method with everything loaded; `rgb` is the image or a sample of it."""
+    if method == "watershed":
+        from cytodiffusion.segmentation.watershed import WatershedSettings, watershed
+
+        rules = _settings(WatershedSettings, options)
+        return lambda part, size, report: watershed(part, size, rules, report)
+    from cytodiffusion.segmentation.cellpose import (
+        CellposeSegmenter,
+        CellposeSettings,
+        brightness_levels,
+    )
+
+    segmenter = CellposeSegmenter(
+        model,
+        device,
+        allow_download=allow_download,
+        settings=_settings(CellposeSettings, options),
+        progress=lambda fraction, message: progress(0.0, message),
+    )
+    levels = brightness_levels(rgb)
+    return lambda part, size, report: segmenter(part, size, report, levels)
+
+
+def _segment_large(
+    source: Any,
+    method: str,
+    size: float | None,
+    model: str | Path | None,
+    device: str,
+    allow_download: bool,
+    progress: Progress,
+    options: dict[str, Any],
+) -> Segmentation:
+    from cytodiffusion.segmentation import tiling
+    from cytodiffusion.segmentation.scale import estimate_pixel_size
+
+    sample = _middle(source, tiling.TILE)
+    origin = "given"
+    notes: tuple[str, ...] = ()
+    if size is None:
+        progress(0.0, "Estimating the scale")
+        estimate = estimate_pixel_size(sample)
+        size, origin = estimate.pixel_size_um, estimate.source
+    run = _prepare(method, sample, model, device, allow_download, progress, options)
+    if origin == "assumed":
+        notes = (f"Too few red cells to measure the scale; {size:.3f} um a pixel was assumed.",)
+    overlap = max(16, min(tiling.TILE // 2 - 1, math.ceil(tiling.OVERLAP_UM / size)))
+    record: list[Segmentation] = []
+
+    def one(rgb: NDArray[np.uint8], report: Progress) -> Segmentation:
+        found = run(rgb, size, report)
+        record[:] = [replace(found, labels=found.labels[:0, :0])]  # only what describes the run
+        return found
+
+    labels, kinds, warnings = tiling.segment_tiles(
+        source, one, tile=tiling.TILE, overlap=overlap, progress=progress
+    )
+    return replace(
+        record[0],
+        labels=labels,
+        kinds=kinds,
+        pixel_size_source=origin,
+        settings={**record[0].settings, "tile": tiling.TILE, "overlap": overlap},
+        warnings=(*notes, *warnings),
+    )
+
+
+def _middle(source: Any, side: int) -> NDArray[np.uint8]:
+    """Return the middle of an image, at most `side` pixels square."""
+    top, left = (max(0, (n - side) // 2) for n in source.shape[:2])
+    return as_rgb8(source[top : top + side, left : left + side])
+
+
+def _tile_above() -> int:
+    from cytodiffusion.segmentation import tiling
+
+    return tiling.TILE_ABOVE_PIXELS
+
+
+def _settings(kind: type[_Settings], options: dict[str, Any]) -> _Settings:
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise InputError(
+            f"This method has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}."
+        )
+    return kind(**options)
