@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.patches import (
@@ -17,12 +16,10 @@ from cytodiffusion.patches import (
     Mask,
     Patch,
     blur,
-    filled,
     grown,
-    largest_piece,
 )
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.segmentation.watershed import watershed
+from cytodiffusion.smear.outline import central_outline
 from cytodiffusion.stain import estimate_background
 
 if TYPE_CHECKING:
@@ -31,8 +28,9 @@ if TYPE_CHECKING:
 #: Plausible areas in um2: from a small platelet to a large monocyte.
 _AREAS_UM2 = (2.0, 280.0)
 #: Cells are roundish: less of their convex hull than this means that two were outlined as one.
-#: Platelets may be ragged.
-_LEAST_SOLIDITY, _LEAST_OF_PLATELETS, _PLATELET_UM2 = 0.88, 0.70, 25.0
+_LEAST_SOLIDITY = 0.85
+#: At least this part of the outline must border on empty slide.
+_LEAST_FREE = 0.6
 
 
 @dataclass(frozen=True)
@@ -162,11 +160,8 @@ def cut_out(crop: ByteImage, window_um: float, px_um: float) -> Patch | None:
     pixels = np.asarray(large, np.uint8)
     background = estimate_background(crop)
     density = -np.log((pixels.astype(np.float32) + 1) / (background + 1))
-    # Labels may bridge the thin bright gap to a neighbour; nothing is stained there.
-    stained = blur(density, 0.08 * px_um).max(axis=-1) > 0.06
-    labels = np.where(filled(stained), watershed(pixels, 1 / px_um).labels, 0)
-    solid = _central_cell(labels.astype(np.int32), px_um)
-    if solid is None:
+    solid = central_outline(density.astype(np.float32), px_um)
+    if solid is None or not _plausible(solid, density, px_um):
         return None
     # A soft rim of a quarter of a micrometre; what lies further out belongs to the neighbours.
     rim = np.clip(blur(grown(solid, max(round(0.3 * px_um), 1)), 0.15 * px_um) * 1.6 - 0.3, 0, 1)
@@ -176,28 +171,14 @@ def cut_out(crop: ByteImage, window_um: float, px_um: float) -> Patch | None:
     return Patch(density[box].astype(np.float32), solid[box])
 
 
-def _central_cell(labels: npt.NDArray[np.int32], px_um: float) -> Mask | None:
-    """Mask of the cell that fills most of the middle, if it is whole and of plausible form."""
-    side = labels.shape[0]
-    line = np.arange(side) - (side - 1) / 2
-    near = np.hypot(line[:, None], line[None, :]) < 1.5 * px_um
-    ids = labels[near & (labels > 0)]
-    if ids.size < 0.3 * near.sum():
-        return None
-    solid = _without_appendages(np.asarray(labels == np.bincount(ids).argmax()))
+def _plausible(solid: Mask, density: FloatImage, px_um: float) -> bool:
+    """Whether a mask is one whole cell, most of its outline free of neighbours."""
     area = solid.sum() / px_um**2
-    frame = np.concatenate([solid[0], solid[-1], solid[:, 0], solid[:, -1]])
+    frame = np.concatenate([solid[:3], solid[-3:], solid[:, :3].T, solid[:, -3:].T])
     if not _AREAS_UM2[0] < area < _AREAS_UM2[1] or frame.any():
-        return None
+        return False
     hull = cv2.convexHull(np.argwhere(solid).astype(np.int32))
+    around = grown(solid, max(round(0.5 * px_um), 2)) & ~grown(solid, max(round(0.2 * px_um), 1))
+    free = float((blur(density, 0.1 * px_um).max(axis=-1)[around] < 0.12).mean())
     compact = solid.sum() / max(float(cv2.contourArea(hull)), 1.0)
-    least = _LEAST_SOLIDITY if area > _PLATELET_UM2 else _LEAST_OF_PLATELETS
-    return solid if compact > least else None
-
-
-def _without_appendages(solid: Mask) -> Mask:
-    """Drop slivers of neighbours that hang on by a neck thinner than a third of the cell."""
-    radius = max(round(0.3 * float(np.sqrt(solid.sum() / np.pi))), 1)
-    core = largest_piece(grown(~grown(~solid, radius), radius))
-    # The opening rounds off what is truly the outline; give back what lies close to the core.
-    return largest_piece(solid & grown(core, max(radius // 6, 1)))
+    return bool(compact > _LEAST_SOLIDITY and free > _LEAST_FREE)

@@ -111,7 +111,7 @@ class Slide:
     def density(self) -> FloatImage:
         """Density of all cells together, ``(H, W, 3)``."""
         field = np.zeros((*self.shape, 3), np.float32)
-        for spot in self.spots:
+        for spot in sorted(self.spots, key=lambda spot: spot.on_top):
             if spot.on_top:
                 self._make_room(field, spot)
             lay(field, spot.patch, spot.centre)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.special import expit
 
 from cytodiffusion.patches import FloatImage, Mask, Patch, blur, grown, waves
 from cytodiffusion.smear.red_cells import polar, wobble
@@ -83,7 +84,7 @@ def white_cell(name: str, px_um: float, rng: np.random.Generator) -> Patch:
     side = int(2 * 1.25 * radius * px_um) | 1
     distance, angle = polar(side, px_um)
     rho = distance / (radius * wobble(angle, rng, 0.035))
-    body = 1 / (1 + np.exp((rho - 1) * radius / 0.12))
+    body = expit((1 - rho) * radius / 0.12)
     nucleus = np.clip(_nucleus(sketch, radius, side, px_um, rng), 0, 1) * body
     chromatin = 1 + 0.16 * waves((side, side), 0.28 * px_um, rng)
     chromatin = chromatin + 0.10 * waves((side, side), 0.8 * px_um, rng)
@@ -127,7 +128,7 @@ def _nucleus(
             notch = (middle - reach * np.cos(start), middle - reach * np.sin(start))
             _ellipse(canvas, notch, (0.42 * size, 0.62 * size), float(np.degrees(start)), 0.0)
     rough = blur(canvas, 0.45 * px_um) + 0.06 * waves(canvas.shape, 0.6 * px_um, rng)
-    return np.asarray(1 / (1 + np.exp(-(rough - 0.5) * 14)), np.float32)
+    return np.asarray(expit((rough - 0.5) * 14), np.float32)
 
 
 def _ellipse(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from cytodiffusion.patches import FloatImage, Patch, blur, waves
 
@@ -79,7 +80,7 @@ def red_cell(px_um: float, style: RedCellStyle, rng: np.random.Generator) -> Pat
         n = int(rng.integers(9, 15))
         outline += rng.uniform(0.02, 0.05) * np.cos(n * angle)
     rho = distance / (radius * outline)
-    edge = 1 / (1 + np.exp((rho - 1) * radius / 0.07))
+    edge = expit((1 - rho) * radius / 0.07)
     thickness = edge * _profile(rho, distance, angle, radius, style, rng)
     texture = 1 + 0.02 * waves((side, side), 0.35 * px_um, rng)
     texture = texture + 0.03 * waves((side, side), 1.5 * px_um, rng)
@@ -128,7 +129,7 @@ def platelet(px_um: float, rng: np.random.Generator) -> Patch:
     distance, angle = polar(side, px_um)
     outline = wobble(angle, rng, 0.16) * (1 + 0.15 * rng.random() * np.cos(2 * angle))
     rho = distance / (radius * np.maximum(outline, 0.5))
-    body = 1 / (1 + np.exp((rho - 1) * radius / 0.12))
+    body = expit((1 - rho) * radius / 0.12)
     centre = np.exp(-((rho / rng.uniform(0.55, 0.85)) ** 2.5))
     grains = np.clip(waves((side, side), 0.16 * px_um, rng) + 0.35, 0, 2.2)
     density = body[..., None] * np.array([0.16, 0.22, 0.06], np.float32)
