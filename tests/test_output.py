@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.output import atomic_file, prepare_folder, sha256, staged_folder
+from cytodiffusion.output import (
+    atomic_file,
+    check_folder,
+    prepare_folder,
+    sha256,
+    staged_folder,
+)
 
 
 def everything_below(folder: Path) -> list[str]:
@@ -125,6 +131,19 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
             pass
     with pytest.raises(InputError, match="too long"):
         prepare_folder(tmp_path / ("n" * 300))
+
+
+def test_a_folder_is_checked_without_being_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_folder(tmp_path / "a" / "b")
+    assert everything_below(tmp_path) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="there is a file"):
+        check_folder(tmp_path / "file" / "a")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(InputError, match="read-only"):
+        check_folder(tmp_path / "a")
 
 
 def test_sha256(tmp_path: Path) -> None:

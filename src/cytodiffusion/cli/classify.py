@@ -1,0 +1,167 @@
+"""``cytodiffusion classify``: labels or single-cell images in, a table out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cytodiffusion.cli.options import (
+    BatchOption,
+    DeviceOption,
+    DownloadOption,
+    JsonOption,
+    ModelOption,
+    PixelSizeOption,
+    QuietOption,
+    SeedOption,
+    TrialsOption,
+)
+from cytodiffusion.cli.reporter import Reporter, reporting
+from cytodiffusion.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cytodiffusion.classify import ClassifySettings
+    from cytodiffusion.model.bundle import ModelBundle
+
+
+def classify(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IMAGE|FOLDER",
+            help="An image, with --labels; or a folder of single-cell images, the cell in the "
+            "centre, folders in it included.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="CELLS.csv", help="Table to write.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", "-l", metavar="LABELS.tif", help="Label image of IMAGE."),
+    ] = None,
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    trials: TrialsOption = None,
+    seed: SeedOption = 0,
+    batch_size: BatchOption = None,
+    allow_download: DownloadOption = False,
+    pixel_size: PixelSizeOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Classify cells that have been found already, or images of one cell each."""
+    with reporting("classify", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.cli.shared import classify_settings, load_model
+        from cytodiffusion.image import check_pixel_size
+        from cytodiffusion.inputs import check_output
+
+        if pixel_size is not None:
+            check_pixel_size(pixel_size)
+        check_output(out, ".csv", inputs=[source, *([labels] if labels else [])])
+        settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
+        _check_kind(source, labels)
+
+        def load() -> ModelBundle:
+            return load_model(reporter, model, device, allow_download)
+
+        if labels is None:
+            _classify_folder(reporter, source, out, load, settings, pixel_size)
+        else:
+            _classify_field(reporter, source, labels, out, load, settings, pixel_size)
+
+
+def _check_kind(source: Path, labels: Path | None) -> None:
+    if not source.exists():
+        raise InputError(f"{source} does not exist.")
+    if source.is_dir() and labels is not None:
+        raise InputError(f"Labels belong to one image, but {source} is a folder.")
+    if not source.is_dir() and labels is None:
+        raise InputError(
+            f"{source} is one image: give its label image with --labels, or use "
+            '"cytodiffusion run" to find its cells.'
+        )
+
+
+def _classify_field(
+    reporter: Reporter,
+    source: Path,
+    labels: Path,
+    out: Path,
+    load: Callable[[], ModelBundle],
+    settings: ClassifySettings,
+    pixel_size: float | None,
+) -> None:
+    from cytodiffusion.export import write_cells_csv
+    from cytodiffusion.image import open_image
+    from cytodiffusion.inputs import labels_pixel_size, open_labels
+    from cytodiffusion.pipeline import classify_labels
+
+    image = open_image(source)
+    cells = open_labels(labels, image)
+    size, origin = labels_pixel_size(image, pixel_size)
+    if origin not in ("given", "file"):
+        reporter.warn(
+            f"The pixel size is {origin}: {size:.4g} um. Give --pixel-size if you know it."
+        )
+    bundle = load()
+    with reporter.progress(source.name) as progress:
+        results = classify_labels(
+            image.rgb(), cells, bundle, settings, pixel_size_um=size, progress=progress
+        )
+    write_cells_csv(out, results.frame)
+    scale = {"pixel_size_um": size, "pixel_size_source": origin}
+    _report(reporter, results.frame, bundle, out, {"image": source, "labels": labels, **scale})
+
+
+def _classify_folder(
+    reporter: Reporter,
+    folder: Path,
+    out: Path,
+    load: Callable[[], ModelBundle],
+    settings: ClassifySettings,
+    pixel_size: float | None,
+) -> None:
+    from cytodiffusion.export import write_cells_csv
+    from cytodiffusion.headless import classify_folder
+    from cytodiffusion.inputs import image_files
+
+    if not image_files(folder):
+        raise InputError(f"There are no images in the folder {folder}.")
+    bundle = load()
+    with reporter.progress(folder.name) as progress:
+        frame, skipped = classify_folder(
+            folder, bundle, settings, pixel_size_um=pixel_size, progress=progress
+        )
+    for item in skipped:
+        reporter.warn(f"Skipped {item.path}: {item.reason}")
+    if skipped:
+        reporter.warn(f"{len(skipped)} of {len(skipped) + len(frame)} images were skipped.")
+    write_cells_csv(out, frame)
+    record = {"folder": folder, "skipped": [vars(item) for item in skipped]}
+    _report(reporter, frame, bundle, out, record)
+
+
+def _report(
+    reporter: Reporter,
+    frame: pd.DataFrame,
+    bundle: ModelBundle,
+    out: Path,
+    record: dict[str, Any],
+) -> None:
+    from cytodiffusion.export import class_counts
+
+    counts = class_counts(frame, bundle.classes)
+    anomalies = int(frame["anomaly"].sum())
+    record |= {
+        "table": out,
+        "cells": len(frame),
+        "anomalies": anomalies,
+        "counts": counts,
+        "model": bundle.record(),
+    }
+    found = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
+    reporter.result(record, f"{len(frame):,} cells ({found}; {anomalies:,} anomalous) -> {out}")

@@ -1,0 +1,59 @@
+"""``cytodiffusion demo``: the main job on a smear made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cytodiffusion.cli.options import (
+    BatchOption,
+    DeviceOption,
+    DownloadOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    SeedOption,
+    TrialsOption,
+)
+from cytodiffusion.cli.reporter import reporting
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the results.")
+    ] = Path("results/demo"),
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    trials: TrialsOption = None,
+    seed: SeedOption = 0,
+    batch_size: BatchOption = None,
+    allow_download: DownloadOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make a synthetic smear with the model, then do with it what "run" does.
+
+    Writes the smear and its true classes beside the results. Needs no network and no data.
+    """
+    with reporting("demo", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.cli.run import summary
+        from cytodiffusion.cli.shared import classify_settings, load_model
+        from cytodiffusion.demo import agreement, make_smear
+        from cytodiffusion.headless import analyse
+        from cytodiffusion.output import check_folder
+
+        check_folder(out)
+        settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
+        bundle = load_model(reporter, model, device, allow_download)
+        with reporter.progress("Making a synthetic smear") as progress:
+            smear, path = make_smear(out, bundle, seed=seed, progress=progress)
+        with reporter.progress("Finding and classifying its cells") as progress:
+            analysis = analyse(path, out, bundle, settings, progress=progress)
+        for warning in analysis.warnings:
+            reporter.warn(warning)
+        truth = agreement(smear, analysis)
+        reporter.result({**analysis.record(), "truth": truth.record()}, summary([analysis]))
+        reporter.say(truth.sentence())
+        reporter.say(f"The results are in {out.resolve()}: look at overlay.png first.")

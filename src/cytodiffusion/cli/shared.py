@@ -1,0 +1,61 @@
+"""What several commands do before their work; imports the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from cytodiffusion.cli.reporter import Reporter
+from cytodiffusion.errors import InputError
+
+if TYPE_CHECKING:
+    from cytodiffusion.classify import ClassifySettings
+    from cytodiffusion.model.bundle import ModelBundle
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
+
+
+def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
+    """Return settings of the given kind.
+
+    Raises
+    ------
+    InputError
+        One sentence about the first value that does not fit, or a name that is unknown.
+    """
+    unknown = sorted(set(values) - set(kind.model_fields))
+    if unknown:
+        raise InputError(f"There is no setting {unknown[0]!r}.")
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]).replace("_", " ")
+        raise InputError(
+            f"The setting {where} cannot be {first['input']!r}: {first['msg'].lower()}."
+        ) from error
+
+
+def classify_settings(
+    *, trials: int | None = None, seed: int = 0, batch_size: int | None = None
+) -> ClassifySettings:
+    """Return the settings of the engine with those changed that were given."""
+    from cytodiffusion.classify import ClassifySettings
+
+    values: dict[str, int] = {"seed": seed}
+    if trials is not None:
+        values |= {"trials": trials, "min_trials": min(trials, ClassifySettings().min_trials)}
+    if batch_size is not None:
+        values["batch_size"] = batch_size
+    return make_settings(ClassifySettings, values)
+
+
+def load_model(reporter: Reporter, source: str, device: str, allow_download: bool) -> ModelBundle:
+    """Load and verify a model and say which one it is."""
+    from cytodiffusion.model.bundle import load_bundle
+
+    bundle = load_bundle(source, device=device, allow_download=allow_download)
+    reporter.say(f"Model {bundle.name} {bundle.version} on {bundle.device}")
+    return bundle

@@ -1,0 +1,220 @@
+"""``cytodiffusion train``: labelled images in, a model out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from cytodiffusion.cli.options import JsonOption, QuietOption
+from cytodiffusion.cli.reporter import reporting
+from cytodiffusion.errors import InputError
+
+_DATA, _NETWORK, _LEARNING, _ENDING = "Data", "Network", "Learning", "Run and calibration"
+
+
+def _option(*names: str, help: str, panel: str, metavar: str | None = None) -> Any:
+    return typer.Option(
+        *names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False
+    )
+
+
+Number: TypeAlias = float | None
+Whole: TypeAlias = int | None
+Words: TypeAlias = list[str] | None
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder with a folder per class (perhaps below train, val and test), or a CSV "
+            "with the columns path, class (empty: unlabelled) and perhaps split.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="MODEL", help="Folder for the model.")
+    ],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was begun for MODEL.")
+    ] = False,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings", metavar="FILE.json", help="Settings to start from; options override."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print all settings as JSON and stop.")
+    ] = False,
+    name: Annotated[str | None, _option("--name", help="Name of the model.", panel=_DATA)] = None,
+    pixel_size: Annotated[
+        Number,
+        _option("--pixel-size", help="Micrometres per pixel.", panel=_DATA, metavar="UM"),
+    ] = None,
+    attribution: Annotated[
+        str | None,
+        _option("--attribution", help="Whose data, under which licence.", panel=_DATA),
+    ] = None,
+    color: Annotated[
+        Words, _option("--color", help="Repeatable.", panel=_DATA, metavar="CLASS=#rrggbb")
+    ] = None,
+    group: Annotated[
+        Words, _option("--group", help="Repeatable.", panel=_DATA, metavar="CLASS=GROUP")
+    ] = None,
+    balance: Annotated[
+        Number,
+        _option("--balance", help="0: classes as frequent as in DATA; 1: all alike.", panel=_DATA),
+    ] = None,
+    unlabelled_share: Annotated[
+        Number, _option("--unlabelled-share", help="Of each batch.", panel=_DATA)
+    ] = None,
+    augment: Annotated[
+        Words,
+        _option(
+            "--augment",
+            help="How far crops are varied. Repeatable.",
+            panel=_DATA,
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    input_size: Annotated[
+        Whole, _option("--input-size", help="Side of the input in pixels.", panel=_NETWORK)
+    ] = None,
+    window_um: Annotated[
+        Number, _option("--window-um", help="Side of the window around a cell.", panel=_NETWORK)
+    ] = None,
+    patch: Annotated[
+        Whole, _option("--patch", help="Pixels folded into channels.", panel=_NETWORK)
+    ] = None,
+    widths: Annotated[
+        str | None,
+        _option("--widths", help="Channels of each level.", panel=_NETWORK, metavar="N,N,..."),
+    ] = None,
+    blocks: Annotated[
+        str | None,
+        _option("--blocks", help="Blocks of each level.", panel=_NETWORK, metavar="N,N,..."),
+    ] = None,
+    head_channels: Annotated[
+        Whole, _option("--head-channels", help="Channels of a class's head.", panel=_NETWORK)
+    ] = None,
+    dropout: Annotated[Number, _option("--dropout", help="", panel=_NETWORK)] = None,
+    steps: Annotated[Whole, _option("--steps", help="", panel=_LEARNING)] = None,
+    batch_size: Annotated[Whole, _option("--batch-size", help="", panel=_LEARNING)] = None,
+    learning_rate: Annotated[Number, _option("--learning-rate", help="", panel=_LEARNING)] = None,
+    weight_decay: Annotated[Number, _option("--weight-decay", help="", panel=_LEARNING)] = None,
+    warmup: Annotated[
+        Whole, _option("--warmup", help="Steps in which the rate rises.", panel=_LEARNING)
+    ] = None,
+    cooldown: Annotated[
+        Number, _option("--cooldown", help="Share of steps in which it falls.", panel=_LEARNING)
+    ] = None,
+    ema_decay: Annotated[
+        Number, _option("--ema-decay", help="Of the averaged weights.", panel=_LEARNING)
+    ] = None,
+    class_loss: Annotated[
+        Number, _option("--class-loss", help="Weight of the cross-entropy.", panel=_LEARNING)
+    ] = None,
+    label_smoothing: Annotated[
+        Number, _option("--label-smoothing", help="", panel=_LEARNING)
+    ] = None,
+    class_dropout: Annotated[
+        Number,
+        _option("--class-dropout", help="Share trained without a class.", panel=_LEARNING),
+    ] = None,
+    disc_radius: Annotated[
+        Number,
+        _option("--disc-radius", help="Share of the window that decides.", panel=_LEARNING),
+    ] = None,
+    seed: Annotated[Whole, _option("--seed", help="", panel=_ENDING)] = None,
+    device: Annotated[str | None, _option("--device", help="", panel=_ENDING)] = None,
+    mixed_precision: Annotated[
+        str | None, _option("--mixed-precision", help="auto, no or bf16.", panel=_ENDING)
+    ] = None,
+    checkpoint_every: Annotated[
+        Whole, _option("--checkpoint-every", help="Steps.", panel=_ENDING)
+    ] = None,
+    validate_every: Annotated[
+        Whole, _option("--validate-every", help="Steps.", panel=_ENDING)
+    ] = None,
+    coverage: Annotated[
+        Number, _option("--coverage", help="Stated one of the prediction sets.", panel=_ENDING)
+    ] = None,
+    false_alarms: Annotated[
+        Number, _option("--false-alarms", help="Stated rate of anomalies.", panel=_ENDING)
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a model on single-cell images and write it to the folder MODEL.
+
+    A run that was stopped, even by a crash, goes on with --resume and ends as if it had not been
+    stopped. Options that are not given keep the values that --dry-run shows.
+    """
+    given = {key: value for key, value in locals().items() if value is not None}
+    with reporting("train", as_json=as_json, quiet=quiet) as reporter:
+        chosen = _load(settings) | _as_settings(given)
+
+        from cytodiffusion.cli.shared import make_settings
+        from cytodiffusion.training.settings import TrainSettings
+
+        wanted = make_settings(TrainSettings, chosen)
+        if dry_run:
+            record = wanted.model_dump(mode="json")
+            reporter.result({"settings": record}, json.dumps(record, indent=2))
+            return
+        from cytodiffusion.training.trainer import train as run
+
+        with reporter.progress(f"Training {out.name}") as progress:
+            folder = run(wanted, progress)
+        record = {"model": folder, "settings": wanted.model_dump(mode="json")}
+        reporter.result(record, f"The model is in {folder}.")
+
+
+def _load(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The settings {path} cannot be read: they are not JSON.") from error
+    if not isinstance(found, dict):
+        raise InputError(f"The settings {path} are not a JSON object.")
+    return found
+
+
+def _as_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given under the names of `TrainSettings`."""
+    names = {"out": "output", "pixel_size": "pixel_size_um", "color": "colors", "group": "groups"}
+    parse: dict[str, Callable[[Any], Any]] = {
+        "widths": _whole_numbers,
+        "blocks": _whole_numbers,
+        "color": _pairs,
+        "group": _pairs,
+        "augment": _pairs,
+    }
+    own = {"settings", "dry_run", "as_json", "quiet"}
+    return {
+        names.get(key, key): parse[key](value) if key in parse else value
+        for key, value in given.items()
+        if key not in own
+    }
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{text!r} is not a list of whole numbers such as 64,128.") from None
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    pairs = dict(item.split("=", 1) for item in items if "=" in item)
+    if len(pairs) != len(items):
+        wrong = next((item for item in items if "=" not in item), items[-1])
+        raise InputError(f"{wrong!r} is not of the form NAME=VALUE, or a name is given twice.")
+    return pairs
