@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cytodiffusion.smear.generated import Sampling
 from cytodiffusion.smear.synthetic import DIFFERENTIAL, Smear, synthetic_smear
 
-__all__ = ["DIFFERENTIAL", "Smear", "synthetic_smear"]
+__all__ = ["DIFFERENTIAL", "Sampling", "Smear", "synthetic_smear"]

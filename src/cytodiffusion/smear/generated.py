@@ -98,8 +98,13 @@ def generated_cells(
         open_ = [i for i in range(len(names)) if scores[i] < sampling.confidence]
         if not open_:
             break
-        progress(attempt / sampling.tries, f"Sampling {len(open_)} cells")
-        crops, agreed = _sample(model, [names[i] for i in open_], seed + 7919 * attempt, sampling)
+
+        def part(fraction: float, message: str, start: int = attempt) -> None:
+            progress((start + fraction) / sampling.tries, message)
+
+        wanted = [names[i] for i in open_]
+        part(0.0, f"Sampling {len(open_)} cells")
+        crops, agreed = _sample(model, wanted, seed + 7919 * attempt, sampling, part)
         for i, crop, score in zip(open_, crops, agreed, strict=True):
             if score > scores[i] and (patch := cut_out(crop, model.window_um, px_um)) is not None:
                 best[i], scores[i] = patch, score
@@ -125,14 +130,21 @@ def _complete(
 
 
 def _sample(
-    model: ModelBundle, names: list[str], seed: int, sampling: Sampling
+    model: ModelBundle, names: list[str], seed: int, sampling: Sampling, progress: Progress
 ) -> tuple[ByteImage, FloatImage]:
     """Sample crops, and how sure the model is that each is what was asked for (0 if it is not)."""
     from cytodiffusion.classify import ClassifySettings, classify
     from cytodiffusion.synthesis import sample_cells
 
     index = np.array([list(model.class_names).index(name) for name in names])
-    crops = sample_cells(model, index, seed=seed, steps=sampling.steps, guidance=sampling.guidance)
+    crops = sample_cells(
+        model,
+        index,
+        seed=seed,
+        steps=sampling.steps,
+        guidance=sampling.guidance,
+        progress=progress,
+    )
     result = classify(crops, model, ClassifySettings(seed=seed))
     agreed = np.where(result.predicted == index, result.confidence, 0.0)
     return crops, agreed.astype(np.float32)

@@ -43,7 +43,7 @@ DIFFERENTIAL: Mapping[str, float] = {
 #: Mean area of a red cell in um2, and the part of the field they cover by default.
 _RED_AREA_UM2 = 43.0
 _RED_COVER = 0.36
-_SIDES = (128, 8192)
+_SIDES = (128, 4096)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def synthetic_smear(
     model
         Bundle to sample from; None draws plain sketches instead (fast, for tests).
     shape
-        Height and width in pixels, 128 to 8192 each.
+        Height and width in pixels, 128 to 4096 each.
     pixel_size_um
         Micrometres a pixel.
     n_white, n_platelets, n_artefacts

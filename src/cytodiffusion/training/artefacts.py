@@ -1,7 +1,7 @@
 """Training images of what is on a smear and is no cell.
 
 Made from photographs of real cells: the central cell is taken out, moved, smeared or
-replaced by stain precipitate. Two helpers serve the red-cell class the same way.
+replaced by stain precipitate. Two more functions serve the red-cell class the same way.
 """
 
 from __future__ import annotations
