@@ -23,7 +23,7 @@ from cytodiffusion.smear.outline import central_outline
 from cytodiffusion.stain import estimate_background
 
 if TYPE_CHECKING:
-    from cytodiffusion.model import ModelBundle
+    from cytodiffusion.model.bundle import ModelBundle
 
 #: Plausible areas in um2: from a small platelet to a large monocyte.
 _AREAS_UM2 = (2.0, 280.0)

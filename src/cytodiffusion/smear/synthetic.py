@@ -24,7 +24,7 @@ from cytodiffusion.smear.procedural import SKETCHES, white_cell
 from cytodiffusion.smear.red_cells import RedCellStyle, platelet, red_cell
 
 if TYPE_CHECKING:
-    from cytodiffusion.model import ModelBundle
+    from cytodiffusion.model.bundle import ModelBundle
 
 RED_CELL, PLATELET, ARTEFACT = "red cell", "platelet", "artefact"
 
