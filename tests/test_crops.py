@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion.crops import Crops, cell_table, centre_crop, extract_crops, iter_crops
 from cytodiffusion.errors import Cancelled, InputError
+from cytodiffusion.lazy import BlockReader
 
 
 def disc_image(
@@ -130,6 +132,29 @@ def test_batches_hold_the_same_crops() -> None:
     assert [len(p) for p in parts] == [10] * 10 + [8]
     np.testing.assert_array_equal(whole.pixels, np.concatenate([p.pixels for p in parts]))
     np.testing.assert_array_equal(whole.ids, np.concatenate([p.ids for p in parts]))
+
+
+@pytest.mark.parametrize("pixel_size", [0.1, 0.5])
+def test_lazy_images_are_read_in_blocks(pixel_size: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    rgb = rng.integers(0, 255, (230, 310, 3), np.uint8)
+    labels = np.zeros((230, 310), np.int32)
+    for label in range(1, 60):
+        labels[rng.integers(0, 230), rng.integers(0, 310)] = label
+    blocks: list[tuple[int, int]] = []
+    read = BlockReader._get
+
+    def counted(self: BlockReader, by: int, bx: int) -> NDArray[np.uint8]:
+        if (by, bx) not in self._blocks:
+            blocks.append((by, bx))
+        assert len(self._blocks) <= 20
+        return read(self, by, bx)
+
+    monkeypatch.setattr(BlockReader, "_get", counted)
+    monkeypatch.setattr(BlockReader.__init__, "__defaults__", (64, 20))
+    lazy = extract_crops(da.from_array(rgb), da.from_array(labels), pixel_size, 24)
+    np.testing.assert_array_equal(lazy.pixels, extract_crops(rgb, labels, pixel_size, 24).pixels)
+    assert len(blocks) < 200
 
 
 def test_crops_can_be_indexed() -> None:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image import as_rgb8, check_pixel_size
+from cytodiffusion.image import as_rgb8, as_source, check_pixel_size
+from cytodiffusion.lazy import BlockReader
 from cytodiffusion.progress import Progress, silent
 
 #: Side of the square window around a cell, in micrometres.
@@ -177,7 +178,7 @@ def iter_crops(
     Parameters
     ----------
     image : array
-        Whatever :func:`cytodiffusion.image.as_rgb8` takes.
+        Whatever :func:`cytodiffusion.image.as_rgb8` takes; a lazy one is read where cells are.
     labels : (Y, X) integers
     pixel_size_um : float
         Of `image`.
@@ -229,7 +230,7 @@ def centre_crop(
 class _Cutter:
     """Cuts windows of `window` image pixels and resamples them to `size` pixels."""
 
-    def __init__(self, rgb: NDArray[np.uint8], window: float, size: int) -> None:
+    def __init__(self, rgb: NDArray[np.uint8] | BlockReader, window: float, size: int) -> None:
         self.rgb = rgb
         self.window = window
         self.size = size
@@ -237,8 +238,9 @@ class _Cutter:
     def cut(self, centres: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
         """Fill `out` (N, S, S, 3) with the windows at `centres` (N, 2)."""
         one = self._shrunk if self.window >= self.size else self._enlarged
-        for centre, crop in zip(centres, out, strict=True):
-            crop[:] = one(centre)
+        in_order = range(len(out)) if isinstance(self.rgb, np.ndarray) else self.rgb.order(centres)
+        for index in in_order:
+            out[index] = one(centres[index])
 
     def _shrunk(self, centre: NDArray[np.float64]) -> NDArray[np.uint8]:
         # Area averaging needs whole pixels: at most half a pixel off, less than half a crop pixel.
@@ -266,7 +268,9 @@ class _Cutter:
             return np.asarray(inside)
         rows = _reflect(np.arange(top, top + side), height)
         columns = _reflect(np.arange(left, left + side), width)
-        return np.ascontiguousarray(self.rgb[rows[:, None], columns])
+        top, left = int(rows.min()), int(columns.min())
+        part = self.rgb[top : int(rows.max()) + 1, left : int(columns.max()) + 1]
+        return np.ascontiguousarray(part[(rows - top)[:, None], columns - left])
 
 
 def _reflect(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
@@ -283,7 +287,9 @@ def _prepare(
 ) -> tuple[CellTable, _Cutter]:
     window = _window_pixels(pixel_size_um, window_um)
     shape = _check_labels(labels)
-    cutter = _Cutter(as_rgb8(image), window, _check_size(size))
+    source = as_source(image)
+    pixels = source if isinstance(source, np.ndarray) else BlockReader(source)
+    cutter = _Cutter(pixels, window, _check_size(size))
     if cutter.rgb.shape[:2] != shape:
         here, there = cutter.rgb.shape[:2], shape
         raise InputError(

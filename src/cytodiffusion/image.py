@@ -21,6 +21,9 @@ MAX_PIXEL_SIZE_UM = 10.0
 #: More pixels than this are never loaded into memory at once (525 MB as RGB).
 MAX_LOADED_PIXELS = 175_000_000
 
+#: Lazy images of more pixels than this are not taken at all: their labels alone fill the memory.
+MAX_LAZY_PIXELS = 1_000_000_000
+
 #: Formats read with Pillow; a short list, because a file's name says nothing about its content.
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "PPM", "TIFF")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -108,6 +111,24 @@ def as_rgb8(image: Any) -> NDArray[np.uint8]:
     return to_rgb8(np.asarray(array))
 
 
+def as_source(image: Any) -> Any:
+    """Return any image as ``(Y, X, 3)`` uint8 to be read in parts.
+
+    A lazy array that is RGB in uint8 stays as it is; everything else is loaded by :func:`as_rgb8`.
+
+    Raises
+    ------
+    InputError
+        As :func:`as_rgb8`, and for lazy images above ``MAX_LAZY_PIXELS``.
+    """
+    array = _first_level(image)
+    shape, dtype = getattr(array, "shape", ()), getattr(array, "dtype", None)
+    if isinstance(array, np.ndarray) or dtype != np.uint8 or tuple(shape[2:]) != (3,):
+        return as_rgb8(array)
+    check_loadable(shape, limit=MAX_LAZY_PIXELS)
+    return array
+
+
 def to_rgb8(array: NDArray[Any], high: float | None = None) -> NDArray[np.uint8]:
     """Convert an array in memory as :func:`as_rgb8` does.
 
@@ -185,16 +206,17 @@ def credible_pixel_size(x: float, y: float) -> tuple[float | None, tuple[str, ..
     return math.sqrt(x * y), ()
 
 
-def check_loadable(shape: Sequence[int], name: str = "The image") -> None:
+def check_loadable(shape: Sequence[int], name: str = "The image", limit: int | None = None) -> None:
     """Raise InputError for a shape that is no image or too large for memory."""
     if 0 in shape:
         raise InputError(f"{name} is empty: it has no pixels.")
     channels = next((n for n in (*shape[-1:], *shape[:1]) if len(shape) > 2 and n <= 4), 1)
     pixels = math.prod(shape) // channels
-    if pixels > MAX_LOADED_PIXELS:
+    limit = MAX_LOADED_PIXELS if limit is None else limit
+    if pixels > limit:
         raise InputError(
             f"{name} has {pixels / 1e6:,.0f} megapixels, more than the "
-            f"{MAX_LOADED_PIXELS / 1e6:.0f} that are loaded at once; "
+            f"{limit / 1e6:,.0f} that can be worked on at once; "
             "use a part of it or a smaller level."
         )
 
@@ -270,8 +292,8 @@ def _open_pillow(path: Path) -> tuple[NDArray[np.uint8], float | None, tuple[str
                 array = np.asarray(_plain_mode(opened))
     except PIL.Image.DecompressionBombError:
         raise InputError(
-            f"{path} has more than the {MAX_LOADED_PIXELS / 1e6:.0f} megapixels that are "
-            "loaded at once; use a part of it."
+            f"{path} has more than the {MAX_LOADED_PIXELS / 1e6:.0f} megapixels that "
+            "can be worked on at once; use a part of it."
         ) from None
     except PIL.UnidentifiedImageError:
         raise InputError(f"{path} is not an image that can be read here.") from None

@@ -118,7 +118,7 @@ def test_cellpose_asks_before_it_downloads() -> None:
     ("image", "options", "words"),
     [
         (np.zeros((0, 0, 3), np.uint8), {}, "no pixels"),
-        (da.zeros((90_000, 90_000, 3), np.uint8), {}, "loaded at once"),
+        (da.zeros((90_000, 90_000, 3), np.uint8), {}, "at once"),
         (np.zeros((9, 9, 3), np.uint8), {"method": "magic"}, "no method 'magic'"),
         (np.zeros((9, 9, 3), np.uint8), {"pixel_size_um": 0}, "pixel size"),
         (np.zeros((9, 9, 3), np.uint8), {"method": "watershed", "wobble": 1}, "no setting wobble"),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image import Image, as_rgb8, check_loadable, check_pixel_size
+from cytodiffusion.image import Image, as_rgb8, as_source, check_pixel_size
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.result import Segmentation
 
@@ -86,16 +86,10 @@ def choose_method(
 
 def _source(image: Any, pixel_size_um: float | None) -> tuple[Any, float | None]:
     """Return (Y, X, 3) uint8, still lazy where it was, and the pixel size if it is known."""
-    if isinstance(image, Image):
-        size = image.pixel_size_um if pixel_size_um is None else pixel_size_um
-        source = image.levels[0]
-    else:
-        size, source = pixel_size_um, image
-    lazy = getattr(source, "dtype", None) == np.uint8 and np.shape(source)[2:] == (3,)
-    if lazy:
-        check_loadable(source.shape)
-    else:
-        source = as_rgb8(source)
+    size = pixel_size_um
+    if size is None and isinstance(image, Image):
+        size = image.pixel_size_um
+    source = as_source(image)
     return source, None if size is None else check_pixel_size(size)
 
 
