@@ -47,7 +47,7 @@ class Sketch:
 
 SKETCHES: dict[str, Sketch] = {
     "neutrophil": Sketch(
-        6.2, "segmented", 0.25, (1.3, 1.7, 0.7), (0.10, 0.17, 0.10), (0.22, 0.34, 0.14), 3.0, 0.13
+        6.2, "segmented", 0.27, (1.3, 1.7, 0.7), (0.10, 0.17, 0.10), (0.22, 0.34, 0.14), 3.0, 0.13
     ),
     "eosinophil": Sketch(
         6.5, "bilobed", 0.40, (1.2, 1.6, 0.7), (0.15, 0.28, 0.20), (0.30, 0.95, 0.75), 4.5, 0.30
@@ -117,14 +117,14 @@ def _nucleus(
             axes = (size * rng.uniform(0.9, 1.1), size * rng.uniform(0.75, 0.95))
             _ellipse(canvas, lobe, axes, float(np.degrees(turns[k])) + 90)
             if k:
-                _bridge(canvas, lobes[k - 1], lobe, 0.5 * px_um)
+                _bridge(canvas, lobes[k - 1], lobe, 0.8 * px_um)
     else:
         off = 0.0 if sketch.nucleus == "round" else 0.14 * radius * px_um
         place = (middle + off * np.cos(start), middle + off * np.sin(start))
         squeeze = {"round": 0.95, "oval": 0.82, "kidney": 0.85}[sketch.nucleus]
         _ellipse(canvas, place, (size, size * squeeze), float(np.degrees(start)) + 90)
         if sketch.nucleus == "kidney":
-            reach = 0.75 * radius * px_um
+            reach = 0.45 * radius * px_um
             notch = (middle - reach * np.cos(start), middle - reach * np.sin(start))
             _ellipse(canvas, notch, (0.42 * size, 0.62 * size), float(np.degrees(start)), 0.0)
     rough = blur(canvas, 0.45 * px_um) + 0.06 * waves(canvas.shape, 0.6 * px_um, rng)
