@@ -21,7 +21,7 @@ def squares(ids: list[int], side: int = 8, gap: int = 2) -> np.ndarray:
 @pytest.mark.parametrize("ids", [[1, 2, 3], [5, 70_000, 9], [3, 5_000_000_000, 8]])
 def test_maps_show_every_cell_whatever_its_id(ids):
     labels = squares(ids)
-    cells = maps.CellMaps(labels, n_classes=4, outline_px=1)
+    cells = maps.CellMaps(labels, n_classes=4, outline_px=2)
     cells.put(ids[:2], [0, 3], [0.0, np.log(4)], [False, True])
     cells.paint()
     assert set(np.unique(cells.class_map[labels == ids[0]])) == {1}
@@ -31,7 +31,8 @@ def test_maps_show_every_cell_whatever_its_id(ids):
     assert set(np.unique(cells.uncertainty_map[labels == ids[0]])) == {1}
     assert set(np.unique(cells.uncertainty_map[labels == ids[1]])) == {255}
     outlined = cells.outline_map.astype(bool)
-    assert outlined[labels == ids[1]].sum() == 4 * 8 - 4
+    assert (cells.outline_map == 2).sum() == 4 * 8 - 4
+    assert (cells.outline_map == 1).sum() == 4 * 6 - 4
     assert not outlined[labels != ids[1]].any()
 
 

@@ -37,7 +37,7 @@ class CellMaps:
     n_classes : int
         Number of classes, at most `MAX_CLASSES`.
     outline_px : int
-        Thickness in pixels of the outline drawn inside an unusual cell.
+        Thickness in pixels of the outline drawn inside an unusual cell, at least 2.
 
     Attributes
     ----------
@@ -46,7 +46,8 @@ class CellMaps:
     uncertainty_map : (Y, X) uint8
         1 (certain) to 255 (all classes equally likely), from the entropy; 0 as above.
     outline_map : (Y, X) uint8
-        1 on the outline of cells that are flagged as anomalies, else 0.
+        Outline of the cells that are flagged as anomalies: 2 on its outer half, 1 on its inner
+        half, so that two colours make it visible on any stain; else 0.
 
     Raises
     ------
@@ -70,7 +71,8 @@ class CellMaps:
         self._uncertainty = np.zeros(n_rows, np.uint8)
         self._anomaly = np.zeros(n_rows, bool)
         self._shown = np.ones(n_classes + 1, bool)
-        self._edges = cell_edges(self._rows, outline_px)
+        self._edges = cell_edges(self._rows, (outline_px + 1) // 2)
+        self._edges += cell_edges(self._rows, max(2, outline_px))
         self.class_map = np.zeros(cells.shape, np.uint8)
         self.uncertainty_map = np.zeros(cells.shape, np.uint8)
         self.outline_map = np.zeros(cells.shape, np.uint8)

@@ -14,8 +14,8 @@ from cytodiffusion.errors import InputError
 
 #: Key in ``layer.metadata`` under which this plugin notes what a layer is.
 NOTE = "cytodiffusion"
-#: Colour of the outline around cells flagged as anomalies, far from any stain.
-ANOMALY_COLOR = (0.0, 0.9, 1.0, 1.0)
+#: Outline around anomalies: white inside black stands out from any stain and any colour map.
+ANOMALY_COLORS = ((0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0))
 
 
 def note_of(layer: Layer) -> dict[str, Any]:

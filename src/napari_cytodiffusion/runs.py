@@ -22,7 +22,7 @@ ModelCache = dict[tuple[str, str, float], Any]
 #: Seconds between two repaints of the maps while a run proceeds.
 _REPAINT_EVERY = 0.4
 #: Width in micrometres of the outline around an anomaly.
-_OUTLINE_UM = 0.3
+_OUTLINE_UM = 0.45
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,9 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
         from cytodiffusion.classify import ClassifySettings
-        from cytodiffusion.pipeline import iter_classify_labels
-
         from cytodiffusion.image import as_rgb8
         from cytodiffusion.maps import CellMaps
+        from cytodiffusion.pipeline import iter_classify_labels
 
         model = _load(request.source, request.device, request.allow_download, request.cache)
         report(0.0, "Reading the image ...")
@@ -194,10 +193,11 @@ def forecast_body(
     """Body of a `Job` that yields in words what Cellpose will take for an image."""
 
     def body(report: Progress) -> Iterator[Any]:
-        from cytodiffusion.segmentation.cellpose import choose_device, expected_seconds
+        from cytodiffusion.device import pick_device
+        from cytodiffusion.segmentation.cellpose import expected_seconds
         from cytodiffusion.segmentation.cellpose_weights import download_size
 
-        chosen = choose_device(device)
+        chosen = str(pick_device(device))
         seconds = expected_seconds(shape, chosen, model=model, pixel_size_um=pixel_size_um)
         where = "On the CPU" if chosen == "cpu" else f"On the GPU ({chosen})"
         size = download_size(model)

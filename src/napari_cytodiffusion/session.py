@@ -12,7 +12,7 @@ from typing import Any
 
 from napari.layers import Layer
 from napari.utils import notifications
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.views import CellViews
@@ -20,6 +20,9 @@ from napari_cytodiffusion.workers import Body, Job
 
 #: The sessions, weakly by viewer; the only state outside of objects.
 _SESSIONS: weakref.WeakKeyDictionary[Any, Session]
+
+#: Milliseconds between two layers that are added, for the window to answer in between.
+_LAYER_PAUSE_MS = 60
 
 #: Keys bound in the viewer: switch the colours, step through the inspected cells.
 SWITCH_KEY, PREVIOUS_KEY, NEXT_KEY = "U", "J", "K"
@@ -174,17 +177,28 @@ class Session(QObject):
     def add_views(self, views: CellViews) -> None:
         """Make newly classified cells the current ones."""
         self._views.append(views)
-        if self._job is not None:
-            # a run that shows itself in layers that are gone has lost its purpose
-            self._job_layers += tuple(views.layers.values())
         self.current = views
         self.cells_changed.emit()
         self.view_changed.emit()
+        if self._job is not None:
+            # a run that shows itself in layers that are gone has lost its purpose
+            self._job_layers += tuple(views.layers.values())
+        self._add_layers_soon(views)
+
+    def _add_layers_soon(self, views: CellViews) -> None:
+        QTimer.singleShot(_LAYER_PAUSE_MS, lambda: self._add_layers(views))
+
+    def _add_layers(self, views: CellViews) -> None:
+        """Add what is missing of the layers, a little later each."""
+        if self.viewer is None or not any(views is v for v in self._views):
+            return
+        if views.add_next(self.viewer):
+            self._add_layers_soon(views)
 
     def show(self, kind: str) -> None:
         """Colour the current cells by class or by uncertainty."""
-        if self.current is not None:
-            self.current.show(kind)
+        if self.current is not None and self.viewer is not None:
+            self.current.show(kind, self.viewer)
             self.view_changed.emit()
 
     def switch(self) -> None:
@@ -212,6 +226,7 @@ class Session(QObject):
     def _on_layer_removed(self, event: Any) -> None:
         layer = event.value
         if self._job is not None and any(layer is used for used in self._job_layers):
+            self._job_layers = ()
             notifications.show_info(f"'{layer.name}' was removed: the run stops.")
             self._job.cancel()
         gone = [v for v in self._views if layer in v]

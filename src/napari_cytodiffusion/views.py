@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Labels, Layer
 
 from cytodiffusion.maps import CellMaps, class_colors, uncertainty_colors
-from napari_cytodiffusion.layers import ANOMALY_COLOR, NOTE, colormap_of, placement, tell_cells
+from napari_cytodiffusion.layers import ANOMALY_COLORS, NOTE, colormap_of, placement, tell_cells
 from napari_cytodiffusion.results import Results
 
 #: What the cells can be coloured by.
@@ -40,34 +40,48 @@ class CellViews:
         self.window_um = 0.0
         self.shown = [True] * len(results.class_names)
         self._ids = labels.data[0] if labels.multiscale else labels.data
-        anomaly_colors = np.zeros((2, 4))
-        anomaly_colors[1] = ANOMALY_COLOR
         self.layers: dict[str, Labels] = {}
-        self._add(viewer, "class", maps.class_map, class_colors(results.colors), 0.5)
-        self._add(viewer, "uncertainty", maps.uncertainty_map, uncertainty_colors(), 0.6)
-        self._add(viewer, "anomalies", maps.outline_map, anomaly_colors, 1.0)
         self.kind = "class"
+        self._outlined = True
+        self._looks = {
+            "class": (maps.class_map, class_colors(results.colors), 0.5),
+            "uncertainty": (maps.uncertainty_map, uncertainty_colors(), 0.6),
+            "anomalies": (maps.outline_map, np.array(ANOMALY_COLORS), 1.0),
+        }
+        self.add_next(viewer)
         labels.visible = False
-        self.show("class")
         viewer.layers.selection.active = self.layers["class"]
 
-    def _add(
-        self, viewer: Any, role: str, data: np.ndarray, colors: np.ndarray, opacity: float
-    ) -> None:
-        name = f"{self.labels.name} {role}"
+    def add_next(self, viewer: Any) -> bool:
+        """Add one of the layers; False when all are there.
+
+        Each takes napari a tenth of a second, so they are added with pauses for the window.
+        """
+        waiting = [role for role in self._looks if role not in self.layers]
+        if not waiting:
+            return False
+        role = waiting[0]
+        data, colors, opacity = self._looks[role]
         layer = Labels(
             data,
-            name=name,
+            name=f"{self.labels.name} {role}",
             colormap=colormap_of(colors),
             opacity=opacity,
-            visible=role != "uncertainty",
+            visible=self._is_shown(role),
             metadata={NOTE: {"role": role, "labels": self.labels.name}},
             **placement(self.labels),
         )
         layer.editable = False
         tell_cells(layer, self.describe)
-        viewer.add_layer(layer)
+        active = viewer.layers.selection.active
         self.layers[role] = layer
+        viewer.add_layer(layer)
+        if active is not None:
+            viewer.layers.selection.active = active
+        return len(waiting) > 1
+
+    def _is_shown(self, role: str) -> bool:
+        return self._outlined if role == "anomalies" else role == self.kind
 
     def __contains__(self, layer: object) -> bool:
         return any(layer is own for own in (self.image, self.labels, *self.layers.values()))
@@ -89,15 +103,24 @@ class CellViews:
         label = self.cell_at(row, column)
         return self.results.describe(label) if label else None
 
-    def show(self, kind: str) -> None:
+    def show(self, kind: str, viewer: Any) -> None:
         """Colour the cells by ``"class"`` or by ``"uncertainty"``."""
         self.kind = kind
+        while kind not in self.layers and self.add_next(viewer):
+            pass
         for role in KINDS:
-            self.layers[role].visible = role == kind
+            if role in self.layers:
+                self.layers[role].visible = role == kind
+        # the status bar speaks of the active layer: keep it one that is visible
+        selection = viewer.layers.selection
+        if any(selection.active is self.layers.get(role) for role in KINDS):
+            selection.active = self.layers[kind]
 
     def show_anomalies(self, shown: bool) -> None:
         """Show or hide the outlines of anomalies."""
-        self.layers["anomalies"].visible = shown
+        self._outlined = shown
+        if "anomalies" in self.layers:
+            self.layers["anomalies"].visible = shown
 
     def show_classes(self, shown: Sequence[bool]) -> None:
         """Choose the classes that are visible, in all views."""
@@ -106,7 +129,8 @@ class CellViews:
         self.maps.show(self.shown)
         self.maps.paint()
         for role in ("uncertainty", "anomalies"):
-            self.layers[role].refresh(extent=False)
+            if role in self.layers:
+                self.layers[role].refresh(extent=False)
 
     def refresh(self) -> None:
         """Redraw what is visible; hidden layers are redrawn when they are shown."""

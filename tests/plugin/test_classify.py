@@ -21,6 +21,8 @@ def classify(widget, qtbot, timeout=10_000):
     session = widget._session
     qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not session.busy, timeout=timeout)
+    if session.current is not None:
+        qtbot.waitUntil(lambda: len(session.current.layers) == 3, timeout=2000)
 
 
 def wait_for_table(viewer, qtbot):

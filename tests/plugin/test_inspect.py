@@ -37,8 +37,8 @@ def test_one_cell_with_everything(widget, viewer):
     assert widget.posterior._bars.opts["width"].sum() == pytest.approx(1)
     assert len(widget.errors.getPlotItem().listDataItems()) == 4
     image = widget.crop.pixmap().toImage()
-    assert image.width() == image.height() == 168
-    centre = image.pixelColor(84, 84)
+    assert image.width() == image.height() == 144
+    centre = image.pixelColor(72, 72)
     assert (centre.red(), centre.green(), centre.blue()) == (200, 120, 140)
 
 
@@ -54,9 +54,7 @@ def test_a_frame_marks_the_cell_without_taking_the_selection(widget, viewer):
     assert len([layer for layer in viewer.layers if layer.name == "inspected cell"]) == 1
 
 
-@pytest.mark.parametrize(
-    ("order", "first"), [("uncertainty", 12), ("anomaly", 4), ("class", 12)]
-)
+@pytest.mark.parametrize(("order", "first"), [("uncertainty", 12), ("anomaly", 4), ("class", 12)])
 def test_next_and_previous_follow_the_order(widget, qtbot, order, first):
     widget.order.setCurrentIndex(widget.order.findData(order))
     qtbot.mouseClick(widget.next, Qt.MouseButton.LeftButton)

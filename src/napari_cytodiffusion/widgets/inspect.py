@@ -31,7 +31,7 @@ from napari_cytodiffusion.views import CellViews
 from napari_cytodiffusion.widgets.common import note, tell
 from napari_cytodiffusion.widgets.plots import ErrorPlot, Gauge, PosteriorPlot, text_color
 
-_CROP = 168
+_CROP = 144
 _BAR_UM = 5
 _ORDERS = (
     ("uncertainty", "most uncertain first"),
@@ -103,7 +103,6 @@ class InspectWidget(QWidget):
         layout.addWidget(self.follow)
         layout.addWidget(self.hint)
         layout.addWidget(area, 1)
-        self.setMinimumWidth(330)
         self.previous.clicked.connect(lambda: self.step(-1))
         self.next.clicked.connect(lambda: self.step(1))
         self.order.currentIndexChanged.connect(self._show_place)
@@ -120,7 +119,7 @@ class InspectWidget(QWidget):
         grid = QGridLayout()
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(3)
-        names = ("Entropy", "Margin", "Trials", "Area", "Position", "Scale")
+        names = ("Entropy", "of at most", "Margin", "Trials", "Area", "Scale")
         for row, name in enumerate(names):
             value = QLabel("", details)
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -132,16 +131,18 @@ class InspectWidget(QWidget):
         top = QHBoxLayout()
         top.addWidget(self.crop, 0, Qt.AlignmentFlag.AlignTop)
         top.addLayout(grid, 1)
+        self.where = note("", details)
         self.members = note("", details)
         self.posterior = PosteriorPlot(details)
         self.unusual = note("", details)
         self.gauge = Gauge(details)
-        self.errors_title = QLabel("Denoising error by noise level", details)
+        self.errors_title = QLabel("<b>Denoising error by noise level</b>", details)
         self.errors = ErrorPlot(details)
         layout = QVBoxLayout(details)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.title)
         layout.addLayout(top)
+        layout.addWidget(self.where)
         layout.addWidget(QLabel("<b>Posterior</b>", details))
         layout.addWidget(self.posterior)
         layout.addWidget(self.members)
@@ -151,7 +152,6 @@ class InspectWidget(QWidget):
         layout.addWidget(self.errors_title)
         layout.addWidget(self.errors)
         layout.addStretch(1)
-        self.errors_title.setText("<b>Denoising error by noise level</b>")
         return details
 
     # -- what is current ----------------------------------------------------------------------
@@ -215,6 +215,9 @@ class InspectWidget(QWidget):
         self._show_numbers(record, views)
         self._show_crop(record, views)
         self._mark(record, views)
+        # nothing is cut off at the side, however long the names of the classes are
+        bar = self._area.verticalScrollBar().sizeHint().width()
+        self._area.setMinimumWidth(self.details.minimumSizeHint().width() + bar + 4)
 
     def _show_numbers(self, record: Record, views: CellViews) -> None:
         results = views.results
@@ -224,13 +227,14 @@ class InspectWidget(QWidget):
             f"<b>{name}</b> {percent(record.confidence)}</span> &nbsp; cell {record.label:,}"
         )
         n_classes = len(results.class_names)
-        self.facts["Entropy"].setText(f"{record.entropy:.2f} nats\n(most {np.log(n_classes):.2f})")
+        self.facts["Entropy"].setText(f"{record.entropy:.2f} nats")
+        self.facts["of at most"].setText(f"{np.log(n_classes):.2f} nats")
         self.facts["Margin"].setText(f"{record.margin:.2f}")
         self.facts["Trials"].setText(f"{record.trials}")
-        border = "\ntouches the border" if record.touches_border else ""
-        self.facts["Area"].setText(f"{record.area_um2:.1f} \u00b5m\u00b2{border}")
-        self.facts["Position"].setText(f"y {record.y:.0f}, x {record.x:.0f} px")
+        self.facts["Area"].setText(f"{record.area_um2:.1f} \u00b5m\u00b2")
         self.facts["Scale"].setText(f"{views.pixel_size_um:.3g} \u00b5m/px")
+        border = "; touches the border, judge with care" if record.touches_border else ""
+        self.where.setText(f"At y {record.y:,.0f}, x {record.x:,.0f} px{border}")
         members = [results.class_names[k] for k in np.flatnonzero(record.prediction_set)]
         self.members.setText(f"Prediction set (\u2022): {', '.join(members) or 'empty'}")
         self.posterior.set_posterior(record.posterior, record.prediction_set, text_color(self))

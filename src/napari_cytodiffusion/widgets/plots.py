@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
@@ -28,6 +28,10 @@ class PosteriorPlot(pg.PlotWidget):
         self.getViewBox().invertY(True)
         self._bars: pg.BarGraphItem | None = None
         self._values: list[pg.TextItem] = []
+
+    def sizeHint(self) -> QSize:
+        """As narrow as the dock wants it."""
+        return QSize(200, 120)
 
     def set_classes(self, names: Sequence[str], colors: Sequence[str]) -> None:
         """Make room for these classes."""
@@ -74,8 +78,14 @@ class ErrorPlot(pg.PlotWidget):
         self.setMenuEnabled(False)
         self.hideButtons()
         self.setLabel("bottom", "noise level")
-        self.setLabel("left", "error above best")
+        self.setLabel("left", "above best")
+        for side in ("left", "bottom"):
+            self.getAxis(side).enableAutoSIPrefix(False)
         self.setFixedHeight(150)
+
+    def sizeHint(self) -> QSize:
+        """As narrow as the dock wants it."""
+        return QSize(200, 150)
 
     def set_errors(
         self, levels: np.ndarray, errors: np.ndarray, colors: Sequence[str], predicted: int
@@ -88,6 +98,7 @@ class ErrorPlot(pg.PlotWidget):
         order = np.argsort(levels[tried])
         x, rows = levels[tried][order], errors[tried][order]
         rows = rows - np.nanmin(rows, axis=1, keepdims=True)
+        colors = [legible(color, self) for color in colors]
         # the predicted class is drawn last, on top of the others
         for k in [*(k for k in range(rows.shape[1]) if k != predicted), predicted]:
             width = 3 if k == predicted else 1.2
@@ -148,5 +159,13 @@ def text_color(widget: QWidget) -> QColor:
     return widget.palette().color(widget.foregroundRole())
 
 
-#: Alignment of numbers in the table of facts.
-RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+def legible(color: str, widget: QWidget) -> QColor:
+    """Return the colour, lighter on a dark or darker on a bright theme until lines can be seen."""
+    dark = text_color(widget).lightness() > 127
+    shade = QColor(color)
+    for _ in range(8):
+        if (shade.lightness() > 110) if dark else (shade.lightness() < 150):
+            break
+        lightness = shade.lightness() + (15 if dark else -15)
+        shade.setHsl(shade.hslHue(), shade.hslSaturation(), min(255, max(0, lightness)))
+    return shade

@@ -1,0 +1,233 @@
+"""The whole window, with real clicks. Needs a display with GL, such as Xvfb."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+import weakref
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_cytodiffusion.demo import open_desk, run
+from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.widgets.classify import ClassifyWidget
+from napari_cytodiffusion.widgets.inspect import InspectWidget
+
+pytestmark = [
+    pytest.mark.window,
+    pytest.mark.skipif(
+        sys.platform.startswith("linux")
+        and (not os.environ.get("DISPLAY") or os.environ.get("QT_QPA_PLATFORM") == "offscreen"),
+        reason="no display: run under xvfb-run",
+    ),
+]
+
+
+@pytest.fixture
+def shown(make_napari_viewer, engine, smear):
+    viewer = make_napari_viewer(show=True)
+    place = {"scale": (0.1, 0.1), "units": ("um", "um")}
+    viewer.add_image(smear[0], name="smear", rgb=True, **place)
+    viewer.add_labels(smear[1], name="cells", **place)
+    viewer.window.resize(1200, 800)
+    return viewer
+
+
+def dock(viewer, widget, qtbot):
+    viewer.window.add_dock_widget(widget, name=type(widget).__name__)
+    # the canvas takes its new size with the next events
+    qtbot.wait(200)
+
+
+def wait_for_layers(viewer, qtbot):
+    session = Session.of(viewer)
+    qtbot.waitUntil(lambda: not session.busy, timeout=10_000)
+    qtbot.waitUntil(lambda: len(session.current.layers) == 3, timeout=2000)
+
+
+def canvas_of(viewer) -> QWidget:
+    """Widget in which the image is drawn."""
+    canvases = [
+        w
+        for w in QApplication.allWidgets()
+        if w.metaObject().className().startswith("CanvasBackend") and w.isVisible()
+    ]
+    assert len(canvases) == 1
+    return canvases[0]
+
+
+def position_of(viewer, layer, point) -> QPoint:
+    """Where a data point of a layer is on the canvas."""
+    canvas = canvas_of(viewer)
+    camera = viewer.scene.camera
+    world = np.asarray(layer.data_to_world(point))
+    middle = np.array([canvas.height(), canvas.width()]) / 2
+    y, x = middle + (world - np.asarray(camera.center[-2:])) * camera.zoom
+    return QPoint(round(x), round(y))
+
+
+def pixels_of(viewer) -> np.ndarray:
+    return viewer.screenshot(canvas_only=True, flash=False)
+
+
+def test_two_clicks_colour_the_cells_and_a_third_shows_the_uncertainty(shown, qtbot):
+    widget = ClassifyWidget(shown)
+    dock(shown, widget, qtbot)
+    shown.layers["cells"].visible = False
+    before = pixels_of(shown)
+    qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
+    wait_for_layers(shown, qtbot)
+    by_class = pixels_of(shown)
+    assert (by_class != before).any(axis=-1).mean() > 0.05
+    qtbot.mouseClick(widget.uncertainty_button, Qt.MouseButton.LeftButton)
+    by_uncertainty = pixels_of(shown)
+    assert (by_class != by_uncertainty).any(axis=-1).mean() > 0.05
+    assert widget.legend.bar.isVisible()
+    qtbot.mouseClick(widget.legend.none_button, Qt.MouseButton.LeftButton)
+    np.testing.assert_array_equal(pixels_of(shown), before)
+
+
+def test_a_click_in_the_canvas_inspects_the_cell(shown, qtbot):
+    classify, inspect = ClassifyWidget(shown), InspectWidget(shown)
+    dock(shown, classify, qtbot)
+    dock(shown, inspect, qtbot)
+    classify.start()
+    wait_for_layers(shown, qtbot)
+    canvas = canvas_of(shown)
+    for number, centre in ((6, (80, 75)), (11, (130, 125))):
+        where = position_of(shown, shown.layers["cells"], centre)
+        QTest.mouseMove(canvas, where)
+        QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=where)
+        qtbot.waitUntil(lambda n=number: inspect._label == n, timeout=2000)
+        assert f"cell {number}" in inspect.title.text()
+    # dragging moves the view and leaves the choice alone
+    where = position_of(shown, shown.layers["cells"], (30, 25))
+    QTest.mousePress(canvas, Qt.MouseButton.LeftButton, pos=where)
+    QTest.mouseMove(canvas, where + QPoint(40, 40))
+    QTest.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=where + QPoint(40, 40))
+    qtbot.wait(50)
+    assert inspect._label == 11
+
+
+def test_keys_switch_colours_and_step(shown, qtbot):
+    desk = open_desk(shown)
+    desk.classify.start()
+    wait_for_layers(shown, qtbot)
+    canvas = canvas_of(shown)
+    QTest.keyClick(canvas, Qt.Key.Key_U)
+    assert shown.layers["cells uncertainty"].visible
+    QTest.keyClick(canvas, Qt.Key.Key_U)
+    assert shown.layers["cells class"].visible
+    QTest.keyClick(canvas, Qt.Key.Key_K)
+    first = desk.inspect._label
+    QTest.keyClick(canvas, Qt.Key.Key_K)
+    assert desk.inspect._label not in (0, first)
+    QTest.keyClick(canvas, Qt.Key.Key_J)
+    assert desk.inspect._label == first
+
+
+def test_the_window_answers_while_it_classifies(shown, engine, qtbot):
+    engine.batch, engine.seconds_a_batch = 1, 0.1
+    widget = ClassifyWidget(shown)
+    dock(shown, widget, qtbot)
+    widget.start()
+    longest = 0.0
+    while Session.of(shown).busy:
+        # seconds of this thread, so that a busy machine does not fail the test; the wall clock
+        # is for benchmarks/window.py
+        before = time.thread_time()
+        QApplication.processEvents()
+        longest = max(longest, time.thread_time() - before)
+        time.sleep(0.002)
+    assert longest < 0.3
+
+
+def test_commands_reach_the_viewer(shown, engine, qtbot):
+    from napari_cytodiffusion import commands
+
+    widget = ClassifyWidget(shown)
+    dock(shown, widget, qtbot)
+    widget.start()
+    wait_for_layers(shown, qtbot)
+    commands.show_uncertainty(shown)
+    assert shown.layers["cells uncertainty"].visible
+    commands.show_class(shown)
+    assert shown.layers["cells class"].visible
+    commands.switch_colours(shown)
+    assert shown.layers["cells uncertainty"].visible
+
+
+def test_saved_views_are_ordinary_labels(shown, engine, qtbot, tmp_path):
+    widget = ClassifyWidget(shown)
+    dock(shown, widget, qtbot)
+    widget.start()
+    wait_for_layers(shown, qtbot)
+    path = tmp_path / "class.tif"
+    assert shown.layers["cells class"].save(str(path))
+
+
+def close_and_collect(viewer, *objects):
+    alive = [weakref.ref(thing) for thing in objects]
+    viewer.close()
+    return alive
+
+
+@pytest.mark.parametrize("working", [False, True])
+def test_everything_dies_with_the_window(make_napari_viewer, engine, smear, qtbot, working):
+    engine.batch, engine.seconds_a_batch = 1, (0.2 if working else 0)
+
+    def live() -> list[weakref.ref]:
+        viewer = make_napari_viewer(show=True)
+        viewer.add_image(smear[0], name="smear", rgb=True)
+        viewer.add_labels(smear[1], name="cells")
+        desk = open_desk(viewer)
+        desk.classify.start()
+        if working:
+            qtbot.waitUntil(lambda: "cells class" in viewer.layers, timeout=5000)
+        else:
+            qtbot.waitUntil(lambda: not Session.of(viewer).busy, timeout=5000)
+            desk.inspect.step(1)
+            qtbot.waitUntil(lambda: "predicted" in viewer.layers["cells"].features)
+        window = desk.segment.window()
+        return close_and_collect(
+            viewer,
+            Session.of(viewer),
+            desk.segment,
+            desk.classify,
+            desk.inspect,
+            viewer.layers["cells class"],
+            window,
+            viewer,
+        )
+
+    alive = live()
+    assert engine.closed.wait(5)
+    from superqt.utils import WorkerBase
+
+    WorkerBase.await_workers(5000)
+    for _ in range(5):
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        QApplication.processEvents()
+        gc.collect()
+    left = [type(ref()).__name__ for ref in alive if ref() is not None]
+    assert left == []
+
+
+def test_the_demo_runs_to_the_inspected_cell(shown, engine, smear, qtbot, monkeypatch):
+    import cytodiffusion.segmentation as package
+    from cytodiffusion.segmentation.result import Segmentation
+
+    monkeypatch.setattr(
+        package, "segment", lambda *a, **k: Segmentation(smear[1], 0.1, "given", "watershed")
+    )
+    shown.layers.remove("cells")
+    desk = open_desk(shown)
+    run(desk)
+    qtbot.waitUntil(lambda: desk.inspect._label > 0, timeout=15_000)
+    assert "smear cells class" in shown.layers
