@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,6 +23,8 @@ WINDOW_UM = 20.0
 
 _STRIP_PIXELS = 1 << 20  # labels are read in strips of about this many pixels
 _MAX_SIZE = 4096
+_THREADS = min(4, os.cpu_count() or 1)
+_WORTH_THREADS = 64  # crops
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +106,8 @@ class Crops:
 def cell_table(labels: Any, pixel_size_um: float) -> CellTable:
     """Measure every label in one pass over the label image.
 
-    The image is read in strips and turned into runs of equal ids along the rows, so time and
-    memory depend on the outline of the cells rather than on the number or size of the ids.
+    The image is read in strips and turned into runs of equal ids along the rows, so the number
+    and size of the ids hardly matter.
 
     Parameters
     ----------
@@ -152,7 +156,7 @@ def extract_crops(
     """
     table, cutter = _prepare(image, labels, pixel_size_um, size, window_um, ids)
     pixels = np.empty((len(table), size, size, 3), np.uint8)
-    step = 256
+    step = 512
     for start in range(0, len(table), step):
         progress(start / len(table), "Cutting out cells")
         cutter.cut(table.centroids[start : start + step], pixels[start : start + step])
@@ -231,16 +235,23 @@ class _Cutter:
     """Cuts windows of `window` image pixels and resamples them to `size` pixels."""
 
     def __init__(self, rgb: NDArray[np.uint8] | BlockReader, window: float, size: int) -> None:
-        self.rgb = rgb
-        self.window = window
-        self.size = size
+        self.rgb, self.window, self.size = rgb, window, size
 
     def cut(self, centres: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
         """Fill `out` (N, S, S, 3) with the windows at `centres` (N, 2)."""
         one = self._shrunk if self.window >= self.size else self._enlarged
-        in_order = range(len(out)) if isinstance(self.rgb, np.ndarray) else self.rgb.order(centres)
-        for index in in_order:
-            out[index] = one(centres[index])
+
+        def fill(indices: Iterable[int]) -> None:
+            for index in indices:
+                out[index] = one(centres[index])
+
+        if not isinstance(self.rgb, np.ndarray):
+            fill(self.rgb.order(centres))
+        elif len(out) < _WORTH_THREADS:
+            fill(range(len(out)))
+        else:  # OpenCV lets go of the interpreter while it resamples
+            with ThreadPoolExecutor(_THREADS) as pool:
+                list(pool.map(fill, [range(n, len(out), _THREADS) for n in range(_THREADS)]))
 
     def _shrunk(self, centre: NDArray[np.float64]) -> NDArray[np.uint8]:
         # Area averaging needs whole pixels: at most half a pixel off, less than half a crop pixel.
@@ -348,9 +359,9 @@ def _check_labels(labels: Any) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-_Table = tuple[
-    NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]
-]  # ids (N,), sums of (1, y, x) (N, 3), lowest (y, x) (N, 2), highest + 1 (N, 2)
+_Ints = NDArray[np.int64]
+# ids (N,), sums of (1, y, x) (N, 3), lowest (y, x) (N, 2), highest + 1 (N, 2)
+_Table = tuple[_Ints, NDArray[np.float64], _Ints, _Ints]
 
 
 def _runs(strip: NDArray[Any], top: int) -> _Table:
@@ -373,12 +384,7 @@ def _runs(strip: NDArray[Any], top: int) -> _Table:
     return ids, sums, np.stack([y, x], axis=1), np.stack([y + 1, x + length], axis=1)
 
 
-def _reduce(
-    ids: NDArray[np.int64],
-    sums: NDArray[np.float64],
-    low: NDArray[np.int64],
-    high: NDArray[np.int64],
-) -> _Table:
+def _reduce(ids: _Ints, sums: NDArray[np.float64], low: _Ints, high: _Ints) -> _Table:
     """Merge rows of the same id."""
     if len(ids) == 0:
         return ids, sums, low, high
