@@ -22,6 +22,8 @@ class Stains:
 
     Attributes
     ----------
+    absorbed : (Y, X, 3) float32
+        Natural optical density against the empty slide, per channel.
     density : (Y, X) float32
         Absorbed light over all channels, as natural optical density: every cell shows.
     purple : (Y, X) float32
@@ -31,6 +33,7 @@ class Stains:
         ``purple`` relative to ``density``: colour regardless of how dense the cell is.
     """
 
+    absorbed: NDArray[np.float32]
     density: Plane
     purple: Plane
     tint: Plane
@@ -43,7 +46,7 @@ def stain_maps(rgb: NDArray[np.uint8]) -> Stains:
     density = 0.3 * red + 0.5 * green + 0.2 * blue
     purple = green - blue + 0.5 * red
     tint = purple / (np.maximum(density, 0) + 0.1)
-    return Stains(_plane(density), _plane(purple), _plane(tint))
+    return Stains(absorbed, _plane(density), _plane(purple), _plane(tint))
 
 
 def foreground(density: Plane) -> Mask:
@@ -56,9 +59,14 @@ def foreground(density: Plane) -> Mask:
     split = float(threshold_otsu(clipped)) if np.ptp(clipped) > 0 else 1.0
     cells = clipped[clipped > split]
     typical = float(np.median(cells)) if cells.size else 1.0
-    below = density[density < 0]
-    noise = 1.5 * float(np.median(-below)) if below.size else 0.0
-    return np.asarray(density > np.clip(0.3 * typical, max(0.04, 4 * noise), 0.16))
+    low = max(0.04, 4 * background_noise(density))
+    return np.asarray(density > np.clip(0.3 * typical, low, 0.16))
+
+
+def background_noise(plane: Plane) -> float:
+    """Standard deviation of a stain map on the empty slide, from its negative values."""
+    below = plane[plane < 0]
+    return 1.5 * float(np.median(-below)) if below.size else 0.0
 
 
 def fill_holes(mask: Mask, max_area: float, min_solidity: float = 0.0) -> Mask:
