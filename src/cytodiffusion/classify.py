@@ -1,0 +1,408 @@
+"""The diffusion classifier: crops in, posterior and doubts out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from cytodiffusion.crops import Crops
+from cytodiffusion.device import half_precision_pays
+from cytodiffusion.errors import InputError, OutOfMemoryError
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.codec import to_network, to_unit
+from cytodiffusion.model.noise import centred_disc
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.stain import estimate_background
+from cytodiffusion.trials import Trial, eliminate, make_trial
+from cytodiffusion.uncertainty import (
+    conformal_threshold,
+    entropy,
+    margin,
+    prediction_sets,
+    softmax,
+)
+
+#: Crops that go through the network at once.
+MICRO_BATCH = {"cpu": 64, "cuda": 1024, "mps": 256}
+#: On a GPU a batch that live cells no longer fill is filled with their next trials.
+MAX_AHEAD = 4
+
+
+class ClassifySettings(BaseModel):
+    """How hard to look at each cell.
+
+    Attributes
+    ----------
+    trials : int
+        Budget of trials a cell.
+    min_trials : int
+        Trials before the first test.
+    alpha : float
+        Level of the elimination test.
+    seed : int
+    batch_size : int
+        Cells in flight; the result does not depend on it.
+    coverage : float
+        Of the prediction sets.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    trials: int = Field(12, ge=1, le=2000)
+    min_trials: int = Field(3, ge=1, le=2000)
+    alpha: float = Field(2e-3, gt=0, lt=0.5)
+    seed: int = Field(0, ge=0, lt=2**40)
+    batch_size: int = Field(256, ge=1, le=65536)
+    coverage: float = Field(0.95, gt=0, lt=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """Classes and doubts of N cells.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+        K names.
+    posterior : (N, K) float64
+        Rows sum to 1.
+    predicted : (N,) int64
+        Index of the most probable class.
+    confidence, entropy, margin : (N,) float64
+        Largest probability; entropy in nats; largest minus second largest.
+    prediction_set : (N, K) bool
+    anomaly_score : (N,) float64
+    anomaly : (N,) bool
+    trials : (N,) int64
+        Trials used.
+    errors_by_level : (N, L, K) float32
+        Mean error of each class at each noise level; NaN where there was no trial.
+    levels : (L,) int64
+    anomaly_threshold : float
+    logits : (N, K) float64
+        Mean logits, before the temperature.
+    """
+
+    class_names: tuple[str, ...]
+    posterior: NDArray[np.float64]
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    entropy: NDArray[np.float64]
+    margin: NDArray[np.float64]
+    prediction_set: NDArray[np.bool_]
+    anomaly_score: NDArray[np.float64]
+    anomaly: NDArray[np.bool_]
+    trials: NDArray[np.int64]
+    errors_by_level: NDArray[np.float32]
+    levels: NDArray[np.int64]
+    anomaly_threshold: float
+    logits: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.predicted)
+
+    def __getitem__(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Classification:
+        whole = {"class_names", "levels", "anomaly_threshold"}
+        parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
+        return replace(self, **parts)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a cell: the columns of ``cells.csv`` that come from classification."""
+        names = np.array(self.class_names, dtype=object)
+        frame = pd.DataFrame(
+            {
+                "predicted": names[self.predicted] if len(self) else np.array([], object),
+                "confidence": self.confidence,
+                "entropy": self.entropy,
+                "margin": self.margin,
+                "anomaly_score": self.anomaly_score,
+                "anomaly": self.anomaly,
+                "prediction_set": ["|".join(names[row]) for row in self.prediction_set],
+                "trials": self.trials,
+            }
+        )
+        probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
+        return pd.concat([frame, probabilities], axis=1)
+
+
+@dataclass
+class Evidence:
+    """What the trials gave, before any calibration.
+
+    Attributes
+    ----------
+    logits : (N, K) float64
+        Mean over the trials used.
+    trials : (N,) int64
+    errors_by_level : (N, L, K) float32
+    embedding : (N, D) float32
+        Mean over the first ``min_trials`` trials, the same for every cell.
+    all_logits : (N, T, K) float32
+        NaN where a trial was not needed.
+    """
+
+    logits: NDArray[np.float64]
+    trials: NDArray[np.int64]
+    errors_by_level: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    all_logits: NDArray[np.float32]
+
+
+def classify(
+    crops: Crops | NDArray[np.uint8],
+    model: ModelBundle,
+    settings: ClassifySettings | None = None,
+    *,
+    background: NDArray[np.floating] | None = None,
+    progress: Progress = silent,
+) -> Classification:
+    """Classify crops.
+
+    Parameters
+    ----------
+    crops : Crops or (N, S, S, 3) uint8 array
+        S is the model's input size; the window is the model's, the cell in the centre.
+    model : ModelBundle
+    settings : ClassifySettings, optional
+    background : (3,) or (N, 3) array, optional
+        Colour of the empty background, 0 to 255; estimated from each crop where missing.
+        A field's background is a better estimate than a crop's.
+    progress : callable
+        May raise ``Cancelled``.
+
+    Returns
+    -------
+    Classification
+        The same for the same seed, whatever the batch size.
+
+    Raises
+    ------
+    InputError
+        If the crops do not fit the model.
+    OutOfMemoryError
+        If the device runs out of memory even for one crop at a time.
+    """
+    settings = settings or ClassifySettings()
+    pixels = _check(crops, model)
+    evidence = gather_evidence(pixels, model, settings, background=background, progress=progress)
+    return judge(evidence, model, settings)
+
+
+def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -> Classification:
+    """Turn evidence into posterior, prediction sets and anomalies by the bundle's calibration."""
+    calibration = model.calibration
+    posterior = softmax(evidence.logits / calibration.temperature)
+    scores = calibration.conformal_scores.double().numpy()
+    anomaly = calibration.anomaly_score(torch.from_numpy(evidence.embedding)).numpy()
+    return Classification(
+        class_names=model.class_names,
+        posterior=posterior,
+        predicted=posterior.argmax(axis=1).astype(np.int64),
+        confidence=posterior.max(axis=1, initial=0.0),
+        entropy=entropy(posterior),
+        margin=margin(posterior),
+        prediction_set=prediction_sets(posterior, conformal_threshold(scores, settings.coverage)),
+        anomaly_score=anomaly,
+        anomaly=anomaly > calibration.anomaly_threshold,
+        trials=evidence.trials,
+        errors_by_level=evidence.errors_by_level,
+        levels=np.array(calibration.levels, np.int64),
+        anomaly_threshold=calibration.anomaly_threshold,
+        logits=evidence.logits,
+    )
+
+
+def gather_evidence(
+    pixels: NDArray[np.uint8],
+    model: ModelBundle,
+    settings: ClassifySettings,
+    *,
+    background: NDArray[np.floating] | None = None,
+    progress: Progress = silent,
+    stop_early: bool = True,
+) -> Evidence:
+    """Run trials on ``pixels (N, S, S, 3)`` until every cell is decided or out of budget."""
+    n, k = len(pixels), len(model.classes)
+    budget = settings.trials
+    levels = model.calibration.levels
+    result = Evidence(
+        np.zeros((n, k)),
+        np.zeros(n, np.int64),
+        np.full((n, len(levels), k), np.nan, np.float32),
+        np.zeros((n, int(model.denoiser.config.widths[-1])), np.float32),
+        np.full((n, budget if n else 0, k), np.nan, np.float32),
+    )
+    grid = model.codec.grid
+    shape = (model.codec.channels, grid, grid)
+    trials = [make_trial(j, levels, shape, settings.seed) for j in range(budget)]
+    runner = _Runner(model)
+    done = 0
+    for start in range(0, n, settings.batch_size):
+        part = slice(start, min(start + settings.batch_size, n))
+        unit = _normalised(pixels[part], background, part)
+
+        def report(share: float, first: int = start, last: int = part.stop) -> None:
+            finished = first + share * (last - first)
+            progress(finished / n, f"classified {int(finished)} of {n} cells")
+
+        _run_chunk(unit, trials, runner, settings, result, start, report, stop_early)
+        done = part.stop
+    if n:
+        progress(1.0, f"classified {done} of {n} cells")
+    return result
+
+
+def _run_chunk(
+    unit: Tensor,
+    trials: list[Trial],
+    runner: _Runner,
+    settings: ClassifySettings,
+    result: Evidence,
+    offset: int,
+    report: Callable[[float], None],
+    stop_early: bool,
+) -> None:
+    live = np.arange(len(unit))
+    levels = len(runner.model.calibration.levels)
+    sums = np.zeros((len(unit), levels, len(runner.model.classes)))
+    counts = np.zeros((len(unit), levels))
+    number = 0
+    while len(live) and number < len(trials):
+        ahead = trials[number : number + runner.trials_at_once(len(live))]
+        outputs = runner.run(unit, live, ahead, report, 1 - len(live) / len(unit))
+        for trial, (logits, errors, embedding) in zip(ahead, outputs, strict=True):
+            keep = np.isin(runner.last_cells, live, assume_unique=True)
+            cells = runner.last_cells[keep]
+            result.all_logits[offset + cells, trial.number] = logits[keep]
+            sums[cells, trial.level_index] += errors[keep]
+            counts[cells, trial.level_index] += 1
+            result.trials[offset + cells] += 1
+            if trial.number < settings.min_trials:
+                result.embedding[offset + cells] += embedding[keep]
+            number += 1
+            if stop_early and number >= settings.min_trials:
+                so_far = result.all_logits[offset + cells, :number].astype(np.float64)
+                alive = eliminate(so_far, runner.model.calibration, settings.alpha).sum(axis=1) > 1
+                live = cells[alive]
+            if not len(live):
+                break
+    block = slice(offset, offset + len(unit))
+    result.logits[block] = np.nanmean(result.all_logits[block].astype(np.float64), axis=1)
+    result.embedding[block] /= min(settings.min_trials, len(trials))
+    seen = counts > 0
+    result.errors_by_level[block][seen] = (sums[seen] / counts[seen][:, None]).astype(np.float32)
+
+
+class _Runner:
+    """Runs trials through the network in batches that fit the device."""
+
+    def __init__(self, model: ModelBundle):
+        self.model = model
+        self.micro_batch = MICRO_BATCH.get(model.device.type, 64)
+        self.disc = centred_disc(model.codec.grid, model.disc_radius).to(model.device)
+        self.half = half_precision_pays(model.device)
+        self.last_cells = np.zeros(0, np.int64)
+
+    def trials_at_once(self, live: int) -> int:
+        """Trials of each live cell that one batch has room for; one on a CPU."""
+        if self.model.device.type == "cpu":
+            return 1
+        return max(1, min(MAX_AHEAD, self.micro_batch // max(live, 1)))
+
+    def run(
+        self,
+        unit: Tensor,
+        cells: NDArray[np.int64],
+        trials: list[Trial],
+        report: Callable[[float], None],
+        share_done: float,
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
+        """Logits, errors ``(n, K)`` and embeddings ``(n, D)`` of each trial for ``cells``."""
+        self.last_cells = cells
+        pairs = [(j, c) for j in range(len(trials)) for c in cells]
+        parts: list[tuple[NDArray[np.float32], ...]] = []
+        start = 0
+        while start < len(pairs):
+            batch = pairs[start : start + self.micro_batch]
+            try:
+                parts.append(self._forward(unit, batch, trials))
+            except torch.OutOfMemoryError as error:
+                self._halve(error)
+                continue
+            start += len(batch)
+            report(share_done)
+        joined = [np.concatenate(x) for x in zip(*parts, strict=True)]
+        n = len(cells)
+        return [
+            (joined[0][j * n : (j + 1) * n], joined[1][j * n : (j + 1) * n], joined[2][j * n : (j + 1) * n])
+            for j in range(len(trials))
+        ]
+
+    def _halve(self, error: BaseException) -> None:
+        if self.micro_batch == 1:
+            raise OutOfMemoryError(
+                f"{self.model.device} has no memory left even for one cell at a time; "
+                "close other programs or use the CPU (--device cpu)."
+            ) from error
+        self.micro_batch //= 2
+        torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def _forward(
+        self, unit: Tensor, batch: list[tuple[int, np.int64]], trials: list[Trial]
+    ) -> tuple[NDArray[np.float32], ...]:
+        model, device = self.model, self.model.device
+        clean, epsilon, levels = [], [], []
+        for j in sorted({j for j, _ in batch}):
+            index = torch.tensor([int(c) for i, c in batch if i == j])
+            turned = trials[j].turn(unit[index])
+            clean.append(model.codec.encode(to_network(turned)))
+            epsilon.append(trials[j].epsilon.expand(len(index), -1, -1, -1))
+            levels += [trials[j].level] * len(index)
+        x = torch.cat(clean).to(device)
+        t = torch.tensor(levels, device=device)
+        z = model.schedule.add_noise(x, t, torch.cat(epsilon).to(device))
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.half):
+            errors, embedding = model.denoiser.class_errors(z, t, x, self.disc)
+        logits = -errors * model.denoiser.log_sharpness(t).exp()[:, None]
+        return tuple(v.float().cpu().numpy() for v in (logits, errors, embedding))
+
+
+def _normalised(
+    pixels: NDArray[np.uint8], background: NDArray[np.floating] | None, part: slice
+) -> Tensor:
+    """Crops ``(n, 3, S, S)`` in 0..1 with their background at the network's white."""
+    if background is None:
+        colours = np.stack([estimate_background(crop) for crop in pixels])
+    else:
+        given = np.asarray(background, np.float32)
+        colours = given[part] if given.ndim == 2 else given[None]
+    planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+    return to_unit(planes, torch.from_numpy(np.ascontiguousarray(colours, np.float32)))
+
+
+def _check(crops: Crops | NDArray[np.uint8], model: ModelBundle) -> NDArray[np.uint8]:
+    pixels = crops.pixels if isinstance(crops, Crops) else np.asarray(crops)
+    size = model.input_size
+    if pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or pixels.dtype != np.uint8:
+        raise InputError(
+            f"The model {model.name} takes crops of shape (N, {size}, {size}, 3) and type uint8, "
+            f"not {pixels.shape} and {pixels.dtype}."
+        )
+    return pixels
+
+
+def in_batches(n: int, first: int, rest: int) -> Iterator[slice]:
+    """Slices over ``n`` cells, the first one short so that something shows soon."""
+    start = 0
+    while start < n:
+        stop = min(n, start + (first if start == 0 else rest))
+        yield slice(start, stop)
+        start = stop

@@ -1,0 +1,96 @@
+"""What is measured on validation data and travels with a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Numbers that turn denoising errors into probabilities, sets and alarms.
+
+    Attributes
+    ----------
+    levels : tuple of int
+        Noise levels of the trials, most telling first; trials go round them.
+    temperature : float
+        Of the posterior, fitted on validation cells at the default budget.
+    prior_variance, prior_weight : float
+        Variance of a trial's logit difference as found on validation cells, and its weight
+        in trials; together they moderate the t-test when few trials are in.
+    conformal_scores : (M,) float32 tensor
+        Sorted ``1 - p(true class)`` of validation cells.
+    anomaly_threshold : float
+        Scores above it are anomalous.
+    false_alarms : float
+        Share of validation cells above the threshold.
+    embedding_mean : (D,) float32 tensor
+    class_means : (K, D) float32 tensor
+    within_factor, total_factor : (D, D) float32 tensor
+        ``x @ factor`` whitens within classes, and over all cells.
+    """
+
+    levels: tuple[int, ...]
+    temperature: float
+    prior_variance: float
+    prior_weight: float
+    conformal_scores: Tensor
+    anomaly_threshold: float
+    false_alarms: float
+    embedding_mean: Tensor
+    class_means: Tensor
+    within_factor: Tensor
+    total_factor: Tensor
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Split into a JSON part and a tensor part."""
+        content = {f.name: getattr(self, f.name) for f in fields(self)}
+        tensors = {k: v.contiguous() for k, v in content.items() if isinstance(v, Tensor)}
+        numbers = {k: v for k, v in content.items() if k not in tensors}
+        return {**numbers, "levels": list(self.levels)}, tensors
+
+    @classmethod
+    def from_parts(cls, numbers: dict[str, Any], tensors: dict[str, Tensor]) -> Calibration:
+        """Undo `to_parts`; KeyError or TypeError if something is missing."""
+        content: dict[str, Any] = {**numbers, **tensors}
+        unknown = sorted(set(content) - {f.name for f in fields(cls)})
+        if unknown:
+            raise KeyError(f"unknown entries {unknown}")
+        content["levels"] = tuple(int(t) for t in content["levels"])
+        return cls(**content)
+
+    def check(self, n_classes: int, embedding: int) -> None:
+        """ValueError unless the tensors fit the network and the numbers make sense."""
+        expected = {
+            "embedding_mean": (embedding,),
+            "class_means": (n_classes, embedding),
+            "within_factor": (embedding, embedding),
+            "total_factor": (embedding, embedding),
+        }
+        for name, shape in expected.items():
+            found = tuple(getattr(self, name).shape)
+            if found != shape:
+                raise ValueError(f"{name} has shape {found}, not {shape}")
+        if not self.levels or not all(0 <= t < 1000 for t in self.levels):
+            raise ValueError("noise levels must lie between 0 and 999")
+        if not self.temperature > 0 or not self.prior_variance > 0:
+            raise ValueError("temperature and prior variance must be positive")
+        if self.conformal_scores.ndim != 1 or len(self.conformal_scores) == 0:
+            raise ValueError("there are no conformal scores")
+
+    def anomaly_score(self, embedding: Tensor) -> Tensor:
+        """Relative Mahalanobis distance ``(N,)`` of embeddings ``(N, D)``.
+
+        The distance to the nearest class less the distance to all cells taken as one, so that
+        what is common to a whole laboratory (stain, focus) matters less (Ren et al. 2021).
+        """
+        x = embedding.double().cpu()
+        within = self.within_factor.double()
+        centres = self.class_means.double() @ within
+        nearest = torch.cdist(x @ within, centres).square().min(dim=1).values
+        overall = ((x - self.embedding_mean.double()) @ self.total_factor.double()).square().sum(1)
+        return nearest - overall

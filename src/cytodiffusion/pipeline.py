@@ -1,0 +1,279 @@
+"""From image and labels to a table of cells: the one path of window and command line."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cytodiffusion.classify import Classification, ClassifySettings, classify, in_batches
+from cytodiffusion.crops import Crops, cell_table, centre_crop, extract_crops
+from cytodiffusion.errors import CytoDiffusionError, InputError
+from cytodiffusion.image import as_rgb8, check_pixel_size, open_image
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.segmentation.scale import estimate_pixel_size
+from cytodiffusion.stain import estimate_background
+
+#: Cells in the first batch of a field: few, so that colours show soon.
+FIRST_BATCH = 32
+
+#: Libraries whose versions a result records.
+RECORDED = ("napari-cytodiffusion", "torch", "diffusers", "numpy", "scikit-image", "cellpose")
+
+
+@dataclass(frozen=True, eq=False)
+class CellBatch:
+    """Some cells of a field, classified."""
+
+    crops: Crops
+    result: Classification
+    done: int  #: cells classified so far, these included
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class CellResults:
+    """All cells of a field and how they came about."""
+
+    frame: pd.DataFrame
+    record: dict[str, Any]
+
+
+def iter_classify_labels(
+    image: Any,
+    labels: NDArray[np.integer],
+    model: ModelBundle,
+    settings: ClassifySettings | None = None,
+    *,
+    pixel_size_um: float,
+    ids: Sequence[int] | None = None,
+    progress: Progress = silent,
+) -> Iterator[CellBatch]:
+    """Classify the cells of a label image, batch by batch, in the order of their ids.
+
+    Parameters
+    ----------
+    image : array-like or Image
+        Anything `cytodiffusion.image.as_rgb8` takes.
+    labels : (Y, X) integer array
+        0 is background.
+    model : ModelBundle
+    settings : ClassifySettings, optional
+    pixel_size_um : float
+        Micrometres a pixel.
+    ids : sequence of int, optional
+        Only these labels.
+    progress : callable
+        May raise ``Cancelled``; closing the iterator stops it as well.
+
+    Yields
+    ------
+    CellBatch
+
+    Raises
+    ------
+    InputError
+        If labels and image do not fit, or there are no cells.
+    """
+    settings = settings or ClassifySettings()
+    check_pixel_size(pixel_size_um)
+    rgb = as_rgb8(image)
+    background = estimate_background(rgb)
+    wanted = np.asarray(ids, np.int64) if ids is not None else cell_table(labels, pixel_size_um).ids
+    total = len(wanted)
+    for part in in_batches(total, FIRST_BATCH, settings.batch_size):
+        crops = extract_crops(
+            rgb, labels, pixel_size_um, model.input_size, model.window_um, ids=wanted[part]
+        )
+
+        def report(share: float, message: str, first: int = part.start, n: int = len(crops)) -> None:
+            done = first + share * n
+            progress(done / total, f"classified {int(done)} of {total} cells")
+
+        result = classify(crops, model, settings, background=background, progress=report)
+        yield CellBatch(crops, result, part.stop, total)
+
+
+def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
+    """Join batches to the table of ``cells.csv``, one row a cell, sorted by label."""
+    parts = [batch_frame(batch) for batch in batches]
+    if not parts:
+        raise InputError("There are no classified cells to make a table of.")
+    return pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
+
+
+def batch_frame(batch: CellBatch) -> pd.DataFrame:
+    """Table of one batch, with the columns of ``cells.csv``."""
+    crops = batch.crops
+    frame = batch.result.to_frame()
+    frame.insert(0, "label", crops.ids)
+    frame.insert(1, "y", crops.centroids[:, 0])
+    frame.insert(2, "x", crops.centroids[:, 1])
+    frame.insert(3, "area_um2", crops.areas_um2)
+    frame.insert(frame.columns.get_loc("trials") + 1, "touches_border", crops.touches_border)
+    return frame
+
+
+def classify_labels(
+    image: Any,
+    labels: NDArray[np.integer],
+    model: ModelBundle,
+    settings: ClassifySettings | None = None,
+    *,
+    pixel_size_um: float,
+    progress: Progress = silent,
+) -> CellResults:
+    """Classify every cell of a label image; see `iter_classify_labels`."""
+    settings = settings or ClassifySettings()
+    batches = iter_classify_labels(
+        image, labels, model, settings, pixel_size_um=pixel_size_um, progress=progress
+    )
+    frame = cells_frame(batches)
+    return CellResults(frame, provenance(model, settings, pixel_size_um=pixel_size_um))
+
+
+def classify_images(
+    images: Sequence[Path],
+    model: ModelBundle,
+    settings: ClassifySettings | None = None,
+    *,
+    pixel_size_um: float | None = None,
+    progress: Progress = silent,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Classify single-cell images, the cell in the centre.
+
+    Parameters
+    ----------
+    images : sequence of Path
+    model : ModelBundle
+    settings : ClassifySettings, optional
+    pixel_size_um : float, optional
+        Of all images; estimated for each one when None.
+    progress : callable
+
+    Returns
+    -------
+    frame : DataFrame
+        The columns of ``cells.csv`` with ``path`` in place of ``label``; ``area_um2`` is that
+        of the cell found in the centre, NaN where none was.
+    skipped : list of str
+        One sentence for each image that could not be read.
+
+    Raises
+    ------
+    InputError
+        If none of the images could be read, or the pixel size makes no sense.
+    """
+    settings = settings or ClassifySettings()
+    if pixel_size_um is not None:
+        check_pixel_size(pixel_size_um)
+    parts: list[pd.DataFrame] = []
+    skipped: list[str] = []
+    for part in in_batches(len(images), settings.batch_size, settings.batch_size):
+        cells = _read_cells(images[part], model, pixel_size_um, skipped)
+        if not cells:
+            continue
+
+        def report(share: float, message: str, first: int = part.start, n: int = len(cells)) -> None:
+            done = first + share * n
+            progress(done / len(images), f"classified {int(done)} of {len(images)} images")
+
+        result = classify(
+            np.stack([c.window for c in cells]),
+            model,
+            settings,
+            background=np.stack([c.background for c in cells]),
+            progress=report,
+        )
+        parts.append(_images_frame(cells, result))
+    if not parts:
+        why = f" ({skipped[0]})" if skipped else ""
+        raise InputError(f"None of the {len(images)} images could be read{why}.")
+    return pd.concat(parts, ignore_index=True), skipped
+
+
+@dataclass(frozen=True, eq=False)
+class _SingleCell:
+    path: Path
+    window: NDArray[np.uint8]
+    background: NDArray[np.float32]
+    centre: tuple[float, float]
+    area_um2: float
+    touches_border: bool
+
+
+def _read_cells(
+    paths: Sequence[Path], model: ModelBundle, pixel_size_um: float | None, skipped: list[str]
+) -> list[_SingleCell]:
+    cells = []
+    for path in paths:
+        try:
+            rgb = open_image(path).rgb()
+            scale = pixel_size_um or estimate_pixel_size(rgb).pixel_size_um
+            window = centre_crop(rgb, scale, model.input_size, model.window_um)
+            background = estimate_background(rgb)
+            area, touches = _central_cell(rgb, scale)
+        except CytoDiffusionError as error:
+            skipped.append(str(error))
+            continue
+        centre = ((rgb.shape[0] - 1) / 2, (rgb.shape[1] - 1) / 2)
+        cells.append(_SingleCell(path, window, background, centre, area, touches))
+    return cells
+
+
+def _central_cell(rgb: NDArray[np.uint8], pixel_size_um: float) -> tuple[float, bool]:
+    """Area and border contact of the cell in the centre, found by the watershed."""
+    from cytodiffusion.segmentation.watershed import watershed
+
+    labels = watershed(rgb, pixel_size_um).labels
+    here = labels[labels.shape[0] // 2, labels.shape[1] // 2]
+    if here == 0:
+        return float("nan"), False
+    mask = labels == here
+    edge = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
+    return float(mask.sum()) * pixel_size_um**2, bool(edge)
+
+
+def _images_frame(cells: Sequence[_SingleCell], result: Classification) -> pd.DataFrame:
+    frame = result.to_frame()
+    frame.insert(0, "path", [str(c.path) for c in cells])
+    frame.insert(1, "y", [c.centre[0] for c in cells])
+    frame.insert(2, "x", [c.centre[1] for c in cells])
+    frame.insert(3, "area_um2", [c.area_um2 for c in cells])
+    frame.insert(frame.columns.get_loc("trials") + 1, "touches_border", [c.touches_border for c in cells])
+    return frame
+
+
+def provenance(
+    model: ModelBundle, settings: ClassifySettings, **more: Any
+) -> dict[str, Any]:
+    """What a result says of how it came about: model, settings, seed, versions, machine."""
+    return {
+        "model": model.record(),
+        "settings": settings.model_dump(),
+        "seed": settings.seed,
+        "versions": _versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **more,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in RECORDED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

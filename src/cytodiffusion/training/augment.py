@@ -1,0 +1,143 @@
+"""Augmentation of context crops: geometry, stain, focus and sensor noise, a batch at once.
+
+Another laboratory's colours are the hard case, so stains are varied where they live: in
+optical densities (Beer-Lambert). Random mixing of the three densities, gains and a tint of
+the lamp stand for dyes, their ages, thickness and white balance.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Generator, Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from cytodiffusion.model.codec import WHITE
+
+
+class AugmentSettings(BaseModel):
+    """How far crops are varied; standard deviations unless said otherwise."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scale: float = 0.25  #: zoom, uniform in log within +- this
+    aspect: float = 0.07  #: stretch of one axis, uniform in log
+    shift: float = 0.05  #: of the centre, share of the window, uniform
+    mixing: float = 0.10  #: off-diagonal mixing of optical densities
+    density: float = 0.22  #: gain of each channel's optical density, log
+    thickness: float = 0.22  #: common gain of the optical densities, log
+    tint: float = 0.03  #: error of the background's colour, log
+    hue: float = 0.25  #: rotation of colours about grey, radians
+    blur: float = 1.1  #: largest Gaussian blur in pixels
+    noise: float = 0.025  #: largest sensor noise, of 0..1
+    plain_share: float = 0.25  #: share of crops with stain and focus left as they are
+
+
+def augment(
+    unit: Tensor, size: int, generator: Generator, settings: AugmentSettings | None = None
+) -> tuple[Tensor, Tensor]:
+    """Vary context crops and cut out windows.
+
+    Parameters
+    ----------
+    unit : (N, 3, S, S) float tensor
+        Context crops, 0 to 1, background at ``WHITE``.
+    size : int
+        Side of the windows to cut out.
+    generator : torch.Generator
+    settings : AugmentSettings, optional
+
+    Returns
+    -------
+    window : (N, 3, size, size) float32 tensor, 0 to 1
+    plain : (N,) bool tensor
+        Crops that were turned and shifted only.
+    """
+    settings = settings or AugmentSettings()
+    window = _turn(unit, size, generator, settings)
+    varied = _focus(_stain(window, generator, settings), generator, settings)
+    varied = _sensor(varied, generator, settings)
+    plain = torch.rand(len(unit), generator=generator) < settings.plain_share
+    return torch.where(plain[:, None, None, None], window, varied), plain
+
+
+def _uniform(n: int, span: float, generator: Generator) -> Tensor:
+    return (torch.rand(n, generator=generator) * 2 - 1) * span
+
+
+def _turn(unit: Tensor, size: int, generator: Generator, settings: AugmentSettings) -> Tensor:
+    n, _, side, _ = unit.shape
+    angle = torch.rand(n, generator=generator) * 2 * math.pi
+    right = torch.rand(n, generator=generator) < 0.4  # right angles keep pixels sharp
+    angle = torch.where(right, (angle / (math.pi / 2)).floor() * (math.pi / 2), angle)
+    flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    zoom = torch.exp(_uniform(n, settings.scale, generator))
+    zoom = torch.where(right & (torch.rand(n, generator=generator) < 0.5), 1.0, zoom)
+    stretch = torch.exp(_uniform(n, settings.aspect, generator))
+    ratio = size / side
+    cos, sin = angle.cos() * ratio, angle.sin() * ratio
+    sx, sy = zoom * stretch * flip, zoom / stretch
+    shift = torch.stack([_uniform(n, settings.shift, generator) for _ in range(2)], 1) * 2 * ratio
+    theta = torch.stack(
+        [
+            torch.stack([cos * sx, -sin * sy, shift[:, 0]], 1),
+            torch.stack([sin * sx, cos * sy, shift[:, 1]], 1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
+    return F.grid_sample(unit, grid, "bilinear", "reflection", align_corners=False)
+
+
+def _stain(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
+    n = len(window)
+    density = -torch.log((window / WHITE).clamp(0.02, 1.1))
+    identity = torch.eye(3).expand(n, 3, 3)
+    mixing = identity + settings.mixing * torch.randn(n, 3, 3, generator=generator)
+    mixing = mixing / mixing.sum(2, keepdim=True).clamp(min=0.3)  # grey stays grey
+    gain = torch.exp(settings.density * torch.randn(n, 3, 1, generator=generator))
+    gain = gain * torch.exp(settings.thickness * torch.randn(n, 1, 1, generator=generator))
+    matrix = gain * (mixing @ _hue_rotation(n, settings.hue, generator))
+    mixed = torch.bmm(matrix, density.flatten(2)).reshape(density.shape)
+    tint = torch.exp(settings.tint * torch.randn(n, 3, 1, 1, generator=generator))
+    return (WHITE * tint * torch.exp(-mixed)).clamp(0.0, 1.0)
+
+
+def _hue_rotation(n: int, spread: float, generator: Generator) -> Tensor:
+    """Rotations ``(N, 3, 3)`` of colour space about the grey axis (Rodrigues)."""
+    angle = (spread * torch.randn(n, generator=generator)).reshape(n, 1, 1)
+    k = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
+    return torch.eye(3) + angle.sin() * k + (1 - angle.cos()) * (k @ k)
+
+
+def _focus(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
+    """Blur a third of the crops and sharpen a sixth."""
+    n, _, size, _ = window.shape
+    choice = torch.rand(n, generator=generator)
+    sigma = (torch.rand(n, generator=generator) * settings.blur).clamp(min=0.3)
+    offsets = torch.arange(-3.0, 4.0)
+    kernel = torch.exp(-offsets.square() / (2 * sigma[:, None].square()))
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
+    chosen = (choice < 0.5).nonzero().squeeze(1)
+    if len(chosen) == 0:
+        return window
+    picked = window[chosen].reshape(1, -1, size, size)
+    kernel = kernel.reshape(n, 3, 7)[chosen].reshape(-1, 7)
+    groups = picked.shape[1]
+    blurred = F.conv2d(F.pad(picked, (3, 3, 0, 0), "reflect"), kernel[:, None, None], groups=groups)
+    blurred = F.conv2d(F.pad(blurred, (0, 0, 3, 3), "reflect"), kernel[:, None, :, None], groups=groups)
+    blurred = blurred.reshape(len(chosen), 3, size, size)
+    sharpen = (choice[chosen] < 1 / 6)[:, None, None, None]
+    sharp = window[chosen] * 2 - blurred
+    result = window.clone()
+    result[chosen] = torch.where(sharpen, sharp, blurred).clamp(0.0, 1.0)
+    return result
+
+
+def _sensor(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
+    n = len(window)
+    level = torch.rand(n, 1, 1, 1, generator=generator).square() * settings.noise
+    noise = torch.randn(window.shape, generator=generator)
+    return (window + level * noise).clamp_(0.0, 1.0)

@@ -1,0 +1,234 @@
+"""Training data: a folder per class or a CSV, read into memory as context crops."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cytodiffusion.crops import centre_crop
+from cytodiffusion.errors import CytoDiffusionError, InputError
+from cytodiffusion.image import open_image
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.segmentation.scale import estimate_pixel_size
+from cytodiffusion.stain import estimate_background
+
+#: Crops are kept this much wider than the window, so that they can turn and shift.
+CONTEXT = 4 / 3
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+SPLITS = ("train", "val", "test")
+#: Label of a crop whose class is not known.
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One single-cell image on disk."""
+
+    path: Path
+    label: str | None
+    split: str
+
+
+@dataclass
+class CellSet:
+    """Context crops in memory.
+
+    Attributes
+    ----------
+    pixels : (N, 3, S, S) uint8 tensor
+        Crops ``CONTEXT`` times as wide as the window.
+    labels : (N,) int64 tensor
+        Class index; -1 for unlabelled crops.
+    backgrounds : (N, 3) float32 tensor
+        Colour of the empty background, 0 to 255.
+    paths : list of str
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    backgrounds: Tensor
+    paths: list[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def windows(self, size: int) -> NDArray[np.uint8]:
+        """Return the central windows as ``(N, size, size, 3)`` uint8."""
+        margin = (self.pixels.shape[-1] - size) // 2
+        inner = self.pixels[:, :, margin : margin + size, margin : margin + size]
+        return np.ascontiguousarray(inner.permute(0, 2, 3, 1).numpy())
+
+
+def find_records(data: Path) -> list[Record]:
+    """List the images of a data set.
+
+    Parameters
+    ----------
+    data : Path
+        A CSV with columns ``path`` (absolute or relative to the CSV) and ``class`` (empty:
+        unlabelled), optionally ``split``; or a folder with a folder per class; or a folder
+        with ``train``, ``val`` and perhaps ``test`` folders of such folders.
+
+    Raises
+    ------
+    InputError
+        If there is no such file or folder, or nothing to train on in it.
+    """
+    if data.is_dir():
+        records = _records_of_folder(data)
+    elif data.is_file() and data.suffix.lower() == ".csv":
+        records = _records_of_table(data)
+    else:
+        raise InputError(f"{data} is neither a folder of class folders nor a CSV file.")
+    if not records:
+        raise InputError(f"{data} holds no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
+    return records
+
+
+def _records_of_folder(folder: Path) -> list[Record]:
+    if (folder / "train").is_dir():
+        parts = [(folder / split, split) for split in SPLITS if (folder / split).is_dir()]
+    else:
+        parts = [(folder, "")]
+    records = []
+    for part, split in parts:
+        for class_folder in sorted(p for p in part.iterdir() if p.is_dir()):
+            for path in sorted(class_folder.rglob("*")):
+                if path.suffix.lower() in IMAGE_SUFFIXES:
+                    split_of = split or split_by_name(path.name)
+                    records.append(Record(path, class_folder.name, split_of))
+    return records
+
+
+def _records_of_table(path: Path) -> list[Record]:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = {"path", "class"} - set(table.columns)
+    if missing:
+        raise InputError(f"{path} needs the columns path and class; {sorted(missing)} is missing.")
+    records = []
+    for row in table.to_dict("records"):
+        image = Path(row["path"])
+        image = image if image.is_absolute() else path.parent / image
+        split = row.get("split", "") or split_by_name(image.name)
+        if split not in SPLITS:
+            raise InputError(f"{path}: split {split!r} is not one of {', '.join(SPLITS)}.")
+        records.append(Record(image, row["class"] or None, split))
+    return records
+
+
+def split_by_name(name: str, validation_share: float = 0.15) -> str:
+    """Assign an image to train or val by a hash of its name, so that it never moves."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return "val" if digest[0] / 256 < validation_share else "train"
+
+
+def class_names(records: Sequence[Record]) -> list[str]:
+    """Names of the classes in ``records``, sorted; InputError if fewer than two."""
+    counts = Counter(r.label for r in records if r.split == "train" and r.label)
+    if len(counts) < 2:
+        found = ", ".join(counts) or "none"
+        raise InputError(f"Training needs at least two classes of images; found: {found}.")
+    return sorted(counts)
+
+
+def load_cells(
+    records: Sequence[Record],
+    names: Sequence[str],
+    *,
+    size: int,
+    window_um: float,
+    pixel_size_um: float | None,
+    progress: Progress = silent,
+) -> tuple[CellSet, list[str]]:
+    """Read images into a `CellSet`.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    names : sequence of str
+        Class names; the index in it becomes the label.
+    size : int
+        Side of the model's input in pixels; crops are kept ``CONTEXT`` times as wide.
+    window_um : float
+        Side of the window in micrometres.
+    pixel_size_um : float or None
+        Of the images; estimated for each when None.
+    progress : callable
+
+    Returns
+    -------
+    cells : CellSet
+    skipped : list of str
+        One sentence for each image that could not be read.
+
+    Raises
+    ------
+    InputError
+        If none of the images could be read.
+    """
+    index = {name: i for i, name in enumerate(names)}
+    side = round(size * CONTEXT)
+    pixels = np.empty((len(records), side, side, 3), np.uint8)
+    labels, backgrounds, paths, skipped = [], [], [], []
+    for number, record in enumerate(records):
+        try:
+            rgb = open_image(record.path).rgb()
+        except CytoDiffusionError as error:
+            skipped.append(str(error))
+            continue
+        scale = pixel_size_um or estimate_pixel_size(rgb).pixel_size_um
+        pixels[len(labels)] = centre_crop(rgb, scale, side, window_um * side / size)
+        labels.append(index[record.label] if record.label else UNLABELLED)
+        backgrounds.append(estimate_background(rgb))
+        paths.append(str(record.path))
+        if number % 50 == 0:
+            progress(number / len(records), f"reading images, {number} of {len(records)}")
+    if not labels:
+        raise InputError(f"None of the {len(records)} images could be read: {skipped[0]}")
+    cells = CellSet(
+        torch.from_numpy(pixels[: len(labels)]).permute(0, 3, 1, 2).contiguous(),
+        torch.tensor(labels),
+        torch.from_numpy(np.stack(backgrounds)),
+        paths,
+    )
+    return cells, skipped
+
+
+class BalancedSampler:
+    """Draws batches by step number, so that a resumed run sees what an unbroken one would.
+
+    Parameters
+    ----------
+    labels : (N,) int64 tensor
+    batch_size : int
+    seed : int
+    balance : float
+        0 draws images alike, 1 draws classes alike.
+    """
+
+    def __init__(self, labels: Tensor, batch_size: int, seed: int, balance: float = 0.5):
+        _, inverse, counts = labels.unique(return_inverse=True, return_counts=True)
+        self.weights = counts.double()[inverse].pow(-balance)
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def __call__(self, step: int) -> Tensor:
+        """Indices ``(batch_size,)`` of the batch of ``step``."""
+        generator = generator_for(self.seed, step, "batch")
+        return torch.multinomial(self.weights, self.batch_size, generator=generator)
+
+
+def generator_for(seed: int, step: int, purpose: str) -> torch.Generator:
+    """Random generator that depends on nothing but the seed, the step and the purpose."""
+    key = hashlib.sha256(f"{seed}/{step}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)

@@ -1,0 +1,100 @@
+"""The hybrid loss: denoise well, and denoise best as the true class.
+
+``loss = w(t) error_true + lambda a(t) CE(softmax_c(-s(t) error_c))``: the denoising error of
+the true class (or of the null class, for unlabelled crops and a share of the others), plus the
+cross-entropy of the diffusion classifier's own posterior (Clark & Jaini 2023; Li et al. 2023),
+with ``s(t)`` a learned function of the noise level.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from cytodiffusion.model.denoiser import UNetDenoiser
+from cytodiffusion.model.noise import LEVELS, NoiseSchedule, centred_disc
+
+#: Upper bound of the denoising loss's weight, ``SNR + 1`` for clean-latent prediction (the
+#: weight that makes it the v-prediction loss of Salimans & Ho 2022, clipped as in min-SNR).
+MAX_WEIGHT = 8.0
+
+
+def draw_levels(n: int, generator: Generator, tilt: float = 1.25) -> Tensor:
+    """Stratified noise levels ``(n,)``: one in each n-th, tilted to the telling low levels."""
+    share = (torch.arange(n) + torch.rand(n, generator=generator)) / n
+    share = share[torch.randperm(n, generator=generator)]
+    return (share.pow(tilt) * LEVELS).long().clamp(max=LEVELS - 1)
+
+
+class HybridLoss(nn.Module):
+    """A denoiser together with its loss, so that one forward pass is one training step."""
+
+    disc: Tensor
+
+    def __init__(
+        self,
+        denoiser: UNetDenoiser,
+        grid: int,
+        *,
+        class_loss: float,
+        disc_radius: float,
+        label_smoothing: float,
+    ):
+        super().__init__()
+        self.denoiser = denoiser
+        self.schedule = NoiseSchedule()
+        self.class_loss = class_loss
+        self.label_smoothing = label_smoothing
+        self.register_buffer("disc", centred_disc(grid, disc_radius), persistent=False)
+
+    def forward(
+        self,
+        clean: Tensor,
+        t: Tensor,
+        epsilon: Tensor,
+        labels: Tensor,
+        conditions: Tensor,
+        own_style: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch.
+
+        Parameters
+        ----------
+        clean, epsilon : (N, C, H, W) tensor
+        t : (N,) tensor
+            Noise levels.
+        labels : (N,) tensor
+            Class index, -1 where unknown.
+        conditions : (N,) tensor
+            The class each crop is denoised as; -1 for the null class.
+        own_style : (N,) bool tensor
+            Crops that are known to look as the training laboratory's do.
+
+        Returns
+        -------
+        loss : scalar tensor
+        parts : dict of scalar tensors
+            ``denoising``, ``classes`` and ``accuracy`` (of the batch, one trial a crop).
+        """
+        z = self.schedule.add_noise(clean, t, epsilon)
+        out = self.denoiser.trunk(z, t, own_style)
+        predicted = self.denoiser.prediction_from(out, conditions)
+        error = (predicted - clean).square().mean(dim=(1, 2, 3))
+        weight = (self.schedule.snr(t) + 1).clamp(max=MAX_WEIGHT)
+        denoising = (weight * error).mean()
+
+        errors = self.denoiser.errors_from(out, clean, self.disc)
+        logits = -errors * self.denoiser.log_sharpness(t).exp()[:, None]
+        known = labels >= 0
+        importance = self.schedule.signal(t).flatten() * known
+        entropy = F.cross_entropy(
+            logits,
+            labels.where(known, 0),
+            reduction="none",
+            label_smoothing=self.label_smoothing,
+        )
+        classes = (importance * entropy).sum() / len(labels)
+        hits = ((logits.argmax(1) == labels) & known).sum() / known.sum().clamp(min=1)
+        parts = {"denoising": denoising.detach(), "classes": classes.detach(), "accuracy": hits}
+        return denoising + self.class_loss * classes, parts

@@ -1,0 +1,259 @@
+"""The training loop: Accelerate, EMA, atomic checkpoints, exact resumption."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from cytodiffusion.device import half_precision_pays, pick_device
+from cytodiffusion.errors import InputError
+from cytodiffusion.model.codec import PixelCodec, to_network, to_unit
+from cytodiffusion.model.denoiser import UNetDenoiser
+from cytodiffusion.progress import Progress, silent
+
+from .augment import augment
+from .checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from .data import BalancedSampler, CellSet, class_names, find_records, generator_for, load_cells
+from .finish import finish_bundle
+from .loss import HybridLoss, draw_levels
+from .settings import TrainSettings
+from .validate import quick_accuracy
+
+log = logging.getLogger(__name__)
+
+#: Share of the unvaried crops that the network is told to be unvaried (for sampling).
+OWN_STYLE_SHARE = 0.6
+#: Settings that may differ between a run and its resumption.
+FREE_SETTINGS = {"resume", "device", "checkpoint_every", "validate_every", "output", "data"}
+
+
+def train(settings: TrainSettings, progress: Progress = silent) -> Path:
+    """Train a bundle.
+
+    Every random draw depends on the seed and the step alone, so a run that was killed and
+    resumed ends as an unbroken one does.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    progress : callable
+        Gets the fraction done and a line with loss and accuracy; may raise ``Cancelled``
+        (the last checkpoint stays and can be resumed).
+
+    Returns
+    -------
+    Path
+        The bundle's folder, ``settings.output``.
+
+    Raises
+    ------
+    InputError
+        If the data or the settings cannot be trained with.
+    """
+    run = Trainer(settings, progress)
+    run.fit()
+    return finish_bundle(run.ema_denoiser(), run.names, run.sets, settings, run.history, progress)
+
+
+class Trainer:
+    """State of one run: data, network, optimiser, averages, history."""
+
+    def __init__(self, settings: TrainSettings, progress: Progress = silent):
+        self.settings = settings
+        self.progress = progress
+        self.run = settings.output.with_name(settings.output.name + ".run")
+        self._check_folder()
+        records = find_records(settings.data)
+        self.names = class_names(records)
+        self.sets = self._load(records)
+        self.codec = PixelCodec(settings.input_size, settings.patch)
+        self.history: list[dict[str, float]] = []
+        self.step = 0
+        self._build()
+        if settings.resume:
+            self._resume()
+
+    def _check_folder(self) -> None:
+        if not self.settings.resume and find_checkpoint(self.run) is not None:
+            raise InputError(
+                f"{self.run} holds an unfinished run; add --resume to go on, or remove it."
+            )
+        self.run.mkdir(parents=True, exist_ok=True)
+
+    def _load(self, records: list[Any]) -> dict[str, CellSet]:
+        s = self.settings
+        sets, skipped = {}, []
+        for split in ("train", "val"):
+            chosen = [r for r in records if r.split == split and (r.label or split == "train")]
+            if not chosen:
+                raise InputError(f"{s.data} has no images in its {split} split.")
+            sets[split], bad = load_cells(
+                chosen,
+                self.names,
+                size=s.input_size,
+                window_um=s.window_um,
+                pixel_size_um=s.pixel_size_um,
+                progress=self.progress,
+            )
+            skipped += bad
+        for sentence in skipped:
+            log.warning("skipped: %s", sentence)
+        return sets
+
+    def _build(self) -> None:
+        s = self.settings
+        device = pick_device(s.device)
+        precision = s.mixed_precision
+        if precision == "auto":
+            precision = "bf16" if half_precision_pays(device) else "no"
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+        torch.manual_seed(s.seed)
+        denoiser = UNetDenoiser(
+            num_classes=len(self.names),
+            in_channels=self.codec.channels,
+            widths=s.widths,
+            blocks=s.blocks,
+            head_channels=s.head_channels,
+            dropout=s.dropout,
+        )
+        model = HybridLoss(
+            denoiser.to(memory_format=torch.channels_last),
+            self.codec.grid,
+            class_loss=s.class_loss,
+            disc_radius=s.disc_radius,
+            label_smoothing=s.label_smoothing,
+        )
+        decay = [p for p in model.parameters() if p.ndim > 1]
+        rest = [p for p in model.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": decay, "weight_decay": s.weight_decay}, {"params": rest, "weight_decay": 0}],
+            lr=s.learning_rate,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.ema = EMAModel(
+            model.parameters(), decay=s.ema_decay, use_ema_warmup=True, power=0.75
+        )
+        self.ema.to(self.accelerator.device)
+        labels = self.sets["train"].labels
+        self.labelled = (labels >= 0).nonzero().squeeze(1)
+        self.unlabelled = (labels < 0).nonzero().squeeze(1)
+        self.sampler = BalancedSampler(labels[self.labelled], s.batch_size, s.seed, s.balance)
+
+    def _resume(self) -> None:
+        folder = find_checkpoint(self.run)
+        if folder is None:
+            return
+        plain = self.accelerator.unwrap_model(self.model)
+        meta = load_checkpoint(folder, plain, self.optimizer, self.ema)
+        current = self._plain_settings()
+        changed = sorted(k for k, v in current.items() if meta["settings"].get(k) != v)
+        if changed:
+            log.warning("resumed with other settings than before: %s", ", ".join(changed))
+        self.step = int(meta["step"])
+        self.history = meta["history"]
+
+    def _plain_settings(self) -> dict[str, Any]:
+        return json.loads(self.settings.model_dump_json(exclude=FREE_SETTINGS))  # type: ignore[no-any-return]
+
+    def fit(self) -> None:
+        """Train from the current step to the last."""
+        s = self.settings
+        self.model.train()
+        started, first = time.monotonic(), self.step
+        while self.step < s.steps:
+            parts = self._train_step(self.step)
+            self.step += 1
+            if self.step % 20 == 0 or self.step == s.steps:
+                self._report(parts, (time.monotonic() - started) / (self.step - first))
+            if self.step % s.validate_every == 0 or self.step == s.steps:
+                self._validate(parts)
+            if self.step % s.checkpoint_every == 0 or self.step == s.steps:
+                self._save()
+
+    def _train_step(self, step: int) -> dict[str, float]:
+        s = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = s.learning_rate * rate_at(step, s)
+        torch.manual_seed(generator_for(s.seed, step, "dropout").initial_seed())
+        batch = self._batch(step)
+        with self.accelerator.autocast():
+            loss, parts = self.model(*batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.ema.step(self.model.parameters())
+        return {k: float(v) for k, v in parts.items()}
+
+    def _batch(self, step: int) -> tuple[Tensor, ...]:
+        s, cells = self.settings, self.sets["train"]
+        index = self.labelled[self.sampler(step)]
+        if len(self.unlabelled):
+            extra = round(s.unlabelled_share * s.batch_size)
+            generator = generator_for(s.seed, step, "unlabelled")
+            draw = torch.randint(len(self.unlabelled), (extra,), generator=generator)
+            index = torch.cat([index[: s.batch_size - extra], self.unlabelled[draw]])
+        generator = generator_for(s.seed, step, "augment")
+        unit = to_unit(cells.pixels[index], cells.backgrounds[index])
+        window, plain = augment(unit, s.input_size, generator, s.augment)
+        clean = self.codec.encode(to_network(window))
+        t = draw_levels(len(index), generator)
+        epsilon = torch.randn(clean.shape, generator=generator)
+        labels = cells.labels[index]
+        drop = torch.rand(len(index), generator=generator) < s.class_dropout
+        conditions = labels.where(~drop, -1)
+        told = torch.rand(len(index), generator=generator) < OWN_STYLE_SHARE
+        batch = (clean, t, epsilon, labels, conditions, plain & told)
+        return tuple(x.to(self.accelerator.device) for x in batch)
+
+    def ema_denoiser(self) -> UNetDenoiser:
+        """Copy of the network with the averaged weights."""
+        plain = self.accelerator.unwrap_model(self.model)
+        averaged = UNetDenoiser.from_config(plain.denoiser.config)
+        averaged.to(self.accelerator.device, memory_format=torch.channels_last)
+        with torch.no_grad():
+            for target, source in zip(averaged.parameters(), self.ema.shadow_params, strict=True):
+                target.copy_(source)
+        return averaged.eval()  # type: ignore[no-any-return]
+
+    def _validate(self, parts: dict[str, float]) -> None:
+        accuracy = quick_accuracy(
+            self.ema_denoiser(), self.codec, self.sets["val"], self.settings, self.accelerator
+        )
+        self.history.append({"step": self.step, **parts, "validation": accuracy})
+        log.info("step %d: validation balanced accuracy %.4f", self.step, accuracy)
+
+    def _report(self, parts: dict[str, float], seconds: float) -> None:
+        last = self.history[-1]["validation"] if self.history else float("nan")
+        self.progress(
+            self.step / self.settings.steps,
+            f"step {self.step}/{self.settings.steps}, denoising {parts['denoising']:.4f}, "
+            f"classes {parts['classes']:.3f}, batch accuracy {parts['accuracy']:.2f}, "
+            f"validation {last:.3f}, {seconds:.2f} s a step",
+        )
+
+    def _save(self) -> None:
+        plain = self.accelerator.unwrap_model(self.model)
+        save_checkpoint(
+            self.run, self.step, plain, self.optimizer, self.ema,
+            self._plain_settings(), self.history,
+        )
+
+
+def rate_at(step: int, settings: TrainSettings) -> float:
+    """Learning rate, relative: linear warm-up, constant, linear fall over the last share."""
+    rise = min(1.0, (step + 1) / settings.warmup)
+    fall = settings.cooldown * settings.steps
+    if fall <= 0:
+        return rise
+    return rise * min(1.0, (settings.steps - step) / fall)

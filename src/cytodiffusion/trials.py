@@ -1,0 +1,88 @@
+"""Trials of the diffusion classifier, and when to stop them.
+
+A trial is one noise level, one noise and one turn of the crop, shared by all classes and all
+cells. Each adds a logit ``-s(t) error_c`` a class; classes that trail the best one
+significantly are eliminated by a paired t-test (Clark & Jaini 2023), and a cell is done
+when one class is left or the budget is spent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import t as student
+from torch import Tensor
+
+from cytodiffusion.model.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One noise level, noise and turn, the same for every cell."""
+
+    number: int
+    level_index: int
+    level: int
+    quarter_turns: int
+    mirrored: bool
+    epsilon: Tensor  #: (1, C, H, W)
+
+    def turn(self, pixels: Tensor) -> Tensor:
+        """Turn (and mirror) ``pixels (N, 3, S, S)``; pixels stay where the grid is."""
+        turned = torch.rot90(pixels, self.quarter_turns, (2, 3))
+        return turned.flip(3) if self.mirrored else turned
+
+
+def make_trial(
+    number: int, levels: tuple[int, ...], shape: tuple[int, int, int], seed: int
+) -> Trial:
+    """Trial ``number`` (0, 1, ...) of a seed; the same whatever comes before or after."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % (2**63))
+    index = number % len(levels)
+    return Trial(
+        number=number,
+        level_index=index,
+        level=levels[index],
+        quarter_turns=(number + number // 8) % 4,
+        mirrored=bool((number // 2 + number // 4) % 2),
+        epsilon=torch.randn(1, *shape, generator=generator),
+    )
+
+
+def eliminate(
+    logits: NDArray[np.float64], calibration: Calibration, alpha: float
+) -> NDArray[np.bool_]:
+    """Classes still in the running after some trials.
+
+    A paired t-test of each class against the best one. The variance of the differences is
+    moderated by the variance known from validation cells (Smyth 2004), so that two or three
+    trials that happen to agree do not end the matter.
+
+    Parameters
+    ----------
+    logits : (N, T, K) array
+        Of T trials.
+    calibration : Calibration
+    alpha : float
+        Classes with a one-sided p below it are out.
+
+    Returns
+    -------
+    (N, K) bool array
+        True for live classes; the best is always live.
+    """
+    n, trials, _ = logits.shape
+    best = logits.mean(axis=1).argmax(axis=1)
+    lead = logits[np.arange(n), :, best][:, :, None] - logits
+    mean = lead.mean(axis=1)
+    spread = lead.var(axis=1) * trials
+    prior = calibration.prior_weight
+    freedom = prior + trials - 1
+    variance = (prior * calibration.prior_variance + spread) / freedom
+    statistic = mean / np.sqrt(variance / trials)
+    live = student.sf(statistic, freedom) >= alpha
+    live[np.arange(n), best] = True
+    return np.asarray(live)

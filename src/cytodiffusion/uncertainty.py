@@ -1,0 +1,70 @@
+"""Calibration, prediction sets and scores of doubt."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+Floats = NDArray[np.float64]
+
+
+def softmax(logits: Floats) -> Floats:
+    """Rows of ``logits (N, K)`` as probabilities that sum to 1."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def entropy(posterior: Floats) -> Floats:
+    """Shannon entropy ``(N,)`` of each row, in nats."""
+    logs = np.log(np.where(posterior > 0, posterior, 1.0))
+    return np.asarray(np.maximum(0.0, -(posterior * logs).sum(axis=1)))
+
+
+def margin(posterior: Floats) -> Floats:
+    """Largest minus second largest probability ``(N,)``; 1 where there is one class."""
+    if posterior.shape[1] < 2:
+        return np.ones(len(posterior))
+    top = np.partition(posterior, -2, axis=1)[:, -2:]
+    return np.asarray(top[:, 1] - top[:, 0])
+
+
+def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
+    """Temperature that minimises the log loss of ``softmax(logits / T)`` (Guo et al. 2017)."""
+
+    def loss(log_temperature: float) -> float:
+        probabilities = softmax(logits / math.exp(log_temperature))
+        true = probabilities[np.arange(len(labels)), labels]
+        return float(-np.log(np.maximum(true, 1e-12)).mean())
+
+    found = minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded")
+    return float(math.exp(found.x))
+
+
+def conformal_threshold(scores: Floats, coverage: float) -> float:
+    """Largest ``1 - p`` that still enters a prediction set.
+
+    Split conformal prediction with the score ``1 - p(true class)`` (Sadinle et al. 2019): sets of
+    the classes within the threshold hold the true one with at least the probability
+    ``coverage`` for cells exchangeable with the validation cells.
+
+    Parameters
+    ----------
+    scores : (M,) array
+        ``1 - p(true class)`` of validation cells, in any order.
+    coverage : float
+        Between 0 and 1.
+    """
+    rank = math.ceil((len(scores) + 1) * coverage)
+    if rank > len(scores):
+        return 1.0
+    return float(np.sort(scores)[rank - 1])
+
+
+def prediction_sets(posterior: Floats, threshold: float) -> NDArray[np.bool_]:
+    """Classes ``(N, K)`` that the threshold admits; never empty: the best is always in."""
+    chosen = 1.0 - posterior <= threshold
+    chosen[np.arange(len(posterior)), posterior.argmax(axis=1)] = True
+    return np.asarray(chosen)
