@@ -19,7 +19,6 @@ from cytodiffusion.export import (
     CELL_COLUMNS,
     class_counts,
     export_results,
-    run_record,
     to_json,
     write_cells_csv,
     write_run_json,
@@ -61,7 +60,7 @@ def test_export_writes_everything(tmp_path: Path) -> None:
         frame,
         CLASSES,
         pixel_size_um=0.1,
-        record=run_record(seed=np.int64(7), note="ü"),
+        record={"seed": np.int64(7), "note": "ü"},
     )
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
     assert {path.name for path in files.values()} == set(FILES)
@@ -74,19 +73,16 @@ def test_export_writes_everything(tmp_path: Path) -> None:
             assert picture.info["Magnification"] == "7"
 
 
-def test_the_record_holds_checksums_counts_and_versions(tmp_path: Path) -> None:
+def test_the_record_holds_checksums_and_counts(tmp_path: Path) -> None:
     rgb, labels, frame = some_cells()
     files = export_results(
-        tmp_path, rgb, labels, frame, CLASSES, pixel_size_um=0.1, record=run_record(seed=7)
+        tmp_path, rgb, labels, frame, CLASSES, pixel_size_um=0.1, record={"seed": 7}
     )
     record = json.loads(files["run"].read_text(encoding="utf-8"))
     assert record["seed"] == 7
     assert record["results"]["counts"] == {"lymphocyte": 1, "red cell": 1}
     assert record["results"]["cells"] == 2
     assert record["results"]["anomalies"] == 1
-    assert record["created"].endswith("+00:00")
-    assert {"numpy", "torch", "tifffile"} <= record["packages"].keys()
-    assert {"system", "machine", "python"} <= record["platform"].keys()
     written = {item["path"]: item for item in record["outputs"]}
     assert sorted([*written, "run.json"]) == FILES
     for name, item in written.items():

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import importlib.metadata
 import json
-import platform
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,18 +34,6 @@ CELL_COLUMNS = (
     "prediction_set",
     "trials",
     "touches_border",
-)
-_PACKAGES = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-image",
-    "opencv-python-headless",
-    "torch",
-    "diffusers",
-    "cellpose",
-    "tifffile",
-    "pillow",
 )
 
 
@@ -111,22 +95,6 @@ def to_json(value: Any, indent: int | None = None) -> str:
 def file_record(path: Path) -> dict[str, Any]:
     """Return the path, size and SHA-256 checksum of a file."""
     return {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)}
-
-
-def run_record(**parts: Any) -> dict[str, Any]:
-    """Return who, when and where of a run (programs and versions), extended by `parts`."""
-    return {
-        "program": "cytodiffusion",
-        "version": __version__,
-        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "platform": {
-            "system": platform.platform(),
-            "machine": platform.machine(),
-            "python": sys.version.split()[0],
-        },
-        "packages": _versions(),
-        **parts,
-    }
 
 
 def class_counts(frame: pd.DataFrame, classes: Sequence[HasColour]) -> dict[str, int]:
@@ -195,16 +163,6 @@ def export_results(
         write_run_json(staging / "run.json", {**record, "results": results, "outputs": outputs})
         names = [path.name for path in staging.iterdir()]
     return {Path(name).stem: target / name for name in sorted(names)}
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _plain(value: Any) -> Any:

@@ -7,22 +7,19 @@ seed gives the same numbers.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cytodiffusion.classify import ClassifySettings
-from cytodiffusion.errors import InputError
-from cytodiffusion.export import class_counts, export_results, file_record, run_record
+from cytodiffusion.export import class_counts, export_results, file_record
 from cytodiffusion.image import Image, open_image
-from cytodiffusion.inputs import SegmentOptions, find_cells, image_files
+from cytodiffusion.inputs import SegmentOptions, find_cells
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.pipeline import classify_images, classify_labels, provenance
+from cytodiffusion.pipeline import classify_labels
 from cytodiffusion.progress import Progress, silent
 
 
@@ -74,7 +71,6 @@ def analyse(
     settings: ClassifySettings,
     options: SegmentOptions | None = None,
     *,
-    notes: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Analysis:
     """Segment and classify one image and write all results into `folder`.
@@ -89,8 +85,6 @@ def analyse(
         As in `cytodiffusion.pipeline.classify_labels`.
     options
         How cells are found.
-    notes
-        Further entries of ``run.json``.
 
     Raises
     ------
@@ -115,25 +109,25 @@ def analyse(
         progress=_part(progress, 0.35, 0.93),
     )
     progress(0.93, "Writing results")
-    record = run_record(
-        inputs=[] if image.path is None else [file_record(image.path)],
-        image={
+    record = {
+        "program": "cytodiffusion",
+        **results.record,
+        "inputs": [] if image.path is None else [file_record(image.path)],
+        "image": {
             "name": image.name,
             "shape": rgb.shape,
             "pixel_size_um": image.pixel_size_um,
             "notes": image.notes,
         },
-        segmentation={
+        "segmentation": {
             "method": found.method,
             "settings": found.settings,
             "pixel_size_um": pixel_size,
             "pixel_size_source": origin,
             "warnings": found.warnings,
         },
-        **provenance(model, settings),
-        **(notes or {}),
-        seconds=round(time.perf_counter() - started, 3),
-    )
+        "seconds": round(time.perf_counter() - started, 3),
+    }
     files = export_results(
         folder,
         rgb,
@@ -157,73 +151,6 @@ def analyse(
         seconds=round(time.perf_counter() - started, 3),
         frame=results.frame,
     )
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that could not be used, and why."""
-
-    path: str
-    reason: str
-
-
-def classify_folder(
-    folder: Path,
-    model: ModelBundle,
-    settings: ClassifySettings,
-    *,
-    pixel_size_um: float | None = None,
-    progress: Progress = silent,
-) -> tuple[pd.DataFrame, list[Skipped]]:
-    """Classify every image in `folder` and the folders in it, one cell in the centre of each.
-
-    Returns
-    -------
-    frame
-        A row an image in the order of the paths, with ``path`` in place of ``label``.
-    skipped
-        Files that are no readable images.
-
-    Raises
-    ------
-    InputError
-        When there is no readable image.
-    """
-    frames: list[pd.DataFrame] = []
-    skipped: list[Skipped] = []
-    files = image_files(folder)
-    done = 0
-    for paths, arrays in _read_in_chunks(files, skipped):
-        part = _part(progress, done / len(files), (done + len(paths)) / len(files))
-        frame = classify_images(arrays, model, settings, pixel_size_um=pixel_size_um, progress=part)
-        frame["path"] = [str(path) for path in paths]
-        frames.append(frame)
-        done += len(paths)
-    if not frames:
-        first = f" ({skipped[0].reason})" if skipped else ""
-        raise InputError(f"There is no readable image in the folder {folder}{first}.")
-    return pd.concat(frames, ignore_index=True), skipped
-
-
-def _read_in_chunks(
-    files: Sequence[Path], skipped: list[Skipped], most: int = 256, most_bytes: int = 1 << 28
-) -> Iterator[tuple[list[Path], list[NDArray[np.uint8]]]]:
-    """Yield images, a bounded number at a time; append those that cannot be read to `skipped`."""
-    paths: list[Path] = []
-    arrays: list[NDArray[np.uint8]] = []
-    for path in files:
-        try:
-            rgb = open_image(path).rgb()
-        except InputError as error:
-            skipped.append(Skipped(str(path), str(error)))
-            continue
-        paths.append(path)
-        arrays.append(rgb)
-        if len(paths) == most or sum(a.nbytes for a in arrays) >= most_bytes:
-            yield paths, arrays
-            paths, arrays = [], []
-    if paths:
-        yield paths, arrays
 
 
 def _part(progress: Progress, start: float, end: float) -> Progress:

@@ -36,12 +36,15 @@ def classify(
             metavar="IMAGE|FOLDER",
             help="An image, with --labels; or a folder of single-cell images, the cell in the "
             "centre, folders in it included.",
+            readable=False,  # the engine says it better
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="CELLS.csv", help="Table to write.")],
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", "-l", metavar="LABELS.tif", help="Label image of IMAGE."),
+        typer.Option(
+            "--labels", "-l", metavar="LABELS.tif", help="Label image of IMAGE.", readable=False
+        ),
     ] = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
@@ -62,8 +65,8 @@ def classify(
         if pixel_size is not None:
             check_pixel_size(pixel_size)
         check_output(out, ".csv", inputs=[source, *([labels] if labels else [])])
-        settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
         _check_kind(source, labels)
+        settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
 
         def load() -> ModelBundle:
             return load_model(reporter, model, device, allow_download)
@@ -126,23 +129,23 @@ def _classify_folder(
     pixel_size: float | None,
 ) -> None:
     from cytodiffusion.export import write_cells_csv
-    from cytodiffusion.headless import classify_folder
     from cytodiffusion.inputs import image_files
+    from cytodiffusion.pipeline import classify_images
 
-    if not image_files(folder):
+    files = image_files(folder)
+    if not files:
         raise InputError(f"There are no images in the folder {folder}.")
     bundle = load()
     with reporter.progress(folder.name) as progress:
-        frame, skipped = classify_folder(
-            folder, bundle, settings, pixel_size_um=pixel_size, progress=progress
+        frame, skipped = classify_images(
+            files, bundle, settings, pixel_size_um=pixel_size, progress=progress
         )
-    for item in skipped:
-        reporter.warn(f"Skipped {item.path}: {item.reason}")
+    for sentence in skipped:
+        reporter.warn(f"Skipped: {sentence}")
     if skipped:
-        reporter.warn(f"{len(skipped)} of {len(skipped) + len(frame)} images were skipped.")
+        reporter.warn(f"{len(skipped)} of {len(files)} images were skipped.")
     write_cells_csv(out, frame)
-    record = {"folder": folder, "skipped": [vars(item) for item in skipped]}
-    _report(reporter, frame, bundle, out, record)
+    _report(reporter, frame, bundle, out, {"folder": folder, "skipped": skipped})
 
 
 def _report(

@@ -107,5 +107,6 @@ QuietOption = Annotated[
     typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_OUTPUT),
 ]
 ImageArgument = Annotated[
-    Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG, TIFF, OME-TIFF, SVS or BMP.")
+    Path,
+    typer.Argument(metavar="IMAGE", help="PNG, JPEG, TIFF, OME-TIFF, SVS or BMP.", readable=False),
 ]

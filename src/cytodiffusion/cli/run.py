@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def run(
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE", help="Images, or folders of images."),
+        typer.Argument(metavar="IMAGE", help="Images, or folders of images.", readable=False),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the results.")
@@ -67,8 +67,8 @@ def run(
         if pixel_size is not None:
             check_pixel_size(pixel_size)
         check_folder(out)
-        settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
         paths = expand(images, reporter)
+        settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
         bundle = load_model(reporter, model, device, allow_download)
         options = SegmentOptions(
             str(method.value), pixel_size, cellpose_model, device, allow_download
@@ -91,8 +91,10 @@ def expand(images: Sequence[Path], reporter: Reporter) -> list[Path]:
     Raises
     ------
     InputError
-        When a folder holds no images.
+        When a folder holds no images, or none of the images exists.
     """
+    if not any(image.exists() for image in images):
+        raise InputError(f"There is no file {images[0]}.")
     from cytodiffusion.inputs import image_files
 
     paths: dict[Path, Path] = {}

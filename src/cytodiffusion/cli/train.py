@@ -34,6 +34,7 @@ def train(
             metavar="DATA",
             help="A folder with a folder per class (perhaps below train, val and test), or a CSV "
             "with the columns path, class (empty: unlabelled) and perhaps split.",
+            readable=False,
         ),
     ],
     out: Annotated[
@@ -45,7 +46,10 @@ def train(
     settings: Annotated[
         Path | None,
         typer.Option(
-            "--settings", metavar="FILE.json", help="Settings to start from; options override."
+            "--settings",
+            metavar="FILE.json",
+            help="Settings to start from; options override.",
+            readable=False,
         ),
     ] = None,
     dry_run: Annotated[
