@@ -138,14 +138,16 @@ def _segment_large(
     from cytodiffusion.segmentation import tiling
     from cytodiffusion.segmentation.scale import estimate_pixel_size
 
-    sample = _middle(source, tiling.TILE)
+    parts = _samples(source, tiling.TILE)
     origin = "given"
     notes: tuple[str, ...] = ()
     if size is None:
         progress(0.0, "Estimating the scale")
-        estimate = estimate_pixel_size(sample)
+        # Parts of a slide are empty or crowded: believe the one with the most measurable cells
+        estimate = max(map(estimate_pixel_size, parts), key=lambda found: found.n_cells)
         size, origin = estimate.pixel_size_um, estimate.source
-    run = _prepare(method, sample, model, device, allow_download, progress, options)
+    thin = np.concatenate([part[::4, ::4].reshape(1, -1, 3) for part in parts], axis=1)
+    run = _prepare(method, thin, model, device, allow_download, progress, options)
     if origin == "assumed":
         notes = (f"Too few red cells to measure the scale; {size:.3f} um a pixel was assumed.",)
     overlap = max(16, min(tiling.TILE // 2 - 1, math.ceil(tiling.OVERLAP_UM / size)))
@@ -169,10 +171,12 @@ def _segment_large(
     )
 
 
-def _middle(source: Any, side: int) -> NDArray[np.uint8]:
-    """Return the middle of an image, at most `side` pixels square."""
-    top, left = (max(0, (n - side) // 2) for n in source.shape[:2])
-    return as_rgb8(source[top : top + side, left : left + side])
+def _samples(source: Any, side: int) -> list[NDArray[np.uint8]]:
+    """Return up to nine parts from all over an image, each at most `side` pixels square."""
+    tops, lefts = (
+        sorted({(n - min(side, n)) * third // 2 for third in range(3)}) for n in source.shape[:2]
+    )
+    return [as_rgb8(source[y : y + side, x : x + side]) for y in tops for x in lefts]
 
 
 def _tile_above() -> int:
