@@ -7,7 +7,7 @@ from typing import Any
 #: Built-in defaults; the manifest declares the same for the Preferences page.
 BUILT_IN: dict[str, dict[str, Any]] = {
     "segmentation": {"method": "auto"},
-    "classification": {"model": "default", "device": "auto", "trials": 16, "seed": 0},
+    "classification": {"model": "default", "device": "auto", "trials": 0, "seed": 0},
 }
 
 

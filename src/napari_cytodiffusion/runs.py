@@ -21,6 +21,8 @@ ModelCache = dict[tuple[str, str, float], Any]
 
 #: Seconds between two repaints of the maps while a run proceeds.
 _REPAINT_EVERY = 0.4
+#: Cells in flight on a CPU.
+_CPU_BATCH = 64
 #: Width in micrometres of the outline around an anomaly.
 _OUTLINE_UM = 0.45
 
@@ -39,13 +41,13 @@ class SegmentRequest:
 
 @dataclass(frozen=True)
 class ClassifyRequest:
-    """What *Classify cells* asks for."""
+    """What *Classify cells* asks for; no ``trials`` is the engine's default budget."""
 
     image: Any
     labels: Any
     source: str
     device: str
-    trials: int
+    trials: int | None
     seed: int
     pixel_size_um: float | None
     allow_download: bool = False
@@ -116,8 +118,10 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
         report(0.0, "Reading the image ...")
         rgb, labels = as_rgb8(request.image), np.asarray(request.labels)
         pixel_size, origin = _pixel_size(rgb, request.pixel_size_um)
-        settings = ClassifySettings(trials=request.trials, seed=request.seed)
-        batches = iter_classify_labels(rgb, labels, model, settings, pixel_size_um=pixel_size)
+        settings = _settings(ClassifySettings, request, model)
+        batches = iter_classify_labels(
+            rgb, labels, model, settings, pixel_size_um=pixel_size, progress=report
+        )
         with closing(batches):
             outline = max(2, round(_OUTLINE_UM / pixel_size))
             maps = CellMaps(labels, len(model.classes), outline)
@@ -166,6 +170,16 @@ def _load(source: str, device: str, allow_download: bool, cache: ModelCache) -> 
         cache.clear()
         cache[key] = loaded
     return cache[key]
+
+
+def _settings(kind: Any, request: ClassifyRequest, model: Any) -> Any:
+    chosen: dict[str, Any] = {"seed": request.seed}
+    if request.trials is not None:
+        chosen["trials"] = request.trials
+    if getattr(model.device, "type", "cpu") == "cpu":
+        # the result does not depend on it; small batches bring colours every second or two
+        chosen["batch_size"] = _CPU_BATCH
+    return kind(**chosen)
 
 
 def _pixel_size(rgb: np.ndarray, given: float | None) -> tuple[float, str]:

@@ -36,6 +36,7 @@ class Model:
     window_um: float = 20.0
     name: str = "fake"
     version: str = "1"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ def cells_frame(batches: list[CellBatch]) -> pd.DataFrame:
 class Settings:
     trials: int = 16
     seed: int = 0
+    batch_size: int = 256
 
 
 @pytest.fixture

@@ -71,7 +71,8 @@ class ClassifyWidget(QWidget):
         self.pixel_size = PixelSizeField(self)
         self.device = DeviceField(self, default("classification", "device"))
         self.trials = QSpinBox(self)
-        self.trials.setRange(1, 512)
+        self.trials.setRange(0, 512)
+        self.trials.setSpecialValueText("default")
         self.trials.setValue(default("classification", "trials"))
         self.trials.setToolTip(
             "Most noise trials a cell may take; clear cells are decided after a few."
@@ -151,7 +152,7 @@ class ClassifyWidget(QWidget):
                 labels=full_size(cells),
                 source=self.model.value() or "default",
                 device=self.device.device(),
-                trials=self.trials.value(),
+                trials=self.trials.value() or None,
                 seed=self.seed.value(),
                 pixel_size_um=self.pixel_size.pixel_size(),
                 cache=self._session.models,
@@ -173,6 +174,10 @@ class ClassifyWidget(QWidget):
     def _on_progress(self, fraction: float, text: str) -> None:
         if self._views is None:
             self.run_bar.advance(0.0, text)
+        else:
+            total = self._views.results.total
+            done = round(fraction * total)
+            self.run_bar.advance(fraction, self._pace.text(done, total) if total else "")
 
     def _on_item(self, item: Any) -> None:
         if isinstance(item, runs.Prepared):

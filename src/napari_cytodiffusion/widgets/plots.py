@@ -77,7 +77,7 @@ class ErrorPlot(pg.PlotWidget):
         self.setMouseEnabled(False, False)
         self.setMenuEnabled(False)
         self.hideButtons()
-        self.setLabel("bottom", "noise level")
+        self.setLabel("bottom", "noise level (of 1,000)")
         self.setLabel("left", "above best")
         for side in ("left", "bottom"):
             self.getAxis(side).enableAutoSIPrefix(False)
