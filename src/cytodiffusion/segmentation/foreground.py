@@ -81,7 +81,7 @@ def fill_holes(mask: Mask, max_area: float, min_solidity: float = 0.0) -> Mask:
     fill[edge] = False
     if min_solidity > 0:
         for index, where in enumerate(ndimage.find_objects(holes), start=1):
-            if fill[index] and _solidity(holes[where] == index) < min_solidity:
+            if fill[index] and solidity(holes[where] == index) < min_solidity:
                 fill[index] = False
     return np.asarray(mask | fill[holes])
 
@@ -114,7 +114,7 @@ def closed(mask: Mask, radius: float) -> Mask:
     return np.asarray(done[pad:-pad, pad:-pad])
 
 
-def _solidity(region: Mask) -> float:
+def solidity(region: Mask) -> float:
     """Area over the area of the convex hull, with pixels counted as unit squares."""
     points = np.argwhere(np.pad(region, 1))
     corners = np.concatenate([points + shift for shift in ((0, 0), (0, 1), (1, 0), (1, 1))])

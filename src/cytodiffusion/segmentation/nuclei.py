@@ -46,15 +46,26 @@ class NucleusRules:
     max_cytoplasm_um: float = 7.0
 
 
-def purple_level(purple: Plane, mask: Mask) -> float:
+def purple_level(purple: Plane, mask: Mask, pixel_um: float) -> float:
     """Threshold of ``purple`` above which a pixel is nucleus or platelet.
 
-    Half of what the darkest nuclei reach, within what any stain leaves: red cells stay below
-    0.3 in all of them.
+    Half of what the darkest nuclei reach, within what any stain leaves, and well above the red
+    cells of the field: some stains turn them violet.
     """
     strong = purple[mask & (purple > 0.45)]
     top = float(np.median(strong)) if strong.size > 50 else 0.7
-    return float(np.clip(0.45 * top, 0.28, 0.55))
+    level = float(np.clip(0.45 * top, 0.28, 0.55))
+    return max(level, 1.6 * _typical_purple(purple, mask, pixel_um) + 0.1)
+
+
+def _typical_purple(purple: Plane, mask: Mask, pixel_um: float) -> float:
+    """Purple of the typical piece of foreground, a red cell; 0 when there are but a few pieces."""
+    pieces, count = ndimage.label(mask)
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * pixel_um**2
+    chosen = np.flatnonzero(areas > 12) + 1
+    if len(chosen) < 6:
+        return 0.0
+    return float(np.median(ndimage.mean(purple, pieces, chosen)))
 
 
 def find_nuclei(stains: Stains, mask: Mask, pixel_um: float, rules: NucleusRules) -> Labels:
@@ -75,7 +86,7 @@ def find_nuclei(stains: Stains, mask: Mask, pixel_um: float, rules: NucleusRules
         1..N on nuclear pixels.
     """
     purple = smooth(stains.purple, 0.25 / pixel_um)
-    dark = fill_holes(purple > purple_level(purple, mask), 4 / pixel_um**2)
+    dark = fill_holes(purple > purple_level(purple, mask, pixel_um), 4 / pixel_um**2)
     dark = opened(dark, 0.4 / pixel_um)
     lobes, count = ndimage.label(dark)
     if count == 0:
@@ -128,7 +139,7 @@ def grow_cytoplasm(
     owner = nuclei[nearest[0], nearest[1]]
     # Pale cytoplasm is easier to see by its colour than by its density
     purple = smooth(stains.purple, 0.25 / pixel_um)
-    faint = max(0.06, 4 * background_noise(purple), 0.15 * float(np.median(purple[nuclear])))
+    faint = max(0.06, 4 * background_noise(purple), 0.1 * float(np.median(purple[nuclear])))
     mask = mask | (near & opened(purple > faint, 0.4 / pixel_um))
     odds = cytoplasm_odds(stains, mask & (far_um > 6.0), nuclear, pixel_um)
     cytoplasm = _flood_cytoplasm(stains, mask & near, nuclear, odds, pixel_um)
@@ -251,7 +262,7 @@ def _tidy(cells: Labels, nuclei: Labels, count: int, pixel_um: float) -> Labels:
             slice(max(0, part.start - margin), min(size, part.stop + margin))
             for part, size in zip(where, cells.shape, strict=True)
         )
-        cell = opened(closed(cells[box] == index, 1.2 / pixel_um), 1.0 / pixel_um)
+        cell = opened(closed(cells[box] == index, 1.2 / pixel_um), 1.4 / pixel_um)
         cell |= nuclei[box] == index
         cell = ndimage.binary_fill_holes(closed(cell, 0.8 / pixel_um))
         parts, found = ndimage.label(cell)

@@ -1,19 +1,58 @@
-"""Platelets: small purple bodies, alone or lying on a red cell."""
+"""Platelets: small bluish-purple bodies, alone or lying on a red cell."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cytodiffusion.segmentation.foreground import Mask, Stains, fill_holes, opened, smooth
+from cytodiffusion.segmentation.foreground import (
+    Mask,
+    Plane,
+    Stains,
+    background_noise,
+    fill_holes,
+    opened,
+    smooth,
+    solidity,
+)
 from cytodiffusion.segmentation.nuclei import red_tint
 
 Labels = NDArray[np.int32]
 
 
-def find_platelets(stains: Stains, mask: Mask, taken: Mask, pixel_um: float) -> Labels:
+@dataclass(frozen=True)
+class PlateletRules:
+    """Size and shape of platelets.
+
+    Attributes
+    ----------
+    area_um2 : tuple of float
+        Smallest and largest area.
+    min_roundness : float
+        Shorter over longer axis; slimmer spots are folds and rims of red cells.
+    min_solidity : float
+        Area over convex area.
+    rim : float
+        The outline runs where this share of the height over the surroundings is left.
+    """
+
+    area_um2: tuple[float, float] = (1.2, 22.0)
+    min_roundness: float = 0.45
+    min_solidity: float = 0.8
+    rim: float = 0.3
+
+
+def find_platelets(
+    stains: Stains, mask: Mask, taken: Mask, pixel_um: float, rules: PlateletRules
+) -> Labels:
     """Label platelets outside the white cells.
+
+    A platelet takes up more azure dye than what surrounds it: more red light is lost, not only
+    green. Highlights and folds of red cells, which look purple as well, fail that, or the shape.
 
     Parameters
     ----------
@@ -23,6 +62,8 @@ def find_platelets(stains: Stains, mask: Mask, taken: Mask, pixel_um: float) -> 
         Pixels of white cells.
     pixel_um : float
         Micrometres per pixel.
+    rules : PlateletRules
+        Size and shape.
 
     Returns
     -------
@@ -30,15 +71,64 @@ def find_platelets(stains: Stains, mask: Mask, taken: Mask, pixel_um: float) -> 
         1..N.
     """
     purple = smooth(stains.purple, 0.25 / pixel_um)
-    around = smooth(stains.purple, 2.5 / pixel_um)
+    blue = smooth(np.ascontiguousarray(stains.absorbed[..., 0]), 0.25 / pixel_um)
     tint = smooth(stains.tint, 0.3 / pixel_um)
     level, spread = red_tint(tint, mask & ~taken)
-    split = level + max(0.25, 2 * spread)
-    spots = (purple - around > 0.08) & (purple > 0.15) & (tint > split) & ~taken
-    spots = opened(fill_holes(spots, 2 / pixel_um**2), 0.4 / pixel_um)
-    labels, count = ndimage.label(spots)
-    areas = np.bincount(labels.ravel(), minlength=count + 1) * pixel_um**2
-    keep = (areas >= 1.2) & (areas <= 20.0)
-    keep[0] = False
-    numbers = np.where(keep, np.cumsum(keep), 0)
-    return np.asarray(numbers[labels], dtype=np.int32)
+    around = _surroundings(purple, taken, pixel_um)
+    faint = max(0.08, 5 * background_noise(purple))
+    seeds = (purple - around > faint) & (tint > level + max(0.25, 2 * spread)) & ~taken
+    seeds &= blue - _surroundings(blue, taken, pixel_um) > 0.05
+    seeds = opened(seeds, 0.4 / pixel_um)
+    labels = _grow(purple, around, seeds, taken, pixel_um, rules)
+    return _plausible(labels, pixel_um, rules)
+
+
+def _surroundings(plane: Plane, taken: Mask, pixel_um: float) -> Plane:
+    """Mean of a map around each place, white cells left out."""
+    free = (~taken).astype(np.float32)
+    sigma = 2.5 / pixel_um
+    return smooth(plane * free, sigma) / np.maximum(smooth(free, sigma), 0.05)
+
+
+def _grow(
+    purple: Plane, around: Plane, seeds: Mask, taken: Mask, pixel_um: float, rules: PlateletRules
+) -> Labels:
+    """Extend every seed to where its purple fades into the surroundings."""
+    spots, _ = ndimage.label(seeds)
+    result = np.zeros(spots.shape, np.int32)
+    margin = int(1.5 / pixel_um) + 1
+    for index, where in enumerate(ndimage.find_objects(spots), start=1):
+        box = tuple(slice(max(0, part.start - margin), part.stop + margin) for part in where)
+        height = purple[box] - around[box]
+        seed = spots[box] == index
+        above = (height > rules.rim * float(np.percentile(height[seed], 90))) & ~taken[box]
+        parts, _ = ndimage.label(above & (result[box] == 0))
+        chosen = np.unique(parts[seed])
+        body = np.isin(parts, chosen[chosen > 0])
+        result[box][opened(fill_holes(body, 2 / pixel_um**2), 0.3 / pixel_um)] = index
+    return result
+
+
+def _plausible(labels: Labels, pixel_um: float, rules: PlateletRules) -> Labels:
+    """Keep what has the size and the shape of a platelet, numbered without gaps."""
+    result = np.zeros_like(labels)
+    kept = 0
+    low, high = rules.area_um2
+    for index, where in enumerate(ndimage.find_objects(labels), start=1):
+        if where is None:
+            continue
+        region = labels[where] == index
+        if not low <= region.sum() * pixel_um**2 <= high:
+            continue
+        if solidity(region) < rules.min_solidity or _roundness(region) < rules.min_roundness:
+            continue
+        kept += 1
+        result[where][region] = kept
+    return result
+
+
+def _roundness(region: Mask) -> float:
+    """Shorter over longer side of the smallest box around a region, turned as it fits best."""
+    points = np.argwhere(region)[:, ::-1].astype(np.float32)
+    (_, sides, _) = cv2.minAreaRect(points)
+    return float((min(sides) + 1) / (max(sides) + 1))

@@ -17,10 +17,10 @@ from scipy import ndimage
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.foreground import Mask, Stains, foreground, smooth, stain_maps
 from cytodiffusion.segmentation.nuclei import NucleusRules, find_nuclei, grow_cytoplasm
-from cytodiffusion.segmentation.platelets import find_platelets
+from cytodiffusion.segmentation.platelets import PlateletRules, find_platelets
 from cytodiffusion.segmentation.result import PLATELET, RED, WHITE, Segmentation
 from cytodiffusion.segmentation.scale import estimate_pixel_size
-from cytodiffusion.segmentation.splitting import split_red_cells
+from cytodiffusion.segmentation.splitting import RedCellRules, split_red_cells
 
 Labels = NDArray[np.int32]
 
@@ -34,19 +34,22 @@ class WatershedSettings:
     working_um : float
         Pixel size the work is done at; finer images are reduced to it, coarser ones enlarged at
         most two-fold.
-    min_red_um2 : float
-        Smaller pieces of foreground are not cells.
     red_cells, platelets : bool
         Whether to outline these at all.
     nucleus : NucleusRules
         Sizes for white cells.
+    red_cell : RedCellRules
+        Sizes for red cells.
+    platelet : PlateletRules
+        Size and shape of platelets.
     """
 
     working_um: float = 0.2
-    min_red_um2: float = 10.0
     red_cells: bool = True
     platelets: bool = True
     nucleus: NucleusRules = field(default_factory=NucleusRules)
+    red_cell: RedCellRules = field(default_factory=RedCellRules)
+    platelet: PlateletRules = field(default_factory=PlateletRules)
 
 
 def watershed(
@@ -112,12 +115,12 @@ def _outline(
     taken = labels > 0
     if settings.red_cells:
         progress(0.5, "dividing red cells")
-        red = split_red_cells(stains, mask, taken, pixel_um, settings.min_red_um2)
+        red = split_red_cells(mask, taken, pixel_um, settings.red_cell)
         labels = np.where(red > 0, red + len(kinds) - 1, labels)
         kinds += [RED] * int(red.max(initial=0))
     if settings.platelets:
         progress(0.8, "looking for platelets")
-        small = find_platelets(stains, mask, taken, pixel_um)
+        small = find_platelets(stains, mask, taken, pixel_um, settings.platelet)
         labels = np.where(small > 0, small + len(kinds) - 1, labels)
         kinds += [PLATELET] * int(small.max(initial=0))
     return labels.astype(np.int32), np.array(kinds, np.uint8)
