@@ -7,7 +7,6 @@ import hashlib
 import numpy as np
 import pytest
 
-from cytodiffusion.model.testing import tiny_bundle
 from napari_cytodiffusion import sample_data
 
 
@@ -42,12 +41,18 @@ def served(monkeypatch):
     return asked
 
 
-def test_synthetic_smear_has_ground_truth(monkeypatch, tmp_path, qtbot):
-    import cytodiffusion.model as package
+def test_synthetic_smear_has_ground_truth(monkeypatch, qtbot):
+    import cytodiffusion.model as model_package
+    import cytodiffusion.smear as smear_package
 
-    bundle = tiny_bundle(tmp_path / "tiny")
-    real = package.load_bundle
-    monkeypatch.setattr(package, "load_bundle", lambda *a, **k: real(bundle, device="cpu"))
+    make = smear_package.synthetic_smear
+    # random weights generate no cells, and the real ones take their time: sketches will do
+    monkeypatch.setattr(model_package, "load_bundle", lambda *a, **k: None)
+    monkeypatch.setattr(
+        smear_package,
+        "synthetic_smear",
+        lambda model, **options: make(model, shape=(384, 512), n_white=3, **options),
+    )
     (rgb, image_options, kind), (labels, label_options, label_kind) = sample_data.synthetic_smear()
     assert (kind, label_kind) == ("image", "labels")
     assert rgb.shape[:2] == labels.shape
