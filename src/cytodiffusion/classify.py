@@ -17,6 +17,7 @@ from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import InputError, OutOfMemoryError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_unit
+from cytodiffusion.model.denoiser import embedding_width
 from cytodiffusion.model.noise import centred_disc
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.stain import estimate_background
@@ -236,7 +237,7 @@ def gather_evidence(
         np.zeros((n, k)),
         np.zeros(n, np.int64),
         np.full((n, len(levels), k), np.nan, np.float32),
-        np.zeros((n, int(model.denoiser.config.widths[-1])), np.float32),
+        np.zeros((n, embedding_width(model.denoiser)), np.float32),
         np.full((n, budget if n else 0, k), np.nan, np.float32),
     )
     grid = model.codec.grid
@@ -341,7 +342,11 @@ class _Runner:
         joined = [np.concatenate(x) for x in zip(*parts, strict=True)]
         n = len(cells)
         return [
-            (joined[0][j * n : (j + 1) * n], joined[1][j * n : (j + 1) * n], joined[2][j * n : (j + 1) * n])
+            (
+                joined[0][j * n : (j + 1) * n],
+                joined[1][j * n : (j + 1) * n],
+                joined[2][j * n : (j + 1) * n],
+            )
             for j in range(len(trials))
         ]
 

@@ -95,7 +95,9 @@ def iter_classify_labels(
             rgb, labels, pixel_size_um, model.input_size, model.window_um, ids=wanted[part]
         )
 
-        def report(share: float, message: str, first: int = part.start, n: int = len(crops)) -> None:
+        def report(
+            share: float, message: str, first: int = part.start, n: int = len(crops)
+        ) -> None:
             done = first + share * n
             progress(done / total, f"classified {int(done)} of {total} cells")
 
@@ -119,7 +121,7 @@ def batch_frame(batch: CellBatch) -> pd.DataFrame:
     frame.insert(1, "y", crops.centroids[:, 0])
     frame.insert(2, "x", crops.centroids[:, 1])
     frame.insert(3, "area_um2", crops.areas_um2)
-    frame.insert(frame.columns.get_loc("trials") + 1, "touches_border", crops.touches_border)
+    frame.insert(list(frame.columns).index("trials") + 1, "touches_border", crops.touches_border)
     return frame
 
 
@@ -183,7 +185,9 @@ def classify_images(
         if not cells:
             continue
 
-        def report(share: float, message: str, first: int = part.start, n: int = len(cells)) -> None:
+        def report(
+            share: float, message: str, first: int = part.start, n: int = len(cells)
+        ) -> None:
             done = first + share * n
             progress(done / len(images), f"classified {int(done)} of {len(images)} images")
 
@@ -249,13 +253,13 @@ def _images_frame(cells: Sequence[_SingleCell], result: Classification) -> pd.Da
     frame.insert(1, "y", [c.centre[0] for c in cells])
     frame.insert(2, "x", [c.centre[1] for c in cells])
     frame.insert(3, "area_um2", [c.area_um2 for c in cells])
-    frame.insert(frame.columns.get_loc("trials") + 1, "touches_border", [c.touches_border for c in cells])
+    frame.insert(
+        list(frame.columns).index("trials") + 1, "touches_border", [c.touches_border for c in cells]
+    )
     return frame
 
 
-def provenance(
-    model: ModelBundle, settings: ClassifySettings, **more: Any
-) -> dict[str, Any]:
+def provenance(model: ModelBundle, settings: ClassifySettings, **more: Any) -> dict[str, Any]:
     """What a result says of how it came about: model, settings, seed, versions, machine."""
     return {
         "model": model.record(),

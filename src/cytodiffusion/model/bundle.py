@@ -33,7 +33,14 @@ from .denoiser import UNetDenoiser
 from .noise import NoiseSchedule
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-FILES = ("config.json", WEIGHTS, "classes.json", "calibration.json", "calibration.safetensors", "card.md")
+FILES = (
+    "config.json",
+    WEIGHTS,
+    "classes.json",
+    "calibration.json",
+    "calibration.safetensors",
+    "card.md",
+)
 CHECKSUMS = "checksums.json"
 FORMAT = 1
 
@@ -149,7 +156,9 @@ def _from_hub(repository: str, allow_download: bool) -> Path:
     wanted = [*FILES, CHECKSUMS]
     try:
         return Path(
-            snapshot_download(repository, allow_patterns=wanted, local_files_only=not allow_download)
+            snapshot_download(
+                repository, allow_patterns=wanted, local_files_only=not allow_download
+            )
         )
     except LocalEntryNotFoundError as error:
         if not allow_download:
@@ -195,7 +204,9 @@ def load_bundle(
         window_um, disc = float(described["window_um"]), float(described["disc_radius"])
         name, version = str(described["name"]), str(described["version"])
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"classes.json of the bundle {folder} is not as expected: {error}.") from error
+        raise BundleError(
+            f"classes.json of the bundle {folder} is not as expected: {error}."
+        ) from error
     denoiser = _load_denoiser(folder, len(classes), codec)
     calibration = _load_calibration(folder, classes, denoiser)
     return ModelBundle(
@@ -268,7 +279,9 @@ def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoi
     try:
         denoiser: UNetDenoiser = UNetDenoiser.from_config(config)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise BundleError(f"config.json of the bundle {folder} describes no denoiser: {error}.") from error
+        raise BundleError(
+            f"config.json of the bundle {folder} describes no denoiser: {error}."
+        ) from error
     if denoiser.num_classes != n_classes:
         raise BundleError(
             f"The bundle {folder} names {n_classes} classes, but its network has "
@@ -294,11 +307,14 @@ def _load_calibration(
 ) -> Calibration:
     try:
         calibration = Calibration.from_parts(
-            _read_json(folder / "calibration.json"), read_tensors(folder / "calibration.safetensors")
+            _read_json(folder / "calibration.json"),
+            read_tensors(folder / "calibration.safetensors"),
         )
         calibration.check(len(classes), int(denoiser.config.widths[-1]))
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"The calibration of the bundle {folder} does not fit: {error}.") from error
+        raise BundleError(
+            f"The calibration of the bundle {folder} does not fit: {error}."
+        ) from error
     return calibration
 
 

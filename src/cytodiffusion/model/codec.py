@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 #: Value the empty background is moved to, on the scale 0 to 1.
 WHITE = 0.92

@@ -21,7 +21,7 @@ import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from .blocks import ResidualBlock, SpatialAttention, level_embedding
 
@@ -121,9 +121,7 @@ class UNetDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             drop = dropout if i == coarsest else 0.0
             self.down.append(
-                nn.ModuleList(
-                    ResidualBlock(width, width, level_width, drop) for _ in range(count)
-                )
+                nn.ModuleList(ResidualBlock(width, width, level_width, drop) for _ in range(count))
             )
             if i < coarsest:
                 self.shrink.append(nn.Conv2d(width, widths[i + 1], 3, stride=2, padding=1))

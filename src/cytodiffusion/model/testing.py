@@ -30,7 +30,7 @@ def tiny_denoiser(n_classes: int, channels: int, seed: int = 0) -> UNetDenoiser:
     """Smallest denoiser that has all parts; its weights are random."""
     state = torch.get_rng_state()
     torch.manual_seed(seed)
-    denoiser = UNetDenoiser(
+    denoiser: UNetDenoiser = UNetDenoiser(
         num_classes=n_classes,
         in_channels=channels,
         widths=(8, 16),
@@ -41,7 +41,8 @@ def tiny_denoiser(n_classes: int, channels: int, seed: int = 0) -> UNetDenoiser:
     with torch.no_grad():
         denoiser.head_out.mul_(20)  # classes that differ, so that elimination has work
     torch.set_rng_state(state)
-    return denoiser.eval()
+    denoiser.eval()
+    return denoiser
 
 
 def tiny_bundle(
@@ -81,7 +82,9 @@ def tiny_bundle(
         within_factor=torch.eye(16),
         total_factor=torch.eye(16),
     )
-    colors = [f"#{40 + 17 * i % 200:02x}{90 + 31 * i % 150:02x}{200 - 13 * i % 180:02x}" for i in range(k)]
+    colors = [
+        f"#{40 + 17 * i % 200:02x}{90 + 31 * i % 150:02x}{200 - 13 * i % 180:02x}" for i in range(k)
+    ]
     return save_bundle(
         Path(folder),
         name="tiny",

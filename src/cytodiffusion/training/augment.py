@@ -12,7 +12,7 @@ import math
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Generator, Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from cytodiffusion.model.codec import WHITE
 
@@ -127,7 +127,9 @@ def _focus(window: Tensor, generator: Generator, settings: AugmentSettings) -> T
     kernel = kernel.reshape(n, 3, 7)[chosen].reshape(-1, 7)
     groups = picked.shape[1]
     blurred = F.conv2d(F.pad(picked, (3, 3, 0, 0), "reflect"), kernel[:, None, None], groups=groups)
-    blurred = F.conv2d(F.pad(blurred, (0, 0, 3, 3), "reflect"), kernel[:, None, :, None], groups=groups)
+    blurred = F.conv2d(
+        F.pad(blurred, (0, 0, 3, 3), "reflect"), kernel[:, None, :, None], groups=groups
+    )
     blurred = blurred.reshape(len(chosen), 3, size, size)
     sharpen = (choice[chosen] < 1 / 6)[:, None, None, None]
     sharp = window[chosen] * 2 - blurred

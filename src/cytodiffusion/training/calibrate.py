@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -146,7 +147,7 @@ def trial_variance(evidence: Evidence, labels: NDArray[np.int64]) -> float:
     return float(np.mean(lead[close].var(axis=1, ddof=1))) + 1e-6
 
 
-def embedding_spread(embedding: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def embedding_spread(embedding: Tensor, labels: Tensor) -> dict[str, Any]:
     """Means and whitening factors of the embeddings, within classes and overall."""
     x = embedding.double()
     centres = torch.stack([x[labels == k].mean(0) for k in range(int(labels.max()) + 1)])
@@ -166,4 +167,5 @@ def _whitening(centred: Tensor) -> Tensor:
     eye = torch.eye(len(covariance), dtype=covariance.dtype)
     covariance = (1 - SHRINKAGE) * covariance + (SHRINKAGE * scale + 1e-9) * eye
     values, vectors = torch.linalg.eigh(covariance)
-    return vectors @ (values.clamp(min=1e-12).rsqrt().diag()) @ vectors.T
+    factor: Tensor = vectors @ values.clamp(min=1e-12).rsqrt().diag() @ vectors.T
+    return factor

@@ -35,7 +35,9 @@ def save_checkpoint(
     fresh = run / f"{FOLDER}.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, fresh / "state.safetensors")
+    save_file(
+        {k: v.detach().contiguous().cpu() for k, v in tensors.items()}, fresh / "state.safetensors"
+    )
     meta = {
         "step": step,
         "ema_steps": ema.optimization_step,

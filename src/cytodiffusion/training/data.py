@@ -91,7 +91,9 @@ def find_records(data: Path) -> list[Record]:
     else:
         raise InputError(f"{data} is neither a folder of class folders nor a CSV file.")
     if not records:
-        raise InputError(f"{data} holds no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise InputError(
+            f"{data} holds no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))})."
+        )
     return records
 
 
@@ -179,7 +181,8 @@ def load_cells(
     index = {name: i for i, name in enumerate(names)}
     side = round(size * CONTEXT)
     pixels = np.empty((len(records), side, side, 3), np.uint8)
-    labels, backgrounds, paths, skipped = [], [], [], []
+    labels: list[int] = []
+    backgrounds, paths, skipped = [], [], []
     for number, record in enumerate(records):
         try:
             rgb = open_image(record.path).rgb()
@@ -217,13 +220,13 @@ class BalancedSampler:
     """
 
     def __init__(self, labels: Tensor, batch_size: int, seed: int, balance: float = 0.5):
-        _, inverse, counts = labels.unique(return_inverse=True, return_counts=True)
+        _, inverse, counts = torch.unique(labels, return_inverse=True, return_counts=True)
         self.weights = counts.double()[inverse].pow(-balance)
         self.batch_size = batch_size
         self.seed = seed
 
     def __call__(self, step: int) -> Tensor:
-        """Indices ``(batch_size,)`` of the batch of ``step``."""
+        """Draw the indices ``(batch_size,)`` of the batch of ``step``."""
         generator = generator_for(self.seed, step, "batch")
         return torch.multinomial(self.weights, self.batch_size, generator=generator)
 

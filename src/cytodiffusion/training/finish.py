@@ -1,14 +1,45 @@
-"""The end of a training run: calibrate, write the card, save the bundle."""
+"""The end of a training run: calibrate, measure, write the card, save the bundle."""
 
 from __future__ import annotations
 
+import json
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from cytodiffusion import __version__
+from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.evaluation.metrics import summarise
+from cytodiffusion.model.bundle import CellClass, ModelBundle, save_bundle
+from cytodiffusion.model.codec import PixelCodec
 from cytodiffusion.model.denoiser import UNetDenoiser
+from cytodiffusion.model.noise import NoiseSchedule
 from cytodiffusion.progress import Progress
 
+from .calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
 from .data import CellSet
 from .settings import TrainSettings
+
+#: Colours and groups of the classes of the default bundle; told apart by colour-blind eyes
+#: (Okabe & Ito 2008, with Tol's wine and indigo).
+KNOWN_CLASSES = {
+    "neutrophil": ("#0072b2", "granulocyte"),
+    "eosinophil": ("#d55e00", "granulocyte"),
+    "basophil": ("#332288", "granulocyte"),
+    "immature granulocyte": ("#56b4e9", "granulocyte"),
+    "lymphocyte": ("#009e73", "mononuclear"),
+    "monocyte": ("#e69f00", "mononuclear"),
+    "erythroblast": ("#cc79a7", "red"),
+    "red cell": ("#882255", "red"),
+    "platelet": ("#f0e442", "platelet"),
+    "artefact": ("#7f7f7f", "artefact"),
+}
+#: Colours for classes of other names, in order.
+PALETTE = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442"),
+    *("#332288", "#882255", "#117733", "#88ccee", "#ddcc77", "#cc6677", "#44aa99"),
+    *("#aa4499", "#999933", "#661100", "#6699cc", "#888888", "#aa4466", "#4477aa"),
+)
 
 
 def finish_bundle(
@@ -19,4 +50,128 @@ def finish_bundle(
     history: list[dict[str, float]],
     progress: Progress,
 ) -> Path:
-    raise SystemExit(0)
+    """Calibrate a trained denoiser and save it as a bundle at ``settings.output``."""
+    codec = PixelCodec(settings.input_size, settings.patch)
+    budget = ClassifySettings(seed=settings.seed, coverage=settings.coverage)
+    model = ModelBundle(
+        name=settings.name,
+        version=__version__,
+        classes=describe_classes(names, settings),
+        input_size=settings.input_size,
+        window_um=settings.window_um,
+        disc_radius=settings.disc_radius,
+        denoiser=denoiser,
+        codec=codec,
+        schedule=NoiseSchedule(),
+        calibration=blank_calibration(len(names), settings.widths[-1], CANDIDATE_LEVELS),
+        device=next(denoiser.parameters()).device,
+    )
+    model.calibration = calibrate(
+        model, sets["train"], sets["val"], budget, settings.false_alarms, progress
+    )
+    measured = {
+        split: measure(model, sets[split], budget, progress) for split in sets if split != "train"
+    }
+    return save_bundle(
+        settings.output,
+        name=settings.name,
+        version=__version__,
+        classes=model.classes,
+        denoiser=denoiser,
+        codec=codec,
+        calibration=model.calibration,
+        window_um=settings.window_um,
+        disc_radius=settings.disc_radius,
+        card=write_card(model, sets, settings, history, measured),
+        training=training_record(settings),
+    )
+
+
+def describe_classes(names: list[str], settings: TrainSettings) -> tuple[CellClass, ...]:
+    """Colours and groups: as asked, else as known, else from the palette."""
+    classes = []
+    for number, name in enumerate(names):
+        color, group = KNOWN_CLASSES.get(name, (PALETTE[number % len(PALETTE)], ""))
+        color = settings.colors.get(name, color)
+        classes.append(CellClass(name, color, settings.groups.get(name, group)))
+    return tuple(classes)
+
+
+def measure(
+    model: ModelBundle, cells: CellSet, settings: ClassifySettings, progress: Progress
+) -> dict[str, Any]:
+    """Figures of merit of ``model`` on the labelled cells of a split."""
+    labelled = (cells.labels >= 0).numpy()
+    result = classify(
+        cells.windows(model.input_size)[labelled],
+        model,
+        settings,
+        background=cells.backgrounds.numpy()[labelled],
+        progress=progress,
+    )
+    return summarise(result, cells.labels.numpy()[labelled])
+
+
+def training_record(settings: TrainSettings) -> dict[str, Any]:
+    """Return the settings of the run without the paths of the machine it ran on."""
+    private = {"data", "output", "device", "resume"}
+    return json.loads(settings.model_dump_json(exclude=private))  # type: ignore[no-any-return]
+
+
+def write_card(
+    model: ModelBundle,
+    sets: dict[str, CellSet],
+    settings: TrainSettings,
+    history: list[dict[str, float]],
+    measured: dict[str, dict[str, Any]],
+) -> str:
+    """Model card in Markdown."""
+    versions = {p: version(p) for p in ("torch", "diffusers", "accelerate")}
+    million = sum(p.numel() for p in model.denoiser.parameters()) / 1e6
+    lines = [
+        f"# {model.name}",
+        "",
+        "A diffusion classifier of single blood cells for research and teaching. "
+        "Not a medical device; not for diagnosis.",
+        "",
+        f"- Input: {model.input_size} x {model.input_size} px, {model.window_um:g} um wide, RGB, "
+        "the cell in the centre.",
+        f"- Network: U-Net denoiser with bilinear class heads, {million:.1f} million weights, "
+        "stored in half precision.",
+        f"- Training: {settings.steps} steps of {settings.batch_size} crops, seed {settings.seed}; "
+        + ", ".join(f"{k} {v}" for k, v in versions.items())
+        + f"; napari-cytodiffusion {__version__}.",
+        f"- Data and licence: {settings.attribution or 'not stated'}",
+        f"- Trials go round the noise levels {', '.join(map(str, model.calibration.levels))}; "
+        f"temperature {model.calibration.temperature:.3f}; anomaly threshold "
+        f"{model.calibration.anomaly_threshold:.2f} "
+        f"({model.calibration.false_alarms:.1%} of validation cells exceed it).",
+        "",
+        "## Images",
+        "",
+        "| class | " + " | ".join(sets) + " |",
+        "|---|" + "---:|" * len(sets),
+    ]
+    for index, cell_class in enumerate(model.classes):
+        counts = [int((cells.labels == index).sum()) for cells in sets.values()]
+        lines.append(f"| {cell_class.name} | " + " | ".join(map(str, counts)) + " |")
+    unlabelled = [int((cells.labels < 0).sum()) for cells in sets.values()]
+    if any(unlabelled):
+        lines.append("| without a label | " + " | ".join(map(str, unlabelled)) + " |")
+    for split, metrics in measured.items():
+        lines += ["", f"## Measured on the {split} split", "", *metrics_table(metrics)]
+    if history:
+        last = history[-1]["validation"]
+        lines += ["", f"Balanced accuracy of two trials at the last step: {last:.4f} (validation)."]
+    return "\n".join(lines) + "\n"
+
+
+def metrics_table(metrics: dict[str, Any]) -> list[str]:
+    """Figures of merit as the lines of a Markdown table."""
+    lines = ["| figure | value |", "|---|---:|"]
+    for key, value in metrics.items():
+        if key == "recall":
+            lines += [f"| recall, {name} | {share:.3f} |" for name, share in value.items()]
+        else:
+            lines.append(f"| {key.replace('_', ' ')} | {value:.4g} |")
+    return lines

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.noise import LEVELS, NoiseSchedule, centred_disc

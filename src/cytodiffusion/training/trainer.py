@@ -21,7 +21,15 @@ from cytodiffusion.progress import Progress, silent
 
 from .augment import augment
 from .checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from .data import BalancedSampler, CellSet, class_names, find_records, generator_for, load_cells
+from .data import (
+    SPLITS,
+    BalancedSampler,
+    CellSet,
+    class_names,
+    find_records,
+    generator_for,
+    load_cells,
+)
 from .finish import finish_bundle
 from .loss import HybridLoss, draw_levels
 from .settings import TrainSettings
@@ -91,8 +99,11 @@ class Trainer:
     def _load(self, records: list[Any]) -> dict[str, CellSet]:
         s = self.settings
         sets, skipped = {}, []
-        for split in ("train", "val"):
+        for split in SPLITS:
             chosen = [r for r in records if r.split == split and (r.label or split == "train")]
+            chosen = [r for r in chosen if r.label is None or r.label in self.names]
+            if not chosen and split == "test":
+                continue
             if not chosen:
                 raise InputError(f"{s.data} has no images in its {split} split.")
             sets[split], bad = load_cells(
@@ -134,15 +145,16 @@ class Trainer:
         decay = [p for p in model.parameters() if p.ndim > 1]
         rest = [p for p in model.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
-            [{"params": decay, "weight_decay": s.weight_decay}, {"params": rest, "weight_decay": 0}],
+            [
+                {"params": decay, "weight_decay": s.weight_decay},
+                {"params": rest, "weight_decay": 0},
+            ],
             lr=s.learning_rate,
             betas=(0.9, 0.99),
             fused=True,
         )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.ema = EMAModel(
-            model.parameters(), decay=s.ema_decay, use_ema_warmup=True, power=0.75
-        )
+        self.ema = EMAModel(model.parameters(), decay=s.ema_decay, use_ema_warmup=True, power=0.75)
         self.ema.to(self.accelerator.device)
         labels = self.sets["train"].labels
         self.labelled = (labels >= 0).nonzero().squeeze(1)
@@ -245,8 +257,13 @@ class Trainer:
     def _save(self) -> None:
         plain = self.accelerator.unwrap_model(self.model)
         save_checkpoint(
-            self.run, self.step, plain, self.optimizer, self.ema,
-            self._plain_settings(), self.history,
+            self.run,
+            self.step,
+            plain,
+            self.optimizer,
+            self.ema,
+            self._plain_settings(),
+            self.history,
         )
 
 

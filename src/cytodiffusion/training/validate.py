@@ -46,5 +46,5 @@ def quick_accuracy(
             score -= errors * denoiser.log_sharpness(t).exp()[:, None]
         predicted.append(score.argmax(1).cpu())
     hits = (torch.cat(predicted) == cells.labels).double()
-    known = cells.labels[cells.labels >= 0].unique()
+    known = torch.unique(cells.labels[cells.labels >= 0])
     return float(torch.stack([hits[cells.labels == k].mean() for k in known]).mean())

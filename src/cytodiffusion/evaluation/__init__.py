@@ -1,0 +1,1 @@
+"""Measuring how well, and how honestly, a model classifies."""
