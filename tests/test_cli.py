@@ -65,7 +65,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def smear() -> Smear:
     return synthetic_smear(
-        None, shape=(224, 288), pixel_size_um=PIXEL_SIZE, n_white=3, n_platelets=2, seed=3
+        None, shape=(160, 208), pixel_size_um=PIXEL_SIZE, n_white=3, n_platelets=2, seed=3
     )
 
 
@@ -86,7 +86,7 @@ def labels(tmp_path_factory: pytest.TempPathFactory, smear: Smear) -> Path:
 def single_cells(tmp_path_factory: pytest.TempPathFactory, smear: Smear) -> Path:
     """A folder of class folders of single-cell images, one of them damaged."""
     folder = tmp_path_factory.mktemp("cells")
-    for number, (y, x) in enumerate([(60, 60), (100, 100), (120, 150)]):
+    for number, (y, x) in enumerate([(60, 60), (100, 100), (110, 150)]):
         target = folder / ("a" if number else "b/deep") / f"{number}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         Picture.fromarray(smear.rgb[y - 50 : y + 50, x - 50 : x + 50]).save(target)
@@ -310,6 +310,63 @@ def test_classify_own_labels_with_gaps(
     assert frame["label"].tolist() == sorted(set(mine.ravel().tolist()) - {0})
 
 
+def grey(rgb: np.ndarray, path: Path) -> None:
+    Picture.fromarray(rgb).convert("L").save(path.with_suffix(".png"))
+
+
+def with_alpha(rgb: np.ndarray, path: Path) -> None:
+    Picture.fromarray(rgb).convert("RGBA").save(path.with_suffix(".png"))
+
+
+def sixteen_bit(rgb: np.ndarray, path: Path) -> None:
+    tifffile.imwrite(path.with_suffix(".tif"), rgb.astype(np.uint16) * 257, photometric="rgb")
+
+
+def floats(rgb: np.ndarray, path: Path) -> None:
+    tifffile.imwrite(path.with_suffix(".tif"), (rgb / 255).astype(np.float32), photometric="rgb")
+
+
+def cmyk(rgb: np.ndarray, path: Path) -> None:
+    Picture.fromarray(rgb).convert("CMYK").save(path.with_suffix(".jpg"), quality=95)
+
+
+@pytest.mark.parametrize("save", [grey, with_alpha, sixteen_bit, floats, cmyk])
+def test_images_of_every_kind(
+    run: Run, smear: Smear, labels: Path, model: Path, tmp_path: Path, save: Callable[..., None]
+) -> None:
+    save(smear.rgb, tmp_path / "field")
+    (image,) = tmp_path.iterdir()
+    outcome = run("classify", image, "-l", labels, "-o", tmp_path / "c.csv", "-m", model, "-q")
+    assert outcome == Outcome(0, "", "")
+    assert len(check_table(tmp_path / "c.csv")) == smear.labels.max()
+
+
+def test_cells_at_the_border_and_beyond_the_window(
+    run: Run, image: Path, smear: Smear, model: Path, tmp_path: Path
+) -> None:
+    whole = np.ones_like(smear.labels)  # larger than the window of 20 um
+    whole[100, 100] = 2  # and a cell of one pixel
+    write_labels_tif(tmp_path / "l.tif", whole, PIXEL_SIZE)
+    outcome = run(
+        "classify", image, "-l", tmp_path / "l.tif", "-o", tmp_path / "c.csv", "-m", model,
+        "--pixel-size", PIXEL_SIZE,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    frame = check_table(tmp_path / "c.csv")
+    assert frame["touches_border"].tolist() == [True, False]
+    assert frame["area_um2"].tolist() == pytest.approx(
+        [(whole.size - 1) * PIXEL_SIZE**2, PIXEL_SIZE**2]
+    )
+
+
+def test_a_model_with_other_classes(run: Run, image: Path, labels: Path, tmp_path: Path) -> None:
+    model = tiny_bundle(tmp_path / "other", class_names=["round", "long one"])
+    outcome = run("classify", image, "-l", labels, "-o", tmp_path / "c.csv", "-m", model)
+    assert outcome.code == 0, outcome.err
+    frame = check_table(tmp_path / "c.csv")
+    assert list(frame.columns[-2:]) == ["p_round", "p_long one"]
+
+
 def test_classify_a_folder(run: Run, single_cells: Path, model: Path, tmp_path: Path) -> None:
     outcome = run(
         "classify", single_cells, "-o", tmp_path / "cells.csv", "-m", model, "--trials", 2,
@@ -395,7 +452,7 @@ def test_absurd_pixel_sizes(run: Run, image: Path, model: Path, tmp_path: Path, 
 
 
 def test_labels_that_do_not_belong(run: Run, image: Path, model: Path, tmp_path: Path) -> None:
-    other, empty = np.ones((50, 60), np.int32), np.zeros((224, 288), np.int32)
+    other, empty = np.ones((50, 60), np.int32), np.zeros((160, 208), np.int32)
     cases = {
         "another image": write_labels_tif(tmp_path / "other.tif", other),
         "no cells": write_labels_tif(tmp_path / "empty.tif", empty),
@@ -526,26 +583,39 @@ def test_standard_output_holds_json_only(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals differ")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_cancelled_from_outside(
-    image: Path, model: Path, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_cancelled_from_outside(image: Path, model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cytodiffusion", "run", image, "-o", tmp_path / "out"]
-    options = ["-m", model, "--trials", "2000", "--pixel-size", str(PIXEL_SIZE)]
-    process = subprocess.Popen(
-        [*map(str, command), *map(str, options)], stderr=subprocess.PIPE, text=True
-    )
+    command += ["-m", model, "--trials", "2000", "--pixel-size", str(PIXEL_SIZE)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    for line in process.stderr:  # once the model is there, the work begins
-        if line.startswith("Model"):
-            break
-    process.send_signal(number)
-    rest = process.stderr.read()
-    process.stderr.close()
+    with process.stderr as stream:
+        assert any(line.startswith("Model") for line in stream)  # the work begins
+        process.send_signal(signal.SIGINT)
+        rest = stream.read()
     assert process.wait(timeout=60) == 130
     assert "Cancelled." in rest
     assert "Traceback" not in rest
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+def test_terminated_while_writing(
+    run: Run, image: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cytodiffusion.export
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminate(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(cytodiffusion.export, "write_run_json", terminate)
+    common = ("-m", model, "--trials", 1, "--pixel-size", PIXEL_SIZE)
+    outcome = run("run", image, "-o", tmp_path / "a" / "b", *common)
+    assert "Cancelled" in one_sentence(outcome, 130)
+    assert names(tmp_path) == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_cancelled_between_images(

@@ -39,7 +39,7 @@ def list_models(
         table = Table("Model", "Name", "Version", "Classes", "Pixels", box=None, pad_edge=False)
         for row in rows:
             if "error" in row:
-                table.add_row(row["source"], f"[red]{row['error']}")
+                table.add_row(row["source"], '[red]not usable: "models verify" says why')
                 continue
             values = (row[key] for key in ("source", "name", "version"))
             table.add_row(*map(str, values), str(len(row["classes"])), str(row["input_size"]))
@@ -79,12 +79,11 @@ def verify(
             row = _describe_or_error(source, allow_download)
             sound = "error" not in row
             rows.append({"source": source, "sound": sound, **_short(row)})
-            if sound:
-                reporter.say(f"{source}: sound ({row['checksum'][:12]})")
-            else:
+            if not sound:
                 reporter.error(f"{source}: {row['error']}")
                 reporter.exit_code = FAILED
-        reporter.result({"models": rows})
+        good = [f"{row['source']}: sound ({row['checksum'][:12]})" for row in rows if row["sound"]]
+        reporter.result({"models": rows}, "\n".join(good))
 
 
 def _bundles_in(folders: list[Path]) -> list[str]:

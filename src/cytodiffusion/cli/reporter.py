@@ -80,7 +80,7 @@ class Reporter:
         if self.quiet:
             yield silent
             return
-        if not self._err.is_terminal:
+        if not self._err.is_terminal or self._err.is_dumb_terminal:
             self.say(title)
             yield silent
             return
