@@ -285,9 +285,10 @@ def test_segment_then_classify_is_run(run: Run, image: Path, model: Path, tmp_pa
     assert one.json["cells"] == read_labels(tmp_path / "l.tif").max()
     two = run(
         "classify", image, "--labels", tmp_path / "l.tif", "-o", tmp_path / "c.csv",
-        "--json", *size, *chosen,
+        "--json", *chosen,
     )  # fmt: skip
     assert two.code == 0, two.err
+    assert two.json["pixel_size_source"] == "labels"
     assert two.json["cells"] == one.json["cells"]
     assert two.json["model"]["name"]
     assert run("run", image, "-o", tmp_path / "run", *size, *chosen).code == 0

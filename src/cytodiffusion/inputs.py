@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image import Image, check_pixel_size
+from cytodiffusion.image import Image, check_pixel_size, open_image
 from cytodiffusion.labels import read_labels
 from cytodiffusion.output import check_folder
 from cytodiffusion.progress import Progress, silent
@@ -56,15 +57,20 @@ def find_cells(image: Image, options: SegmentOptions, progress: Progress = silen
     return segmentation
 
 
-def labels_pixel_size(image: Image, given: float | None) -> tuple[float, str]:
+def labels_pixel_size(image: Image, labels: Path, given: float | None) -> tuple[float, str]:
     """Return the scale for an image whose labels exist, and where it comes from.
 
-    The one given, else the one of the file, else an estimate from the red cells.
+    The one given, else the one of the image's file, else the one stored with the labels, else an
+    estimate from the red cells.
     """
     if given is not None:
         return check_pixel_size(given), "given"
     if image.pixel_size_um is not None:
         return image.pixel_size_um, "file"
+    with contextlib.suppress(InputError):  # labels need not be readable as a picture
+        stored = open_image(labels).pixel_size_um
+        if stored is not None:
+            return stored, "labels"
     estimate = estimate_pixel_size(image.rgb())
     return estimate.pixel_size_um, estimate.source
 

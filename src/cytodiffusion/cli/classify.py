@@ -105,8 +105,8 @@ def _classify_field(
 
     image = open_image(source)
     cells = open_labels(labels, image)
-    size, origin = labels_pixel_size(image, pixel_size)
-    if origin not in ("given", "file"):
+    size, origin = labels_pixel_size(image, labels, pixel_size)
+    if origin not in ("given", "file", "labels"):
         reporter.warn(
             f"The pixel size is {origin}: {size:.4g} um. Give --pixel-size if you know it."
         )
