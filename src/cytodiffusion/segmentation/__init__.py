@@ -138,7 +138,7 @@ def _segment_large(
     from cytodiffusion.segmentation import tiling
     from cytodiffusion.segmentation.scale import estimate_pixel_size
 
-    parts = _samples(source, tiling.TILE)
+    parts = _samples(source, min(tiling.TILE, 2048))
     origin = "given"
     notes: tuple[str, ...] = ()
     if size is None:
@@ -173,10 +173,16 @@ def _segment_large(
 
 def _samples(source: Any, side: int) -> list[NDArray[np.uint8]]:
     """Return up to nine parts from all over an image, each at most `side` pixels square."""
-    tops, lefts = (
-        sorted({(n - min(side, n)) * third // 2 for third in range(3)}) for n in source.shape[:2]
-    )
+    tops, lefts = (_spread(int(n), side) for n in source.shape[:2])
     return [as_rgb8(source[y : y + side, x : x + side]) for y in tops for x in lefts]
+
+
+def _spread(length: int, side: int) -> list[int]:
+    """Return where at most three parts of `side` pixels start that cover or sample `length`."""
+    count = min(3, math.ceil(length / side))
+    return (
+        [(length - side) * number // (count - 1) for number in range(count)] if count > 1 else [0]
+    )
 
 
 def _tile_above() -> int:

@@ -16,8 +16,8 @@ from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.result import Segmentation
 
 #: Larger images are segmented in tiles.
-TILE_ABOVE_PIXELS = 12_000_000
-TILE = 2048
+TILE_ABOVE_PIXELS = 20_000_000
+TILE = 3072
 #: How far tiles overlap: more than the largest cell.
 OVERLAP_UM = 30.0
 
