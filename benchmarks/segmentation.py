@@ -282,14 +282,13 @@ def subset(paths: list[Path], limit: int) -> list[Path]:
 
 
 def methods(wanted: list[str]) -> Iterator[tuple[str, Method]]:
-    """The methods that can run here."""
+    """Yield the methods that can run here."""
     if "watershed" in wanted:
         yield "watershed", lambda image, pixel_um: watershed(image, pixel_um)
     if "cellpose" in wanted:
         try:
-            from cytodiffusion.segmentation.cellpose import available_models, weights_present
-
             from cytodiffusion.segmentation import segment
+            from cytodiffusion.segmentation.cellpose import available_models, weights_present
         except ImportError:
             return
         for model in available_models():

@@ -109,7 +109,7 @@ def _turning(points: Points) -> NDArray[np.float64]:
 
 
 def _whole(points: Points) -> Arc | None:
-    """The circle of the same area as a closed outline, when that is an ellipse."""
+    """Return the circle of the area of a closed outline, when that is an ellipse."""
     flat = points.astype(np.float32)
     area = float(cv2.contourArea(flat))
     (x, y), (minor, major), _ = cv2.fitEllipse(flat)
@@ -121,7 +121,7 @@ def _whole(points: Points) -> Arc | None:
 
 
 def _partial(points: Points, turn: float) -> Arc | None:
-    """The circle or, for more than half of one, the ellipse through an arc that is round enough."""
+    """Fit a circle or, to more than half of one, an ellipse to an arc that is round enough."""
     if turn < MIN_TURN or len(points) < 8 + 2 * TRIM:
         return None
     length = float(len(points))

@@ -64,7 +64,7 @@ def foreground(density: Plane) -> Mask:
 
 
 def background_noise(plane: Plane) -> float:
-    """Standard deviation of a stain map on the empty slide, from its negative values."""
+    """Return the noise (one sigma) of a stain map on the empty slide, from its negative values."""
     below = plane[plane < 0]
     return 1.5 * float(np.median(-below)) if below.size else 0.0
 

@@ -46,23 +46,24 @@ class NucleusRules:
     max_cytoplasm_um: float = 7.0
 
 
-def purple_level(purple: Plane, mask: Mask, pixel_um: float) -> float:
+def purple_level(purple: Plane, mask: Mask, min_area: float) -> float:
     """Threshold of ``purple`` above which a pixel is nucleus or platelet.
 
     Half of what the darkest nuclei reach, within what any stain leaves, and well above the red
-    cells of the field: some stains turn them violet.
+    cells of the field: some stains turn them violet. Pieces of the foreground below ``min_area``
+    pixels do not count as red cells.
     """
     strong = purple[mask & (purple > 0.45)]
     top = float(np.median(strong)) if strong.size > 50 else 0.7
     level = float(np.clip(0.45 * top, 0.28, 0.55))
-    return max(level, 1.6 * _typical_purple(purple, mask, pixel_um) + 0.1)
+    return max(level, 1.6 * _typical_purple(purple, mask, min_area) + 0.1)
 
 
-def _typical_purple(purple: Plane, mask: Mask, pixel_um: float) -> float:
+def _typical_purple(purple: Plane, mask: Mask, min_area: float) -> float:
     """Purple of the typical piece of foreground, a red cell; 0 when there are but a few pieces."""
     pieces, count = ndimage.label(mask)
-    areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * pixel_um**2
-    chosen = np.flatnonzero(areas > 12) + 1
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    chosen = np.flatnonzero(areas > min_area) + 1
     if len(chosen) < 6:
         return 0.0
     return float(np.median(ndimage.mean(purple, pieces, chosen)))
@@ -86,7 +87,7 @@ def find_nuclei(stains: Stains, mask: Mask, pixel_um: float, rules: NucleusRules
         1..N on nuclear pixels.
     """
     purple = smooth(stains.purple, 0.25 / pixel_um)
-    dark = fill_holes(purple > purple_level(purple, mask, pixel_um), 4 / pixel_um**2)
+    dark = fill_holes(purple > purple_level(purple, mask, 12 / pixel_um**2), 4 / pixel_um**2)
     dark = opened(dark, 0.4 / pixel_um)
     lobes, count = ndimage.label(dark)
     if count == 0:

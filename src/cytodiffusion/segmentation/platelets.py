@@ -71,13 +71,19 @@ def find_platelets(
         1..N.
     """
     purple = smooth(stains.purple, 0.25 / pixel_um)
-    blue = smooth(np.ascontiguousarray(stains.absorbed[..., 0]), 0.25 / pixel_um)
+    red_loss, blue_loss = (
+        smooth(plane, 0.25 / pixel_um) - _surroundings(plane, taken, pixel_um)
+        for plane in (np.ascontiguousarray(stains.absorbed[..., i]) for i in (0, 2))
+    )
     tint = smooth(stains.tint, 0.3 / pixel_um)
     level, spread = red_tint(tint, mask & ~taken)
     around = _surroundings(purple, taken, pixel_um)
     faint = max(0.08, 5 * background_noise(purple))
     seeds = (purple - around > faint) & (tint > level + max(0.25, 2 * spread)) & ~taken
-    seeds &= blue - _surroundings(blue, taken, pixel_um) > 0.05
+    seeds &= red_loss > 0.05
+    # On a red cell, a spot that is darker in blue light too is a lens or a hole, not azure dye
+    on_red = smooth((mask & ~taken).astype(np.float32), 1.2 / pixel_um) > 0.8
+    seeds &= ~on_red | (blue_loss < 0.5 * red_loss)
     seeds = opened(seeds, 0.4 / pixel_um)
     labels = _grow(purple, around, seeds, taken, pixel_um, rules)
     return _plausible(labels, pixel_um, rules)

@@ -19,6 +19,7 @@ from cytodiffusion.segmentation.foreground import (
     smooth,
     stain_maps,
 )
+from cytodiffusion.segmentation.nuclei import purple_level
 
 #: Diameter of a red cell on a dried smear, in micrometres.
 RED_CELL_UM = 7.5
@@ -28,8 +29,10 @@ NUCLEUS_UM = 8.5
 RED_PER_NUCLEUS = 0.55
 #: Purple density from which on a pixel may belong to a nucleus in any stain.
 NUCLEAR_PURPLE = 0.45
+#: Pieces of the foreground of fewer pixels tell nothing about the colour of red cells.
+MIN_PIECE = 100
 #: Which of the diameters around the most common one is taken.
-QUANTILE = 0.6
+QUANTILE = 0.68
 #: Assumed where nothing can be measured: 100x oil immersion on a common camera.
 DEFAULT_PIXEL_UM = 0.1
 #: Pixel sizes outside this range are not believed.
@@ -101,7 +104,8 @@ def measure_red_cells(stains: Stains) -> ScaleEstimate:
     believed.
     """
     mask = foreground(smooth(stains.density, 1.0))
-    purple = smooth(stains.purple, 1.0) > NUCLEAR_PURPLE
+    stain = smooth(stains.purple, 1.0)
+    purple = stain > max(NUCLEAR_PURPLE, purple_level(stain, mask, MIN_PIECE))
     nucleus = _largest_nucleus(opened(purple, 1.0))
     best, most = None, 0.0
     for reduction in REDUCTIONS:
@@ -140,7 +144,7 @@ def _measure(mask: Mask, purple: Mask, nucleus: _Nucleus) -> tuple[ScaleEstimate
     values = np.array([arc.diameter for arc in arcs])
     # Short arcs are often the narrow ends of long cells
     weights = np.array([arc.share for arc in arcs]) ** 2
-    diameter, chosen = _mode(values, weights)
+    diameter, chosen = _mode(values, weights * _agreement(values, nucleus))
     explained = float(
         np.sum(weights[chosen] * values[chosen] ** 2) / max((mask & ~purple).sum(), 1)
     )
@@ -149,6 +153,7 @@ def _measure(mask: Mask, purple: Mask, nucleus: _Nucleus) -> tuple[ScaleEstimate
     # One cut cell alone must agree with the nucleus beside it
     if evidence < MIN_CELLS and not 0.6 < diameter / nucleus.diameter < 2.0:
         return None, 0.0
+    explained *= float(_agreement(np.array([diameter]), nucleus)[0])
     quartiles = np.percentile(values[chosen], [25, 75])
     spread = float((quartiles[1] - quartiles[0]) / diameter)
     estimate = ScaleEstimate(RED_CELL_UM / diameter, "estimated", int(chosen.sum()), spread)
@@ -176,6 +181,18 @@ def _largest_nucleus(purple: Mask) -> _Nucleus:
     diameter = 2 * float(np.sqrt(areas[1:].max() / np.pi))
     # Nuclei of touching cells run together; one nucleus is not that long
     return _Nucleus(width, min(diameter, 1.5 * width))
+
+
+def _agreement(values: NDArray[np.float64], nucleus: _Nucleus) -> NDArray[np.float64]:
+    """How well diameters of red cells go with the nucleus seen, 0..1; 1 without any.
+
+    Nuclei are about as large as red cells, give or take the factor of two that lies between an
+    erythroblast and a monocyte.
+    """
+    if nucleus.diameter == 0:
+        return np.ones_like(values)
+    ratio = np.log(values / nucleus.diameter * (NUCLEUS_UM / RED_CELL_UM))
+    return np.asarray(np.exp(-0.5 * (ratio / 0.6) ** 2))
 
 
 def _is_nuclear(arc: Arc, purple: Mask) -> bool:

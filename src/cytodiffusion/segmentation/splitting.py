@@ -24,6 +24,9 @@ from cytodiffusion.segmentation.foreground import (
 
 Labels = NDArray[np.int32]
 
+#: Foreground without any background in sight is not one enormous cell.
+MAX_DEPTH_UM = 20.0
+
 
 @dataclass(frozen=True)
 class RedCellRules:
@@ -150,6 +153,7 @@ def _depth(cells: Mask, pixel_um: float) -> Plane:
     """Distance in micrometres to the nearest pixel outside, the image border not counting."""
     wide = np.pad(cells, 1, mode="edge").astype(np.uint8)
     depth = cv2.distanceTransform(wide, cv2.DIST_L2, 5)[1:-1, 1:-1] * pixel_um
+    depth = np.minimum(depth, MAX_DEPTH_UM)
     return smooth(np.asarray(depth, np.float32), 0.4 / pixel_um)
 
 
@@ -178,7 +182,7 @@ def _lone_cells(
 
 
 def _pieces(labels: Labels) -> Iterator[tuple[int, Mask, tuple[slice, slice]]]:
-    """Number, pixels and place of every label."""
+    """Yield number, pixels and place of every label."""
     for index, where in enumerate(ndimage.find_objects(labels), start=1):
         if where is not None:
             yield index, labels[where] == index, where

@@ -21,8 +21,12 @@ from cytodiffusion.segmentation.platelets import PlateletRules, find_platelets
 from cytodiffusion.segmentation.result import PLATELET, RED, WHITE, Segmentation
 from cytodiffusion.segmentation.scale import estimate_pixel_size
 from cytodiffusion.segmentation.splitting import RedCellRules, split_red_cells
+from cytodiffusion.stain import estimate_background
 
 Labels = NDArray[np.int32]
+
+#: A background of which no channel reaches this (0..255) is not that of a transmitted-light image.
+DARKEST_BACKGROUND = 40.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ def watershed(
         When ``rgb`` is not a non-empty RGB image.
     """
     settings = settings or WatershedSettings()
+    dark = float(estimate_background(rgb).max()) < DARKEST_BACKGROUND
     source, warnings = "given", []
     if pixel_size_um is None:
         progress(0.0, "estimating the scale")
@@ -92,14 +97,33 @@ def watershed(
                 "Too few red cells to measure the scale; "
                 f"{pixel_size_um:.3f} um a pixel was assumed."
             )
+    if dark:
+        warnings.append("The image is dark: cells are looked for on a bright background.")
+        empty = np.zeros(rgb.shape[:2], np.int32)
+        kinds = np.zeros(0, np.uint8)
+        return _result(empty, kinds, pixel_size_um, source, settings, warnings)
     progress(0.1, "separating the stains")
     small, working_um = _resample(rgb, pixel_size_um, settings.working_um)
     labels, kinds = _outline(stain_maps(small), working_um, settings, progress)
     progress(0.9, "tracing the outlines")
     labels, kinds = _finish(_enlarge(labels, rgb.shape[:2]), kinds)
     progress(1.0, f"{len(kinds)} cells")
+    return _result(labels, kinds, pixel_size_um, source, settings, warnings)
+
+
+def _result(
+    labels: Labels,
+    kinds: NDArray[np.uint8],
+    pixel_um: float,
+    source: str,
+    settings: WatershedSettings,
+    warnings: list[str],
+) -> Segmentation:
+    """Wrap up; an image without cells is worth a warning."""
+    if len(kinds) == 0 and not warnings:
+        warnings = ["No cells were found."]
     return Segmentation(
-        labels, pixel_size_um, source, "watershed", asdict(settings), tuple(warnings), kinds
+        labels, pixel_um, source, "watershed", asdict(settings), tuple(warnings), kinds
     )
 
 
