@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from cytodiffusion.classification import Classification
 from cytodiffusion.crops import Crops
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import InputError, OutOfMemoryError
+from cytodiffusion.memory import free_memory, is_out_of_memory
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_unit
 from cytodiffusion.model.denoiser import embedding_width
@@ -29,6 +30,16 @@ from cytodiffusion.uncertainty import (
     prediction_sets,
     softmax,
 )
+
+__all__ = [
+    "Classification",
+    "ClassifySettings",
+    "Evidence",
+    "classify",
+    "gather_evidence",
+    "in_batches",
+    "judge",
+]
 
 #: Crops that go through the network at once.
 MICRO_BATCH = {"cpu": 64, "cuda": 1024, "mps": 256}
@@ -62,75 +73,6 @@ class ClassifySettings(BaseModel):
     seed: int = Field(0, ge=0, lt=2**40)
     batch_size: int = Field(256, ge=1, le=65536)
     coverage: float = Field(0.95, gt=0, lt=1)
-
-
-@dataclass(frozen=True, eq=False)
-class Classification:
-    """Classes and doubts of N cells.
-
-    Attributes
-    ----------
-    class_names : tuple of str
-        K names.
-    posterior : (N, K) float64
-        Rows sum to 1.
-    predicted : (N,) int64
-        Index of the most probable class.
-    confidence, entropy, margin : (N,) float64
-        Largest probability; entropy in nats; largest minus second largest.
-    prediction_set : (N, K) bool
-    anomaly_score : (N,) float64
-    anomaly : (N,) bool
-    trials : (N,) int64
-        Trials used.
-    errors_by_level : (N, L, K) float32
-        Mean error of each class at each noise level; NaN where there was no trial.
-    levels : (L,) int64
-    anomaly_threshold : float
-    logits : (N, K) float64
-        Mean logits, before the temperature.
-    """
-
-    class_names: tuple[str, ...]
-    posterior: NDArray[np.float64]
-    predicted: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-    entropy: NDArray[np.float64]
-    margin: NDArray[np.float64]
-    prediction_set: NDArray[np.bool_]
-    anomaly_score: NDArray[np.float64]
-    anomaly: NDArray[np.bool_]
-    trials: NDArray[np.int64]
-    errors_by_level: NDArray[np.float32]
-    levels: NDArray[np.int64]
-    anomaly_threshold: float
-    logits: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.predicted)
-
-    def __getitem__(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Classification:
-        whole = {"class_names", "levels", "anomaly_threshold"}
-        parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
-        return replace(self, **parts)
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a cell: the columns of ``cells.csv`` that come from classification."""
-        names = np.array(self.class_names, dtype=object)
-        frame = pd.DataFrame(
-            {
-                "predicted": names[self.predicted] if len(self) else np.array([], object),
-                "confidence": self.confidence,
-                "entropy": self.entropy,
-                "margin": self.margin,
-                "anomaly_score": self.anomaly_score,
-                "anomaly": self.anomaly,
-                "prediction_set": ["|".join(names[row]) for row in self.prediction_set],
-                "trials": self.trials,
-            }
-        )
-        probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
-        return pd.concat([frame, probabilities], axis=1)
 
 
 @dataclass
@@ -192,6 +134,7 @@ def classify(
     """
     settings = settings or ClassifySettings()
     pixels = _check(crops, model)
+    background = _check_background(background, len(pixels))
     evidence = gather_evidence(pixels, model, settings, background=background, progress=progress)
     return judge(evidence, model, settings)
 
@@ -277,7 +220,8 @@ def _run_chunk(
     number = 0
     while len(live) and number < len(trials):
         ahead = trials[number : number + runner.trials_at_once(len(live))]
-        outputs = runner.run(unit, live, ahead, report, 1 - len(live) / len(unit))
+        undone = len(live) / len(unit) * (1 - number / len(trials))
+        outputs = runner.run(unit, live, ahead, report, 1 - undone)
         for trial, (logits, errors, embedding) in zip(ahead, outputs, strict=True):
             keep = np.isin(runner.last_cells, live, assume_unique=True)
             cells = runner.last_cells[keep]
@@ -334,7 +278,9 @@ class _Runner:
             batch = pairs[start : start + self.micro_batch]
             try:
                 parts.append(self._forward(unit, batch, trials))
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 self._halve(error)
                 continue
             start += len(batch)
@@ -357,7 +303,7 @@ class _Runner:
                 "close other programs or use the CPU (--device cpu)."
             ) from error
         self.micro_batch //= 2
-        torch.cuda.empty_cache()
+        free_memory()
 
     @torch.inference_mode()
     def _forward(
@@ -402,6 +348,20 @@ def _check(crops: Crops | NDArray[np.uint8], model: ModelBundle) -> NDArray[np.u
             f"not {pixels.shape} and {pixels.dtype}."
         )
     return pixels
+
+
+def _check_background(
+    background: NDArray[np.floating] | None, n: int
+) -> NDArray[np.floating] | None:
+    if background is None:
+        return None
+    colours = np.asarray(background, np.float32)
+    if colours.shape not in ((3,), (n, 3)) or not np.isfinite(colours).all():
+        raise InputError(
+            f"The background must be one colour (3,) or one a crop ({n}, 3), in numbers of 0 to "
+            f"255, not {colours.shape}."
+        )
+    return colours
 
 
 def in_batches(n: int, first: int, rest: int) -> Iterator[slice]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class CytoDiffusionError(Exception):
     """A problem the user can act on; its text is shown as it stands.
@@ -28,3 +30,8 @@ class DownloadNeeded(CytoDiffusionError):
 
 class Cancelled(CytoDiffusionError):
     """The user cancelled; what was finished before is kept by the caller."""
+
+
+def naming(path: Path, error: BaseException) -> str:
+    """Text of ``error``, with the name of the file where the sentence lacks it."""
+    return str(error) if path.name in str(error) else f"{path.name}: {error}"

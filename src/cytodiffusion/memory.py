@@ -9,9 +9,11 @@ import torch
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` says that the memory of a device or of the computer is full."""
-    # Apple's device raises a plain RuntimeError
+    # Apple's device and the allocator of the CPU raise a plain RuntimeError
     kinds = (torch.cuda.OutOfMemoryError, MemoryError)
-    return isinstance(error, kinds) or "out of memory" in str(error).lower()
+    said = str(error).lower()
+    signs = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, kinds) or any(sign in said for sign in signs)
 
 
 def free_memory() -> None:

@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cytodiffusion.classify import Classification, ClassifySettings, classify, in_batches
-from cytodiffusion.crops import Crops, cell_table, centre_crop, extract_crops
-from cytodiffusion.errors import CytoDiffusionError, InputError
+from cytodiffusion.crops import Crops, cell_table, centre_crop, iter_crops
+from cytodiffusion.errors import CytoDiffusionError, InputError, naming
 from cytodiffusion.image import as_rgb8, check_pixel_size, open_image
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.progress import Progress, silent
@@ -88,21 +88,26 @@ def iter_classify_labels(
     check_pixel_size(pixel_size_um)
     rgb = as_rgb8(image)
     background = estimate_background(rgb)
-    wanted = np.asarray(ids, np.int64) if ids is not None else cell_table(labels, pixel_size_um).ids
-    total = len(wanted)
-    for part in in_batches(total, FIRST_BATCH, settings.batch_size):
-        crops = extract_crops(
-            rgb, labels, pixel_size_um, model.input_size, model.window_um, ids=wanted[part]
-        )
+    wanted = np.atleast_1d(ids) if ids is not None else cell_table(labels, pixel_size_um).ids
+    total, done = len(wanted), 0
+    # Every cutter measures the whole label image once, so there are two of them and no more
+    for chosen, batch in (
+        (wanted[:FIRST_BATCH], FIRST_BATCH),
+        (wanted[FIRST_BATCH:], settings.batch_size),
+    ):
+        if not len(chosen):
+            continue
+        for crops in iter_crops(
+            rgb, labels, pixel_size_um, model.input_size, model.window_um, batch=batch, ids=chosen
+        ):
 
-        def report(
-            share: float, message: str, first: int = part.start, n: int = len(crops)
-        ) -> None:
-            done = first + share * n
-            progress(done / total, f"classified {int(done)} of {total} cells")
+            def report(share: float, message: str, first: int = done, n: int = len(crops)) -> None:
+                now = first + share * n
+                progress(now / total, f"classified {int(now)} of {total} cells")
 
-        result = classify(crops, model, settings, background=background, progress=report)
-        yield CellBatch(crops, result, part.stop, total)
+            result = classify(crops, model, settings, background=background, progress=report)
+            done += len(crops)
+            yield CellBatch(crops, result, done, total)
 
 
 def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
@@ -181,16 +186,20 @@ def classify_images(
     parts: list[pd.DataFrame] = []
     skipped: list[str] = []
     for part in in_batches(len(images), settings.batch_size, settings.batch_size):
-        cells = _read_cells(images[part], model, pixel_size_um, skipped)
-        if not cells:
-            continue
 
         def report(
-            share: float, message: str, first: int = part.start, n: int = len(cells)
+            share: float, message: str, first: int = part.start, n: int = part.stop - part.start
         ) -> None:
-            done = first + share * n
-            progress(done / len(images), f"classified {int(done)} of {len(images)} images")
+            # Half of the time goes into reading and outlining
+            done = first + (0.5 + 0.5 * share) * n
+            progress(done / len(images), message)
 
+        def reading(share: float, message: str, report: Progress = report) -> None:
+            report(share - 1, message)
+
+        cells = _read_cells(images[part], model, pixel_size_um, skipped, reading)
+        if not cells:
+            continue
         result = classify(
             np.stack([c.window for c in cells]),
             model,
@@ -216,10 +225,15 @@ class _SingleCell:
 
 
 def _read_cells(
-    paths: Sequence[Path], model: ModelBundle, pixel_size_um: float | None, skipped: list[str]
+    paths: Sequence[Path],
+    model: ModelBundle,
+    pixel_size_um: float | None,
+    skipped: list[str],
+    progress: Progress,
 ) -> list[_SingleCell]:
     cells = []
-    for path in paths:
+    for number, path in enumerate(paths):
+        progress(number / len(paths), f"reading {path.name}")
         try:
             rgb = open_image(path).rgb()
             scale = pixel_size_um or estimate_pixel_size(rgb).pixel_size_um
@@ -227,7 +241,7 @@ def _read_cells(
             background = estimate_background(rgb)
             area, touches = _central_cell(rgb, scale)
         except CytoDiffusionError as error:
-            skipped.append(str(error))
+            skipped.append(naming(path, error))
             continue
         centre = ((rgb.shape[0] - 1) / 2, (rgb.shape[1] - 1) / 2)
         cells.append(_SingleCell(path, window, background, centre, area, touches))
@@ -260,7 +274,7 @@ def _images_frame(cells: Sequence[_SingleCell], result: Classification) -> pd.Da
 
 
 def provenance(model: ModelBundle, settings: ClassifySettings, **more: Any) -> dict[str, Any]:
-    """What a result says of how it came about: model, settings, seed, versions, machine."""
+    """Record how a result came about: model, settings, seed, versions, machine."""
     return {
         "model": model.record(),
         "settings": settings.model_dump(),

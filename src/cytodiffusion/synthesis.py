@@ -56,14 +56,19 @@ def sample_cells(
     Raises
     ------
     InputError
-        If a class, the steps or the guidance are out of range.
+        If a class, the seed, the steps or the guidance are out of range.
     """
-    index = np.asarray(class_index, np.int64).ravel()
+    given = np.asarray(class_index).ravel()
+    if given.size and given.dtype.kind not in "iu":
+        raise InputError("The classes to sample must be given by their numbers.")
+    index = given.astype(np.int64)
     k = len(model.classes)
     if index.size and not (index.min() >= 0 and index.max() < k):
         raise InputError(f"Class numbers must lie between 0 and {k - 1}.")
     if not 2 <= steps <= 1000:
         raise InputError(f"Sampling takes 2 to 1000 steps, not {steps}.")
+    if not 0 <= seed < 2**40:
+        raise InputError(f"The seed must lie between 0 and 2**40, not {seed}.")
     if not 0 <= guidance <= 20:
         raise InputError(f"The guidance must lie between 0 and 20, not {guidance}.")
     cells = np.empty((len(index), model.input_size, model.input_size, 3), np.uint8)

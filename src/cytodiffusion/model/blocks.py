@@ -51,7 +51,8 @@ class ResidualBlock(nn.Module):
         h = self.conv1(F.silu(self.norm1(x)))
         h = h + self.level(level)[:, :, None, None]
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return h + (x if self.skip is None else self.skip(x))
+        result: Tensor = h + (x if self.skip is None else self.skip(x))
+        return result
 
 
 class SpatialAttention(nn.Module):
@@ -72,4 +73,5 @@ class SpatialAttention(nn.Module):
         qkv = self.qkv(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, h * w)
         q, k, v = qkv.transpose(-1, -2).unbind(1)
         mixed = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(mixed.transpose(-1, -2).reshape(n, c, h, w))
+        result: Tensor = x + self.out(mixed.transpose(-1, -2).reshape(n, c, h, w))
+        return result

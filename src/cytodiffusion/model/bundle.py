@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cytodiffusion.device import pick_device
@@ -105,7 +103,7 @@ class ModelBundle:
         return tuple(c.name for c in self.classes)
 
     def record(self) -> dict[str, Any]:
-        """What a result says about the model it came from."""
+        """Return what a result says about the model it came from."""
         return {
             "name": self.name,
             "version": self.version,
@@ -197,25 +195,17 @@ def load_bundle(
     target = pick_device(device)
     folder = bundle_folder(source, allow_download=allow_download)
     checksum = verify_bundle(folder)
-    described = _read_json(folder / "classes.json")
-    try:
-        classes = tuple(CellClass(**c) for c in described["classes"])
-        codec = codec_from_config(described["codec"])
-        window_um, disc = float(described["window_um"]), float(described["disc_radius"])
-        name, version = str(described["name"]), str(described["version"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(
-            f"classes.json of the bundle {folder} is not as expected: {error}."
-        ) from error
+    described = _read_description(folder)
+    classes, codec = described["classes"], described["codec"]
     denoiser = _load_denoiser(folder, len(classes), codec)
     calibration = _load_calibration(folder, classes, denoiser)
     return ModelBundle(
-        name=name,
-        version=version,
+        name=described["name"],
+        version=described["version"],
         classes=classes,
         input_size=codec.size,
-        window_um=window_um,
-        disc_radius=disc,
+        window_um=described["window_um"],
+        disc_radius=described["disc_radius"],
         denoiser=denoiser.to(target, memory_format=torch.channels_last).eval(),
         codec=codec,
         schedule=NoiseSchedule(),
@@ -223,9 +213,52 @@ def load_bundle(
         device=target,
         source=str(source),
         checksum=checksum,
-        card=(folder / "card.md").read_text(encoding="utf-8"),
-        training=described.get("training", {}),
+        card=(folder / "card.md").read_text(encoding="utf-8", errors="replace"),
+        training=described["training"],
     )
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    """``classes.json`` with its entries checked and turned into objects."""
+    content = _read_json(folder / "classes.json")
+    if content.get("format") != FORMAT:
+        raise BundleError(
+            f"The bundle {folder} has the format {content.get('format')!r}, this version of "
+            f"cytodiffusion reads {FORMAT}; update the older of the two."
+        )
+    try:
+        classes = tuple(CellClass(**c) for c in content["classes"])
+        _check_classes(classes)
+        sizes = {k: float(content[k]) for k in ("window_um", "disc_radius")}
+        if not all(0 < v < 1000 for v in sizes.values()):
+            raise ValueError("window and disc must have positive sizes")
+        return {
+            "classes": classes,
+            "codec": codec_from_config(content["codec"]),
+            "name": str(content["name"]),
+            "version": str(content["version"]),
+            "training": dict(content.get("training", {})),
+            **sizes,
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"classes.json of the bundle {folder} is not as expected: {_reason(error)}."
+        ) from error
+
+
+def _check_classes(classes: Sequence[CellClass]) -> None:
+    names = [c.name for c in classes]
+    if len(set(names)) != len(names) or not names:
+        raise ValueError("class names must be there and differ")
+    for c in classes:
+        if not isinstance(c.name, str) or not c.name or "|" in c.name:
+            raise ValueError(f"{c.name!r} cannot be the name of a class")
+        if not re.fullmatch("#[0-9a-fA-F]{6}", str(c.color)):
+            raise ValueError(f"{c.color!r} is not a colour such as #0072b2")
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def verify_bundle(folder: Path) -> str:
@@ -257,7 +290,7 @@ def file_checksum(path: Path) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not a JSON file.") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path} holds no JSON object.")
@@ -278,7 +311,7 @@ def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoi
     config = _read_json(folder / "config.json")
     try:
         denoiser: UNetDenoiser = UNetDenoiser.from_config(config)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(
             f"config.json of the bundle {folder} describes no denoiser: {error}."
         ) from error
@@ -287,7 +320,8 @@ def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoi
             f"The bundle {folder} names {n_classes} classes, but its network has "
             f"{denoiser.num_classes}."
         )
-    if denoiser.config.in_channels != codec.channels:
+    halvings = len(denoiser.config.widths) - 1
+    if denoiser.config.in_channels != codec.channels or codec.grid % 2**halvings:
         raise BundleError(f"Network and codec of the bundle {folder} do not fit each other.")
     weights = {k: v.float() for k, v in read_tensors(folder / WEIGHTS).items()}
     expected = {k: tuple(v.shape) for k, v in denoiser.state_dict().items()}
@@ -311,75 +345,8 @@ def _load_calibration(
             read_tensors(folder / "calibration.safetensors"),
         )
         calibration.check(len(classes), int(denoiser.config.widths[-1]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(
-            f"The calibration of the bundle {folder} does not fit: {error}."
+            f"The calibration of the bundle {folder} does not fit: {_reason(error)}."
         ) from error
     return calibration
-
-
-def save_bundle(
-    folder: Path,
-    *,
-    name: str,
-    version: str,
-    classes: Sequence[CellClass],
-    denoiser: UNetDenoiser,
-    codec: PixelCodec,
-    calibration: Calibration,
-    window_um: float,
-    disc_radius: float,
-    card: str,
-    training: dict[str, Any] | None = None,
-    dtype: torch.dtype = torch.float16,
-) -> Path:
-    """Write a bundle, whole or not at all.
-
-    The network is written in half precision by ``save_pretrained`` of diffusers, so that
-    ``UNetDenoiser.from_pretrained(folder)`` loads it too.
-
-    Raises
-    ------
-    BundleError
-        If the folder cannot be written.
-    """
-    folder = Path(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise BundleError(f"The bundle cannot be written to {folder}: {error.strerror}.") from error
-    try:
-        half = UNetDenoiser.from_config(denoiser.config)
-        half.load_state_dict({k: v.cpu() for k, v in denoiser.state_dict().items()})
-        half.to(dtype).save_pretrained(fresh, safe_serialization=True)
-        described = {
-            "format": FORMAT,
-            "name": name,
-            "version": version,
-            "classes": [asdict(c) for c in classes],
-            "codec": codec.to_config(),
-            "schedule": NoiseSchedule.to_config(),
-            "window_um": window_um,
-            "disc_radius": disc_radius,
-            "training": training or {},
-        }
-        _write_json(fresh / "classes.json", described)
-        numbers, tensors = calibration.to_parts()
-        _write_json(fresh / "calibration.json", numbers)
-        save_file(tensors, fresh / "calibration.safetensors")
-        (fresh / "card.md").write_text(card, encoding="utf-8")
-        _write_json(fresh / CHECKSUMS, {n: file_checksum(fresh / n) for n in FILES})
-        fresh.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(fresh, folder)
-    except OSError as error:
-        raise BundleError(f"The bundle cannot be written to {folder}: {error.strerror}.") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return folder
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

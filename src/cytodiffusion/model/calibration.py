@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -55,17 +56,18 @@ class Calibration:
 
     @classmethod
     def from_parts(cls, numbers: dict[str, Any], tensors: dict[str, Tensor]) -> Calibration:
-        """Undo `to_parts`; KeyError or TypeError if something is missing."""
+        """Undo `to_parts`; TypeError or ValueError if something is missing or unknown."""
         content: dict[str, Any] = {**numbers, **tensors}
-        unknown = sorted(set(content) - {f.name for f in fields(cls)})
-        if unknown:
-            raise KeyError(f"unknown entries {unknown}")
+        known = {f.name for f in fields(cls)}
+        if set(content) != known:
+            raise ValueError(f"missing or unknown entries {sorted(set(content) ^ known)}")
         content["levels"] = tuple(int(t) for t in content["levels"])
         return cls(**content)
 
     def check(self, n_classes: int, embedding: int) -> None:
         """ValueError unless the tensors fit the network and the numbers make sense."""
         expected = {
+            "conformal_scores": (self.conformal_scores.numel(),),
             "embedding_mean": (embedding,),
             "class_means": (n_classes, embedding),
             "within_factor": (embedding, embedding),
@@ -75,12 +77,18 @@ class Calibration:
             found = tuple(getattr(self, name).shape)
             if found != shape:
                 raise ValueError(f"{name} has shape {found}, not {shape}")
+            if not getattr(self, name).isfinite().all():
+                raise ValueError(f"{name} has entries that are not numbers")
+        if len(self.conformal_scores) == 0:
+            raise ValueError("there are no conformal scores")
         if not self.levels or not all(0 <= t < 1000 for t in self.levels):
             raise ValueError("noise levels must lie between 0 and 999")
-        if not self.temperature > 0 or not self.prior_variance > 0:
-            raise ValueError("temperature and prior variance must be positive")
-        if self.conformal_scores.ndim != 1 or len(self.conformal_scores) == 0:
-            raise ValueError("there are no conformal scores")
+        for name in ("temperature", "prior_variance", "prior_weight"):
+            if not 0 < float(getattr(self, name)) < math.inf:
+                raise ValueError(f"{name.replace('_', ' ')} must be positive")
+        for name in ("anomaly_threshold", "false_alarms"):
+            if math.isnan(float(getattr(self, name))):
+                raise ValueError(f"{name.replace('_', ' ')} is not a number")
 
     def anomaly_score(self, embedding: Tensor) -> Tensor:
         """Relative Mahalanobis distance ``(N,)`` of embeddings ``(N, D)``.

@@ -29,7 +29,7 @@ class PixelCodec:
     """
 
     def __init__(self, size: int, patch: int = 4):
-        if size % patch:
+        if size < 1 or patch < 1 or size % patch:
             raise ValueError(f"crop size {size} is not a multiple of the patch {patch}")
         self.size = size
         self.patch = patch
@@ -53,7 +53,7 @@ class PixelCodec:
         return F.pixel_shuffle(latents, self.patch)
 
     def to_config(self) -> dict[str, Any]:
-        """Settings that rebuild this codec."""
+        """Return the settings that rebuild this codec."""
         return {"kind": "pixel", "size": self.size, "patch": self.patch}
 
 

@@ -6,16 +6,16 @@ prediction of class ``c`` by a gated linear map,
 
     x_c = x_0 + U (m_c * g * f),
 
-with gates ``g`` of the whole crop. Because ``x_c`` is linear in the gates ``m_c``, the squared error of *every* class
-follows from one vector and one small Gram matrix per crop, without ever forming
-the ``(N, K, C, H, W)`` predictions: a trial costs the same for 8 classes as for 21.
+with gates ``g`` of the whole crop. Because ``x_c`` is linear in the gates ``m_c``, the squared
+error of *every* class follows from one vector and one small Gram matrix per crop, without ever
+forming the ``(N, K, C, H, W)`` predictions: a trial costs the same for 8 classes as for 21.
 New classes need new rows of ``m`` only.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -158,7 +158,7 @@ class UNetDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         h = self.conv_in(z.to(memory_format=torch.channels_last))
         skips: list[Tensor] = []
         for i, stage in enumerate(self.down):
-            for block in stage:  # type: ignore[union-attr]
+            for block in cast(nn.ModuleList, stage):
                 h = block(h, level)
             if i < len(self.shrink):
                 skips.append(h)

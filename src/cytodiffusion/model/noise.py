@@ -27,7 +27,7 @@ class NoiseSchedule:
 
     @staticmethod
     def to_config() -> dict[str, Any]:
-        """Settings of the diffusers scheduler that this schedule is."""
+        """Return the settings of the diffusers scheduler that this schedule is."""
         return {
             "num_train_timesteps": LEVELS,
             "beta_schedule": "squaredcos_cap_v2",

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from .bundle import CellClass, save_bundle
+from .bundle import CellClass
 from .calibration import Calibration
 from .codec import PixelCodec
 from .denoiser import UNetDenoiser
+from .saving import save_bundle
 
 DEFAULT_NAMES = (
     "basophil",

@@ -143,7 +143,7 @@ def trial_variance(evidence: Evidence, labels: NDArray[np.int64]) -> float:
     rivals[rows, labels] = -np.inf
     rival = rivals.argmax(axis=1)
     lead = logits[rows, :, labels] - logits[rows, :, rival]
-    close = np.abs(lead.mean(axis=1)) < np.quantile(np.abs(lead.mean(axis=1)), 0.5)
+    close = np.abs(lead.mean(axis=1)) <= np.quantile(np.abs(lead.mean(axis=1)), 0.5)
     return float(np.mean(lead[close].var(axis=1, ddof=1))) + 1e-6
 
 

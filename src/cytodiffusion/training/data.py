@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cytodiffusion.crops import centre_crop
-from cytodiffusion.errors import CytoDiffusionError, InputError
+from cytodiffusion.errors import CytoDiffusionError, InputError, naming
 from cytodiffusion.image import open_image
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.scale import estimate_pixel_size
@@ -104,16 +104,25 @@ def _records_of_folder(folder: Path) -> list[Record]:
         parts = [(folder, "")]
     records = []
     for part, split in parts:
-        for class_folder in sorted(p for p in part.iterdir() if p.is_dir()):
-            for path in sorted(class_folder.rglob("*")):
-                if path.suffix.lower() in IMAGE_SUFFIXES:
-                    split_of = split or split_by_name(path.name)
-                    records.append(Record(path, class_folder.name, split_of))
+        for class_folder in sorted(part.iterdir()):
+            if not class_folder.is_dir() or class_folder.name.startswith("."):
+                continue
+            paths = [p for p in sorted(class_folder.rglob("*")) if _is_image(p)]
+            if not paths and split in ("", "train"):
+                raise InputError(f"{class_folder} holds no images; fill it or remove it.")
+            records += [Record(p, class_folder.name, split or split_by_name(p.name)) for p in paths]
     return records
 
 
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
 def _records_of_table(path: Path) -> list[Record]:
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(f"{path} cannot be read as a CSV table.") from error
     missing = {"path", "class"} - set(table.columns)
     if missing:
         raise InputError(f"{path} needs the columns path and class; {sorted(missing)} is missing.")
@@ -140,6 +149,9 @@ def class_names(records: Sequence[Record]) -> list[str]:
     if len(counts) < 2:
         found = ", ".join(counts) or "none"
         raise InputError(f"Training needs at least two classes of images; found: {found}.")
+    odd = [name for name in counts if "|" in name or not name.isprintable()]
+    if odd:  # prediction sets join names by it
+        raise InputError(f"The class name {odd[0]!r} cannot be used: it must not contain |.")
     return sorted(counts)
 
 
@@ -184,18 +196,20 @@ def load_cells(
     labels: list[int] = []
     backgrounds, paths, skipped = [], [], []
     for number, record in enumerate(records):
-        try:
-            rgb = open_image(record.path).rgb()
-        except CytoDiffusionError as error:
-            skipped.append(str(error))
-            continue
-        scale = pixel_size_um or estimate_pixel_size(rgb).pixel_size_um
-        pixels[len(labels)] = centre_crop(rgb, scale, side, window_um * side / size)
-        labels.append(index[record.label] if record.label else UNLABELLED)
-        backgrounds.append(estimate_background(rgb))
-        paths.append(str(record.path))
         if number % 50 == 0:
             progress(number / len(records), f"reading images, {number} of {len(records)}")
+        try:
+            rgb = open_image(record.path).rgb()
+            scale = pixel_size_um or estimate_pixel_size(rgb).pixel_size_um
+            crop = centre_crop(rgb, scale, side, window_um * side / size)
+            background = estimate_background(rgb)
+        except CytoDiffusionError as error:
+            skipped.append(naming(record.path, error))
+            continue
+        pixels[len(labels)] = crop
+        labels.append(index[record.label] if record.label else UNLABELLED)
+        backgrounds.append(background)
+        paths.append(str(record.path))
     if not labels:
         raise InputError(f"None of the {len(records)} images could be read: {skipped[0]}")
     cells = CellSet(
@@ -228,7 +242,8 @@ class BalancedSampler:
     def __call__(self, step: int) -> Tensor:
         """Draw the indices ``(batch_size,)`` of the batch of ``step``."""
         generator = generator_for(self.seed, step, "batch")
-        return torch.multinomial(self.weights, self.batch_size, generator=generator)
+        few = len(self.weights) < self.batch_size  # a few dozen crops fill a batch only repeatedly
+        return torch.multinomial(self.weights, self.batch_size, few, generator=generator)
 
 
 def generator_for(seed: int, step: int, purpose: str) -> torch.Generator:

@@ -10,10 +10,11 @@ from typing import Any
 from cytodiffusion import __version__
 from cytodiffusion.classify import ClassifySettings, classify
 from cytodiffusion.evaluation.metrics import summarise
-from cytodiffusion.model.bundle import CellClass, ModelBundle, save_bundle
+from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.codec import PixelCodec
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.noise import NoiseSchedule
+from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.progress import Progress
 
 from .calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
@@ -159,7 +160,8 @@ def write_card(
     if any(unlabelled):
         lines.append("| without a label | " + " | ".join(map(str, unlabelled)) + " |")
     for split, metrics in measured.items():
-        lines += ["", f"## Measured on the {split} split", "", *metrics_table(metrics)]
+        also = ", which calibrated it" if split == "val" else ""
+        lines += ["", f"## Measured on the {split} split{also}", "", *metrics_table(metrics)]
     if history:
         last = history[-1]["validation"]
         lines += ["", f"Balanced accuracy of two trials at the last step: {last:.4f} (validation)."]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from cytodiffusion.crops import WINDOW_UM
 
@@ -19,7 +20,7 @@ class TrainSettings(BaseModel):
     data: Path
     output: Path
     name: str = "cytodiffusion"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**40)
     pixel_size_um: PositiveFloat | None = None  #: of the images; estimated when None
     input_size: PositiveInt = 96  #: side of the model's input in pixels
     window_um: PositiveFloat = WINDOW_UM
@@ -52,3 +53,15 @@ class TrainSettings(BaseModel):
     attribution: str = ""  #: whose data, under which licence; goes into the model card
     colors: dict[str, str] = {}
     groups: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuse a network that cannot be built, or cannot take the input."""
+        if not self.widths or len(self.widths) != len(self.blocks):
+            raise ValueError("widths and blocks must name the same number of levels")
+        if any(w < 1 or w % 8 for w in self.widths) or any(b < 1 for b in self.blocks):
+            raise ValueError("widths must be multiples of 8, blocks at least 1")
+        cell = self.patch * 2 ** (len(self.widths) - 1)
+        if self.input_size % cell:
+            raise ValueError(f"the input size must be a multiple of {cell} (patch and levels)")
+        return self

@@ -17,6 +17,7 @@ from cytodiffusion.device import half_precision_pays, pick_device
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.codec import PixelCodec, to_network, to_unit
 from cytodiffusion.model.denoiser import UNetDenoiser
+from cytodiffusion.model.saving import check_target
 from cytodiffusion.progress import Progress, silent
 
 from .augment import augment
@@ -78,9 +79,9 @@ class Trainer:
         self.settings = settings
         self.progress = progress
         self.run = settings.output.with_name(settings.output.name + ".run")
-        self._check_folder()
         records = find_records(settings.data)
         self.names = class_names(records)
+        self._check_folder()
         self.sets = self._load(records)
         self.codec = PixelCodec(settings.input_size, settings.patch)
         self.history: list[dict[str, float]] = []
@@ -90,11 +91,18 @@ class Trainer:
             self._resume()
 
     def _check_folder(self) -> None:
+        """Make sure before hours of work that its result can be written."""
+        check_target(self.settings.output)
         if not self.settings.resume and find_checkpoint(self.run) is not None:
             raise InputError(
-                f"{self.run} holds an unfinished run; add --resume to go on, or remove it."
+                f"{self.run} holds an earlier run; add --resume to go on with it, or remove it."
             )
-        self.run.mkdir(parents=True, exist_ok=True)
+        try:
+            self.run.mkdir(parents=True, exist_ok=True)
+            (self.run / ".writable").touch()
+            (self.run / ".writable").unlink()
+        except OSError as error:
+            raise InputError(f"{self.run} cannot be written: {error.strerror}.") from error
 
     def _load(self, records: list[Any]) -> dict[str, CellSet]:
         s = self.settings
@@ -117,6 +125,9 @@ class Trainer:
             skipped += bad
         for sentence in skipped:
             log.warning("skipped: %s", sentence)
+        for number, name in enumerate(self.names):
+            if not (sets["train"].labels == number).any():
+                raise InputError(f"None of the training images of the class {name} could be read.")
         return sets
 
     def _build(self) -> None:
@@ -167,6 +178,11 @@ class Trainer:
             return
         plain = self.accelerator.unwrap_model(self.model)
         meta = load_checkpoint(folder, plain, self.optimizer, self.ema)
+        if meta.get("classes", self.names) not in ([], self.names):
+            raise InputError(
+                f"The run in {folder} was begun with other classes "
+                f"({', '.join(meta['classes'])}); train into a new folder."
+            )
         current = self._plain_settings()
         changed = sorted(k for k, v in current.items() if meta["settings"].get(k) != v)
         if changed:
@@ -264,6 +280,7 @@ class Trainer:
             self.ema,
             self._plain_settings(),
             self.history,
+            self.names,
         )
 
 
