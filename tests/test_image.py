@@ -189,6 +189,19 @@ def test_tiff_kinds(tmp_path: Path) -> None:
     assert open_image(path).rgb().shape == RGB.shape
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1)])
+def test_single_rows_and_pixels(tmp_path: Path, shape: tuple[int, int]) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
+    for suffix in ("png", "bmp", "tif"):
+        path = tmp_path / f"field.{suffix}"
+        PIL.Image.fromarray(rgb).save(path)
+        np.testing.assert_array_equal(open_image(path).rgb(), rgb)
+    for data in (rgb[..., 0], rgb, rgb[None]):
+        kind = "rgb" if data.shape[-1] == 3 else "minisblack"
+        tifffile.imwrite(path, data, photometric=kind)
+        assert open_image(path).rgb().shape == rgb.shape
+
+
 def write_ome(path: Path, x: float, unit: str, y: float | None = None) -> None:
     sizes = {"PhysicalSizeX": x, "PhysicalSizeY": x if y is None else y}
     units = {"PhysicalSizeXUnit": unit, "PhysicalSizeYUnit": unit}
@@ -286,12 +299,14 @@ def test_pyramid_is_lazy(tmp_path: Path, kind: str) -> None:
 
 
 def test_large_flat_tiff_is_lazy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cytodiffusion._tiff._LAZY_PIXELS", 100)
+    monkeypatch.setattr("cytodiffusion._tiff._LAZY_PIXELS", 3000)
     path = tmp_path / "field.tif"
     tifffile.imwrite(path, RGB, tile=(16, 16))
     opened = open_image(path)
     assert isinstance(opened.levels[0], da.Array)
     np.testing.assert_array_equal(opened.rgb(), RGB)
+    tifffile.imwrite(path, RGB, rowsperstrip=48)  # any part of it would be all of it
+    assert isinstance(open_image(path).levels[0], np.ndarray)
 
 
 def one_sentence(path: Path, words: str) -> None:
@@ -365,6 +380,7 @@ def test_huge_files_are_refused_before_reading(
     path = tmp_path / "field.png"
     PIL.Image.fromarray(RGB).save(path)
     one_sentence(path, "at once")
+    monkeypatch.setattr("cytodiffusion._tiff.MAX_LOADED_PIXELS", 5000)
     tif = tmp_path / "field.tif"
     tifffile.imwrite(tif, RGB)
     one_sentence(tif, "at once")

@@ -59,11 +59,11 @@ def open_tiff(path: Path) -> Found | None:
             page = series.keyframe
             if page.photometric in (3, 5, 8):  # palette, separated (CMYK), Lab
                 return None
-            axes = _squeezed(series.axes, series.shape, path)
+            axes = series.axes
+            _check_axes(axes, series.shape, path)
             _check_complete(series, path)
             pixel_size, notes = _pixel_size(tif, page)
-            lazy = len(series.levels) > 1 or _pixels(series) > _LAZY_PIXELS
-            if not lazy:
+            if not _stays_on_disk(series):
                 check_loadable((_pixels(series),), str(path))
                 array = _channels_last(series.asarray(), axes)
                 rgb = to_rgb8(_uninverted(array, page))
@@ -77,8 +77,8 @@ def open_tiff(path: Path) -> Found | None:
         raise InputError(f"{path} is a damaged or cut-short TIFF file ({reason}).") from error
 
 
-def _squeezed(axes: str, shape: tuple[int, ...], path: Path) -> str:
-    """Return the axes longer than one; InputError unless they are one plane with channels."""
+def _check_axes(axes: str, shape: tuple[int, ...], path: Path) -> None:
+    """Raise InputError unless the axes longer than one are one plane with channels."""
     if 0 in shape:
         raise InputError(f"{path} is empty: it has no pixels.")
     kept = "".join(a for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX")
@@ -93,19 +93,23 @@ def _squeezed(axes: str, shape: tuple[int, ...], path: Path) -> str:
     if len(channels) > 1 or (channels and sizes[channels[0]] > 4):
         n = int(np.prod([sizes[a] for a in channels]))
         raise InputError(f"{path} has {n} channels; a stained smear has one (grey) or three (RGB).")
-    return kept
 
 
 def _channels_last(array: Any, axes: str) -> Any:
-    """Return (Y, X) or (Y, X, C) of a numpy or dask array with axes of length 1 still in it."""
-    wanted = 3 if len(axes) == 3 else 2
-    while array.ndim > wanted:
-        array = array[(slice(None),) * array.shape.index(1) + (0,)]
-    if wanted == 3:
-        channel = next(i for i, a in enumerate(axes) if a in "SC")
-        order = [i for i in range(3) if i != channel] + [channel]
-        array = array.transpose(order)
-    return array
+    """Return (Y, X) or (Y, X, C) of a numpy or dask array."""
+    single = [n == 1 and a not in "YX" for a, n in zip(axes, array.shape, strict=True)]
+    array = array[tuple(0 if drop else slice(None) for drop in single)]
+    left = [a for a, drop in zip(axes, single, strict=True) if not drop]
+    order = sorted(range(len(left)), key=lambda i: "YX".find(left[i]) % 3)  # channels: -1 % 3 = 2
+    return array.transpose(order)
+
+
+def _stays_on_disk(series: Any) -> bool:
+    """Whether to read as needed: pyramids, and large images that can be read in pieces."""
+    if len(series.levels) > 1 or _pixels(series) > MAX_LOADED_PIXELS:
+        return True
+    piece = int(np.prod(series.keyframe.chunks, dtype=np.int64))
+    return _pixels(series) > _LAZY_PIXELS and piece <= _LAZY_PIXELS // 2
 
 
 def _largest(series: Sequence[Any]) -> Any:
