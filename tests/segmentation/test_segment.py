@@ -109,6 +109,12 @@ def test_auto_wants_weights_and_a_gpu(monkeypatch: pytest.MonkeyPatch, no_models
     assert choose_method("auto") == "watershed"
 
 
+def test_a_missing_model_is_not_passed_over() -> None:
+    for method in ("auto", "cellpose"):
+        with pytest.raises(InputError, match="no Cellpose model and no file"):
+            segment(field(), method, model="/nowhere/model.pth", device="cpu")
+
+
 def test_cellpose_asks_before_it_downloads() -> None:
     with pytest.raises(DownloadNeeded):
         segment(field(), "cellpose", device="cpu")

@@ -68,13 +68,21 @@ def segment(
 def choose_method(
     method: str = "auto", *, model: str | Path | None = None, device: str = "auto"
 ) -> str:
-    """Return "watershed" or "cellpose" for a `method` that may be "auto"."""
+    """Return "watershed" or "cellpose" for a `method` that may be "auto".
+
+    Raises
+    ------
+    InputError
+        For an unknown method, or a `model` that is neither a model of Cellpose nor a file.
+    """
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}; the methods are {', '.join(METHODS)}.")
     if method != "auto":
         return method
     from cytodiffusion.segmentation import cellpose
 
+    if model is not None:
+        cellpose.weights_path(model)  # raises for one that does not exist
     if not (
         cellpose.is_installed() and cellpose.weights_present(model or cellpose.default_model())
     ):
