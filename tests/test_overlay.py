@@ -57,15 +57,17 @@ def test_cells_are_filled_and_outlined_in_their_colour() -> None:
     np.testing.assert_array_equal(rgb, 220)  # the input is left alone
 
 
-def test_anomalies_have_a_dashed_outline() -> None:
+def test_anomalies_have_a_dashed_line_inside_their_outline() -> None:
     rgb, labels, frame = field()
     picture = overlay_image(rgb, labels, frame, CLASSES)
-    edge = picture[500, 620:880].astype(int)
-    dark, green = edge.max(axis=1) < 60, np.abs(edge - [0, 0x9E, 0x73]).max(axis=1) < 10
+    assert close(picture[500, 700], (0, 0x9E, 0x73), 10)
+    bands = picture[502:512, 620:880].astype(int)
+    dark, white = (bands.max(axis=2) < 60).any(axis=0), (bands.min(axis=2) > 235).any(axis=0)
     assert dark.mean() > 0.2
-    assert green.mean() > 0.2
-    plain = picture[100, 120:280].astype(int)
-    assert (plain.max(axis=1) > 100).all()
+    assert white.mean() > 0.2
+    plain = picture[102:112, 120:280].astype(int)
+    assert not (plain.max(axis=2) < 100).any()
+    assert not (plain.min(axis=2) > 235).any()
 
 
 def test_the_uncertainty_map_uses_the_scale_of_the_window() -> None:
@@ -77,7 +79,9 @@ def test_the_uncertainty_map_uses_the_scale_of_the_window() -> None:
     assert dim[0] < 110
     for y, x, expected in ((200, 200, table[0]), (600, 750, table[-1])):
         assert close(picture[y, x], tuple(0.85 * expected + 0.15 * dim[0]))
-    assert close(picture[500, 700], (255, 255, 255))  # the anomaly is outlined
+    outlined = picture[498:515, 700].astype(int)
+    assert (outlined.min(axis=1) > 235).any()  # the anomaly: white, edged in black
+    assert (outlined.max(axis=1) < 20).any()
 
 
 def test_ids_with_gaps_and_beyond_65536_look_the_same() -> None:

@@ -71,8 +71,8 @@ def overlay_image(
     """Draw the cells filled and outlined in the colour of their class, with a legend.
 
     The image starts in the top left corner, magnified by a whole number when it is small (see
-    `magnification`); the legend stands to its right. Anomalies have a dashed outline; cells that
-    are not in the table, a grey one.
+    `magnification`); the legend stands to its right. Anomalies have a dashed line inside their
+    outline; cells that are not in the table, a grey outline.
 
     Parameters
     ----------
@@ -103,7 +103,10 @@ def overlay_image(
     picture = _paint(_resize(rgb, scale), cells, colours, alpha)
     width = _line_width(cells, scale)
     _outline(picture, cells, colours, width, scale)
-    _outline(picture, cells, INK, width, scale, _flag(frame, "anomaly", cells), dashed=True)
+    anomaly = _flag(frame, "anomaly", cells)
+    inset = 1.5 * width
+    _outline(picture, cells, _ANOMALY, width, scale, anomaly, inset=inset)
+    _outline(picture, cells, INK, width, scale, anomaly, inset=inset, dashed=True)
     return _finish(picture, _class_rows(frame, classes, code, cells), pixel_size_um, scale)
 
 
@@ -146,8 +149,8 @@ def uncertainty_image(
     width = _line_width(cells, scale)
     _outline(picture, cells, _lighter(colours), max(1, round(width / 2)), scale)
     anomaly = _flag(frame, "anomaly", cells)
-    _outline(picture, cells, (0, 0, 0), 2 * width + 1, scale, anomaly)
-    _outline(picture, cells, _ANOMALY, width, scale, anomaly)
+    _outline(picture, cells, (0, 0, 0), 2 * width + 1, scale, anomaly, inset=width)
+    _outline(picture, cells, _ANOMALY, width, scale, anomaly, inset=width)
     rows = [
         Row("Uncertainty", heading=True),
         Row("cells", f"{known.sum():,}"),
@@ -249,15 +252,22 @@ def _outline(
     width: int,
     scale: float,
     which: NDArray[np.bool_] | None = None,
+    *,
+    inset: float = 0.0,
     dashed: bool = False,
 ) -> None:
-    """Draw smoothed, anti-aliased outlines of the cells (of those in `which`) in place."""
+    """Draw smoothed, anti-aliased outlines of the cells (of those in `which`) in place.
+
+    An outline `inset` pixels of the picture lies inside the usual one, so that it is clear
+    which cell it belongs to.
+    """
+    depth = math.ceil(inset / scale)
     boxes = ndimage.find_objects(cells.index)
     for i, box in enumerate(boxes):
         if which is not None and not which[i]:
             continue
         colour = colours if isinstance(colours, tuple) else tuple(int(c) for c in colours[i])
-        for curve in _curves(cells.index[box] == i + 1):
+        for curve in _curves(_shrunk(cells.index[box] == i + 1, depth)):
             corner = np.array([box[1].start, box[0].start])
             points = (curve + corner + 0.5) * scale - 0.5
             _draw_curve(picture, points, colour, width, dashed)
@@ -266,10 +276,23 @@ def _outline(
 def _curves(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     """Return the outer outlines (M, 2) x, y of a mask, smoothed along the outline."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    curves = [contour[:, 0].astype(np.float64) for contour in contours]
-    return [
-        ndimage.uniform_filter1d(c, 5, axis=0, mode="wrap") if len(c) > 15 else c for c in curves
-    ]
+    return [_smooth(contour[:, 0].astype(np.float64)) for contour in contours]
+
+
+def _smooth(curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    if len(curve) < 16:
+        return curve
+    smoothed: NDArray[np.float64] = ndimage.uniform_filter1d(curve, 5, axis=0, mode="wrap")
+    return smoothed
+
+
+def _shrunk(mask: NDArray[np.bool_], depth: int) -> NDArray[np.bool_]:
+    """Return the mask without its `depth` outer pixels, or itself when little would be left."""
+    if depth:
+        inner: NDArray[np.bool_] = ndimage.binary_erosion(mask, iterations=depth)
+        if inner.sum() > 0.25 * mask.sum():
+            return inner
+    return mask
 
 
 def _draw_curve(
