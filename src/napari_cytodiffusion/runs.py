@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cytodiffusion.progress import Progress
+from napari_cytodiffusion.imports import import_engine
 
 #: Models that were loaded, by source, device and state of the files.
 ModelCache = dict[tuple[str, str, float], Any]
@@ -76,6 +77,8 @@ def segment_body(request: SegmentRequest) -> Callable[[Progress], Iterator[Any]]
     """Body of a `Job` that yields one `cytodiffusion.segmentation.Segmentation`."""
 
     def body(report: Progress) -> Iterator[Any]:
+        if request.method != "watershed":
+            import_engine()
         from cytodiffusion.segmentation import segment
 
         yield segment(
@@ -97,8 +100,7 @@ def model_body(
     """Body of a `Job` that loads a model, and with it everything a run imports."""
 
     def body(report: Progress) -> Iterator[Any]:
-        import cytodiffusion.pipeline  # noqa: F401  (slow the first time)
-
+        import_engine()
         yield _load(source, device, allow_download, cache)
 
     return body
@@ -109,6 +111,7 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
+        import_engine()
         from cytodiffusion.classify import ClassifySettings
         from cytodiffusion.image import as_rgb8
         from cytodiffusion.maps import CellMaps
@@ -207,6 +210,7 @@ def forecast_body(
     """Body of a `Job` that yields in words what Cellpose will take for an image."""
 
     def body(report: Progress) -> Iterator[Any]:
+        import_engine()
         from cytodiffusion.device import pick_device
         from cytodiffusion.segmentation.cellpose import expected_seconds
         from cytodiffusion.segmentation.cellpose_weights import download_size

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.image import open_image
+from napari_cytodiffusion.imports import import_engine
 from napari_cytodiffusion.layers import NOTE
 
 #: A field of the BCCD dataset (MIT licence), by commit, so that it never changes.
@@ -43,6 +44,7 @@ def synthetic_smear(seed: int = 0) -> list[tuple[Any, dict[str, Any], str]]:
         The image, and hidden labels of its cells whose features name their true class. Both in
         micrometres.
     """
+    import_engine()
     from cytodiffusion.model import load_bundle
     from cytodiffusion.smear import synthetic_smear as make
 

@@ -56,6 +56,7 @@ class Session(QObject):
         self._viewer = weakref.ref(viewer)
         self._job: Job | None = None
         self._job_layers: tuple[Layer, ...] = ()
+        self._job_owner = 0
         self._lingering: list[Job] = []
         self._views: list[CellViews] = []
         self.models: dict[tuple[str, str], Any] = {}
@@ -84,11 +85,13 @@ class Session(QObject):
         return self._viewer()
 
     def attach(self, widget: QObject) -> None:
-        """Stop the run when a widget that shows it is destroyed, as when its window closes."""
-        widget.destroyed.connect(self._on_widget_gone)
+        """Stop the run of a widget that is destroyed, as when its dock or its window closes."""
+        owner = id(widget)
+        widget.destroyed.connect(lambda: self._on_owner_gone(owner))
 
-    def _on_widget_gone(self) -> None:
-        self.abandon()
+    def _on_owner_gone(self, owner: int) -> None:
+        if owner == self._job_owner:
+            self.abandon()
 
     # -- work ---------------------------------------------------------------------------------
 
@@ -101,6 +104,7 @@ class Session(QObject):
         self,
         body: Body,
         *,
+        owner: QObject,
         layers: Sequence[Layer] = (),
         on_progress: Callable[[float, str], None],
         on_item: Callable[[Any], None],
@@ -112,6 +116,8 @@ class Session(QObject):
         ----------
         body : callable
             See `Job`.
+        owner : QObject
+            The widget that shows the run; the run ends with it.
         layers : sequence of Layer
             What the run reads: when one is removed, the run stops.
         on_progress, on_item, on_end : callable
@@ -128,7 +134,7 @@ class Session(QObject):
             )
             return None
         job = self._job = Job(body)
-        self._job_layers = tuple(layers)
+        self._job_layers, self._job_owner = tuple(layers), id(owner)
         job.progressed.connect(on_progress)
         job.yielded.connect(on_item)
         job.ended.connect(lambda outcome: self._on_ended(job, outcome, on_end))

@@ -261,3 +261,18 @@ def test_labels_with_gaps_and_huge_ids(widget, viewer, smear, qtbot):
     assert (shown[ids == 70_001] == 70_001 % 4 + 1).all()
     table = wait_for_table(viewer, qtbot)
     assert 5_000_000_000 in set(table["index"])
+
+
+def test_a_run_ends_with_its_widget_and_with_no_other(viewer, engine, qtbot):
+    from qtpy.QtCore import QEvent
+    from qtpy.QtWidgets import QApplication
+
+    engine.batch, engine.seconds_a_batch = 2, 0.15
+    first, second = ClassifyWidget(viewer), ClassifyWidget(viewer)
+    session = Session.of(viewer)
+    second.start()
+    for widget, runs_on in ((first, True), (second, False)):
+        widget.deleteLater()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        assert session.busy is runs_on
+    assert engine.closed.wait(3)

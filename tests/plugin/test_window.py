@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 import time
 import weakref
@@ -217,6 +218,19 @@ def test_everything_dies_with_the_window(make_napari_viewer, engine, smear, qtbo
         gc.collect()
     left = [type(ref()).__name__ for ref in alive if ref() is not None]
     assert left == []
+
+
+def test_the_networks_can_be_imported_after_the_window_has_drawn():
+    """Triton's LLVM and that of Mesa's software renderer crash a process that loads both."""
+    code = (
+        "import napari; from qtpy.QtTest import QTest; viewer = napari.Viewer(); QTest.qWait(500);"
+        "from napari_cytodiffusion.imports import import_engine; import_engine();"
+        "import sys; print('alive', 'triton' in sys.modules); viewer.close()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert "alive False" in ran.stdout, ran.stderr
 
 
 def test_the_demo_runs_to_the_inspected_cell(shown, engine, smear, qtbot, monkeypatch):

@@ -162,6 +162,7 @@ class ClassifyWidget(QWidget):
     def _begin(self, request: runs.ClassifyRequest) -> None:
         job = self._session.start(
             runs.classify_body(request),
+            owner=self,
             layers=self._layers or (),
             on_progress=self._on_progress,
             on_item=self._on_item,

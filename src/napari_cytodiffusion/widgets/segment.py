@@ -146,6 +146,7 @@ class SegmentWidget(QWidget):
     def _begin(self, request: runs.SegmentRequest) -> None:
         job = self._session.start(
             runs.segment_body(request),
+            owner=self,
             layers=() if self._layer is None else (self._layer,),
             on_progress=self.run_bar.advance,
             on_item=self._on_item,
