@@ -137,17 +137,38 @@ def _outline(
     labels = grow_cytoplasm(stains, mask, nuclei, pixel_um, settings.nucleus)
     kinds = [0] + [WHITE] * int(labels.max(initial=0))
     taken = labels > 0
-    if settings.red_cells:
-        progress(0.5, "dividing red cells")
-        red = split_red_cells(mask, taken, pixel_um, settings.red_cell)
-        labels = np.where(red > 0, red + len(kinds) - 1, labels)
-        kinds += [RED] * int(red.max(initial=0))
+    red = small = np.zeros_like(labels)
     if settings.platelets:
-        progress(0.8, "looking for platelets")
+        progress(0.5, "looking for platelets")
         small = find_platelets(stains, mask, taken, pixel_um, settings.platelet)
-        labels = np.where(small > 0, small + len(kinds) - 1, labels)
-        kinds += [PLATELET] * int(small.max(initial=0))
+    if settings.red_cells:
+        progress(0.6, "dividing red cells")
+        red = split_red_cells(mask, taken, pixel_um, settings.red_cell)
+        red, small = _settle(red, small, settings.platelet.area_um2[1] / pixel_um**2)
+    for layer, kind in ((red, RED), (small, PLATELET)):
+        labels = np.where(layer > 0, layer + len(kinds) - 1, labels)
+        kinds += [kind] * int(layer.max(initial=0))
     return labels.astype(np.int32), np.array(kinds, np.uint8)
+
+
+def _settle(red: Labels, small: Labels, largest: float) -> tuple[Labels, Labels]:
+    """Give the rim left of a red cell that a platelet fills to the platelet: it was none.
+
+    ``largest`` is the area of the largest platelet, in pixels; a larger rim is dropped.
+    """
+    both = (red > 0) & (small > 0)
+    areas = np.bincount(red.ravel())
+    covered = np.bincount(red[both], minlength=len(areas))
+    filled = covered > 0.3 * areas
+    filled[0] = False
+    if not filled.any():
+        return red, small
+    inside = np.zeros(len(areas), np.int32)
+    inside[red[both]] = small[both]
+    inside[~filled | (areas > largest)] = 0
+    small = np.where((small == 0) & (inside[red] > 0), inside[red], small)
+    numbers = np.where(filled, 0, np.cumsum(~filled) - 1)
+    return numbers[red].astype(np.int32), small.astype(np.int32)
 
 
 def _resample(
