@@ -132,16 +132,14 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
         "heavy = {'torch', 'scipy', 'pandas', 'skimage', 'cv2', 'diffusers', 'numpy'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False
-        )
-        times.append(time.perf_counter() - started)
-        assert done.returncode == 0, done.stderr
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    after = os.times()
+    assert done.returncode == 0, done.stderr
     assert "not a medical device" in done.stdout
-    assert min(times) < 1.5
+    # Of the processor, so that other work on the machine does not count.
+    used = after.children_user - before.children_user
+    assert used + after.children_system - before.children_system < 1.5
 
 
 def test_version_and_help_of_every_command(run: Run) -> None:
@@ -669,7 +667,7 @@ def test_every_setting_of_training_is_an_option(run: Run, tmp_path: Path) -> Non
     (tmp_path / "s.json").write_text('{"steps": 11, "seed": 4, "augment": {"hue": 0.5}}')
     outcome = run(
         "train", tmp_path, "-o", tmp_path / "m", "--dry-run", "--json", "--seed", 9,
-        "--settings", tmp_path / "s.json", "--widths", "8,16", "--color", "red cell=#ff0000",
+        "--settings", tmp_path / "s.json", "--widths", "8,16", "--blocks", "1,1", "--color", "red cell=#ff0000",
         "--pixel-size", 0.1,
     )  # fmt: skip
     chosen = outcome.json["settings"]
@@ -685,6 +683,7 @@ def test_every_setting_of_training_is_an_option(run: Run, tmp_path: Path) -> Non
     [
         (("--steps", -1), "steps"),
         (("--widths", "8,x"), "8,x"),
+        (("--widths", "8,16,32,64"), "same number of levels"),
         (("--augment", "hue"), "NAME=VALUE"),
         (("--augment", "hue=red"), "hue"),
         (("--settings", "/no/such/file"), "settings"),

@@ -33,9 +33,11 @@ def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]).replace("_", " ")
-        raise InputError(
-            f"The setting {where} cannot be {first['input']!r}: {first['msg'].lower()}."
-        ) from error
+        reason = first["msg"].removeprefix("Value error, ")
+        if not where:  # settings that do not go together
+            raise InputError(f"These settings do not go together: {reason}.") from error
+        reason = reason[:1].lower() + reason[1:]
+        raise InputError(f"The setting {where} cannot be {first['input']!r}: {reason}.") from error
 
 
 def classify_settings(
