@@ -667,8 +667,8 @@ def test_every_setting_of_training_is_an_option(run: Run, tmp_path: Path) -> Non
     (tmp_path / "s.json").write_text('{"steps": 11, "seed": 4, "augment": {"hue": 0.5}}')
     outcome = run(
         "train", tmp_path, "-o", tmp_path / "m", "--dry-run", "--json", "--seed", 9,
-        "--settings", tmp_path / "s.json", "--widths", "8,16", "--blocks", "1,1", "--color", "red cell=#ff0000",
-        "--pixel-size", 0.1,
+        "--settings", tmp_path / "s.json", "--widths", "8,16", "--blocks", "1,1",
+        "--color", "red cell=#ff0000", "--pixel-size", 0.1,
     )  # fmt: skip
     chosen = outcome.json["settings"]
     assert (chosen["steps"], chosen["seed"], chosen["augment"]["hue"]) == (11, 9, 0.5)
