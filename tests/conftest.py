@@ -32,3 +32,14 @@ def data_root() -> Path:
     if not (root / "manifest.csv").is_file():
         pytest.skip("the real images are not on this machine (set CYTODIFFUSION_DATA)")
     return root
+
+
+@pytest.fixture(scope="session")
+def disc_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bundle of a tiny network that the real trainer taught to tell coloured discs apart.
+
+    The images lie beside it, in the folder ``data``.
+    """
+    from toys import train_on_discs
+
+    return train_on_discs(tmp_path_factory.mktemp("discs"))

@@ -56,3 +56,25 @@ def toy_settings(data: Path, output: Path, **changes: Any) -> TrainSettings:
         "device": "cpu",
     }
     return TrainSettings(data=data, output=output, **(small | changes))
+
+
+def train_on_discs(folder: Path) -> Path:
+    """Train on discs for some seconds; return the bundle."""
+    from cytodiffusion.training.trainer import train
+
+    data = write_discs(folder / "data", {"train": 40, "val": 24, "test": 30})
+    learning: dict[str, Any] = {
+        "steps": 90,
+        "batch_size": 32,
+        "learning_rate": 4e-3,
+        "class_loss": 0.5,
+        "ema_decay": 0.95,
+        "warmup": 20,
+        "dropout": 0.0,
+        "validate_every": 90,
+        "checkpoint_every": 1000,
+    }
+    settings = toy_settings(
+        data, folder / "model", name="discs", attribution="Drawn by the tests, CC0.", **learning
+    )
+    return train(settings)

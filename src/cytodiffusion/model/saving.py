@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import nn
 
 from cytodiffusion.errors import BundleError
 
@@ -59,7 +60,8 @@ def save_bundle(
     try:
         half = UNetDenoiser.from_config(denoiser.config)
         half.load_state_dict({k: v.cpu() for k, v in denoiser.state_dict().items()})
-        half.to(dtype).save_pretrained(fresh, safe_serialization=True)
+        nn.Module.to(half, dtype)  # that of diffusers warns of modules to be kept in float32
+        half.save_pretrained(fresh, safe_serialization=True)
         described = {
             "format": FORMAT,
             "name": name,

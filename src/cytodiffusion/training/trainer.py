@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
@@ -78,6 +79,7 @@ class Trainer:
     def __init__(self, settings: TrainSettings, progress: Progress = silent):
         self.settings = settings
         self.progress = progress
+        check_target(settings.output)
         self.run = settings.output.with_name(settings.output.name + ".run")
         records = find_records(settings.data)
         self.names = class_names(records)
@@ -92,7 +94,6 @@ class Trainer:
 
     def _check_folder(self) -> None:
         """Make sure before hours of work that its result can be written."""
-        check_target(self.settings.output)
         if not self.settings.resume and find_checkpoint(self.run) is not None:
             raise InputError(
                 f"{self.run} holds an earlier run; add --resume to go on with it, or remove it."
@@ -136,7 +137,7 @@ class Trainer:
         precision = s.mixed_precision
         if precision == "auto":
             precision = "bf16" if half_precision_pays(device) else "no"
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+        self.accelerator = _accelerator(precision, device)
         torch.manual_seed(s.seed)
         denoiser = UNetDenoiser(
             num_classes=len(self.names),
@@ -282,6 +283,20 @@ class Trainer:
             self.history,
             self.names,
         )
+
+
+def _accelerator(precision: str, device: torch.device) -> Accelerator:
+    """Accelerator of this run, whatever an earlier one in the same process used.
+
+    Accelerate keeps precision and device for the life of a process: a second run with others
+    would be refused, or stay on the device of the first.
+    """
+    if AcceleratorState._shared_state:
+        state = AcceleratorState()
+        other = (state.mixed_precision, state.device.type) != (precision, device.type)
+        if other and state.num_processes == 1:
+            AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
 
 
 def rate_at(step: int, settings: TrainSettings) -> float:

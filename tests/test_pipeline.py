@@ -1,0 +1,274 @@
+"""From image and labels to the table of cells."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from cytodiffusion import pipeline
+from cytodiffusion.classify import Classification, ClassifySettings
+from cytodiffusion.errors import Cancelled, InputError
+from cytodiffusion.model import ModelBundle, load_bundle
+from cytodiffusion.model.testing import DEFAULT_NAMES, tiny_bundle
+from cytodiffusion.pipeline import (
+    FIRST_BATCH,
+    cells_frame,
+    classify_images,
+    classify_labels,
+    iter_classify_labels,
+    provenance,
+)
+
+PIXEL_SIZE = 0.5
+COLUMNS = [
+    *("label", "y", "x", "area_um2", "predicted", "confidence", "entropy", "margin"),
+    *("anomaly_score", "anomaly", "prediction_set", "trials", "touches_border"),
+    *(f"p_{name}" for name in DEFAULT_NAMES),
+]
+QUICK = ClassifySettings(trials=2, min_trials=1)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    return load_bundle(tiny_bundle(tmp_path_factory.mktemp("b") / "tiny"), device="cpu")
+
+
+def field(
+    n: int = 3, ids: list[int] | None = None, pitch: int = 24
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image with n x n discs and their labels."""
+    side = n * pitch
+    image = np.full((side, side, 3), 230, np.uint8)
+    labels = np.zeros((side, side), np.int32)
+    names = ids or list(range(1, n * n + 1))
+    for number, name in enumerate(names):
+        centre = (number % n * pitch + pitch // 2, number // n * pitch + pitch // 2)
+        colour = (60 + number * 37 % 150, 60, 200 - number * 53 % 130)
+        cv2.circle(image, centre, 7, colour, -1)
+        cv2.circle(labels, centre, 7, name, -1)
+    return image, labels
+
+
+def test_the_table_has_the_columns_of_the_contract(model: ModelBundle) -> None:
+    image, labels = field()
+    results = classify_labels(image, labels, model, QUICK, pixel_size_um=PIXEL_SIZE)
+    frame = results.frame
+    assert list(frame.columns) == COLUMNS
+    assert frame["label"].tolist() == list(range(1, 10))
+    np.testing.assert_allclose(frame[COLUMNS[13:]].sum(axis=1), 1)
+    assert frame["predicted"].isin(DEFAULT_NAMES).all()
+    for names in frame["prediction_set"]:
+        assert set(names.split("|")) <= set(DEFAULT_NAMES)
+    assert frame["anomaly"].dtype == frame["touches_border"].dtype == bool
+    assert not frame["touches_border"].any()
+    np.testing.assert_allclose(frame[["y", "x"]].iloc[0], [12, 12])
+    np.testing.assert_allclose(
+        frame["area_um2"], [(labels == i).sum() * PIXEL_SIZE**2 for i in range(1, 10)]
+    )
+    assert results.record["seed"] == 0
+    assert results.record["model"]["sha256"] == model.checksum
+    assert results.record["pixel_size_um"] == PIXEL_SIZE
+    assert results.record["versions"]["torch"]
+
+
+def test_ids_with_gaps_and_beyond_16_bits_stay(model: ModelBundle) -> None:
+    ids = [70_000, 3, 2_000_000_000, 65_536]
+    image, labels = field(2, ids)
+    frame = classify_labels(image, labels, model, QUICK, pixel_size_um=PIXEL_SIZE).frame
+    assert frame["label"].tolist() == sorted(ids)
+    same = classify_labels(*field(2), model, QUICK, pixel_size_um=PIXEL_SIZE).frame
+    row = frame[frame["label"] == 70_000].iloc[0]
+    np.testing.assert_allclose(row["confidence"], same["confidence"].iloc[0], atol=1e-6)
+
+
+def test_a_cell_at_the_border_and_one_alone(model: ModelBundle) -> None:
+    image, _ = field(2)
+    labels = np.zeros(image.shape[:2], np.uint16)
+    labels[0:5, 10:15] = 9
+    frame = classify_labels(image, labels, model, QUICK, pixel_size_um=PIXEL_SIZE).frame
+    assert len(frame) == 1
+    assert frame["touches_border"].tolist() == [True]
+
+
+def test_a_cell_larger_than_the_window(model: ModelBundle) -> None:
+    image, labels = field(2)
+    frame = classify_labels(image, np.ones_like(labels), model, QUICK, pixel_size_um=5.0).frame
+    assert len(frame) == 1
+
+
+def test_batches_make_the_whole_and_the_first_is_small(model: ModelBundle) -> None:
+    image, labels = field(7)
+    parts = list(
+        iter_classify_labels(
+            image,
+            labels,
+            model,
+            ClassifySettings(trials=2, min_trials=1, batch_size=10),
+            pixel_size_um=PIXEL_SIZE,
+        )
+    )
+    assert [len(p.result) for p in parts] == [FIRST_BATCH, 10, 7]
+    assert [p.done for p in parts] == [32, 42, 49]
+    assert {p.total for p in parts} == {49}
+    whole = classify_labels(image, labels, model, QUICK, pixel_size_um=PIXEL_SIZE).frame
+    pd.testing.assert_frame_equal(cells_frame(reversed(parts)), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_chosen_ids_only(model: ModelBundle) -> None:
+    image, labels = field()
+    batches = list(
+        iter_classify_labels(image, labels, model, QUICK, pixel_size_um=PIXEL_SIZE, ids=[7, 2])
+    )
+    assert batches[0].crops.ids.tolist() == [7, 2]
+    assert cells_frame(batches)["label"].tolist() == [2, 7]
+    with pytest.raises(InputError, match="label 77"):
+        list(iter_classify_labels(image, labels, model, pixel_size_um=PIXEL_SIZE, ids=[77]))
+    nothing = iter_classify_labels(image, labels, model, pixel_size_um=PIXEL_SIZE, ids=[])
+    with pytest.raises(InputError, match="no classified cells"):
+        cells_frame(nothing)
+
+
+@pytest.mark.parametrize("size", [0, -1, float("nan"), 1e6])
+def test_an_absurd_pixel_size_is_told(model: ModelBundle, size: float) -> None:
+    with pytest.raises(InputError, match="pixel"):
+        classify_labels(*field(), model, pixel_size_um=size)
+
+
+def test_labels_that_do_not_fit_are_told(model: ModelBundle) -> None:
+    image, labels = field()
+    with pytest.raises(InputError, match="same field"):
+        classify_labels(image, labels[:-3], model, pixel_size_um=PIXEL_SIZE)
+    with pytest.raises(InputError, match="no cells"):
+        classify_labels(image, labels * 0, model, pixel_size_um=PIXEL_SIZE)
+    with pytest.raises(InputError, match="whole numbers"):
+        classify_labels(image, labels * 1.0, model, pixel_size_um=PIXEL_SIZE)
+
+
+def test_progress_rises_and_cancels(model: ModelBundle) -> None:
+    image, labels = field(7)
+    seen: list[float] = []
+    classify_labels(
+        image, labels, model, QUICK, pixel_size_um=PIXEL_SIZE, progress=lambda f, m: seen.append(f)
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+    def cancel(share: float, message: str) -> None:
+        raise Cancelled("Cancelled.")
+
+    with pytest.raises(Cancelled):
+        classify_labels(image, labels, model, QUICK, pixel_size_um=PIXEL_SIZE, progress=cancel)
+
+
+def stub(crops: Any, model: ModelBundle, *args: Any, **options: Any) -> Classification:
+    n, k = len(crops), len(model.classes)
+    zeros = np.zeros(n)
+    return Classification(
+        class_names=model.class_names,
+        posterior=np.full((n, k), 1 / k),
+        predicted=np.zeros(n, np.int64),
+        confidence=zeros,
+        entropy=zeros,
+        margin=zeros,
+        prediction_set=np.ones((n, k), bool),
+        anomaly_score=zeros,
+        anomaly=zeros > 0,
+        trials=np.ones(n, np.int64),
+        errors_by_level=np.zeros((n, 2, k), np.float32),
+        levels=np.array([60, 200]),
+        anomaly_threshold=1.0,
+        logits=np.zeros((n, k)),
+    )
+
+
+def test_very_many_cells_take_little_memory_and_two_looks_at_the_labels(
+    model: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side = 400  # 10,000 cells of 2 x 2 pixels
+    labels = np.kron(
+        np.arange(1, 10_001, dtype=np.int32).reshape(100, 100),
+        np.pad(np.ones((2, 2), np.int32), 1),
+    )
+    image = np.full((side, side, 3), 200, np.uint8)
+    looks = []
+    from cytodiffusion import crops as cropping
+
+    measure = cropping.cell_table
+
+    def counted(*args: Any) -> Any:
+        looks.append(1)
+        return measure(*args)
+
+    monkeypatch.setattr(cropping, "cell_table", counted)
+    monkeypatch.setattr(pipeline, "cell_table", counted)
+    monkeypatch.setattr(pipeline, "classify", stub)
+    tracemalloc.start()
+    frame = cells_frame(iter_classify_labels(image, labels, model, pixel_size_um=PIXEL_SIZE))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert frame["label"].tolist() == list(range(1, 10_001))
+    assert len(looks) == 3
+    crops_of_all = 10_000 * 32 * 32 * 3
+    assert peak < crops_of_all / 2
+
+
+def write_cells(folder: Path, n: int = 3) -> list[Path]:
+    paths = []
+    for number in range(n):
+        image, _ = field(1, pitch=60)
+        cv2.circle(image, (30, 30), 9 + number, (150, 60, 120), -1)
+        paths.append(folder / f"cell{number}.png")
+        cv2.imwrite(str(paths[-1]), image)
+    return paths
+
+
+def test_single_cells_and_files_that_are_none(model: ModelBundle, tmp_path: Path) -> None:
+    paths = write_cells(tmp_path)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not an image")
+    missing = tmp_path / "missing.png"
+    seen: list[float] = []
+    frame, skipped = classify_images(
+        [paths[0], broken, *paths[1:], missing],
+        model,
+        ClassifySettings(trials=2, min_trials=1, batch_size=2),
+        pixel_size_um=0.4,
+        progress=lambda f, m: seen.append(f),
+    )
+    assert list(frame.columns) == ["path", *COLUMNS[1:]]
+    assert frame["path"].tolist() == [str(p) for p in paths]
+    assert len(skipped) == 2
+    assert "broken.png" in skipped[0]
+    assert "missing.png" in skipped[1]
+    assert (frame["y"] == 29.5).all()
+    assert seen == sorted(seen)
+    assert 0 <= seen[0] <= seen[-1] <= 1
+
+
+def test_the_scale_of_single_cells_is_found_where_it_is_not_given(
+    model: ModelBundle, tmp_path: Path
+) -> None:
+    frame, skipped = classify_images(write_cells(tmp_path, 1), model, QUICK)
+    assert len(frame) == 1
+    assert skipped == []
+
+
+def test_no_readable_image_at_all_is_told(model: ModelBundle, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"None of the 1 images .*nothing\.png"):
+        classify_images([tmp_path / "nothing.png"], model, pixel_size_um=0.1)
+    with pytest.raises(InputError, match="pixel"):
+        classify_images(write_cells(tmp_path, 1), model, pixel_size_um=0.0)
+
+
+def test_the_record_names_what_is_needed_to_repeat_it(model: ModelBundle) -> None:
+    record = provenance(model, ClassifySettings(seed=5), image="a.png")
+    assert record["settings"]["seed"] == record["seed"] == 5
+    assert record["image"] == "a.png"
+    assert record["model"]["classes"] == list(DEFAULT_NAMES)
+    assert {"python", "platform", "created", "versions"} <= set(record)

@@ -1,0 +1,77 @@
+"""Augmentation: repeatable, in range, and plain crops are only moved."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cytodiffusion.model.codec import WHITE
+from cytodiffusion.training.augment import AugmentSettings, augment
+
+STILL = AugmentSettings(scale=0, aspect=0, shift=0, plain_share=1)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def unit() -> torch.Tensor:
+    pixels = torch.full((24, 3, 32, 32), WHITE)
+    pixels[:, :, 10:22, 12:20] = torch.tensor([0.6, 0.3, 0.5])[:, None, None]
+    return pixels
+
+
+def test_a_seed_repeats_and_differs(unit: torch.Tensor) -> None:
+    one, plain = augment(unit, 24, generator())
+    again, plain_again = augment(unit, 24, generator())
+    assert torch.equal(one, again)
+    assert torch.equal(plain, plain_again)
+    assert not torch.equal(one, augment(unit, 24, generator(1))[0])
+
+
+def test_values_and_shape(unit: torch.Tensor) -> None:
+    strong = AugmentSettings(mixing=0.5, density=1, thickness=1, tint=0.3, hue=2, noise=0.5)
+    for settings in (None, strong):
+        window, plain = augment(unit, 24, generator(), settings)
+        assert window.shape == (24, 3, 24, 24)
+        assert window.dtype == torch.float32
+        assert window.isfinite().all()
+        assert window.min() >= 0
+        assert window.max() <= 1
+        assert plain.dtype == torch.bool
+    assert (unit[:, :, 0, 0] == WHITE).all()  # the input is left as it was
+
+
+def test_plain_crops_keep_their_colours(unit: torch.Tensor) -> None:
+    window, plain = augment(unit, 24, generator(), STILL)
+    assert plain.all()
+    middle = window[:, :, 11:13, 11:13].mean((2, 3))
+    torch.testing.assert_close(
+        middle, torch.tensor([0.6, 0.3, 0.5]).expand(24, 3), atol=1e-3, rtol=0
+    )
+    assert augment(unit, 24, generator(), AugmentSettings(plain_share=0))[1].sum() == 0
+
+
+def test_plain_crops_are_turned_only() -> None:
+    """Those at right angles hold the very pixels of the centre, in one of eight poses."""
+    noise = torch.rand(160, 3, 32, 32, generator=generator(5))
+    window, _ = augment(noise, 24, generator(), STILL)
+    poses = [
+        torch.rot90(flipped, turns, (2, 3))[:, :, 4:28, 4:28]
+        for flipped in (noise, noise.flip(3))
+        for turns in range(4)
+    ]
+    distance = torch.stack([(window - pose).abs().amax((1, 2, 3)) for pose in poses])
+    exact = distance.min(0).values < 1e-3
+    assert 0.2 < exact.float().mean() < 0.65
+    assert len(distance.argmin(0)[exact].unique()) == 8
+
+
+def test_stain_varies_and_the_background_stays_near_white(unit: torch.Tensor) -> None:
+    still = AugmentSettings(scale=0, aspect=0, shift=0, plain_share=0, blur=0, noise=0)
+    window, _ = augment(unit, 24, generator(), still)
+    cell = window[:, :, 12, 12]
+    assert cell.std(0).min() > 0.03
+    corner = window[:, :, 0, 0]
+    assert (corner - WHITE).abs().mean() < 0.06

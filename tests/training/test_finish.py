@@ -1,0 +1,99 @@
+"""The bundle that a run leaves: it loads, classifies, and says where it comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cytodiffusion.classify import classify
+from cytodiffusion.evaluation.metrics import summarise
+from cytodiffusion.model import ModelBundle, load_bundle
+from cytodiffusion.training.data import class_names, find_records, load_cells
+from cytodiffusion.training.finish import KNOWN_CLASSES, PALETTE, describe_classes
+from toys import toy_settings
+
+
+@pytest.fixture(scope="module")
+def model(disc_model: Path) -> ModelBundle:
+    return load_bundle(disc_model, device="cpu")
+
+
+def test_the_card_tells_what_matters(model: ModelBundle) -> None:
+    card = model.card
+    for words in (
+        "# discs",
+        "Not a medical device",
+        "Drawn by the tests, CC0.",
+        "seed 0",
+        "torch",
+        "90 steps of 32 crops",
+        "32 x 32 px, 20 um",
+        "| class | train | val | test |",
+        "| red | 40 | 24 | 30 |",
+        "Measured on the test split",
+        "balanced accuracy",
+        "recall, blue",
+        "temperature",
+    ):
+        assert words in card, words
+    assert str(Path.home()) not in card
+
+
+def test_no_paths_of_this_machine_travel_with_it(disc_model: Path, model: ModelBundle) -> None:
+    for file in ("classes.json", "config.json", "card.md", "calibration.json"):
+        assert str(disc_model.parent) not in (disc_model / file).read_text()
+    assert model.training["steps"] == 90
+    assert not {"data", "output", "device", "resume"} & set(model.training)
+
+
+def test_the_calibration_is_measured(model: ModelBundle) -> None:
+    calibration = model.calibration
+    assert len(calibration.levels) == 4
+    assert len(set(calibration.levels)) == 4
+    assert len(calibration.conformal_scores) == 72
+    assert (calibration.conformal_scores.diff() >= 0).all()
+    assert calibration.false_alarms <= 0.03
+    assert np.isfinite(calibration.anomaly_threshold)
+
+
+def test_the_card_and_the_bundle_agree(disc_model: Path, model: ModelBundle) -> None:
+    records = find_records(disc_model.parent / "data")
+    cells, _ = load_cells(
+        [r for r in records if r.split == "test"],
+        class_names(records),
+        size=model.input_size,
+        window_um=model.window_um,
+        pixel_size_um=toy_settings(Path("a"), Path("b")).pixel_size_um,
+    )
+    result = classify(cells.windows(model.input_size), model, background=cells.backgrounds.numpy())
+    figures = summarise(result, cells.labels.numpy())
+    said = model.card.split("Measured on the test split")[1]
+    value = float(said.split("| balanced accuracy | ")[1].split(" |")[0])
+    assert figures["balanced_accuracy"] == pytest.approx(value, abs=0.025)  # half precision
+    assert value > 0.9
+
+
+def test_colours_as_known_as_asked_and_never_twice(tmp_path: Path) -> None:
+    settings = toy_settings(
+        tmp_path, tmp_path / "m", colors={"odd": "#123456"}, groups={"odd": "strange"}
+    )
+    names = ["odd", "neutrophil", "blast", "atypical", *sorted(KNOWN_CLASSES)[:3]]
+    classes = describe_classes(list(dict.fromkeys(names)), settings)
+    assert (classes[0].color, classes[0].group) == ("#123456", "strange")
+    assert (classes[1].color, classes[1].group) == KNOWN_CLASSES["neutrophil"]
+    assert len({c.color for c in classes}) == len(classes)
+
+
+def test_all_known_and_spare_colours_are_colours() -> None:
+    colors = [c for c, _ in KNOWN_CLASSES.values()]
+    assert len(set(colors)) == len(colors)
+    assert len(set(PALETTE)) == len(PALETTE) == 21
+    assert all(len(c) == 7 and int(c[1:], 16) >= 0 for c in (*colors, *PALETTE))
+
+
+def test_the_training_record_is_json(disc_model: Path) -> None:
+    content = json.loads((disc_model / "classes.json").read_text())
+    assert content["training"]["name"] == content["name"] == "discs"
