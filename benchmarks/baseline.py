@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from real_cells import SHARED, add_data_option, load_sample
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from torchvision.models import resnet18
 
 from cytodiffusion.crops import WINDOW_UM

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from torch import Tensor
 from cytodiffusion.classify import ClassifySettings, Evidence, gather_evidence
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.calibration import Calibration
+from cytodiffusion.model.codec import WHITE, to_unit
 from cytodiffusion.progress import Progress
 from cytodiffusion.uncertainty import fit_temperature, softmax
 
-from .data import CellSet
+from .augment import AugmentSettings, augment
+from .data import CellSet, generator_for
 
 #: Noise levels that are tried on validation cells.
 CANDIDATE_LEVELS = (10, 30, 60, 100, 150, 200, 260, 330, 410, 500)
@@ -46,15 +48,61 @@ def blank_calibration(n_classes: int, embedding: int, levels: tuple[int, ...]) -
     )
 
 
+@dataclass(frozen=True)
+class Views:
+    """Windows ``(N, S, S, 3)`` of cells, their backgrounds ``(N, 3)`` and labels ``(N,)``."""
+
+    windows: NDArray[np.uint8]
+    backgrounds: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def __add__(self, other: Views) -> Views:
+        return Views(
+            np.concatenate([self.windows, other.windows]),
+            np.concatenate([self.backgrounds, other.backgrounds]),
+            np.concatenate([self.labels, other.labels]),
+        )
+
+
+def plain_views(cells: CellSet, size: int) -> Views:
+    """Return the labelled cells as they are."""
+    known = (cells.labels >= 0).numpy()
+    return Views(
+        cells.windows(size)[known],
+        cells.backgrounds.numpy()[known],
+        cells.labels.numpy()[known],
+    )
+
+
+def varied_views(cells: CellSet, size: int, seed: int, settings: AugmentSettings) -> Views:
+    """Return the labelled cells once more, in other stains, sizes and focus."""
+    known = (cells.labels >= 0).nonzero().squeeze(1)
+    generator = generator_for(seed, 0, "calibration")
+    windows = np.empty((len(known), size, size, 3), np.uint8)
+    for start in range(0, len(known), 256):
+        index = known[start : start + 256]
+        unit = to_unit(cells.pixels[index], cells.backgrounds[index])
+        window, _ = augment(unit, size, generator, settings)
+        pixels = (window * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        windows[start : start + 256] = pixels.numpy()
+    white = np.full((len(known), 3), 255 * WHITE, np.float32)
+    return Views(windows, white, cells.labels[known].numpy())
+
+
 def calibrate(
     model: ModelBundle,
     train: CellSet,
     val: CellSet,
     settings: ClassifySettings,
     false_alarms: float,
+    augmentation: AugmentSettings,
     progress: Progress,
 ) -> Calibration:
     """Measure everything a bundle's calibration holds.
+
+    What must hold in another laboratory too (levels, anomalies) is measured on cells as they
+    are and in varied stains; what is promised for cells like the validation cells
+    (temperature, prediction sets) on cells as they are.
 
     Parameters
     ----------
@@ -68,41 +116,35 @@ def calibrate(
         The default budget, for which the temperature is fitted.
     false_alarms : float
         Share of validation cells that may exceed the anomaly threshold.
+    augmentation : AugmentSettings
+        How the stains are varied.
     progress : callable
     """
-    size = model.input_size
-    windows, labels = val.windows(size), val.labels.numpy()
-    colours = val.backgrounds.numpy()
-    levels = best_levels(model, windows, colours, labels, settings, progress)
-    model.calibration = replace(model.calibration, levels=levels)
-
-    everything = settings.model_copy(update={"batch_size": 1024})
-    full = gather_evidence(
-        windows, model, everything, background=colours, progress=progress, stop_early=False
+    size, seed = model.input_size, settings.seed
+    plain, varied = plain_views(val, size), varied_views(val, size, seed, augmentation)
+    model.calibration = replace(
+        model.calibration, levels=best_levels(model, plain + varied, settings, progress)
     )
-    model.calibration = replace(model.calibration, prior_variance=trial_variance(full, labels))
-    stopped = gather_evidence(windows, model, everything, background=colours, progress=progress)
-    temperature = fit_temperature(stopped.logits, labels)
-    true = softmax(stopped.logits / temperature)[np.arange(len(labels)), labels]
+    full = _evidence(plain, model, settings, progress, stop_early=False)
+    model.calibration = replace(
+        model.calibration, prior_variance=trial_variance(full, plain.labels)
+    )
+    stopped = _evidence(plain, model, settings, progress)
+    temperature = fit_temperature(stopped.logits, plain.labels)
+    true = softmax(stopped.logits / temperature)[np.arange(len(plain.labels)), plain.labels]
 
     few = settings.model_copy(update={"trials": settings.min_trials})
-    labelled = train.labels >= 0
-    seen = gather_evidence(
-        train.windows(size)[labelled.numpy()],
-        model,
-        few,
-        background=train.backgrounds[labelled].numpy(),
-        progress=progress,
-        stop_early=False,
-    )
-    spread = embedding_spread(torch.from_numpy(seen.embedding), train.labels[labelled])
+    learned = plain_views(train, size) + varied_views(train, size, seed, augmentation)
+    seen = _evidence(learned, model, few, progress, stop_early=False)
+    spread = embedding_spread(torch.from_numpy(seen.embedding), torch.from_numpy(learned.labels))
     calibration = replace(
         model.calibration,
         temperature=temperature,
         conformal_scores=torch.from_numpy(np.sort(1 - true)).float(),
         **spread,
     )
-    scores = calibration.anomaly_score(torch.from_numpy(stopped.embedding)).numpy()
+    unseen = _evidence(plain + varied, model, few, progress, stop_early=False)
+    scores = calibration.anomaly_score(torch.from_numpy(unseen.embedding)).numpy()
     threshold = float(np.quantile(scores, 1 - false_alarms))
     return replace(
         calibration,
@@ -111,20 +153,31 @@ def calibrate(
     )
 
 
-def best_levels(
+def _evidence(
+    views: Views,
     model: ModelBundle,
-    windows: NDArray[np.uint8],
-    colours: NDArray[np.float32],
-    labels: NDArray[np.int64],
     settings: ClassifySettings,
     progress: Progress,
+    stop_early: bool = True,
+) -> Evidence:
+    return gather_evidence(
+        views.windows,
+        model,
+        settings.model_copy(update={"batch_size": 1024}),
+        background=views.backgrounds,
+        progress=progress,
+        stop_early=stop_early,
+    )
+
+
+def best_levels(
+    model: ModelBundle, views: Views, settings: ClassifySettings, progress: Progress
 ) -> tuple[int, ...]:
     """Noise levels whose single trials have the least log loss, best first."""
     model.calibration = replace(model.calibration, levels=CANDIDATE_LEVELS)
-    once = settings.model_copy(update={"trials": len(CANDIDATE_LEVELS), "batch_size": 1024})
-    evidence = gather_evidence(
-        windows, model, once, background=colours, progress=progress, stop_early=False
-    )
+    once = settings.model_copy(update={"trials": len(CANDIDATE_LEVELS)})
+    evidence = _evidence(views, model, once, progress, stop_early=False)
+    labels = views.labels
     losses = []
     for index in range(len(CANDIDATE_LEVELS)):
         logits = evidence.all_logits[:, index].astype(np.float64)

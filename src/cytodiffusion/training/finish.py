@@ -68,7 +68,13 @@ def finish_bundle(
         device=next(denoiser.parameters()).device,
     )
     model.calibration = calibrate(
-        model, sets["train"], sets["val"], budget, settings.false_alarms, progress
+        model,
+        sets["train"],
+        sets["val"],
+        budget,
+        settings.false_alarms,
+        settings.augment,
+        progress,
     )
     measured = {
         split: measure(model, sets[split], budget, progress) for split in sets if split != "train"
