@@ -27,7 +27,7 @@ Method = Callable[[np.ndarray, float | None], Segmentation]
 BOX_KINDS = {"RBC": (RED, 0.5), "WBC": (WHITE, 0.5), "Platelets": (PLATELET, 0.3)}
 #: Pixel sizes (um) taken for true: of `pbc` as published, of `chula` from the scale bars in its
 #: images; those of `bcisc` are the median of the estimates, so they measure agreement only.
-KNOWN_UM = {"pbc": 0.1, "bcisc fields": 0.063, "bcisc crops": 0.126, "chula": 0.194}
+KNOWN_UM = {"pbc": 0.1, "bcisc fields": 0.058, "bcisc crops": 0.117, "chula": 0.194}
 
 
 @dataclass

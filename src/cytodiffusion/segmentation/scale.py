@@ -33,7 +33,7 @@ NUCLEAR_PURPLE = 0.45
 MIN_PIECE = 100
 #: Outlines are drawn a little inside the faint rim of a cell; calibrated where scales are known.
 OUTLINE_GAIN = 1.035
-#: Which of the diameters around the most common one is taken.
+#: Which of the diameters around the most common one is taken; of few, rather their median.
 QUANTILE = 0.68
 #: Assumed where nothing can be measured: 100x oil immersion on a common camera.
 DEFAULT_PIXEL_UM = 0.1
@@ -224,7 +224,8 @@ def _mode(
     # Hidden parts and narrow ends make arcs too small more often than too large
     order = np.argsort(values[chosen])
     rank = np.cumsum(weights[chosen][order])
-    middle = int(np.searchsorted(rank, QUANTILE * rank[-1]))
+    quantile = 0.5 + (QUANTILE - 0.5) * min(1.0, len(order) / 10)
+    middle = int(np.searchsorted(rank, quantile * rank[-1]))
     return float(values[chosen][order][min(middle, len(order) - 1)]), chosen
 
 
