@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.model.codec import to_uint8
+from cytodiffusion.model.codec import to_network, to_uint8
 from cytodiffusion.progress import Progress, silent
 
 #: Cells sampled at once.
@@ -26,6 +27,8 @@ def sample_cells(
     seed: int = 0,
     steps: int = 40,
     guidance: float = 1.5,
+    sketches: NDArray[np.uint8] | None = None,
+    strength: float = 0.6,
     progress: Progress = silent,
 ) -> NDArray[np.uint8]:
     """Generate cells of the asked classes in the style of the training laboratory.
@@ -45,6 +48,12 @@ def sample_cells(
         Sampling steps, 2 to 1000.
     guidance : float
         1 samples the class as learned, more exaggerates it, 0 ignores it; 0 to 20.
+    sketches : (N, S, S, 3) uint8, optional
+        Drawings to start from in place of pure noise: each is noised to ``strength`` and
+        denoised as its class (SDEdit, Meng et al. 2022). The drawing gives the shape, the
+        model the texture.
+    strength : float
+        How far a sketch is noised, above 0 (hardly) to 1 (wholly); unused without sketches.
     progress : callable
         Called once a step; may raise ``Cancelled``.
 
@@ -58,6 +67,25 @@ def sample_cells(
     InputError
         If a class, the seed, the steps or the guidance are out of range.
     """
+    index = _checked(class_index, model, seed, steps, guidance)
+    drawn = None if sketches is None else _checked_sketches(sketches, len(index), strength, model)
+    sampler = _Sampler(model, seed, steps, guidance, strength if drawn is not None else 1.0)
+    cells = np.empty((len(index), model.input_size, model.input_size, 3), np.uint8)
+    for start in range(0, len(index), BATCH):
+        part = slice(start, min(start + BATCH, len(index)))
+
+        def report(share: float, first: int = start, last: int = part.stop) -> None:
+            done = first + share * (last - first)
+            progress(done / len(index), f"sampling {len(index)} cells")
+
+        given = None if drawn is None else drawn[part]
+        cells[part] = sampler.run(index[part], range(start, part.stop), given, report)
+    return cells
+
+
+def _checked(
+    class_index: ArrayLike, model: ModelBundle, seed: int, steps: int, guidance: float
+) -> NDArray[np.int64]:
     given = np.asarray(class_index).ravel()
     if given.size and given.dtype.kind not in "iu":
         raise InputError("The classes to sample must be given by their numbers.")
@@ -71,32 +99,77 @@ def sample_cells(
         raise InputError(f"The seed must lie between 0 and 2**40, not {seed}.")
     if not 0 <= guidance <= 20:
         raise InputError(f"The guidance must lie between 0 and 20, not {guidance}.")
-    cells = np.empty((len(index), model.input_size, model.input_size, 3), np.uint8)
-    for start in range(0, len(index), BATCH):
-        part = index[start : start + BATCH]
-
-        def report(share: float, first: int = start, n: int = len(part)) -> None:
-            done = first + share * n
-            progress(done / len(index), f"sampling {len(index)} cells")
-
-        numbers = range(start, start + len(part))
-        cells[start : start + len(part)] = _sample(
-            model, part, numbers, seed, steps, guidance, report
-        )
-    return cells
+    return index
 
 
-@torch.inference_mode()
-def _sample(
-    model: ModelBundle,
-    index: NDArray[np.int64],
-    numbers: range,
-    seed: int,
-    steps: int,
-    guidance: float,
-    report: Callable[[float], None],
+def _checked_sketches(
+    sketches: NDArray[np.uint8], n: int, strength: float, model: ModelBundle
 ) -> NDArray[np.uint8]:
-    scheduler = DPMSolverMultistepScheduler(
+    expected = (n, model.input_size, model.input_size, 3)
+    if sketches.shape != expected or sketches.dtype != np.uint8:
+        raise InputError(
+            f"The sketches must be uint8 of shape {expected}, not {sketches.dtype} of "
+            f"{sketches.shape}."
+        )
+    if not 0 < strength <= 1:
+        raise InputError(f"The strength must lie above 0 and at most at 1, not {strength}.")
+    return sketches
+
+
+class _Sampler:
+    """DPM-Solver++ over the noise levels below ``strength``."""
+
+    def __init__(self, model: ModelBundle, seed: int, steps: int, guidance: float, strength: float):
+        self.model, self.seed, self.guidance = model, seed, guidance
+        self.half = half_precision_pays(model.device)
+        # Fewer levels are left below the strength: spread more, so that `steps` remain.
+        self.total = min(1000, max(steps, round(steps / strength)))
+        self.skipped = self.total - steps if strength < 1 else 0
+
+    @torch.inference_mode()
+    def run(
+        self,
+        index: NDArray[np.int64],
+        numbers: range,
+        sketches: NDArray[np.uint8] | None,
+        report: Callable[[float], None],
+    ) -> NDArray[np.uint8]:
+        """Sample cells ``(N, S, S, 3)`` of the classes ``index``."""
+        model, codec, device = self.model, self.model.codec, self.model.device
+        scheduler = _scheduler()
+        scheduler.set_timesteps(self.total, device=device)
+        levels = scheduler.timesteps[self.skipped :]
+        scheduler.set_begin_index(self.skipped)
+        shape = (1, codec.channels, codec.grid, codec.grid)
+        z = torch.cat([_noise(shape, self.seed, number) for number in numbers]).to(device)
+        if sketches is not None:
+            planes = torch.from_numpy(np.ascontiguousarray(sketches)).permute(0, 3, 1, 2)
+            clean = codec.encode(to_network(planes.float() / 255)).to(device)
+            z = model.schedule.add_noise(clean, levels[:1].expand(len(index)), z)
+        classes = torch.from_numpy(index).to(device)
+        for number, level in enumerate(levels):
+            clean = self._predict(z, int(level), classes)
+            z = scheduler.step(clean, level, z).prev_sample
+            report((number + 1) / len(levels))
+        return to_uint8(codec.decode(z)).permute(0, 2, 3, 1).cpu().numpy()
+
+    def _predict(self, z: Tensor, level: int, classes: Tensor) -> Tensor:
+        denoiser = self.model.denoiser
+        t = torch.full((len(z),), level, device=z.device)
+        with torch.autocast(z.device.type, dtype=torch.bfloat16, enabled=self.half):
+            out = denoiser.trunk(z, t, torch.ones_like(t))
+        plain = denoiser.prediction_from(out, torch.full_like(classes, -1))
+        asked = denoiser.prediction_from(out, classes)
+        return (plain + self.guidance * (asked - plain)).clamp(-1.05, 1.05)
+
+
+def _noise(shape: tuple[int, ...], seed: int, number: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+    return torch.randn(shape, generator=generator)
+
+
+def _scheduler() -> DPMSolverMultistepScheduler:
+    return DPMSolverMultistepScheduler(
         num_train_timesteps=1000,
         beta_schedule="squaredcos_cap_v2",
         prediction_type="sample",
@@ -104,24 +177,3 @@ def _sample(
         solver_order=2,
         final_sigmas_type="zero",
     )
-    scheduler.set_timesteps(steps, device=model.device)
-    codec, device = model.codec, model.device
-    shape = (1, codec.channels, codec.grid, codec.grid)
-    noise = [
-        torch.randn(shape, generator=torch.Generator().manual_seed(seed * 1_000_003 + number))
-        for number in numbers
-    ]
-    z = torch.cat(noise).to(device) * scheduler.init_noise_sigma
-    classes = torch.from_numpy(index).to(device)
-    null = torch.full_like(classes, -1)
-    half = half_precision_pays(device)
-    for number, level in enumerate(scheduler.timesteps):
-        t = torch.full((len(index),), int(level), device=device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            out = model.denoiser.trunk(z, t, torch.ones_like(t))
-        plain = model.denoiser.prediction_from(out, null)
-        asked = model.denoiser.prediction_from(out, classes)
-        clean = (plain + guidance * (asked - plain)).clamp(-1.05, 1.05)
-        z = scheduler.step(clean, level, z).prev_sample
-        report((number + 1) / steps)
-    return to_uint8(codec.decode(z)).permute(0, 2, 3, 1).cpu().numpy()
