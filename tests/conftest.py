@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+
+# Tiny networks: threads would only wait for each other. Before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 import sys
 from pathlib import Path
 
