@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-
-# Tiny networks: threads would only wait for each other. Before anything imports torch.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Tiny networks: threads would only wait for each other. Nothing has imported torch yet.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
