@@ -145,6 +145,7 @@ def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) ->
     posterior = softmax(evidence.logits / calibration.temperature)
     scores = calibration.conformal_scores.double().numpy()
     anomaly = calibration.anomaly_score(torch.from_numpy(evidence.embedding)).numpy()
+    threshold = calibration.threshold(min(settings.min_trials, settings.trials))
     return Classification(
         class_names=model.class_names,
         posterior=posterior,
@@ -154,11 +155,11 @@ def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) ->
         margin=margin(posterior),
         prediction_set=prediction_sets(posterior, conformal_threshold(scores, settings.coverage)),
         anomaly_score=anomaly,
-        anomaly=anomaly > calibration.anomaly_threshold,
+        anomaly=anomaly > threshold,
         trials=evidence.trials,
         errors_by_level=evidence.errors_by_level,
         levels=np.array(calibration.levels, np.int64),
-        anomaly_threshold=calibration.anomaly_threshold,
+        anomaly_threshold=threshold,
         logits=evidence.logits,
     )
 

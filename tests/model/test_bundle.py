@@ -233,6 +233,11 @@ def test_an_odd_calibration_is_told(copy: Path, change: dict[str, Any]) -> None:
     assert "calibration" in sentence(copy)
 
 
+def test_a_calibration_without_early_thresholds_uses_the_one_it_has(copy: Path) -> None:
+    edit(copy / "calibration.json", lambda c: c.pop("early_thresholds"))
+    assert load_bundle(copy, device="cpu").calibration.threshold(1) == 5.0
+
+
 def test_a_calibration_of_other_classes_is_told(copy: Path) -> None:
     tensors = load_file(copy / "calibration.safetensors")
     tensors["class_means"] = torch.zeros(7, 16)

@@ -8,17 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cytodiffusion.classify import classify
+from cytodiffusion.classify import ClassifySettings, classify
 from cytodiffusion.evaluation.metrics import summarise
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.training.data import class_names, find_records, load_cells
+from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
 from cytodiffusion.training.finish import KNOWN_CLASSES, PALETTE, describe_classes
-from toys import toy_settings
+from toys import PIXEL_SIZE_UM, toy_settings
 
 
 @pytest.fixture(scope="module")
 def model(disc_model: Path) -> ModelBundle:
     return load_bundle(disc_model, device="cpu")
+
+
+def held_out(disc_model: Path, model: ModelBundle) -> CellSet:
+    records = find_records(disc_model.parent / "data")
+    cells, _ = load_cells(
+        [r for r in records if r.split == "test"],
+        class_names(records),
+        size=model.input_size,
+        window_um=model.window_um,
+        pixel_size_um=PIXEL_SIZE_UM,
+    )
+    return cells
 
 
 def test_the_card_tells_what_matters(model: ModelBundle) -> None:
@@ -57,17 +69,26 @@ def test_the_calibration_is_measured(model: ModelBundle) -> None:
     assert (calibration.conformal_scores.diff() >= 0).all()
     assert calibration.false_alarms <= 0.03
     assert np.isfinite(calibration.anomaly_threshold)
+    assert len(calibration.early_thresholds) == 2
+    assert calibration.threshold(1) == calibration.early_thresholds[0]
+    assert calibration.threshold(3) == calibration.threshold(9) == calibration.anomaly_threshold
+
+
+@pytest.mark.parametrize("trials", [1, 2, 12])
+def test_false_alarms_do_not_depend_on_the_budget(
+    disc_model: Path, model: ModelBundle, trials: int
+) -> None:
+    cells = held_out(disc_model, model)
+    settings = ClassifySettings(trials=trials, min_trials=min(trials, 3))
+    result = classify(
+        cells.windows(model.input_size), model, settings, background=cells.backgrounds.numpy()
+    )
+    assert result.anomaly.mean() < 0.2
+    assert result.anomaly_threshold == model.calibration.threshold(trials)
 
 
 def test_the_card_and_the_bundle_agree(disc_model: Path, model: ModelBundle) -> None:
-    records = find_records(disc_model.parent / "data")
-    cells, _ = load_cells(
-        [r for r in records if r.split == "test"],
-        class_names(records),
-        size=model.input_size,
-        window_um=model.window_um,
-        pixel_size_um=toy_settings(Path("a"), Path("b")).pixel_size_um,
-    )
+    cells = held_out(disc_model, model)
     result = classify(cells.windows(model.input_size), model, background=cells.backgrounds.numpy())
     figures = summarise(result, cells.labels.numpy())
     said = model.card.split("Measured on the test split")[1]

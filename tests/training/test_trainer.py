@@ -108,6 +108,14 @@ def test_resuming_without_a_run_begins_one(discs: Path, tmp_path: Path) -> None:
     assert Trainer(toy_settings(discs, tmp_path / "m", resume=True)).step == 0
 
 
+def test_a_run_that_diverges_ends_before_its_next_checkpoint(discs: Path, tmp_path: Path) -> None:
+    wild = toy_settings(discs, tmp_path / "m", learning_rate=1e30, warmup=1, checkpoint_every=1)
+    run = Trainer(wild)
+    with pytest.raises(InputError, match="lower learning rate"):
+        run.fit()
+    assert run.step < 6
+
+
 def test_data_without_a_validation_split_is_told(tmp_path: Path) -> None:
     data = write_discs(tmp_path / "data", {"train": 2})
     with pytest.raises(InputError, match="val split"):

@@ -33,6 +33,9 @@ class Calibration:
     class_means : (K, D) float32 tensor
     within_factor, total_factor : (D, D) float32 tensor
         ``x @ factor`` whitens within classes, and over all cells.
+    early_thresholds : tuple of float
+        Anomaly thresholds for embeddings of 1, 2, ... trials, fewer than the default takes:
+        they scatter more, so their scores are higher.
     """
 
     levels: tuple[int, ...]
@@ -46,22 +49,26 @@ class Calibration:
     class_means: Tensor
     within_factor: Tensor
     total_factor: Tensor
+    early_thresholds: tuple[float, ...] = ()
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Split into a JSON part and a tensor part."""
         content = {f.name: getattr(self, f.name) for f in fields(self)}
         tensors = {k: v.contiguous() for k, v in content.items() if isinstance(v, Tensor)}
         numbers = {k: v for k, v in content.items() if k not in tensors}
-        return {**numbers, "levels": list(self.levels)}, tensors
+        lists = {"levels": list(self.levels), "early_thresholds": list(self.early_thresholds)}
+        return {**numbers, **lists}, tensors
 
     @classmethod
     def from_parts(cls, numbers: dict[str, Any], tensors: dict[str, Tensor]) -> Calibration:
         """Undo `to_parts`; TypeError or ValueError if something is missing or unknown."""
         content: dict[str, Any] = {**numbers, **tensors}
+        content.setdefault("early_thresholds", ())
         known = {f.name for f in fields(cls)}
         if set(content) != known:
             raise ValueError(f"missing or unknown entries {sorted(set(content) ^ known)}")
         content["levels"] = tuple(int(t) for t in content["levels"])
+        content["early_thresholds"] = tuple(float(t) for t in content["early_thresholds"])
         return cls(**content)
 
     def check(self, n_classes: int, embedding: int) -> None:
@@ -89,6 +96,12 @@ class Calibration:
         for name in ("anomaly_threshold", "false_alarms"):
             if math.isnan(float(getattr(self, name))):
                 raise ValueError(f"{name.replace('_', ' ')} is not a number")
+
+    def threshold(self, trials: int) -> float:
+        """Anomaly threshold for embeddings of ``trials`` trials."""
+        if trials <= len(self.early_thresholds):
+            return self.early_thresholds[trials - 1]
+        return self.anomaly_threshold
 
     def anomaly_score(self, embedding: Tensor) -> Tensor:
         """Relative Mahalanobis distance ``(N,)`` of embeddings ``(N, D)``.

@@ -143,13 +143,17 @@ def calibrate(
         conformal_scores=torch.from_numpy(np.sort(1 - true)).float(),
         **spread,
     )
-    unseen = _evidence(plain + varied, model, few, progress, stop_early=False)
-    scores = calibration.anomaly_score(torch.from_numpy(unseen.embedding)).numpy()
-    threshold = float(np.quantile(scores, 1 - false_alarms))
+    views, thresholds = plain + varied, []
+    for trials in range(1, settings.min_trials + 1):
+        budget = settings.model_copy(update={"trials": trials, "min_trials": trials})
+        unseen = _evidence(views, model, budget, progress, stop_early=False)
+        scores = calibration.anomaly_score(torch.from_numpy(unseen.embedding)).numpy()
+        thresholds.append(float(np.quantile(scores, 1 - false_alarms)))
     return replace(
         calibration,
-        anomaly_threshold=threshold,
-        false_alarms=float((scores > threshold).mean()),
+        anomaly_threshold=thresholds[-1],
+        early_thresholds=tuple(thresholds[:-1]),
+        false_alarms=float((scores > thresholds[-1]).mean()),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,11 @@ class Trainer:
         while self.step < s.steps:
             parts = self._train_step(self.step)
             self.step += 1
+            if not math.isfinite(parts["denoising"]):
+                raise InputError(
+                    f"The training diverged at step {self.step}; go on from the last checkpoint "
+                    "with a lower learning rate."
+                )
             if self.step % 20 == 0 or self.step == s.steps:
                 self._report(parts, (time.monotonic() - started) / (self.step - first))
             if self.step % s.validate_every == 0 or self.step == s.steps:
@@ -291,6 +297,8 @@ def _accelerator(precision: str, device: torch.device) -> Accelerator:
     Accelerate keeps precision and device for the life of a process: a second run with others
     would be refused, or stay on the device of the first.
     """
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
     if AcceleratorState._shared_state:
         state = AcceleratorState()
         other = (state.mixed_precision, state.device.type) != (precision, device.type)
