@@ -147,3 +147,19 @@ def test_painting_is_fast():
     start = time.perf_counter()
     cells.paint()
     assert time.perf_counter() - start < 0.5
+
+
+def test_a_hundred_thousand_cells():
+    n = 100_000
+    labels = np.zeros((1600, 1600), np.int64)
+    labels.reshape(400, 4, 400, 4)[:, 1:3, :, 1:3] = np.arange(160_000).reshape(400, 1, 400, 1)
+    labels[labels > n] = 0
+    ids = np.arange(1, n + 1)
+    cells = maps.CellMaps(labels, 10)
+    cells.put(ids, ids % 10, ids / n, ids % 7 == 0)
+    cells.paint()
+    assert ((cells.class_map > 0) == (labels > 0)).all()
+    frame = frame_of([1]).loc[[0] * n].assign(label=ids)
+    table = maps.features_table(frame, n)
+    assert len(table) == n + 1
+    assert (table["predicted"].iloc[1:] == "red cell").all()

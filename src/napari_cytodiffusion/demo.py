@@ -52,14 +52,14 @@ def run(desk: Desk) -> None:
         if step is None:
             session.busy_changed.disconnect(go_on)
         else:
-            _raise(desk.classify if step == desk.classify.start else desk.inspect)
+            raise_dock(desk.classify if step == desk.classify.start else desk.inspect)
             step()
 
     session.busy_changed.connect(go_on)
     desk.segment.start()
 
 
-def _raise(widget: Any) -> None:
+def raise_dock(widget: Any) -> None:
     """Bring the tab of a docked widget to the front."""
     dock = widget.parent()
     while dock is not None and not hasattr(dock, "raise_"):

@@ -25,7 +25,7 @@ _REPAINT_EVERY = 0.4
 #: Cells in flight on a CPU.
 _CPU_BATCH = 64
 #: Width in micrometres of the outline around an anomaly.
-_OUTLINE_UM = 0.45
+_OUTLINE_UM = 0.3
 
 
 @dataclass(frozen=True)

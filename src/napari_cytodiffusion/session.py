@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from napari.layers import Layer
@@ -20,6 +21,9 @@ from napari_cytodiffusion.workers import Body, Job
 
 #: The sessions, weakly by viewer; the only state outside of objects.
 _SESSIONS: weakref.WeakKeyDictionary[Any, Session]
+
+#: Called at the end of a run with the outcome and the error if any.
+OnEnd = Callable[[str, CytoDiffusionError | None], None]
 
 #: Milliseconds between two layers that are added, for the window to answer in between.
 _LAYER_PAUSE_MS = 60
@@ -57,6 +61,7 @@ class Session(QObject):
         self._job: Job | None = None
         self._job_layers: tuple[Layer, ...] = ()
         self._job_owner = 0
+        self._on_end: OnEnd | None = None
         self._lingering: list[Job] = []
         self._views: list[CellViews] = []
         self.models: dict[tuple[str, str], Any] = {}
@@ -86,12 +91,7 @@ class Session(QObject):
 
     def attach(self, widget: QObject) -> None:
         """Stop the run of a widget that is destroyed, as when its dock or its window closes."""
-        owner = id(widget)
-        widget.destroyed.connect(lambda: self._on_owner_gone(owner))
-
-    def _on_owner_gone(self, owner: int) -> None:
-        if owner == self._job_owner:
-            self.abandon()
+        widget.destroyed.connect(partial(_owner_gone, weakref.ref(self), id(widget)))
 
     # -- work ---------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class Session(QObject):
         layers: Sequence[Layer] = (),
         on_progress: Callable[[float, str], None],
         on_item: Callable[[Any], None],
-        on_end: Callable[[str, CytoDiffusionError | None], None],
+        on_end: OnEnd,
     ) -> Job | None:
         """Start a run; refused with a message while another one runs.
 
@@ -137,7 +137,9 @@ class Session(QObject):
         self._job_layers, self._job_owner = tuple(layers), id(owner)
         job.progressed.connect(on_progress)
         job.yielded.connect(on_item)
-        job.ended.connect(lambda outcome: self._on_ended(job, outcome, on_end))
+        # a bound method and no closure: Qt's connections are cycles the collector cannot see
+        job.ended.connect(self._on_ended)
+        self._on_end = on_end
         job.start()
         self.busy_changed.emit(True)
         return job
@@ -147,23 +149,22 @@ class Session(QObject):
         if self._job is not None:
             self._job.cancel()
 
-    def abandon(self) -> None:
-        """Stop the run without a word: whoever waits for it is going away."""
-        job, self._job = self._job, None
+    def abandon(self, owner: int | None = None) -> None:
+        """Stop the run, that of one widget only if given, without a word: nobody waits for it."""
+        if owner is not None and owner != self._job_owner:
+            return
+        job, self._job, self._on_end = self._job, None, None
         if job is not None:
             job.abandon()
             self._lingering.append(job)
             self.busy_changed.emit(False)
 
-    def _on_ended(
-        self,
-        job: Job,
-        outcome: str,
-        on_end: Callable[[str, CytoDiffusionError | None], None],
-    ) -> None:
-        if job is not self._job:
+    def _on_ended(self, outcome: str) -> None:
+        # only the current job speaks: abandoned ones are silenced, others have ended before
+        job, on_end = self._job, self._on_end
+        self._job, self._on_end, self._job_layers = None, None, ()
+        if job is None or on_end is None:
             return
-        self._job, self._job_layers = None, ()
         if job.is_lingering:
             self._lingering.append(job)
         try:
@@ -289,6 +290,13 @@ class Session(QObject):
             viewer.mouse_drag_callbacks.remove(self._on_mouse)
         for key in (SWITCH_KEY, PREVIOUS_KEY, NEXT_KEY):
             viewer.bind_key(key, None)
+
+
+def _owner_gone(session: weakref.ref[Session], owner: int, *_: Any) -> None:
+    """End the run of a widget that is being destroyed; holds nothing alive meanwhile."""
+    alive = session()
+    if alive is not None:
+        alive.abandon(owner)
 
 
 _SESSIONS = weakref.WeakKeyDictionary()

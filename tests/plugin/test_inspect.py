@@ -21,7 +21,7 @@ def widget(viewer, engine, qtbot):
     assert not made.next.isEnabled()
     assert "Classify cells" in made.hint.text()
     classify.start()
-    qtbot.waitUntil(lambda: not Session.of(viewer).busy, timeout=5000)
+    qtbot.waitUntil(lambda: not Session.of(viewer).busy, timeout=30_000)
     return made
 
 

@@ -37,7 +37,7 @@ class PixelSizeField(QDoubleSpinBox):
         self.setRange(0.0, 10.0)
         self.setSingleStep(0.01)
         self.setSuffix(" \u00b5m")
-        self.setSpecialValueText("measure by the red cells")
+        self.setSpecialValueText("by the red cells")
         self.setToolTip(
             "Micrometres per pixel. Taken from the layer's scale where its units are physical; "
             "0 measures it by the red cells, which are 7.5 \u00b5m across."

@@ -11,12 +11,10 @@ from qtpy.QtGui import QColor, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -28,14 +26,14 @@ from napari_cytodiffusion.layers import NOTE, full_size, placement
 from napari_cytodiffusion.results import Record, percent
 from napari_cytodiffusion.session import NEXT_KEY, PREVIOUS_KEY, Session
 from napari_cytodiffusion.views import CellViews
-from napari_cytodiffusion.widgets.common import note, tell
+from napari_cytodiffusion.widgets.common import TallArea, note, tell
 from napari_cytodiffusion.widgets.plots import ErrorPlot, Gauge, PosteriorPlot, text_color
 
 _CROP = 144
 _BAR_UM = 5
 _ORDERS = (
-    ("uncertainty", "most uncertain first"),
-    ("anomaly", "most unusual first"),
+    ("uncertainty", "uncertain first"),
+    ("anomaly", "unusual first"),
     ("class", "class by class"),
 )
 _EMPTY = "Click a cell, or step through the cells with the arrows."
@@ -89,20 +87,15 @@ class InspectWidget(QWidget):
         steps.addWidget(self.previous)
         steps.addWidget(self.place, 1)
         steps.addWidget(self.next)
+        steps.addWidget(self.follow)
         self.hint = note(_EMPTY, self)
         self.details = self._build_details()
-        area = QScrollArea(self)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(self.details)
-        self._area = area
+        self._area = TallArea(self.details, self)
         layout = QVBoxLayout(self)
         layout.addLayout(choose)
         layout.addLayout(steps)
-        layout.addWidget(self.follow)
         layout.addWidget(self.hint)
-        layout.addWidget(area, 1)
+        layout.addWidget(self._area, 1)
         self.previous.clicked.connect(lambda: self.step(-1))
         self.next.clicked.connect(lambda: self.step(1))
         self.order.currentIndexChanged.connect(self._show_place)
@@ -215,9 +208,6 @@ class InspectWidget(QWidget):
         self._show_numbers(record, views)
         self._show_crop(record, views)
         self._mark(record, views)
-        # nothing is cut off at the side, however long the names of the classes are
-        bar = self._area.verticalScrollBar().sizeHint().width()
-        self._area.setMinimumWidth(self.details.minimumSizeHint().width() + bar + 4)
 
     def _show_numbers(self, record: Record, views: CellViews) -> None:
         results = views.results
@@ -280,7 +270,7 @@ class InspectWidget(QWidget):
                 name="inspected cell",
                 edge_color="#111111",
                 face_color="transparent",
-                edge_width=max(1.0, half / 25),
+                edge_width=max(1.0, half / 60),
                 metadata={NOTE: {"role": "inspected"}},
                 **placement(views.labels),
             )

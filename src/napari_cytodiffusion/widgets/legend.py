@@ -121,7 +121,7 @@ class Legend(QWidget):
 class ColorBar(QWidget):
     """Colour bar of the uncertainty, from sure to "any class"."""
 
-    _TEXTS = ("certain", "two classes alike", "any class")
+    _TEXTS = ("certain", "two alike", "any class")
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)

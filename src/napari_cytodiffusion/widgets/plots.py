@@ -46,7 +46,7 @@ class PosteriorPlot(pg.PlotWidget):
         widest = max((metrics.horizontalAdvance(name) for name in names), default=40)
         self.getAxis("left").setWidth(widest + 10)
         self.setYRange(-0.6, len(names) - 0.4, padding=0)
-        self.setFixedHeight(max(3, len(names)) * (metrics.height() + 3) + 34)
+        self.setFixedHeight(max(3, len(names)) * (metrics.height() + 1) + 30)
         self._values = []
         for row in rows:
             text = pg.TextItem("", anchor=(0, 0.5))
@@ -81,11 +81,11 @@ class ErrorPlot(pg.PlotWidget):
         self.setLabel("left", "above best")
         for side in ("left", "bottom"):
             self.getAxis(side).enableAutoSIPrefix(False)
-        self.setFixedHeight(150)
+        self.setFixedHeight(135)
 
     def sizeHint(self) -> QSize:
         """As narrow as the dock wants it."""
-        return QSize(200, 150)
+        return QSize(200, 135)
 
     def set_errors(
         self, levels: np.ndarray, errors: np.ndarray, colors: Sequence[str], predicted: int

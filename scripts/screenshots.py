@@ -1,0 +1,100 @@
+"""Make the README's pictures of the window: ``xvfb-run -a -s "-screen 0 1920x1200x24" python ...``.
+
+The smear is the synthetic one of File > Open Sample, so that no picture needs anybody's leave.
+Segments and classifies through the widgets, as a user would, and writes small PNG files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from PIL import Image
+from qtpy.QtTest import QTest
+
+from cytodiffusion.image import open_image
+from napari_cytodiffusion.demo import Desk, open_desk, raise_dock
+from napari_cytodiffusion.sample_data import synthetic_smear
+from napari_cytodiffusion.session import Session
+
+#: Size of the window in pixels, and of a picture in bytes at most.
+WINDOW = (1440, 860)
+LARGEST = 300_000
+
+
+def settle(viewer: Any, milliseconds: int = 800) -> None:
+    """Let the run end and the window draw."""
+    while Session.of(viewer).busy:
+        QTest.qWait(50)
+    QTest.qWait(milliseconds)
+
+
+def save(viewer: Any, path: Path) -> None:
+    """Write the window with as many colours as the size allows."""
+    pixels = viewer.window.screenshot(canvas_only=False, flash=False)
+    picture = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
+    for colors in (256, 160, 96, 64, 40):
+        buffer = io.BytesIO()
+        # keeps small areas of an odd colour, such as those of the legend
+        few = picture.quantize(colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(buffer, "PNG", optimize=True)
+        if buffer.tell() <= LARGEST:
+            break
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getvalue())
+    print(f"{path}: {buffer.tell() / 1000:.0f} kB, {colors} colours")
+
+
+def add_image(viewer: Any, path: Path | None) -> None:
+    """Open the synthetic smear, or another image to look at."""
+    if path is None:
+        for data, options, kind in synthetic_smear():
+            if kind == "image":
+                viewer.add_image(data, **options)
+    else:
+        viewer.add_image(open_image(path).rgb(), name=path.stem, rgb=True)
+
+
+def shoot(viewer: Any, desk: Desk, folder: Path) -> None:
+    """Go through the main job and take a picture of each station."""
+    raise_dock(desk.segment)
+    desk.segment.start()
+    settle(viewer)
+    save(viewer, folder / "segment.png")
+    raise_dock(desk.classify)
+    desk.classify.start()
+    settle(viewer, 2500)
+    save(viewer, folder / "class.png")
+    Session.of(viewer).show("uncertainty")
+    settle(viewer)
+    save(viewer, folder / "uncertainty.png")
+    Session.of(viewer).show("class")
+    raise_dock(desk.inspect)
+    desk.inspect.step(1)
+    settle(viewer)
+    save(viewer, folder / "inspect.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--image", type=Path, help="another image than the synthetic smear")
+    parser.add_argument("--model", default="default")
+    arguments = parser.parse_args()
+    viewer = napari.Viewer()
+    viewer.window.resize(*WINDOW)
+    add_image(viewer, arguments.image)
+    desk = open_desk(viewer)
+    desk.classify.model.set_value(arguments.model)
+    QTest.qWait(1000)
+    viewer.fit_to_view()
+    shoot(viewer, desk, arguments.out)
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
