@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +18,22 @@ from cytodiffusion.labels import read_labels, write_labels_tif
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.output import staged_folder
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.smear import Smear, synthetic_smear
+from cytodiffusion.smear import ARTEFACT, PLATELET, RED_CELL, Smear, synthetic_smear
 
 #: File names of the smear and its truth, beside the results.
 SMEAR, TRUTH, TRUTH_LABELS = "smear.tif", "truth.csv", "truth_labels.tif"
+
+
+@dataclass(frozen=True)
+class Count:
+    """Cells that were made, found, and found with the class they were made as."""
+
+    made: int = 0
+    found: int = 0
+    right: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.made + other.made, self.found + other.found, self.right + other.right)
 
 
 @dataclass(frozen=True)
@@ -28,29 +42,39 @@ class Agreement:
 
     Attributes
     ----------
-    made, found, right
-        All cells.
-    white_made, white_found, white_right
-        Without red cells, platelets and artefacts.
+    classes
+        Counts for every class that was made.
     """
 
-    made: int
-    found: int
-    right: int
-    white_made: int
-    white_found: int
-    white_right: int
+    classes: Mapping[str, Count]
+
+    @property
+    def all(self) -> Count:
+        """Counts over all classes."""
+        return sum(self.classes.values(), Count())
+
+    @property
+    def white(self) -> Count:
+        """Counts without red cells, platelets and artefacts."""
+        others = (RED_CELL, PLATELET, ARTEFACT)
+        white = (count for name, count in self.classes.items() if name not in others)
+        return sum(white, Count())
 
     def sentence(self) -> str:
-        """Return what it says about the white cells."""
+        """Return what it says in words."""
+        white, every = self.white, self.all
+        share = 100 * every.right / max(every.made, 1)
         return (
-            f"Of {self.white_made} white cells made, {self.white_found} were found, "
-            f"{self.white_right} of them with the class they were made as."
+            f"Of {white.made} white cells made, {white.found} were found, {white.right} of them "
+            f"with the class they were made as; of all {every.made} cells, {every.found} and "
+            f"{every.right} ({share:.0f} %)."
         )
 
-    def record(self) -> dict[str, int]:
+    def record(self) -> dict[str, Any]:
         """Return the numbers by name."""
-        return asdict(self)
+        white = {f"white_{name}": value for name, value in asdict(self.white).items()}
+        classes = {name: asdict(count) for name, count in self.classes.items()}
+        return {**asdict(self.all), **white, "classes": classes}
 
 
 def make_smear(
@@ -84,15 +108,13 @@ def agreement(smear: Smear, analysis: Analysis) -> Agreement:
     made = smear.cells["class"].astype(str)
     given = smear.cells["label"].map(partner).map(predicted)
     found = given.notna()
-    right = found & (given.astype(str) == made)
-    white = ~made.isin(["red cell", "platelet", "artefact"])
+    table = pd.DataFrame({"made": 1, "found": found, "right": found & (given.astype(str) == made)})
+    sums = table.groupby(made).sum()
     return Agreement(
-        made=len(made),
-        found=int(found.sum()),
-        right=int(right.sum()),
-        white_made=int(white.sum()),
-        white_found=int((found & white).sum()),
-        white_right=int((right & white).sum()),
+        {
+            str(name): Count(int(row["made"]), int(row["found"]), int(row["right"]))
+            for name, row in sums.iterrows()
+        }
     )
 
 

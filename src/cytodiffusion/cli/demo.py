@@ -51,9 +51,11 @@ def demo(
             smear, path = make_smear(out, bundle, seed=seed, progress=progress)
         with reporter.progress("Finding and classifying its cells") as progress:
             analysis = analyse(path, out, bundle, settings, progress=progress)
-        for warning in analysis.warnings:
+        for warning in (*smear.warnings, *analysis.warnings):
             reporter.warn(warning)
         truth = agreement(smear, analysis)
-        reporter.result({**analysis.record(), "truth": truth.record()}, summary([analysis]))
+        made = {"seed": smear.seed, **smear.settings}
+        record = {**analysis.record(), "smear": made, "truth": truth.record()}
+        reporter.result(record, summary([analysis]))
         reporter.say(truth.sentence())
         reporter.say(f"The results are in {out.resolve()}: look at overlay.png first.")

@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 from cytodiffusion.smear.generated import Sampling
-from cytodiffusion.smear.synthetic import DIFFERENTIAL, Smear, synthetic_smear
+from cytodiffusion.smear.synthetic import (
+    ARTEFACT,
+    DIFFERENTIAL,
+    PLATELET,
+    RED_CELL,
+    Smear,
+    synthetic_smear,
+)
 
-__all__ = ["DIFFERENTIAL", "Sampling", "Smear", "synthetic_smear"]
+__all__ = [
+    "ARTEFACT",
+    "DIFFERENTIAL",
+    "PLATELET",
+    "RED_CELL",
+    "Sampling",
+    "Smear",
+    "synthetic_smear",
+]

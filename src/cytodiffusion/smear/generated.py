@@ -1,4 +1,9 @@
-"""White cells and platelets sampled from the model, cut out of their surroundings."""
+"""White cells and platelets: drawn as sketches, rendered by the model, cut out again.
+
+The model starts from a drawing rather than from pure noise (SDEdit, Meng et al. 2022): the
+drawing says where the cell and its nucleus are, the model gives colour and texture as it has
+learned them for the class.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +13,28 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from cytodiffusion.errors import InputError
-from cytodiffusion.patches import (
-    ByteImage,
-    FloatImage,
-    Mask,
-    Patch,
-    blur,
-    grown,
-)
+from cytodiffusion.patches import ByteImage, FloatImage, Mask, Patch, blur, grown, lay, resized
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.smear.outline import central_outline
-from cytodiffusion.stain import estimate_background
+from cytodiffusion.smear.procedural import sketched
 
 if TYPE_CHECKING:
     from cytodiffusion.model.bundle import ModelBundle
 
-#: Plausible areas in um2: from a small platelet to a large monocyte.
-_AREAS_UM2 = (2.0, 280.0)
-#: Cells are roundish: less of their convex hull than this means that two were outlined as one.
-_LEAST_SOLIDITY = 0.85
-#: At least this part of the outline must border on empty slide.
-_LEAST_FREE = 0.6
+#: Empty slide in a sketch, and pixels of the sketch to one of the model's.
+_PAPER = 235.0
+_FINER = 2.0
+#: A found outline counts when it overlaps with that of the sketch by more than this (IoU).
+_LEAST_OVERLAP = 0.75
+#: A cell whose darker and paler parts do not lie where they were drawn is not the drawn cell.
+_LEAST_LIKENESS = 0.6
+#: Standard deviation in model pixels below which detail is the sketch's: the model does not
+#: resolve it, and its blocks of 4 x 4 pixels leave a faint grid there.
+_GRID = 1.2
+#: No dye of the stain absorbs less blue than this part of the green it absorbs.
+_LEAST_BLUE = 0.25
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,50 @@ class Sampling:
         Denoising steps.
     guidance
         Weight of classifier-free guidance, 1 for none.
+    strength
+        How much of the sketch is noised away: near 0 it stays as drawn, with 1 only the model
+        decides.
     tries
-        How often a cell is drawn anew that cannot be cut out or that the model itself would
-        not take for the class it was asked for.
+        How often a cell is drawn anew that the model itself would not take for the class it
+        was asked for.
     confidence
-        The least confidence with which the model has to agree.
+        With this confidence of the model no further try is made.
+    least
+        The least confidence of the best try for its class, which must also be the first
+        choice; below it the sketch itself is used.
     """
 
-    steps: int = 50
-    guidance: float = 2.0
-    tries: int = 4
+    steps: int = 12
+    guidance: float = 1.0
+    strength: float = 0.4
+    tries: int = 3
     confidence: float = 0.9
+    least: float = 0.4
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells for a slide.
+
+    Attributes
+    ----------
+    patches
+        N cells in the order they were asked for.
+    generated
+        ``(N,)`` bool: rendered by the model; the others are sketches.
+    confidence
+        ``(N,)`` with which the model takes each for what it was asked for, 0 for sketches.
+    """
+
+    patches: list[Patch]
+    generated: Mask
+    confidence: npt.NDArray[np.float32]
+
+
+def drawn_cells(names: Sequence[str], px_um: float, *, seed: int) -> Cells:
+    """Draw one cell for each of the names, without any model."""
+    patches = [sketched(name, px_um, _rng(seed, 0, i)) for i, name in enumerate(names)]
+    return Cells(patches, np.zeros(len(names), bool), np.zeros(len(names), np.float32))
 
 
 def generated_cells(
@@ -64,13 +101,13 @@ def generated_cells(
     seed: int,
     sampling: Sampling,
     progress: Progress = silent,
-) -> list[Patch]:
-    """Sample one cell for each of the given class names.
+) -> Cells:
+    """Render one cell for each of the given class names.
 
     Parameters
     ----------
     model
-        Bundle that knows all the classes.
+        Bundle to sample from. Names it does not know stay sketches.
     names
         N class names.
     px_um
@@ -78,24 +115,21 @@ def generated_cells(
     seed
         Same seed, same cells.
     sampling
-        Steps, guidance and what is rejected.
+        Steps, guidance, strength and what is rejected.
     progress
         Called with the fraction done.
 
     Returns
     -------
-    list of Patch
-        N patches in the order of the names; where every try was rejected, the best of them.
-
-    Raises
-    ------
-    InputError
-        If the model cannot make a cell that can be cut out.
+    Cells
+        N cells; where no try was good enough, the sketch of the first one.
     """
-    best: list[Patch | None] = [None] * len(names)
-    scores = np.full(len(names), -1.0)
+    fine = max(px_um, _FINER * model.input_size / model.window_um)
+    known = [i for i, name in enumerate(names) if name in model.class_names]
+    best: list[Patch] = [sketched(name, fine, _rng(seed, 0, i)) for i, name in enumerate(names)]
+    scores = np.zeros(len(names), np.float32)
     for attempt in range(sampling.tries):
-        open_ = [i for i in range(len(names)) if scores[i] < sampling.confidence]
+        open_ = [i for i in known if scores[i] < sampling.confidence]
         if not open_:
             break
 
@@ -103,94 +137,164 @@ def generated_cells(
             progress((start + fraction) / sampling.tries, message)
 
         wanted = [names[i] for i in open_]
-        part(0.0, f"Sampling {len(open_)} cells")
-        crops, agreed = _sample(model, wanted, seed + 7919 * attempt, sampling, part)
-        for i, crop, score in zip(open_, crops, agreed, strict=True):
-            if score > scores[i] and (patch := cut_out(crop, model.window_um, px_um)) is not None:
+        drawn = [sketched(names[i], fine, _rng(seed, attempt, i)) for i in open_]
+        made = _rendered(model, drawn, wanted, fine, seed + 7919 * attempt, sampling, part)
+        for i, patch, score in zip(open_, made, _agreed(model, made, wanted, fine), strict=True):
+            if patch is not None and score > max(scores[i], sampling.least):
                 best[i], scores[i] = patch, score
     progress(1.0, "Cells sampled")
-    return _complete(model, names, best)
+    patches = [resized(patch, px_um / fine) for patch in best]
+    return Cells(patches, scores > 0, scores)
 
 
-def _complete(
-    model: ModelBundle, names: Sequence[str], cells: Sequence[Patch | None]
-) -> list[Patch]:
-    """Fill gaps with another cell of the same class (it will lie turned differently)."""
-    made: dict[str, Patch] = {}
-    for name, cell in zip(names, cells, strict=True):
-        if cell is not None:
-            made.setdefault(name, cell)
-    for name in names:
-        if name not in made:
-            raise InputError(
-                f"The model '{model.name}' did not generate a {name} that stands out from its "
-                "background; use another model or leave that class out."
-            )
-    return [cell or made[name] for name, cell in zip(names, cells, strict=True)]
+def _rng(seed: int, attempt: int, number: int) -> np.random.Generator:
+    """Chance of its own for every sketch, so that no cell depends on the others."""
+    return np.random.default_rng([seed, 0xCE11, attempt, number])
 
 
-def _sample(
-    model: ModelBundle, names: list[str], seed: int, sampling: Sampling, progress: Progress
-) -> tuple[ByteImage, FloatImage]:
-    """Sample crops, and how sure the model is that each is what was asked for (0 if it is not)."""
-    from cytodiffusion.classify import ClassifySettings, classify
+def _rendered(
+    model: ModelBundle,
+    drawn: Sequence[Patch],
+    names: Sequence[str],
+    px_um: float,
+    seed: int,
+    sampling: Sampling,
+    progress: Progress,
+) -> list[Patch | None]:
+    """Let the model render sketches; None where it made something else of one."""
     from cytodiffusion.synthesis import sample_cells
 
-    index = np.array([list(model.class_names).index(name) for name in names])
+    sketches = np.stack([in_window(patch, model, px_um) for patch in drawn])
     crops = sample_cells(
         model,
-        index,
+        [list(model.class_names).index(name) for name in names],
         seed=seed,
         steps=sampling.steps,
         guidance=sampling.guidance,
+        sketches=sketches,
+        strength=sampling.strength,
         progress=progress,
     )
-    result = classify(crops, model, ClassifySettings(seed=seed))
-    agreed = np.where(result.predicted == index, result.confidence, 0.0)
-    return crops, agreed.astype(np.float32)
+    return [
+        cut_out(crop, sketch, patch, model.window_um, px_um)
+        for crop, sketch, patch in zip(crops, sketches, drawn, strict=True)
+    ]
 
 
-def cut_out(crop: ByteImage, window_um: float, px_um: float) -> Patch | None:
-    """Cut the central cell out of a crop and enlarge it to the scale of the field.
+def _agreed(
+    model: ModelBundle, cells: Sequence[Patch | None], names: Sequence[str], px_um: float
+) -> FloatImage:
+    """How sure the model is that each cell is what was asked for; 0 where it is not, or None."""
+    from cytodiffusion.classify import ClassifySettings, classify
+
+    agreed = np.zeros(len(cells), np.float32)
+    there = [i for i, cell in enumerate(cells) if cell is not None]
+    if there:
+        crops = np.stack([in_window(cell, model, px_um) for cell in cells if cell is not None])
+        result = classify(crops, model, ClassifySettings(), background=np.full(3, _PAPER))
+        index = np.array([list(model.class_names).index(names[i]) for i in there])
+        agreed[there] = np.where(result.predicted == index, result.confidence, 0.0)
+    return agreed
+
+
+def in_window(patch: Patch, model: ModelBundle, px_um: float) -> ByteImage:
+    """Photograph a cell alone on an empty slide.
+
+    Parameters
+    ----------
+    patch
+        The cell.
+    model
+        Says how many pixels and micrometres wide the window is.
+    px_um
+        Pixels a micrometre of the patch.
+
+    Returns
+    -------
+    ByteImage
+        ``(S, S, 3)`` uint8, the cell in the centre.
+    """
+    side, size = round(model.window_um * px_um), model.input_size
+    density = np.zeros((side, side, 3), np.float32)
+    lay(density, patch, (side / 2, side / 2))
+    pixels = cv2.resize(_PAPER * np.exp(-density), (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
+
+
+def cut_out(
+    crop: ByteImage, sketch: ByteImage, drawn: Patch, window_um: float, px_um: float
+) -> Patch | None:
+    """Cut the cell out of what the model made of a sketch, at the scale of the drawing.
 
     Parameters
     ----------
     crop
-        ``(S, S, 3)`` uint8, cell in the centre.
+        ``(S, S, 3)`` uint8, made by the model.
+    sketch
+        ``(S, S, 3)`` uint8, what it was made from.
+    drawn
+        The cell as drawn, which fills in the detail that the model's pixels do not resolve.
     window_um
         Width of the crop in micrometres.
     px_um
-        Pixels a micrometre wanted.
+        Pixels a micrometre of `drawn`.
 
     Returns
     -------
     Patch or None
-        None where no cell of plausible size lies in the centre.
+        None where the crop does not show the cell that was drawn.
     """
     side = round(window_um * px_um)
-    large = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
-    pixels = np.asarray(large, np.uint8)
-    background = estimate_background(crop)
-    density = -np.log((pixels.astype(np.float32) + 1) / (background + 1))
-    solid = central_outline(density.astype(np.float32), px_um)
-    if solid is None or not _plausible(solid, density, px_um):
+    fine, solid = _spread(drawn, side)
+    outside = _shrunk(grown(solid, round(1.5 * px_um)), len(crop)) < 0.01
+    if not outside.any():  # a cell that fills the window
+        outside = _shrunk(solid, len(crop)) < 0.01
+    paper = np.median(crop[outside], axis=0) if outside.any() else np.full(3, _PAPER)
+    made = -np.log((crop.astype(np.float32) + 1) / (paper.astype(np.float32) + 1))
+    given = -np.log((sketch.astype(np.float32) + 1) / (_PAPER + 1))
+    if _likeness(made, given, ~outside) < _LEAST_LIKENESS:
         return None
-    # A soft rim of a quarter of a micrometre; what lies further out belongs to the neighbours.
-    rim = np.clip(blur(grown(solid, max(round(0.3 * px_um), 1)), 0.15 * px_um) * 1.6 - 0.3, 0, 1)
-    density = np.maximum(density, -0.04) * rim[..., None]
+    coarse = _enlarged(blur(made, _GRID), side)
+    coarse[..., 2] = np.maximum(coarse[..., 2], _LEAST_BLUE * coarse[..., 1])
+    density = coarse + fine - _enlarged(blur(given, _GRID), side)
+    solid = _outline(coarse, solid, px_um)
+    # A soft rim of a quarter of a micrometre; beyond it is empty slide.
+    rim = np.clip(blur(grown(solid, max(round(0.2 * px_um), 1)), 0.15 * px_um) * 1.6 - 0.3, 0, 1)
+    density = np.maximum(density, -0.03) * rim[..., None]
     ys, xs = np.nonzero(rim > 0)
     box = (slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1))
     return Patch(density[box].astype(np.float32), solid[box])
 
 
-def _plausible(solid: Mask, density: FloatImage, px_um: float) -> bool:
-    """Whether a mask is one whole cell, most of its outline free of neighbours."""
-    area = solid.sum() / px_um**2
-    frame = np.concatenate([solid[:3], solid[-3:], solid[:, :3].T, solid[:, -3:].T])
-    if not _AREAS_UM2[0] < area < _AREAS_UM2[1] or frame.any():
-        return False
-    hull = cv2.convexHull(np.argwhere(solid).astype(np.int32))
-    around = grown(solid, max(round(0.5 * px_um), 2)) & ~grown(solid, max(round(0.2 * px_um), 1))
-    free = float((blur(density, 0.1 * px_um).max(axis=-1)[around] < 0.12).mean())
-    compact = solid.sum() / max(float(cv2.contourArea(hull)), 1.0)
-    return bool(compact > _LEAST_SOLIDITY and free > _LEAST_FREE)
+def _spread(patch: Patch, side: int) -> tuple[FloatImage, Mask]:
+    """Density and outline of a patch in the middle of a square."""
+    both = np.zeros((side, side, 4), np.float32)
+    layers = np.dstack([patch.density, patch.solid.astype(np.float32)])
+    lay(both, Patch(layers, patch.solid), (side / 2, side / 2))
+    return both[..., :3], both[..., 3] > 0.5
+
+
+def _shrunk(mask: Mask, size: int) -> FloatImage:
+    small = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
+
+
+def _enlarged(density: FloatImage, side: int) -> FloatImage:
+    return np.asarray(cv2.resize(density, (side, side), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _likeness(made: FloatImage, given: FloatImage, where: Mask) -> float:
+    """Correlation of two densities inside a mask, detail left aside."""
+    one, other = (blur(d, 2 * _GRID).mean(axis=-1)[where] for d in (made, given))
+    if min(one.std(), other.std()) < 1e-3:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def _outline(density: FloatImage, drawn: Mask, px_um: float) -> Mask:
+    """Outline of the rendered cell; that of the drawing where the search strays from it."""
+    found = central_outline(density, px_um)
+    if found is None:
+        return drawn
+    overlap = (found & drawn).sum() / max((found | drawn).sum(), 1)
+    return found if overlap > _LEAST_OVERLAP else drawn

@@ -124,15 +124,15 @@ def _profile(
 
 def platelet(px_um: float, rng: np.random.Generator) -> Patch:
     """Draw one platelet: pale lilac, purple grains gathered in the middle."""
-    radius = float(np.clip(rng.lognormal(np.log(1.25), 0.22), 0.8, 2.2))
+    radius = float(np.clip(rng.lognormal(np.log(1.45), 0.20), 0.9, 2.3))
     side = int(2 * 2.2 * radius * px_um) | 1
     distance, angle = polar(side, px_um)
     outline = wobble(angle, rng, 0.16) * (1 + 0.15 * rng.random() * np.cos(2 * angle))
     rho = distance / (radius * np.maximum(outline, 0.5))
     body = expit((1 - rho) * radius / 0.12)
-    centre = np.exp(-((rho / rng.uniform(0.55, 0.85)) ** 2.5))
-    grains = np.clip(waves((side, side), 0.16 * px_um, rng) + 0.35, 0, 2.2)
-    density = body[..., None] * np.array([0.16, 0.22, 0.06], np.float32)
-    purple = _AZURE * rng.uniform(0.8, 1.3) * rng.uniform(0.9, 1.1, 3)
-    density = density + (body * centre * (0.35 + 0.65 * grains))[..., None] * purple
+    centre = np.exp(-((rho / rng.uniform(0.7, 1.0)) ** 3))
+    grains = np.clip(waves((side, side), 0.17 * px_um, rng) + 0.30, 0, 2.2)
+    density = body[..., None] * np.array([0.17, 0.24, 0.08], np.float32)
+    purple = _AZURE * rng.uniform(0.9, 1.3) * rng.uniform(0.9, 1.1, 3)
+    density = density + (body * centre * (0.25 + 0.80 * grains))[..., None] * purple
     return Patch(blur(density, 0.06 * px_um), rho < 1.05)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +14,14 @@ from scipy import ndimage as ndi
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.image import check_pixel_size
-from cytodiffusion.patches import ByteImage, Patch, largest_piece, resized, turn
+from cytodiffusion.patches import ByteImage, Patch, largest_piece
 from cytodiffusion.precipitate import precipitate
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.smear.background import haze, photograph, uneven_light
-from cytodiffusion.smear.generated import Sampling, generated_cells
+from cytodiffusion.smear.generated import Cells, Sampling, drawn_cells, generated_cells
 from cytodiffusion.smear.placement import Slide
-from cytodiffusion.smear.procedural import SKETCHES, white_cell
-from cytodiffusion.smear.red_cells import RedCellStyle, platelet, red_cell
+from cytodiffusion.smear.procedural import SKETCHES
+from cytodiffusion.smear.red_cells import RedCellStyle, red_cell
 
 if TYPE_CHECKING:
     from cytodiffusion.model.bundle import ModelBundle
@@ -63,7 +63,10 @@ class Smear:
     seed
         What it was made with.
     settings
-        Everything else it was made with, JSON serialisable.
+        Everything else it was made with, JSON serialisable; of the white cells and platelets,
+        ``generated`` were rendered by the model and ``drawn`` are plain sketches.
+    warnings
+        Sentences the user should read.
     """
 
     rgb: ByteImage
@@ -72,6 +75,7 @@ class Smear:
     pixel_size_um: float
     seed: int
     settings: dict[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 def synthetic_smear(
@@ -90,8 +94,9 @@ def synthetic_smear(
 ) -> Smear:
     """Make a May-Gruenwald-Giemsa smear with known cells, offline.
 
-    White cells and platelets are sampled from the model and cut out of their crops; red
-    cells, light, stain and camera are procedural. Densities of overlapping cells add.
+    White cells and platelets are drawn, rendered by the model as their class, and cut out of
+    their crops; red cells, light, stain and camera are procedural. Densities of overlapping
+    cells add. A cell that the model cannot render so that it recognises it stays as drawn.
 
     Parameters
     ----------
@@ -111,7 +116,7 @@ def synthetic_smear(
     seed
         Same seed and settings, same field.
     sampling
-        Denoising steps, guidance and rejection.
+        Denoising steps, guidance, strength and rejection.
     progress
         Called with the fraction done.
 
@@ -139,21 +144,33 @@ def synthetic_smear(
     def sampled(fraction: float, message: str) -> None:
         progress(0.7 * fraction, message)
 
-    white, platelets = _stained_cells(model, names, n_platelets, px_um, seed, sampling, sampled)
+    wanted = names + [PLATELET] * n_platelets
+    if model is None:
+        stained = drawn_cells(wanted, px_um, seed=seed)
+    else:
+        stained = generated_cells(
+            model, wanted, px_um, seed=seed, sampling=sampling, progress=sampled
+        )
     progress(0.7, "Placing cells")
     slide = Slide(shape, px_um, rng)
-    _fill(slide, white, platelets, n_red, n_artefacts)
+    white = list(zip(names, stained.patches[:n_white], strict=True))
+    _fill(slide, white, stained.patches[n_white:], n_red, n_artefacts)
     progress(0.85, "Taking the picture")
     density = slide.density() + haze(shape, px_um, rng)
     rgb = photograph(uneven_light(shape, rng), density, px_um, rng)
     labels = slide.labels()
     settings: dict[str, Any] = {"shape": list(shape), **counts, "classes": names}
     settings["model"] = None if model is None else model.name
+    settings |= {
+        "generated": int(stained.generated.sum()),
+        "drawn": int((~stained.generated).sum()),
+    }
     if model is not None:
-        settings |= {"steps": sampling.steps, "guidance": sampling.guidance}
+        settings["sampling"] = asdict(sampling)
     cells = _table(labels, [spot.name for spot in slide.spots])
     progress(1.0, "Smear ready")
-    return Smear(rgb, labels, cells, pixel_size_um, seed, settings)
+    warnings = () if model is None else _warnings(model, wanted, stained)
+    return Smear(rgb, labels, cells, pixel_size_um, seed, settings, warnings)
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
@@ -206,29 +223,16 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names) if names else "none"
 
 
-def _stained_cells(
-    model: ModelBundle | None,
-    names: list[str],
-    n_platelets: int,
-    px_um: float,
-    seed: int,
-    sampling: Sampling,
-    progress: Progress,
-) -> tuple[list[tuple[str, Patch]], list[Patch]]:
-    """White cells with their names, and platelets: sampled, or sketched without a model."""
-    rng = np.random.default_rng([seed, 0xCE11])
-    if model is None:
-        white = [white_cell(name, px_um, rng) for name in names]
-        return list(zip(names, white, strict=True)), [
-            platelet(px_um, rng) for _ in range(n_platelets)
-        ]
-    wanted = names + [PLATELET] * (n_platelets if PLATELET in model.class_names else 0)
-    cells = generated_cells(model, wanted, px_um, seed=seed, sampling=sampling, progress=progress)
-    # Public single-cell collections show large platelets; most on a smear are smaller.
-    sizes = [1.0 if name != PLATELET else rng.uniform(0.6, 0.9) for name in wanted]
-    cells = [turn(resized(cell, size), rng, 0.0) for cell, size in zip(cells, sizes, strict=True)]
-    platelets = cells[len(names) :] or [platelet(px_um, rng) for _ in range(n_platelets)]
-    return list(zip(names, cells[: len(names)], strict=True)), platelets
+def _warnings(model: ModelBundle, wanted: list[str], cells: Cells) -> tuple[str, ...]:
+    """Say which cells of the smear are not the model's."""
+    left = [name for name, made in zip(wanted, cells.generated, strict=True) if not made]
+    if not left:
+        return ()
+    counts = ", ".join(f"{name} ({left.count(name)})" for name in dict.fromkeys(left))
+    return (
+        f"The model '{model.name}' rendered {len(wanted) - len(left)} of {len(wanted)} white cells "
+        f"and platelets; plain drawings stand in for the rest: {counts}.",
+    )
 
 
 def _fill(
