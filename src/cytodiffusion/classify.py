@@ -252,9 +252,17 @@ class _Runner:
     def __init__(self, model: ModelBundle):
         self.model = model
         self.micro_batch = MICRO_BATCH.get(model.device.type, 64)
+        self._sharp: dict[int, float] = {}
         self.disc = centred_disc(model.codec.grid, model.disc_radius).to(model.device)
         self.half = half_precision_pays(model.device)
         self.last_cells = np.zeros(0, np.int64)
+
+    def _sharpness(self, level: int) -> float:
+        """Return s(t) of one level; computed alone, its last bits do not depend on the batch."""
+        if level not in self._sharp:
+            t = torch.tensor([level], device=self.model.device)
+            self._sharp[level] = float(self.model.denoiser.log_sharpness(t).exp())
+        return self._sharp[level]
 
     def trials_at_once(self, live: int) -> int:
         """Trials of each live cell that one batch has room for; one on a CPU."""
@@ -323,7 +331,9 @@ class _Runner:
         z = model.schedule.add_noise(x, t, torch.cat(epsilon).to(device))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.half):
             errors, embedding = model.denoiser.class_errors(z, t, x, self.disc)
-        logits = -errors * model.denoiser.log_sharpness(t).exp()[:, None]
+        logits = (
+            -errors * torch.tensor([self._sharpness(n) for n in levels], device=device)[:, None]
+        )
         return tuple(v.float().cpu().numpy() for v in (logits, errors, embedding))
 
 
