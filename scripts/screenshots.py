@@ -33,14 +33,28 @@ def settle(viewer: Any, milliseconds: int = 800) -> None:
     QTest.qWait(milliseconds)
 
 
+def palette_of(picture: Image.Image, colors: int) -> Image.Image:
+    """Colours of the picture as a whole, and apart from them those of the docked widget.
+
+    The colours of the legend cover so little that they would not be among the commonest.
+    """
+    width, height = picture.size
+    dock = picture.crop((int(0.76 * width), 0, width, height))
+    rare = dock.quantize(colors // 4, Image.Quantize.MAXCOVERAGE).getpalette()[: 3 * (colors // 4)]
+    left = colors - len(rare) // 3
+    common = picture.quantize(left, Image.Quantize.MEDIANCUT).getpalette()[: 3 * left]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(common + rare)
+    return palette
+
+
 def save(viewer: Any, path: Path) -> None:
     """Write the window with as many colours as the size allows."""
     pixels = viewer.window.screenshot(canvas_only=False, flash=False)
     picture = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
-    for colors in (256, 160, 96, 64, 40):
+    for colors in (255, 192, 128, 96):
         buffer = io.BytesIO()
-        # keeps small areas of an odd colour, such as those of the legend
-        few = picture.quantize(colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few = picture.quantize(palette=palette_of(picture, colors), dither=Image.Dither.NONE)
         few.save(buffer, "PNG", optimize=True)
         if buffer.tell() <= LARGEST:
             break

@@ -25,7 +25,9 @@ _REPAINT_EVERY = 0.4
 #: Cells in flight on a CPU.
 _CPU_BATCH = 64
 #: Width in micrometres of the outline around an anomaly.
-_OUTLINE_UM = 0.3
+_OUTLINE_UM = 0.4
+#: Its least width in pixels: a field shown at half its size still has to show it.
+_OUTLINE_LEAST = 4
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
             rgb, labels, model, settings, pixel_size_um=pixel_size, progress=report
         )
         with closing(batches):
-            outline = max(2, round(_OUTLINE_UM / pixel_size))
+            outline = max(_OUTLINE_LEAST, round(_OUTLINE_UM / pixel_size))
             maps = CellMaps(labels, len(model.classes), outline)
             yield Prepared(model, maps, pixel_size, origin)
             report(0.0, "Classifying ...")

@@ -236,7 +236,9 @@ class Session(QObject):
             self._job_layers = ()
             notifications.show_info(f"'{layer.name}' was removed: the run stops.")
             self._job.cancel()
-        gone = [v for v in self._views if layer in v]
+        for views in self._views:
+            views.forget(layer)
+        gone = [v for v in self._views if layer in (v.image, v.labels) or not v.layers]
         for views in gone:
             self._views.remove(views)
             if views is self.current:

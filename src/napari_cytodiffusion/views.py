@@ -62,6 +62,8 @@ class CellViews:
             return False
         role = waiting[0]
         data, colors, opacity = self._looks[role]
+        if role == "class":
+            colors = class_colors(self.results.colors, self.shown)
         layer = Labels(
             data,
             name=f"{self.labels.name} {role}",
@@ -83,8 +85,9 @@ class CellViews:
     def _is_shown(self, role: str) -> bool:
         return self._outlined if role == "anomalies" else role == self.kind
 
-    def __contains__(self, layer: object) -> bool:
-        return any(layer is own for own in (self.image, self.labels, *self.layers.values()))
+    def forget(self, layer: Layer) -> None:
+        """Take note that a layer was removed; it comes back when it is asked for."""
+        self.layers = {role: own for role, own in self.layers.items() if own is not layer}
 
     def cell_at(self, row: int, column: int) -> int:
         """Label id at a pixel, 0 outside cells."""
@@ -125,7 +128,9 @@ class CellViews:
     def show_classes(self, shown: Sequence[bool]) -> None:
         """Choose the classes that are visible, in all views."""
         self.shown = list(shown)
-        self.layers["class"].colormap = colormap_of(class_colors(self.results.colors, self.shown))
+        if "class" in self.layers:
+            colors = class_colors(self.results.colors, self.shown)
+            self.layers["class"].colormap = colormap_of(colors)
         self.maps.show(self.shown)
         self.maps.paint()
         for role in ("uncertainty", "anomalies"):

@@ -277,3 +277,15 @@ def test_a_run_ends_with_its_widget_and_with_no_other(viewer, engine, qtbot):
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         assert session.busy is runs_on
     assert engine.closed.wait(3)
+
+
+def test_a_view_that_was_removed_comes_back_when_asked_for(widget, viewer, qtbot):
+    classify(widget, qtbot)
+    viewer.layers.remove("cells uncertainty")
+    assert widget.uncertainty_button.isEnabled()
+    qtbot.mouseClick(widget.uncertainty_button, Qt.MouseButton.LeftButton)
+    assert viewer.layers["cells uncertainty"].visible
+    for role in ("class", "uncertainty", "anomalies"):
+        viewer.layers.remove(f"cells {role}")
+    assert not widget.uncertainty_button.isEnabled()
+    assert Session.of(viewer).current is None

@@ -96,6 +96,9 @@ class InspectWidget(QWidget):
         layout.addLayout(steps)
         layout.addWidget(self.hint)
         layout.addWidget(self._area, 1)
+        # crop, names and numbers side by side
+        numbers = self.fontMetrics().horizontalAdvance("of at most  0.1234 \u00b5m/px")
+        self.setMinimumWidth(_CROP + numbers + 60)
         self.previous.clicked.connect(lambda: self.step(-1))
         self.next.clicked.connect(lambda: self.step(1))
         self.order.currentIndexChanged.connect(self._show_place)
