@@ -711,6 +711,10 @@ def test_demo(
     assert str(out) in outcome.err
     told = outcome.json
     assert told["truth"]["made"] >= told["truth"]["found"] >= told["truth"]["right"] >= 0
+    classes = told["truth"]["classes"].values()
+    for name in ("made", "found", "right"):
+        assert told["truth"][name] == sum(count[name] for count in classes)
+    assert told["smear"]["seed"] == smear.seed
     assert told["pixel_size_source"] == "file"
     record = json.loads((out / "run.json").read_text())
     assert record["inputs"][0]["sha256"] == sha256(out / "smear.tif")

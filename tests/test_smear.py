@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
 from cytodiffusion.errors import Cancelled, InputError
-from cytodiffusion.patches import lay
-from cytodiffusion.smear import DIFFERENTIAL, Smear, generated, synthetic_smear
-from cytodiffusion.smear.generated import Sampling, cut_out, generated_cells
-from cytodiffusion.smear.procedural import white_cell
-from cytodiffusion.smear.red_cells import platelet
+from cytodiffusion.model import ModelBundle, load_bundle
+from cytodiffusion.model.testing import tiny_bundle
+from cytodiffusion.smear import DIFFERENTIAL, Sampling, Smear, generated, synthetic_smear
+from cytodiffusion.smear.generated import cut_out, generated_cells, in_window
+from cytodiffusion.smear.procedural import SKETCHES, sketched
 
 SMALL: dict[str, Any] = {
     "shape": (420, 500),
@@ -52,6 +51,8 @@ def test_shape_type_and_settings(default: Smear) -> None:
     assert default.labels.dtype == np.int32
     assert default.pixel_size_um == 0.12
     assert json.loads(json.dumps(default.settings))["n_white"] == 12
+    assert (default.settings["generated"], default.settings["drawn"]) == (0, 26)
+    assert default.warnings == ()
 
 
 def test_counts_are_what_was_asked_for(default: Smear, small: Smear) -> None:
@@ -156,69 +157,107 @@ def test_progress_ends_at_one_and_can_cancel() -> None:
         synthetic_smear(seed=0, progress=cancel, **SMALL)
 
 
-# Cells from a model: a stand-in samples drawn cells, so that what is tested is the cutting out.
+# Cells from a model: random weights, and a stand-in that renders every sketch as it is drawn.
+
+QUICK = Sampling(steps=2, tries=1)
 
 
-def _crop(name: str, seed: int) -> np.ndarray:
-    """96 x 96 crop of 20 um: a drawn cell in the centre of a PBC-like background."""
-    rng = np.random.default_rng(seed)
-    patch = platelet(4.8, rng) if name == "platelet" else white_cell(name, 4.8, rng)
-    density = np.zeros((96, 96, 3), np.float32)
-    lay(density, patch, (48, 48))
-    return (np.array([250, 228, 205]) * np.exp(-density)).astype(np.uint8)
-
-
-def _model(*names: str) -> Any:
-    return SimpleNamespace(class_names=names, window_um=20.0, name="stand-in")
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    return load_bundle(tiny_bundle(tmp_path_factory.mktemp("b") / "tiny"), device="cpu")
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Replace sampling by drawing; the second cell of the first try is refused."""
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Replace the network: sketches come back a little darker; the second cell is refused once."""
     tries: list[int] = []
 
-    def sample(model: Any, names: list[str], seed: int, *_: Any) -> tuple[Any, Any]:
-        tries.append(len(names))
-        crops = np.stack([_crop(name, seed + k) for k, name in enumerate(names)])
-        sure = np.ones(len(names), np.float32)
+    def sample(model: Any, index: Any, *, sketches: np.ndarray, **_: Any) -> np.ndarray:
+        tries.append(len(index))
+        return (sketches * 0.97).astype(np.uint8)
+
+    def agreed(model: Any, cells: Any, names: Any, px_um: float) -> np.ndarray:
+        sure = np.array([cell is not None for cell in cells], np.float32)
         if len(tries) == 1 and len(sure) > 1:
             sure[1] = 0.0
-        return crops, sure
+        return sure
 
-    monkeypatch.setattr(generated, "_sample", sample)
+    monkeypatch.setattr("cytodiffusion.synthesis.sample_cells", sample)
+    monkeypatch.setattr(generated, "_agreed", agreed)
     return tries
 
 
-def test_cells_of_a_model_are_cut_out_and_enlarged(drawn: list[int]) -> None:
-    model = _model("neutrophil", "lymphocyte", "platelet", "red cell")
-    smear = synthetic_smear(model, seed=3, **SMALL)
-    assert drawn[0] == 7
-    assert 1 <= drawn[1] < 7, "only what was refused is sampled again"
-    assert smear.settings["model"] == "stand-in"
+def test_only_what_was_refused_is_sampled_again(tiny: ModelBundle, rendered: list[int]) -> None:
+    smear = synthetic_smear(tiny, seed=3, **SMALL)
+    assert rendered == [7, 1]
+    assert smear.settings["model"] == tiny.name
+    assert (smear.settings["generated"], smear.settings["drawn"]) == (7, 0)
+    assert smear.warnings == ()
     area = np.bincount(smear.labels.ravel())[1:] * smear.pixel_size_um**2
     by_class = smear.cells.assign(area=area).groupby("class")["area"].median()
-    assert 50 < by_class["lymphocyte"] < 85
-    assert 80 < by_class["neutrophil"] < 145
+    assert 50 < by_class["lymphocyte"] < 95
+    assert 90 < by_class["neutrophil"] < 170
 
 
-def test_the_outline_is_that_of_the_cell() -> None:
-    patch = cut_out(_crop("lymphocyte", 1), 20.0, 8.0)
+def test_any_model_makes_a_smear(tiny: ModelBundle) -> None:
+    smear = synthetic_smear(tiny, seed=3, sampling=QUICK, **SMALL)
+    settings = smear.settings
+    assert settings["generated"] + settings["drawn"] == 7
+    assert settings["drawn"] > 0, "random weights cannot render a cell"
+    assert f"rendered {settings['generated']} of 7" in smear.warnings[0]
+    assert json.loads(json.dumps(settings))["sampling"]["steps"] == 2
+    again = synthetic_smear(tiny, seed=3, sampling=QUICK, **SMALL)
+    np.testing.assert_array_equal(smear.rgb, again.rgb)
+
+
+def test_classes_without_a_sketch_and_without_a_model_class(tmp_path: Path) -> None:
+    model = load_bundle(tiny_bundle(tmp_path / "ab", ("blast", "smudge cell")), device="cpu")
+    smear = synthetic_smear(
+        model, shape=(300, 300), n_white=2, n_platelets=1, sampling=QUICK, seed=1
+    )
+    made = smear.cells["class"].value_counts()
+    assert made["blast"] == made["smudge cell"] == made["platelet"] == 1
+
+
+def test_a_cell_does_not_depend_on_the_others(tiny: ModelBundle, rendered: list[int]) -> None:
+    rendered.append(0)  # nothing is refused
+    names = ["lymphocyte", "monocyte", "platelet"]
+    three = generated_cells(tiny, names, 8.0, seed=4, sampling=QUICK)
+    one = generated_cells(tiny, names[:1], 8.0, seed=4, sampling=QUICK)
+    np.testing.assert_array_equal(three.patches[0].density, one.patches[0].density)
+    assert three.generated.all()
+
+
+@pytest.mark.parametrize("name", [*SKETCHES, "platelet"])
+def test_a_sketch_rendered_as_it_is_comes_back(tiny: ModelBundle, name: str) -> None:
+    drawn = sketched(name, 9.6, np.random.default_rng(2))
+    sketch = in_window(drawn, tiny, 9.6)
+    assert sketch.shape == (32, 32, 3)
+    patch = cut_out(sketch, sketch, drawn, 20.0, 9.6)
     assert patch is not None
-    truth = white_cell("lymphocyte", 8.0, np.random.default_rng(1)).solid
-    assert abs(patch.solid.sum() / truth.sum() - 1) < 0.15
+    assert abs(patch.solid.sum() / drawn.solid.sum() - 1) < 0.25
     assert patch.density[0].max() < 0.2
-    assert patch.density.max() > 1.0
+    assert abs(patch.density.max() / drawn.density.max() - 1) < 0.3
 
 
-def test_what_cannot_be_cut_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    blank = np.full((96, 96, 3), 230, np.uint8)
-    full = cv2.resize(_crop("monocyte", 0)[36:60, 36:60], (96, 96))
-    assert cut_out(blank, 20.0, 8.0) is None
-    assert cut_out(full, 20.0, 8.0) is None
+def test_sketches_differ() -> None:
+    cells = [sketched("neutrophil", 8.0, np.random.default_rng(seed)) for seed in range(12)]
+    areas = np.array([cell.solid.sum() for cell in cells]) / 8.0**2
+    nuclei = np.array([(cell.density[..., 0] > 0.7).sum() for cell in cells]) / 8.0**2
+    assert (areas.std() / areas.mean(), nuclei.std() / nuclei.mean()) > (0.03, 0.08)
 
-    def sample(model: Any, names: list[str], seed: int, *_: Any) -> tuple[Any, Any]:
-        return np.stack([blank] * len(names)), np.ones(len(names), np.float32)
 
-    monkeypatch.setattr(generated, "_sample", sample)
-    with pytest.raises(InputError, match="did not generate a neutrophil"):
-        generated_cells(_model("neutrophil"), ["neutrophil"], 8.0, seed=0, sampling=Sampling())
+def test_what_is_not_the_drawn_cell_is_refused(tiny: ModelBundle) -> None:
+    drawn = sketched("monocyte", 8.0, np.random.default_rng(0))
+    sketch = in_window(drawn, tiny, 8.0)
+    noise = np.random.default_rng(0).integers(0, 256, sketch.shape).astype(np.uint8)
+    for crop in (np.full_like(sketch, 230), np.zeros_like(sketch), noise, 255 - sketch):
+        assert cut_out(crop, sketch, drawn, 20.0, 8.0) is None
+
+
+def test_the_model_has_to_agree(tiny: ModelBundle) -> None:
+    drawn = [sketched(name, 8.0, np.random.default_rng(0)) for name in ("monocyte", "platelet")]
+    agreed = generated._agreed(tiny, [drawn[0], None, drawn[1]], ["monocyte"] * 3, 8.0)
+    assert agreed.shape == (3,)
+    assert agreed[1] == 0
+    assert ((agreed >= 0) & (agreed <= 1)).all()

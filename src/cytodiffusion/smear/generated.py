@@ -257,7 +257,7 @@ def cut_out(
     coarse = _enlarged(blur(made, _GRID), side)
     coarse[..., 2] = np.maximum(coarse[..., 2], _LEAST_BLUE * coarse[..., 1])
     density = coarse + fine - _enlarged(blur(given, _GRID), side)
-    solid = _outline(coarse, solid, px_um)
+    solid = _outline(density, solid, px_um)
     # A soft rim of a quarter of a micrometre; beyond it is empty slide.
     rim = np.clip(blur(grown(solid, max(round(0.2 * px_um), 1)), 0.15 * px_um) * 1.6 - 0.3, 0, 1)
     density = np.maximum(density, -0.03) * rim[..., None]
