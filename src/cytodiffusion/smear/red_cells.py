@@ -124,7 +124,7 @@ def _profile(
 
 def platelet(px_um: float, rng: np.random.Generator) -> Patch:
     """Draw one platelet: pale lilac, purple grains gathered in the middle."""
-    radius = float(np.clip(rng.lognormal(np.log(1.45), 0.20), 0.9, 2.3))
+    radius = float(np.clip(rng.lognormal(np.log(1.8), 0.14), 1.2, 2.4))
     side = int(2 * 2.2 * radius * px_um) | 1
     distance, angle = polar(side, px_um)
     outline = wobble(angle, rng, 0.16) * (1 + 0.15 * rng.random() * np.cos(2 * angle))
