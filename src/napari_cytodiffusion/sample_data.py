@@ -7,6 +7,7 @@ from typing import Any
 
 import pooch
 from napari.utils import progress
+from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from cytodiffusion.errors import CytoDiffusionError
@@ -59,6 +60,8 @@ def synthetic_smear(seed: int = 0) -> list[tuple[Any, dict[str, Any], str]]:
         smear = make(load_bundle("default"), seed=seed, progress=report)
     finally:
         bar.close()
+    for sentence in smear.warnings:
+        show_info(sentence)
     size = smear.pixel_size_um
     place: dict[str, Any] = {"scale": (size, size), "units": ("um", "um")}
     truth = smear.cells.set_index("label", drop=False).reindex(range(len(smear.cells) + 1))

@@ -61,7 +61,7 @@ class Sampling:
     """
 
     steps: int = 12
-    guidance: float = 1.0
+    guidance: float = 1.5
     strength: float = 0.4
     tries: int = 3
     confidence: float = 0.9
