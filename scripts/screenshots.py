@@ -34,17 +34,12 @@ def settle(viewer: Any, milliseconds: int = 800) -> None:
 
 
 def palette_of(picture: Image.Image, colors: int) -> Image.Image:
-    """Colours of the picture as a whole, and apart from them those of the docked widget.
-
-    The colours of the legend cover so little that they would not be among the commonest.
-    """
-    width, height = picture.size
-    dock = picture.crop((int(0.76 * width), 0, width, height))
-    rare = dock.quantize(colors // 4, Image.Quantize.MAXCOVERAGE).getpalette()[: 3 * (colors // 4)]
-    left = colors - len(rare) // 3
-    common = picture.quantize(left, Image.Quantize.MEDIANCUT).getpalette()[: 3 * left]
+    """Half for the commonest colours, half for those farthest apart, such as in the legend."""
+    half = colors // 2
+    common = picture.quantize(colors - half, Image.Quantize.MEDIANCUT).getpalette()
+    rare = picture.quantize(half, Image.Quantize.MAXCOVERAGE).getpalette()
     palette = Image.new("P", (1, 1))
-    palette.putpalette(common + rare)
+    palette.putpalette(common[: 3 * (colors - half)] + rare[: 3 * half])
     return palette
 
 
