@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 from napari.utils import notifications
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -174,12 +174,13 @@ class Session(QObject):
 
     # -- classified cells ---------------------------------------------------------------------
 
-    def drop_views(self, labels: Layer) -> None:
-        """Take away what shows an earlier classification of these labels."""
+    def take_layers(self, labels: Layer) -> dict[str, Labels]:
+        """Layers that show an earlier classification of these labels, for the next one to use."""
+        taken: dict[str, Labels] = {}
         for old in [v for v in self._views if v.labels is labels]:
             self._views.remove(old)
-            if self.viewer is not None:
-                old.remove(self.viewer)
+            taken.update(old.layers)
+        return taken
 
     def add_views(self, views: CellViews) -> None:
         """Make newly classified cells the current ones."""

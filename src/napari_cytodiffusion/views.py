@@ -29,10 +29,19 @@ class CellViews:
         The arrays shown; painted by the run, redrawn by `refresh`.
     results : Results
         The cells, for the status bar.
+    inherited : dict
+        Layers of an earlier classification of these labels by role; they show this one from now
+        on, which is quicker than removing them and adding others.
     """
 
     def __init__(
-        self, viewer: Any, image: Layer, labels: Labels, maps: CellMaps, results: Results
+        self,
+        viewer: Any,
+        image: Layer,
+        labels: Labels,
+        maps: CellMaps,
+        results: Results,
+        inherited: dict[str, Labels] | None = None,
     ) -> None:
         self.image, self.labels = image, labels
         self.maps, self.results = maps, results
@@ -48,7 +57,15 @@ class CellViews:
             "uncertainty": (maps.uncertainty_map, uncertainty_colors(), 0.6),
             "anomalies": (maps.outline_map, np.array(ANOMALY_COLORS), 1.0),
         }
-        self.add_next(viewer)
+        for role, layer in (inherited or {}).items():
+            data, colors, _ = self._looks[role]
+            layer.data = data
+            layer.colormap = colormap_of(colors)
+            layer.visible = self._is_shown(role)
+            tell_cells(layer, self.describe)
+            self.layers[role] = layer
+        if "class" not in self.layers:
+            self.add_next(viewer)
         labels.visible = False
         viewer.layers.selection.active = self.layers["class"]
 
@@ -145,9 +162,3 @@ class CellViews:
     def set_features(self, table: Any) -> None:
         """Give the labels the table of their cells; assigned as a whole, so that others notice."""
         self.labels.features = table
-
-    def remove(self, viewer: Any) -> None:
-        """Take the layers away."""
-        for layer in self.layers.values():
-            if layer in viewer.layers:
-                viewer.layers.remove(layer)

@@ -240,7 +240,13 @@ def test_without_layers_it_says_what_is_missing(engine, qtbot, messages):
 
 def test_a_second_run_replaces_the_views(widget, viewer, qtbot):
     classify(widget, qtbot)
+    before = viewer.layers["cells class"]
+    widget.legend.boxes[0].setChecked(False)
     classify(widget, qtbot)
+    assert viewer.layers["cells class"] is before
+    assert before.data is Session.of(viewer).current.maps.class_map
+    assert before.get_color(1)[3] == 1
+    assert all(widget.legend.shown())
     assert [layer.name for layer in viewer.layers].count("cells class") == 1
     assert len(viewer.layers) == 5
 

@@ -196,9 +196,15 @@ class ClassifyWidget(QWidget):
             return
         image, cells = self._layers
         model = prepared.model
-        self._session.drop_views(cells)
         results = Results(model.class_names, [c.color for c in model.classes])
-        self._views = CellViews(self._session.viewer, image, cells, prepared.maps, results)
+        self._views = CellViews(
+            self._session.viewer,
+            image,
+            cells,
+            prepared.maps,
+            results,
+            self._session.take_layers(cells),
+        )
         self._views.pixel_size_um = prepared.pixel_size_um
         self._views.window_um = model.window_um
         cells.metadata[NOTE] = {
