@@ -166,7 +166,8 @@ def _flood_cytoplasm(
 def _slope(stains: Stains, pixel_um: float) -> Plane:
     """Steepness of the density, where outlines of cells run."""
     plane = smooth(stains.density + 0.5 * stains.purple, 0.3 / pixel_um)
-    return np.hypot(cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1))
+    across, down = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
+    return np.hypot(across, down).astype(np.float32, copy=False)
 
 
 def cytoplasm_odds(stains: Stains, red: Mask, nuclear: Mask, pixel_um: float) -> Plane:
@@ -240,7 +241,8 @@ def unlike_red_cells(stains: Stains, red: Mask, pixel_um: float) -> Plane:
         off = (np.dstack([blurred / layers, grain]) - centre).reshape(-1, 4)
         one = np.einsum("ij,ij->i", off @ inverse, off).reshape(red.shape)
         distance = np.minimum(distance, one)
-    return np.clip(np.log(distance / limit + 1e-6), -2, 2).astype(np.float32)
+    odds: Plane = np.clip(np.log(distance / limit + 1e-6), -2, 2).astype(np.float32)
+    return odds
 
 
 def red_tint(tint: Plane, red: Mask) -> tuple[float, float]:

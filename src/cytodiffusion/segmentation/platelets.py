@@ -93,7 +93,8 @@ def _surroundings(plane: Plane, taken: Mask, pixel_um: float) -> Plane:
     """Mean of a map around each place, white cells left out."""
     free = (~taken).astype(np.float32)
     sigma = 2.5 / pixel_um
-    return smooth(plane * free, sigma) / np.maximum(smooth(free, sigma), 0.05)
+    around = smooth(plane * free, sigma) / np.maximum(smooth(free, sigma), 0.05)
+    return np.asarray(around, dtype=np.float32)
 
 
 def _grow(

@@ -90,8 +90,9 @@ def estimate_pixel_size(rgb: NDArray[np.uint8]) -> ScaleEstimate:
     """
     scale = min(1.0, _WORK_SIDE / max(rgb.shape[:2]))
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if scale < 1 else rgb
-    found = measure_red_cells(stain_maps(small))
+    if scale < 1:
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    found = measure_red_cells(stain_maps(rgb))
     if found.source == "none":
         return ScaleEstimate(DEFAULT_PIXEL_UM, "assumed", 0, float("nan"))
     pixel = float(np.clip(found.pixel_size_um * scale, *PLAUSIBLE_UM))
