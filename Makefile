@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 OUT    ?= results/demo
 
-.PHONY: demo gui test lint benchmark screenshots clean
+.PHONY: demo gui test lint screenshots default-model clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +24,15 @@ test: $(STAMP)  ## everything: style, types, dependency rule, manifest, tests
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+screenshots: $(STAMP)  ## the README's pictures, under Xvfb
+	xvfb-run -a -s "-screen 0 1920x1200x24" $(BIN)/python scripts/screenshots.py
+
+PBC ?= pbc
+default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
+	test -f results/default-data/cells.csv || $(BIN)/python scripts/default_data.py $(PBC) results/default-data
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default \
+		--settings scripts/default_model.json --resume
 
 clean:
 	rm -rf results .pytest_cache .mypy_cache .ruff_cache
