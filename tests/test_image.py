@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion import image as module
 from cytodiffusion.errors import InputError
-from cytodiffusion.image import Image, as_rgb8, check_pixel_size, open_image
+from cytodiffusion.image import Image, as_rgb8, as_source, check_pixel_size, open_image
 
 
 def gradient(shape: tuple[int, int] = (48, 64)) -> NDArray[np.uint8]:
@@ -112,6 +112,16 @@ def test_the_first_level_of_a_pyramid_is_taken() -> None:
 def test_unusable_arrays_are_refused(array: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         as_rgb8(array)
+
+
+def test_a_path_is_an_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    PIL.Image.fromarray(RGB).save(path)
+    for source in (path, str(path)):
+        np.testing.assert_array_equal(as_rgb8(source), RGB)
+        np.testing.assert_array_equal(as_source(source), RGB)
+    with pytest.raises(InputError, match=r"nowhere\.png"):
+        as_rgb8("nowhere.png")
 
 
 def test_one_pixel_is_an_image() -> None:

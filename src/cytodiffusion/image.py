@@ -96,7 +96,7 @@ def as_rgb8(image: Any) -> NDArray[np.uint8]:
 
     Parameters
     ----------
-    image : Image or array or list of arrays
+    image : Image or array or list of arrays or path
         (Y, X), (Y, X, C) or (C, Y, X) with 1 to 4 channels, numpy or lazy; of a multiscale list
         the first, full-size level is taken.
 
@@ -222,10 +222,12 @@ def check_loadable(shape: Sequence[int], name: str = "The image", limit: int | N
 
 
 def _first_level(image: Any) -> Any:
+    if isinstance(image, str | Path):
+        image = open_image(image)
     if isinstance(image, Image):
         return image.levels[0]
     # napari's own container of levels is a Sequence, too; numpy would take its smallest level
-    if isinstance(image, Sequence) and not isinstance(image, str | bytes):
+    if isinstance(image, Sequence) and not isinstance(image, bytes):
         if len(image) == 0:
             raise InputError("The image is empty: it has no pixels.")
         if getattr(image[0], "ndim", 0) >= 2:

@@ -62,7 +62,7 @@ def iter_classify_labels(
 
     Parameters
     ----------
-    image : array-like or Image
+    image : array-like or Image or path
         Anything `cytodiffusion.image.as_rgb8` takes.
     labels : (Y, X) integer array
         0 is background.

@@ -6,6 +6,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
@@ -34,6 +35,15 @@ def field(shape: tuple[int, int] = (320, 400), seed: int = 0) -> NDArray[np.uint
             away = np.hypot(y - cy - rng.integers(-4, 5), x - cx - rng.integers(-4, 5))
             image[away < radius] = (215, 165, 170)
     return (image + rng.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def test_a_path_with_its_pixel_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tags = {"resolution": (1e4 / PIXEL_SIZE, 1e4 / PIXEL_SIZE), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, field(), photometric="rgb", **tags)
+    found = segment(str(path))
+    assert found.pixel_size_um == pytest.approx(PIXEL_SIZE, rel=1e-4)
+    np.testing.assert_array_equal(found.labels, segment(open_image(path)).labels)
 
 
 def test_watershed_without_models_or_gpu() -> None:

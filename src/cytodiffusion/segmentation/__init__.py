@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image import Image, as_rgb8, as_source, check_pixel_size
+from cytodiffusion.image import Image, as_rgb8, as_source, check_pixel_size, open_image
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.result import Segmentation
 
@@ -41,12 +41,12 @@ def segment(
 
     Parameters
     ----------
-    image : Image or array
+    image : Image or array or path
         Whatever :func:`cytodiffusion.image.as_rgb8` takes.
     method : str
         "watershed", "cellpose", or "auto": Cellpose where its weights and a GPU are at hand.
     pixel_size_um : float, optional
-        Default: that of an :class:`Image`, otherwise estimated from the red cells.
+        Default: that of an :class:`Image` or file, otherwise estimated from the red cells.
     model, device, allow_download
         For Cellpose: see :func:`cytodiffusion.segmentation.cellpose.cellpose`.
     **options
@@ -94,6 +94,8 @@ def choose_method(
 
 def _source(image: Any, pixel_size_um: float | None) -> tuple[Any, float | None]:
     """Return (Y, X, 3) uint8, still lazy where it was, and the pixel size if it is known."""
+    if isinstance(image, str | Path):
+        image = open_image(image)
     size = pixel_size_um
     if size is None and isinstance(image, Image):
         size = image.pixel_size_um
