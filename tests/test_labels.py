@@ -35,6 +35,25 @@ def test_round_trip(tmp_path: Path, largest: int, stored: type) -> None:
     np.testing.assert_array_equal(back, labels)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1)])
+@pytest.mark.parametrize("name", ["own.tif", "plain.tif", "png.png", "npy.npy", "stack.npy"])
+def test_narrow_label_images(tmp_path: Path, shape: tuple[int, int], name: str) -> None:
+    labels = np.ones(shape, dtype=np.uint8)
+    path = tmp_path / name
+    match name:
+        case "own.tif":
+            write_labels_tif(path, labels, 0.1)
+        case "plain.tif":
+            tifffile.imwrite(path, labels)
+        case "png.png":
+            Picture.fromarray(labels).save(path)
+        case "npy.npy":
+            np.save(path, labels)
+        case "stack.npy":
+            np.save(path, labels[None, None])
+    np.testing.assert_array_equal(read_labels(path), labels)
+
+
 def test_pixel_size_and_compression_are_stored(tmp_path: Path) -> None:
     path = write_labels_tif(tmp_path / "labels.tif", some_labels(), 0.125)
     with tifffile.TiffFile(path) as tif:

@@ -69,7 +69,7 @@ def read_labels(path: str | Path) -> NDArray[np.int32]:
         raise
     except Exception as error:  # each decoder has exceptions of its own
         raise InputError(f"The label image {source} cannot be read: it is damaged.") from error
-    return check_labels(np.squeeze(array), source.name).astype(np.int32)
+    return check_labels(_plane(array), source.name).astype(np.int32)
 
 
 def check_labels(labels: NDArray[Any], name: str = "the label image") -> NDArray[Any]:
@@ -101,6 +101,14 @@ def check_labels(labels: NDArray[Any], name: str = "the label image") -> NDArray
     if high > np.iinfo(np.int32).max:
         raise InputError(f"The largest label of {name}, {high}, is beyond 2,147,483,647.")
     return array.astype(np.uint16 if high <= np.iinfo(np.uint16).max else np.int32)
+
+
+def _plane(array: NDArray[Any]) -> NDArray[Any]:
+    """Drop axes of length 1, the first ones first, as long as more than two are left."""
+    for axis in (0, -1):
+        while array.ndim > 2 and array.shape[axis] == 1:
+            array = array.squeeze(axis)
+    return array
 
 
 def _read_array(path: Path) -> NDArray[Any]:
