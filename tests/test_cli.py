@@ -247,6 +247,7 @@ def test_several_images_one_of_them_bad(run: Run, image: Path, model: Path, tmp_
     told = outcome.json
     assert told["ok"] is False
     assert len(told["images"]) == 3
+    assert told["error"] == "1 of 4 images failed."
     assert [f["image"] for f in told["failed"]] == [str(bad)]
     assert "1 of 4 images failed" in outcome.err
     assert "given twice" in outcome.err

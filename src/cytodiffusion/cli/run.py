@@ -23,7 +23,7 @@ from cytodiffusion.cli.options import (
     TrialsOption,
 )
 from cytodiffusion.cli.reporter import FAILED, Reporter, reporting
-from cytodiffusion.errors import Cancelled, CytoDiffusionError, InputError
+from cytodiffusion.errors import Cancelled, CytoDiffusionError, InputError, naming
 
 if TYPE_CHECKING:
     from cytodiffusion.classify import ClassifySettings
@@ -81,7 +81,8 @@ def run(
             if len(paths) == 1:
                 record["error"] = failed[0]["error"]
             else:
-                reporter.error(f"{len(failed)} of {len(paths)} images failed.")
+                record["error"] = f"{len(failed)} of {len(paths)} images failed."
+                reporter.error(record["error"])
         reporter.result(record, summary(done) if done else "")
 
 
@@ -148,7 +149,7 @@ def _run_all(
         except Cancelled:
             raise
         except CytoDiffusionError as error:
-            reporter.error(str(error) if len(paths) == 1 else f"{path}: {error}")
+            reporter.error(str(error) if len(paths) == 1 else naming(path, error))
             failed.append({"image": str(path), "error": str(error)})
             continue
         for warning in analysis.warnings:
