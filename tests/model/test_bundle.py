@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cytodiffusion.errors import BundleError, DownloadNeeded
-from cytodiffusion.model import UNetDenoiser, load_bundle, save_bundle, saving
+from cytodiffusion.model import UNetDenoiser, bundle, load_bundle, save_bundle, saving
 from cytodiffusion.model.bundle import CHECKSUMS, FILES, WEIGHTS, file_checksum
 from cytodiffusion.model.testing import tiny_bundle
 
@@ -161,6 +161,33 @@ def test_weights_of_another_shape_are_told(copy: Path) -> None:
     save_file(tensors, copy / WEIGHTS)
     sign(copy)
     assert "conv_in.bias" in sentence(copy)
+
+
+def test_weights_that_are_no_numbers_are_told(copy: Path) -> None:
+    tensors = load_file(copy / WEIGHTS)
+    tensors["conv_in.bias"][0] = float("nan")
+    save_file(tensors, copy / WEIGHTS)
+    sign(copy)
+    assert "conv_in.bias" in sentence(copy)
+
+
+def test_another_kind_of_network_is_told(copy: Path) -> None:
+    edit(copy / "config.json", lambda c: c.update(_class_name="OtherNet"))
+    assert "OtherNet" in sentence(copy)
+
+
+def test_files_that_may_not_be_read_are_told(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(bundle, "file_checksum", refuse)
+    assert "cannot be read" in sentence(copy)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have other permissions there")
+def test_all_files_of_a_bundle_may_be_read_alike(whole: Path) -> None:
+    modes = {(whole / name).stat().st_mode for name in (*FILES, CHECKSUMS)}
+    assert len(modes) == 1
 
 
 def test_another_number_of_classes_is_told(copy: Path) -> None:

@@ -80,7 +80,9 @@ def verify(
             sound = "error" not in row
             rows.append({"source": source, "sound": sound, **_short(row)})
             if not sound:
-                reporter.error(f"{source}: {row['error']}")
+                reporter.error(
+                    row["error"] if source in row["error"] else f"{source}: {row['error']}"
+                )
                 reporter.exit_code = FAILED
         good = [f"{row['source']}: sound ({row['checksum'][:12]})" for row in rows if row["sound"]]
         reporter.result({"models": rows}, "\n".join(good))

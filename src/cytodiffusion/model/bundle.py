@@ -273,7 +273,13 @@ def verify_bundle(folder: Path) -> str:
         raise BundleError(f"The bundle {folder} lacks {', '.join(missing)}; copy it again in full.")
     expected = _read_json(folder / CHECKSUMS)
     for name in FILES:
-        if expected.get(name) != file_checksum(folder / name):
+        try:
+            found = file_checksum(folder / name)
+        except OSError as error:
+            raise BundleError(
+                f"{name} of the bundle {folder} cannot be read: {error.strerror or error}."
+            ) from error
+        if expected.get(name) != found:
             raise BundleError(
                 f"{name} of the bundle {folder} is not the file it was made with "
                 "(wrong checksum); copy the bundle again."
@@ -309,6 +315,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoiser:
     config = _read_json(folder / "config.json")
+    kind = config.get("_class_name", UNetDenoiser.__name__)
+    if kind != UNetDenoiser.__name__:
+        raise BundleError(
+            f"The bundle {folder} has a network of the kind {kind!r}, which this version of "
+            "cytodiffusion does not know."
+        )
     try:
         denoiser: UNetDenoiser = UNetDenoiser.from_config(config)
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -331,6 +343,12 @@ def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoi
         raise BundleError(
             f"The weights of the bundle {folder} do not fit its network: {len(odd)} tensors "
             f"differ, such as {odd[0]}."
+        )
+    broken = [k for k, v in weights.items() if not v.isfinite().all()]
+    if broken:
+        raise BundleError(
+            f"The weights of the bundle {folder} are damaged: {broken[0]} has entries that are "
+            "not numbers."
         )
     denoiser.load_state_dict(weights)
     return denoiser

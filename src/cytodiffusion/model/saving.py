@@ -79,6 +79,8 @@ def save_bundle(
         save_file(tensors, fresh / "calibration.safetensors")
         (fresh / "card.md").write_text(card, encoding="utf-8")
         _write_json(fresh / CHECKSUMS, {n: file_checksum(fresh / n) for n in FILES})
+        for name in FILES:  # safetensors writes for the owner alone
+            (fresh / name).chmod((fresh / CHECKSUMS).stat().st_mode)
         fresh.chmod(0o755)
         _replace_folder(fresh, folder)
     except (OSError, SafetensorError) as error:
