@@ -586,7 +586,13 @@ def test_standard_output_holds_json_only(
 def test_cancelled_from_outside(image: Path, model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cytodiffusion", "run", image, "-o", tmp_path / "out"]
     command += ["-m", model, "--trials", "2000", "--pixel-size", str(PIXEL_SIZE)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stderr is not None
     with process.stderr as stream:
         assert any(line.startswith("Model") for line in stream)  # the work begins
