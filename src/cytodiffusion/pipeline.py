@@ -149,7 +149,7 @@ def classify_labels(
 
 
 def classify_images(
-    images: Sequence[Path],
+    images: Sequence[str | Path],
     model: ModelBundle,
     settings: ClassifySettings | None = None,
     *,
@@ -160,7 +160,7 @@ def classify_images(
 
     Parameters
     ----------
-    images : sequence of Path
+    images : sequence of str or Path
     model : ModelBundle
     settings : ClassifySettings, optional
     pixel_size_um : float, optional
@@ -197,7 +197,8 @@ def classify_images(
         def reading(share: float, message: str, report: Progress = report) -> None:
             report(share - 1, message)
 
-        cells = _read_cells(images[part], model, pixel_size_um, skipped, reading)
+        paths = [Path(image) for image in images[part]]
+        cells = _read_cells(paths, model, pixel_size_um, skipped, reading)
         if not cells:
             continue
         result = classify(
