@@ -24,6 +24,11 @@ MAX_LOADED_PIXELS = 175_000_000
 #: Lazy images of more pixels than this are not taken at all: their labels alone fill the memory.
 MAX_LAZY_PIXELS = 1_000_000_000
 
+#: Endings of files that are taken for images in a folder.
+IMAGE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".gif", ".webp", ".ndpi")
+)
+
 #: Formats read with Pillow; a short list, because a file's name says nothing about its content.
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "PPM", "TIFF")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

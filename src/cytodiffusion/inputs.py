@@ -11,17 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image import Image, check_pixel_size, open_image
+from cytodiffusion.image import IMAGE_SUFFIXES, Image, check_pixel_size, open_image
 from cytodiffusion.labels import read_labels
 from cytodiffusion.output import check_folder
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation import Segmentation, segment
 from cytodiffusion.segmentation.scale import estimate_pixel_size
-
-#: Endings of files that are taken for images in a folder.
-IMAGE_SUFFIXES = {
-    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".gif", ".webp", ".ndpi",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

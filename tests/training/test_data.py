@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cytodiffusion.datasets.splits import split_by_name
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.training.data import (
     BalancedSampler,
@@ -15,7 +16,6 @@ from cytodiffusion.training.data import (
     find_records,
     generator_for,
     load_cells,
-    split_by_name,
 )
 from toys import PIXEL_SIZE_UM, SIDE, write_discs
 

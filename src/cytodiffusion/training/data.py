@@ -1,20 +1,18 @@
-"""Training data: a folder per class or a CSV, read into memory as context crops."""
+"""Training data: the records of a data set read into memory as context crops."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from cytodiffusion.crops import centre_crop
+from cytodiffusion.datasets import SPLITS, Record, class_names, find_records
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
 from cytodiffusion.image import open_image
 from cytodiffusion.progress import Progress, silent
@@ -24,19 +22,21 @@ from cytodiffusion.stain import estimate_background
 #: Crops are kept this much wider than the window, so that they can turn and shift.
 CONTEXT = 4 / 3
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
-SPLITS = ("train", "val", "test")
+__all__ = [
+    "CONTEXT",
+    "SPLITS",
+    "UNLABELLED",
+    "BalancedSampler",
+    "CellSet",
+    "Record",
+    "class_names",
+    "find_records",
+    "generator_for",
+    "load_cells",
+]
+
 #: Label of a crop whose class is not known.
 UNLABELLED = -1
-
-
-@dataclass(frozen=True)
-class Record:
-    """One single-cell image on disk."""
-
-    path: Path
-    label: str | None
-    split: str
 
 
 @dataclass
@@ -67,92 +67,6 @@ class CellSet:
         margin = (self.pixels.shape[-1] - size) // 2
         inner = self.pixels[:, :, margin : margin + size, margin : margin + size]
         return np.ascontiguousarray(inner.permute(0, 2, 3, 1).numpy())
-
-
-def find_records(data: Path) -> list[Record]:
-    """List the images of a data set.
-
-    Parameters
-    ----------
-    data : Path
-        A CSV with columns ``path`` (absolute or relative to the CSV) and ``class`` (empty:
-        unlabelled), optionally ``split``; or a folder with a folder per class; or a folder
-        with ``train``, ``val`` and perhaps ``test`` folders of such folders.
-
-    Raises
-    ------
-    InputError
-        If there is no such file or folder, or nothing to train on in it.
-    """
-    if data.is_dir():
-        records = _records_of_folder(data)
-    elif data.is_file() and data.suffix.lower() == ".csv":
-        records = _records_of_table(data)
-    else:
-        raise InputError(f"{data} is neither a folder of class folders nor a CSV file.")
-    if not records:
-        raise InputError(
-            f"{data} holds no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))})."
-        )
-    return records
-
-
-def _records_of_folder(folder: Path) -> list[Record]:
-    if (folder / "train").is_dir():
-        parts = [(folder / split, split) for split in SPLITS if (folder / split).is_dir()]
-    else:
-        parts = [(folder, "")]
-    records = []
-    for part, split in parts:
-        for class_folder in sorted(part.iterdir()):
-            if not class_folder.is_dir() or class_folder.name.startswith("."):
-                continue
-            paths = [p for p in sorted(class_folder.rglob("*")) if _is_image(p)]
-            if not paths and split in ("", "train"):
-                raise InputError(f"{class_folder} holds no images; fill it or remove it.")
-            records += [Record(p, class_folder.name, split or split_by_name(p.name)) for p in paths]
-    return records
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def _records_of_table(path: Path) -> list[Record]:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise InputError(f"{path} cannot be read as a CSV table.") from error
-    missing = {"path", "class"} - set(table.columns)
-    if missing:
-        raise InputError(f"{path} needs the columns path and class; {sorted(missing)} is missing.")
-    records = []
-    for row in table.to_dict("records"):
-        image = Path(row["path"])
-        image = image if image.is_absolute() else path.parent / image
-        split = row.get("split", "") or split_by_name(image.name)
-        if split not in SPLITS:
-            raise InputError(f"{path}: split {split!r} is not one of {', '.join(SPLITS)}.")
-        records.append(Record(image, row["class"] or None, split))
-    return records
-
-
-def split_by_name(name: str, validation_share: float = 0.15) -> str:
-    """Assign an image to train or val by a hash of its name, so that it never moves."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return "val" if digest[0] / 256 < validation_share else "train"
-
-
-def class_names(records: Sequence[Record]) -> list[str]:
-    """Names of the classes in ``records``, sorted; InputError if fewer than two."""
-    counts = Counter(r.label for r in records if r.split == "train" and r.label)
-    if len(counts) < 2:
-        found = ", ".join(counts) or "none"
-        raise InputError(f"Training needs at least two classes of images; found: {found}.")
-    odd = [name for name in counts if "|" in name or not name.isprintable()]
-    if odd:  # prediction sets join names by it
-        raise InputError(f"The class name {odd[0]!r} cannot be used: it must not contain |.")
-    return sorted(counts)
 
 
 def load_cells(
