@@ -261,18 +261,18 @@ def _reason(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def verify_bundle(folder: Path) -> str:
-    """Check that every file is there and unaltered; return the bundle's checksum.
+def verify_bundle(folder: Path, files: Sequence[str] = FILES) -> str:
+    """Check that every one of ``files`` is there and unaltered; return the bundle's checksum.
 
     Raises
     ------
     BundleError
     """
-    missing = [name for name in (*FILES, CHECKSUMS) if not (folder / name).is_file()]
+    missing = [name for name in (*files, CHECKSUMS) if not (folder / name).is_file()]
     if missing:
         raise BundleError(f"The bundle {folder} lacks {', '.join(missing)}; copy it again in full.")
     expected = _read_json(folder / CHECKSUMS)
-    for name in FILES:
+    for name in files:
         try:
             found = file_checksum(folder / name)
         except OSError as error:
@@ -284,7 +284,7 @@ def verify_bundle(folder: Path) -> str:
                 f"{name} of the bundle {folder} is not the file it was made with "
                 "(wrong checksum); copy the bundle again."
             )
-    return hashlib.sha256("".join(expected[n] for n in FILES).encode()).hexdigest()
+    return hashlib.sha256("".join(expected[n] for n in files).encode()).hexdigest()
 
 
 def file_checksum(path: Path) -> str:

@@ -91,8 +91,8 @@ def save_bundle(
     return folder
 
 
-def check_target(folder: Path) -> None:
-    """BundleError unless ``folder`` is free, empty, or holds a bundle and nothing else.
+def check_target(folder: Path, files: Sequence[str] = FILES) -> None:
+    """BundleError unless ``folder`` is free, empty, or holds ``files`` and nothing else.
 
     A bundle replaces its folder as a whole: nobody's own files may be in it.
     """
@@ -101,7 +101,7 @@ def check_target(folder: Path) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder} is not a folder; name a new folder for the bundle.")
     if folder.is_dir():
-        foreign = sorted({p.name for p in folder.iterdir()} - {*FILES, CHECKSUMS})
+        foreign = sorted({p.name for p in folder.iterdir()} - {*files, CHECKSUMS})
         if foreign:
             raise BundleError(
                 f"{folder} holds other files, such as {foreign[0]}; name a new folder for the "
