@@ -1,0 +1,16 @@
+"""Ordinary classifiers, the rivals that every table of the diffusion classifier has in it."""
+
+from .baseline import Baseline, classify_baseline
+from .files import is_baseline, load_baseline, save_baseline
+from .network import KINDS, BaselineNetwork, build_network
+
+__all__ = [
+    "KINDS",
+    "Baseline",
+    "BaselineNetwork",
+    "build_network",
+    "classify_baseline",
+    "is_baseline",
+    "load_baseline",
+    "save_baseline",
+]

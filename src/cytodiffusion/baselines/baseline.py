@@ -1,0 +1,215 @@
+"""An ordinary classifier with all that belongs to it, and its answers in the common form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cytodiffusion.classification import Classification
+from cytodiffusion.classify import ClassifySettings, _check_background, _normalised
+from cytodiffusion.crops import Crops
+from cytodiffusion.device import half_precision_pays
+from cytodiffusion.errors import InputError, OutOfMemoryError
+from cytodiffusion.memory import free_memory, is_out_of_memory
+from cytodiffusion.model.bundle import CellClass
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.uncertainty import (
+    conformal_threshold,
+    entropy,
+    margin,
+    prediction_sets,
+    softmax,
+)
+
+from .network import BaselineNetwork
+
+#: Crops that go through the network at once.
+MICRO_BATCH = {"cpu": 64, "cuda": 1024, "mps": 256}
+
+
+@dataclass
+class Baseline:
+    """A trained baseline.
+
+    Attributes
+    ----------
+    name, version : str
+    kind : str
+        ``resnet18`` or ``vit``.
+    classes : tuple of CellClass
+    input_size : int
+        Side of a crop in pixels.
+    window_um : float
+        Side of a crop in micrometres.
+    network : BaselineNetwork
+    temperature : float
+        Of the softmax, fitted on validation cells.
+    conformal_scores : (M,) float32 tensor
+        Sorted ``1 - p(true class)`` of validation cells.
+    anomaly_threshold : float
+        Cells whose ``1 - gap`` is above it are anomalous; the gap is that of the two largest
+        probabilities.
+    false_alarms : float
+        Share of validation cells above the threshold.
+    device : torch.device
+    source, checksum, card : str
+    training : dict
+        Settings of the run that made it.
+    """
+
+    name: str
+    version: str
+    kind: str
+    classes: tuple[CellClass, ...]
+    input_size: int
+    window_um: float
+    network: BaselineNetwork
+    temperature: float
+    conformal_scores: Tensor
+    anomaly_threshold: float
+    false_alarms: float
+    device: torch.device
+    source: str = ""
+    checksum: str = ""
+    card: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the posterior."""
+        return tuple(c.name for c in self.classes)
+
+    def record(self) -> dict[str, Any]:
+        """Return what a result says about the model it came from."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "kind": self.kind,
+            "source": self.source,
+            "sha256": self.checksum,
+            "classes": list(self.class_names),
+            "device": str(self.device),
+        }
+
+
+def classify_baseline(
+    crops: Crops | NDArray[np.uint8],
+    model: Baseline,
+    settings: ClassifySettings | None = None,
+    *,
+    background: NDArray[np.floating] | None = None,
+    progress: Progress = silent,
+) -> Classification:
+    """Classify crops by a baseline.
+
+    Parameters
+    ----------
+    crops : Crops or (N, S, S, 3) uint8 array
+    model : Baseline
+    settings : ClassifySettings, optional
+        Only ``coverage`` and ``batch_size`` matter.
+    background : (3,) or (N, 3) array, optional
+        Colour of the empty background, 0 to 255; estimated from each crop where missing.
+    progress : callable
+
+    Returns
+    -------
+    Classification
+        One trial a cell and no noise levels; ``confidence`` is the largest probability,
+        ``margin`` the gap of the two largest (the published measure of a discriminative
+        model's confidence), ``anomaly_score`` one less the gap.
+
+    Raises
+    ------
+    InputError
+        If the crops do not fit the model.
+    OutOfMemoryError
+        If the device runs out of memory even for one crop at a time.
+    """
+    settings = settings or ClassifySettings()
+    pixels = _check_crops(crops, model)
+    background = _check_background(background, len(pixels))
+    logits = baseline_logits(pixels, model, settings.batch_size, background, progress)
+    return judge_logits(logits, model, settings)
+
+
+def judge_logits(
+    logits: NDArray[np.float64], model: Baseline, settings: ClassifySettings
+) -> Classification:
+    """Turn logits ``(N, K)`` into posterior, prediction sets and anomalies."""
+    n, k = logits.shape
+    posterior = softmax(logits / model.temperature)
+    gap = margin(posterior)
+    scores = model.conformal_scores.double().numpy()
+    return Classification(
+        class_names=model.class_names,
+        posterior=posterior,
+        predicted=posterior.argmax(axis=1).astype(np.int64),
+        confidence=posterior.max(axis=1, initial=0.0),
+        entropy=entropy(posterior),
+        margin=gap,
+        prediction_set=prediction_sets(posterior, conformal_threshold(scores, settings.coverage)),
+        anomaly_score=1.0 - gap,
+        anomaly=1.0 - gap > model.anomaly_threshold,
+        trials=np.ones(n, np.int64),
+        errors_by_level=np.zeros((n, 0, k), np.float32),
+        levels=np.zeros(0, np.int64),
+        anomaly_threshold=model.anomaly_threshold,
+        logits=logits,
+    )
+
+
+def baseline_logits(
+    pixels: NDArray[np.uint8],
+    model: Baseline,
+    batch_size: int,
+    background: NDArray[np.floating] | None,
+    progress: Progress = silent,
+) -> NDArray[np.float64]:
+    """Logits ``(N, K)``, before the temperature, of ``pixels (N, S, S, 3)``."""
+    n = len(pixels)
+    parts = [np.zeros((0, len(model.classes)))]
+    micro = min(batch_size, MICRO_BATCH.get(model.device.type, 64))
+    start = 0
+    while start < n:
+        part = slice(start, min(start + micro, n))
+        try:
+            parts.append(_forward(_normalised(pixels[part], background, part), model))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if micro == 1:
+                raise OutOfMemoryError(
+                    f"{model.device} has no memory left even for one cell at a time; "
+                    "close other programs or use the CPU (--device cpu)."
+                ) from error
+            micro //= 2
+            free_memory()
+            continue
+        start = part.stop
+        progress(start / n, f"classified {start} of {n} cells")
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def _forward(unit: Tensor, model: Baseline) -> NDArray[np.float64]:
+    half = half_precision_pays(model.device)
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
+        logits = model.network(unit.to(model.device))
+    return np.asarray(logits.double().cpu().numpy())
+
+
+def _check_crops(crops: Crops | NDArray[np.uint8], model: Baseline) -> NDArray[np.uint8]:
+    pixels = crops.pixels if isinstance(crops, Crops) else np.asarray(crops)
+    size = model.input_size
+    if pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or pixels.dtype != np.uint8:
+        raise InputError(
+            f"The model {model.name} takes crops of shape (N, {size}, {size}, 3) and type uint8, "
+            f"not {pixels.shape} and {pixels.dtype}."
+        )
+    return pixels

@@ -1,0 +1,177 @@
+"""Baselines on disk: a folder of safetensors and JSON with checksums; nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cytodiffusion.device import pick_device
+from cytodiffusion.errors import BundleError, InputError
+from cytodiffusion.model.bundle import CHECKSUMS, CellClass, read_tensors, verify_bundle
+from cytodiffusion.model.saving import check_target
+from cytodiffusion.output import sha256, staged_folder
+
+from .baseline import Baseline
+from .network import BaselineNetwork, build_network
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+FILES = (CONFIG, WEIGHTS, "card.md")
+#: What ``config.json`` says it is; a bundle's own has no such entry.
+FORMAT = "cytodiffusion-baseline"
+SCORES = "conformal_scores"
+NETWORK = "network."
+
+
+class BaselineConfig(BaseModel):
+    """What ``config.json`` of a baseline holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str = Field(FORMAT, pattern=f"^{FORMAT}$")
+    format_version: int = Field(1, ge=1, le=1)
+    name: str
+    version: str
+    kind: str
+    classes: list[CellClass] = Field(min_length=1)
+    input_size: PositiveInt
+    window_um: PositiveFloat
+    temperature: PositiveFloat
+    anomaly_threshold: float
+    false_alarms: float = Field(ge=0, le=1)
+    training: dict[str, Any] = {}
+
+
+def is_baseline(folder: str | Path) -> bool:
+    """Tell whether a folder holds a baseline (sound or not) and no diffusion model."""
+    try:
+        content = json.loads((Path(folder).expanduser() / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def save_baseline(folder: Path, model: Baseline, dtype: torch.dtype = torch.float16) -> Path:
+    """Write a baseline, whole or not at all; an older one in its place is replaced.
+
+    Raises
+    ------
+    BundleError
+        If the folder holds anything else than a baseline.
+    InputError
+        If it cannot be written.
+    """
+    folder = Path(folder)
+    check_target(folder, FILES)
+    config = BaselineConfig(
+        name=model.name,
+        version=model.version,
+        kind=model.kind,
+        classes=list(model.classes),
+        input_size=model.input_size,
+        window_um=model.window_um,
+        temperature=model.temperature,
+        anomaly_threshold=model.anomaly_threshold,
+        false_alarms=model.false_alarms,
+        training=model.training,
+    )
+    tensors = {NETWORK + k: _stored(v, dtype) for k, v in model.network.state_dict().items()}
+    tensors[SCORES] = model.conformal_scores.float().contiguous().cpu()
+    with staged_folder(folder) as staging:
+        (staging / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        save_file(tensors, staging / WEIGHTS)
+        (staging / "card.md").write_text(model.card, encoding="utf-8")
+        sums = {name: sha256(staging / name) for name in FILES}
+        (staging / CHECKSUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
+    value = value.detach().contiguous().cpu()
+    return value.to(dtype) if value.is_floating_point() else value
+
+
+def load_baseline(folder: str | Path, device: str = "auto") -> Baseline:
+    """Load and verify a baseline.
+
+    Parameters
+    ----------
+    folder : str or Path
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``mps``.
+
+    Raises
+    ------
+    BundleError
+        If a file is missing, altered, not safetensors, or does not fit the others.
+    InputError
+        If there is no such device.
+    """
+    target = pick_device(device)
+    place = Path(folder).expanduser()
+    if not place.is_dir():
+        raise BundleError(f"There is no baseline at {folder}: it must be a folder.")
+    checksum = verify_bundle(place, FILES)
+    config = _read_config(place)
+    tensors = read_tensors(place / WEIGHTS)
+    scores = tensors.pop(SCORES, torch.zeros(0)).float()
+    if not scores.numel() or not scores.isfinite().all():
+        raise BundleError(f"The baseline {folder} has no sound conformal scores.")
+    network = _load_network(place, config, tensors)
+    return Baseline(
+        name=config.name,
+        version=config.version,
+        kind=config.kind,
+        classes=tuple(config.classes),
+        input_size=config.input_size,
+        window_um=config.window_um,
+        network=network.to(target).to(memory_format=torch.channels_last).eval(),
+        temperature=config.temperature,
+        conformal_scores=scores,
+        anomaly_threshold=config.anomaly_threshold,
+        false_alarms=config.false_alarms,
+        device=target,
+        source=str(folder),
+        checksum=checksum,
+        card=(place / "card.md").read_text(encoding="utf-8", errors="replace"),
+        training=config.training,
+    )
+
+
+def _read_config(folder: Path) -> BaselineConfig:
+    try:
+        return BaselineConfig.model_validate_json((folder / CONFIG).read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = "it cannot be read"
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'])) or 'its content'}: {first['msg']}"
+        raise BundleError(f"config.json of the baseline {folder} is wrong: {reason}.") from error
+
+
+def _load_network(
+    folder: Path, config: BaselineConfig, tensors: dict[str, Tensor]
+) -> BaselineNetwork:
+    try:
+        network = build_network(config.kind, len(config.classes), config.input_size)
+    except InputError as error:
+        raise BundleError(f"The baseline {folder} cannot be built: {error}") from error
+    state = network.state_dict()
+    found = {k.removeprefix(NETWORK): v for k, v in tensors.items()}
+    odd = sorted(set(state) ^ set(found)) or [k for k in state if state[k].shape != found[k].shape]
+    if odd:
+        raise BundleError(f"The weights of the baseline {folder} do not fit it, such as {odd[0]}.")
+    broken = [k for k, v in found.items() if not v.isfinite().all()]
+    if broken:
+        raise BundleError(
+            f"The weights of the baseline {folder} are damaged: {broken[0]} has entries that are "
+            "not numbers."
+        )
+    network.load_state_dict({k: v.to(state[k].dtype) for k, v in found.items()})
+    return network

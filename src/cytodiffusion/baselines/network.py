@@ -1,0 +1,122 @@
+"""The networks of the baselines, from timm (Wightman 2019), trained from scratch or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cytodiffusion.errors import DownloadNeeded, InputError
+
+#: timm's names of the baselines; both are small enough for a CPU.
+KINDS = {"resnet18": "resnet18", "vit": "vit_tiny_patch16_224"}
+#: Side of a ViT's patch in pixels: half of the original's 16, for inputs half as wide.
+PATCH = 8
+
+
+class BaselineNetwork(nn.Module):
+    """A timm classifier that takes what the diffusion model's codec takes: pixels 0 to 1.
+
+    Parameters
+    ----------
+    body : Module
+        Takes standardised pixels ``(N, 3, S, S)``, gives logits ``(N, K)``.
+    mean, std : (float, float, float)
+        What the body's pixels are standardised by; those it was pre-trained with, if it was.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        body: nn.Module,
+        mean: tuple[float, ...] = (0.5, 0.5, 0.5),
+        std: tuple[float, ...] = (0.5, 0.5, 0.5),
+    ):
+        super().__init__()
+        self.body = body
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1))
+
+    def forward(self, unit: Tensor) -> Tensor:
+        """Logits ``(N, K)`` of crops ``unit (N, 3, S, S)``, 0 to 1."""
+        x = ((unit - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.body(x)
+        return logits
+
+
+def build_network(
+    kind: str,
+    num_classes: int,
+    input_size: int,
+    *,
+    pretrained: bool = False,
+    allow_download: bool = False,
+) -> BaselineNetwork:
+    """Build a baseline's network.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    num_classes : int
+    input_size : int
+        Side of the crops in pixels; a multiple of `PATCH` for the ViT.
+    pretrained : bool
+        Start from timm's ImageNet weights, read from the local Hub cache.
+    allow_download : bool
+        Whether they may be fetched when they are not there.
+
+    Raises
+    ------
+    InputError
+        If the kind is unknown or the input does not fit it.
+    DownloadNeeded
+        If the weights are not on this machine and downloading was not allowed.
+    """
+    if kind not in KINDS:
+        raise InputError(f"There is no baseline {kind!r}; choose one of {', '.join(KINDS)}.")
+    import timm  # takes a second to import, and only baselines need it
+
+    options: dict[str, Any] = {"num_classes": num_classes}
+    if kind == "vit":
+        if input_size % PATCH:
+            raise InputError(f"The ViT takes inputs of a multiple of {PATCH} px, not {input_size}.")
+        options |= {"img_size": input_size, "patch_size": PATCH}
+    name = KINDS[kind]
+    if not pretrained:
+        return BaselineNetwork(timm.create_model(name, pretrained=False, **options))
+    config: Any = timm.get_pretrained_cfg(name)
+    weights = _find_weights(name, config.hf_hub_id, allow_download)
+    body = timm.create_model(
+        name, pretrained=True, pretrained_cfg_overlay={"file": str(weights)}, **options
+    )
+    return BaselineNetwork(body, config.mean, config.std)
+
+
+def _find_weights(name: str, repository: str, allow_download: bool) -> Path:
+    """Find timm's safetensors file in the Hub's cache, or fetch it."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(
+            hf_hub_download(repository, "model.safetensors", local_files_only=not allow_download)
+        )
+    except LocalEntryNotFoundError as error:
+        if not allow_download:
+            raise DownloadNeeded(
+                f"The pre-trained weights of {name} are not on this machine; allow the download "
+                f"of {repository} from the Hugging Face Hub, or train without --pretrained."
+            ) from error
+        raise InputError(
+            f"The Hugging Face Hub could not be reached for the weights of {name}; "
+            "train without --pretrained."
+        ) from error
+    except Exception as error:  # the Hub client raises its own and its HTTP library's kinds
+        raise InputError(
+            f"The pre-trained weights of {name} could not be fetched: {error}."
+        ) from error

@@ -1,0 +1,80 @@
+"""One way to load and ask a classifier, whether it is a diffusion model or a baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytodiffusion.baselines import Baseline, classify_baseline, is_baseline, load_baseline
+from cytodiffusion.classification import Classification
+from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.crops import Crops
+from cytodiffusion.model.bundle import ModelBundle, load_bundle
+from cytodiffusion.progress import Progress, silent
+
+
+def predict(
+    model: ModelBundle | Baseline,
+    windows: Crops | NDArray[np.uint8],
+    settings: ClassifySettings | None = None,
+    *,
+    background: NDArray[np.floating] | None = None,
+    progress: Progress = silent,
+) -> Classification:
+    """Classify crops by either kind of model.
+
+    Parameters
+    ----------
+    model : ModelBundle or Baseline
+    windows : Crops or (N, S, S, 3) uint8 array
+        S is the model's input size; the window is the model's, the cell in the centre.
+    settings : ClassifySettings, optional
+    background : (3,) or (N, 3) array, optional
+        Colour of the empty background, 0 to 255; estimated from each crop where missing.
+    progress : callable
+        May raise ``Cancelled``.
+
+    Returns
+    -------
+    Classification
+        A baseline's has one trial a cell and no noise levels.
+
+    Raises
+    ------
+    InputError
+        If the crops do not fit the model.
+    OutOfMemoryError
+        If the device runs out of memory even for one crop at a time.
+    """
+    ask = classify_baseline if isinstance(model, Baseline) else classify
+    return ask(windows, model, settings, background=background, progress=progress)  # type: ignore[arg-type]
+
+
+def load_classifier(
+    source: str | Path = "default", device: str = "auto", *, allow_download: bool = False
+) -> ModelBundle | Baseline:
+    """Load and verify a diffusion model or a baseline.
+
+    Parameters
+    ----------
+    source : str or Path
+        ``default``, a folder of either kind, or a Hub id of a diffusion model.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``mps``.
+    allow_download : bool
+        Whether a Hub id may be downloaded.
+
+    Raises
+    ------
+    BundleError
+        If a file is missing, altered, not safetensors, or does not fit the others.
+    DownloadNeeded
+        If the model must be downloaded and that was not allowed.
+    InputError
+        If there is no such device.
+    """
+    if str(source) != "default" and is_baseline(source):
+        return load_baseline(source, device)
+    return load_bundle(source, device=device, allow_download=allow_download)
