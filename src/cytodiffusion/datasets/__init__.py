@@ -1,6 +1,15 @@
 """Data sets of single-cell images: found, named, split and checked; nothing is trained here."""
 
-from .reading import find_records
+from .reading import LAYOUTS, Dataset, detect_layout, find_records, read_dataset
 from .records import SPLITS, Record, class_names
 
-__all__ = ["SPLITS", "Record", "class_names", "find_records"]
+__all__ = [
+    "LAYOUTS",
+    "SPLITS",
+    "Dataset",
+    "Record",
+    "class_names",
+    "detect_layout",
+    "find_records",
+    "read_dataset",
+]

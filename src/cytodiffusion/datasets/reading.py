@@ -2,82 +2,132 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import pandas as pd
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.image import IMAGE_SUFFIXES
+from cytodiffusion.taxonomy import load_taxonomy
 
+from .cytodata import CYTODATA
+from .folders import FOLDERS
+from .layouts import Layout
+from .manifest import MANIFEST
+from .matek import AML, BONE_MARROW
+from .names import rename
+from .pbc import PBC
+from .raabin import RAABIN
 from .records import SPLITS, Record
-from .splits import split_by_name
+from .splits import assign_splits
+from .tables import CSV
+from .wbcatt import WBCATT
+
+log = logging.getLogger(__name__)
+
+#: All layouts, in the order in which they are tried.
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (*(MANIFEST, WBCATT, RAABIN, PBC, BONE_MARROW, AML, CYTODATA, CSV, FOLDERS),)
+}
 
 
-def find_records(data: Path, layout: str = "auto") -> list[Record]:
-    """List the images of a data set.
+@dataclass(frozen=True)
+class Dataset:
+    """Records with what there is to say about them.
+
+    Attributes
+    ----------
+    records : list of Record
+    layout : str
+        Name of the layout.
+    notes : list of str
+        How it was read: names that were changed, how it was split, what was left out.
+    """
+
+    records: list[Record]
+    layout: str
+    notes: list[str]
+
+
+def find_records(
+    path: str | Path,
+    layout: str = "auto",
+    *,
+    renaming: Mapping[str, str] | None = None,
+    split: str | None = None,
+) -> list[Record]:
+    """List the images of a data set; see `read_dataset`, which also tells how it was read."""
+    return read_dataset(path, layout, renaming=renaming, split=split).records
+
+
+def read_dataset(
+    path: str | Path,
+    layout: str = "auto",
+    *,
+    renaming: Mapping[str, str] | None = None,
+    split: str | None = None,
+) -> Dataset:
+    """Find the images of a data set with their classes, splits and groups; open none.
 
     Parameters
     ----------
-    data : Path
-        A CSV with columns ``path`` (absolute or relative to the CSV) and ``class`` (empty:
-        unlabelled), optionally ``split``; or a folder with a folder per class; or a folder
-        with ``train``, ``val`` and perhaps ``test`` folders of such folders.
+    path : str or Path
+        A folder or a CSV; ``manifest.csv#NAME`` for one data set of a manifest.
     layout : str
-        ``auto``.
+        One of `LAYOUTS`, or ``auto``.
+    renaming : mapping, optional
+        New names of classes; a class renamed ``""`` is left out, one renamed ``unlabelled``
+        loses its labels. Names that differ from the project's in writing only, and the codes of
+        published sets, are turned into the project's names in any case.
+    split : str, optional
+        Put all images into this split, whatever the data say (a whole data set as a test set).
 
     Raises
     ------
     InputError
-        If there is no such file or folder, or nothing to train on in it.
+        If there is no such data set, nothing in it, or something in it makes no sense.
     """
-    if data.is_dir():
-        records = _records_of_folder(data)
-    elif data.is_file() and data.suffix.lower() == ".csv":
-        records = _records_of_table(data)
-    else:
-        raise InputError(f"{data} is neither a folder of class folders nor a CSV file.")
-    if not records:
+    path = Path(path)
+    chosen = LAYOUTS[detect_layout(path)] if layout == "auto" else _layout(layout)
+    if not path.exists() and "#" not in path.name:
+        raise InputError(f"{path} is neither a folder of class folders nor a CSV file.")
+    reading = chosen.read(path)
+    if not reading.records:
         raise InputError(
-            f"{data} holds no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))})."
+            f"{path} holds no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))})."
         )
-    return records
-
-
-def _records_of_folder(folder: Path) -> list[Record]:
-    if (folder / "train").is_dir():
-        parts = [(folder / split, split) for split in SPLITS if (folder / split).is_dir()]
-    else:
-        parts = [(folder, "")]
-    records = []
-    for part, split in parts:
-        for class_folder in sorted(part.iterdir()):
-            if not class_folder.is_dir() or class_folder.name.startswith("."):
-                continue
-            paths = [p for p in sorted(class_folder.rglob("*")) if _is_image(p)]
-            if not paths and split in ("", "train"):
-                raise InputError(f"{class_folder} holds no images; fill it or remove it.")
-            records += [Record(p, class_folder.name, split or split_by_name(p.name)) for p in paths]
-    return records
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def _records_of_table(path: Path) -> list[Record]:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise InputError(f"{path} cannot be read as a CSV table.") from error
-    missing = {"path", "class"} - set(table.columns)
-    if missing:
-        raise InputError(f"{path} needs the columns path and class; {sorted(missing)} is missing.")
-    records = []
-    for row in table.to_dict("records"):
-        image = Path(row["path"])
-        image = image if image.is_absolute() else path.parent / image
-        split = row.get("split", "") or split_by_name(image.name)
+    records, renamed = rename(reading.records, load_taxonomy(chosen.taxonomy), renaming or {})
+    if split is not None:
         if split not in SPLITS:
-            raise InputError(f"{path}: split {split!r} is not one of {', '.join(SPLITS)}.")
-        records.append(Record(image, row["class"] or None, split))
-    return records
+            raise InputError(f"The split {split!r} is not one of {', '.join(SPLITS)}.")
+        records, how = [replace(r, split=split) for r in records], [f"all images are for {split}"]
+    else:
+        records, how = assign_splits(records)
+    notes = [*reading.notes, *renamed, *how]
+    log.info("%s read as %s: %s", path, chosen.title, "; ".join(notes))
+    return Dataset(records, chosen.name, notes)
+
+
+def detect_layout(path: Path) -> str:
+    """Name of the first layout that a data set looks like.
+
+    Raises
+    ------
+    InputError
+        If it looks like none.
+    """
+    try:
+        found = next((x.name for x in LAYOUTS.values() if x.recognises(path)), None)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if found is None:
+        raise InputError(f"{path} is neither a folder of class folders nor a CSV file.")
+    return found
+
+
+def _layout(name: str) -> Layout:
+    if name not in LAYOUTS:
+        raise InputError(f"There is no layout {name!r}: choose auto or {', '.join(LAYOUTS)}.")
+    return LAYOUTS[name]

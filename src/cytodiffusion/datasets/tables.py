@@ -1,0 +1,184 @@
+"""CSV tables of images: which column means what, and rows that make no sense."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cytodiffusion.errors import InputError
+from cytodiffusion.taxonomy import plain
+
+from .layouts import UNLABELLED_NAMES, Layout, Reading, split_named
+from .records import Record
+
+#: What columns may be called, the most telling name first. A patient is more than a slide.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "path": ("path", "file path", "filepath", "image path", "image file", "file name", "filename",
+             "file", "img name", "image name", "image", "img", "image id", "id"),
+    "class": ("class", "label", "cell type", "celltype", "class name", "cell class", "consensus",
+              "consensus label", "expert label", "annotation", "category", "diagnosis"),
+    "split": ("split", "subset", "partition", "set"),
+    "group": ("patient", "patient id", "donor", "donor id", "subject", "subject id", "case",
+              "case id", "group", "slide", "slide id", "sample id", "smear"),
+    "confidence": ("confidence", "label confidence", "expert confidence", "consensus confidence",
+                   "annotator confidence", "certainty", "agreement"),
+}  # fmt: skip
+_NOT_A_NUMBER = {"nan", "na", "n/a", "null", "none", "#n/a", "<na>"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of one table; None where there is none."""
+
+    path: str
+    label: str
+    split: str | None
+    group: str | None
+    confidence: str | None
+
+    def used(self) -> set[str]:
+        """Return the columns that have a meaning."""
+        found = (self.path, self.label, self.split, self.group, self.confidence)
+        return {name for name in found if name}
+
+    def stated(self) -> str:
+        """Say which column was taken for what."""
+        said = [f"path = {self.path}", f"class = {self.label}"]
+        for what in ("split", "group", "confidence"):
+            if getattr(self, what):
+                said.append(f"{what} = {getattr(self, what)}")
+        return ", ".join(said)
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV as text.
+
+    Raises
+    ------
+    InputError
+        If it is not one.
+    """
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(f"{path} cannot be read as a CSV table.") from error
+
+
+def header(path: Path) -> list[str]:
+    """Names of the columns; empty for what is not a readable CSV."""
+    try:
+        return [str(c) for c in pd.read_csv(path, dtype=str, nrows=0).columns]
+    except (OSError, ValueError):
+        return []
+
+
+def find_columns(names: Sequence[str]) -> Columns | None:
+    """Find the columns by what they are called; None without images or classes."""
+    by_plain = {plain(name): name for name in reversed(names)}
+
+    def first(what: str) -> str | None:
+        return next((by_plain[n] for n in COLUMNS[what] if n in by_plain), None)
+
+    path, label = first("path"), first("class")
+    if path is None or label is None or path == label:
+        return None
+    return Columns(path, label, first("split"), first("group"), first("confidence"))
+
+
+def records_of(
+    table: pd.DataFrame, columns: Columns, source: Path, base: Path | None = None
+) -> list[Record]:
+    """Turn rows into records; paths are relative to ``base``, by default the table's folder.
+
+    Raises
+    ------
+    InputError
+        For the first row that makes no sense, by its number in the file.
+    """
+    base = base or source.parent
+    extra = [c for c in table.columns if c not in columns.used()]
+    records: dict[Path, Record] = {}
+    for number, row in enumerate(table.to_dict("records"), start=2):
+        where = f"{source}, row {number}"
+        name = str(row[columns.path]).strip()
+        if not name or name.casefold() in _NOT_A_NUMBER:
+            raise InputError(f"{where}: there is no path.")
+        image = Path(name) if Path(name).is_absolute() else base / name
+        record = Record(
+            image,
+            _label(str(row[columns.label]), where),
+            _split(str(row[columns.split]) if columns.split else "", where),
+            _group(str(row[columns.group]), where) if columns.group else None,
+            _confidence(str(row[columns.confidence]), where) if columns.confidence else None,
+            {str(c): str(row[c]) for c in extra if row[c] != ""},
+        )
+        earlier = records.setdefault(image, record)
+        if (earlier.label, earlier.split) != (record.label, record.split):
+            raise InputError(
+                f"{where}: {name} stands in the table twice, with different classes or splits; "
+                "remove one of the rows."
+            )
+    return list(records.values())
+
+
+def _label(text: str, where: str) -> str | None:
+    text = text.strip()
+    if text.casefold() in _NOT_A_NUMBER:
+        raise InputError(
+            f"{where}: {text!r} is not the name of a class; leave it empty where it is unknown."
+        )
+    return text if text and text.casefold() not in UNLABELLED_NAMES else None
+
+
+def _split(text: str, where: str) -> str:
+    split = split_named(text) if text.strip() else ""
+    if split is None:
+        raise InputError(f"{where}: the split {text!r} is not one of train, val, test.")
+    return split
+
+
+def _group(text: str, where: str) -> str | None:
+    if text.strip().casefold() in _NOT_A_NUMBER - {"none"}:
+        raise InputError(f"{where}: {text!r} names no patient or slide; leave it empty.")
+    return text.strip() or None
+
+
+def _confidence(text: str, where: str) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise InputError(
+            f"{where}: the label confidence {text!r} is not a number from 0 to 1; leave it empty "
+            "where it is unknown."
+        )
+    return value
+
+
+def read(path: Path) -> Reading:
+    """Read the project's own kind of table, with the columns ``path`` and ``class``."""
+    if not path.is_file():
+        raise InputError(f"{path} is not a CSV file.")
+    table = read_csv(path)
+    columns = find_columns([str(c) for c in table.columns])
+    if columns is None:
+        missing = {"path", "class"} - {str(c) for c in table.columns}
+        said = ", ".join(sorted(missing)) or "one of them"
+        raise InputError(f"{path} needs the columns path and class; {said} is missing.")
+    odd = {"path", "class"} - columns.used()
+    notes = [f"columns of {path.name} taken: {columns.stated()}"] if odd else []
+    return Reading(records_of(table, columns, path), notes)
+
+
+def _recognises(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".csv"
+
+
+CSV = Layout("csv", "a CSV with the columns path and class", _recognises, read)
