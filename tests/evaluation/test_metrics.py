@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from results import classification
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from cytodiffusion.classification import Classification
 from cytodiffusion.evaluation.metrics import (
     balanced_accuracy,
     expected_calibration_error,
     summarise,
 )
-from cytodiffusion.uncertainty import entropy, margin, prediction_sets, softmax
-
-
-def classification(n: int = 200, k: int = 4) -> Classification:
-    rng = np.random.default_rng(0)
-    p = softmax(rng.normal(0, 2, (n, k)))
-    return Classification(
-        class_names=tuple("abcd"[:k]),
-        posterior=p,
-        predicted=p.argmax(1),
-        confidence=p.max(1),
-        entropy=entropy(p),
-        margin=margin(p),
-        prediction_set=prediction_sets(p, 0.8),
-        anomaly_score=rng.normal(size=n),
-        anomaly=rng.random(n) < 0.1,
-        trials=rng.integers(2, 12, n),
-        errors_by_level=np.zeros((n, 2, k), np.float32),
-        levels=np.array([60, 200]),
-        anomaly_threshold=2.0,
-        logits=np.log(p),
-    )
 
 
 def test_figures_are_those_of_scikit_learn() -> None:

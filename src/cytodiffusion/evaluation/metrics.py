@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
 
-from cytodiffusion.classify import Classification
+from cytodiffusion.classification import Classification
+from cytodiffusion.evaluation.curves import BINS, bin_of, confusion
+from cytodiffusion.evaluation.intervals import rates_of_confusion
 
 
 def summarise(result: Classification, labels: NDArray[np.int64]) -> dict[str, Any]:
@@ -21,17 +22,14 @@ def summarise(result: Classification, labels: NDArray[np.int64]) -> dict[str, An
         ``ece``, ``coverage``, ``set_size``, ``trials_mean``, ``anomaly_rate``. Classes that
         do not occur in ``labels`` count in none of the means.
     """
-    known = np.unique(labels)
+    rates = rates_of_confusion(confusion(labels, result.predicted, len(result.class_names)))
     hits = result.predicted == labels
-    recall = recall_score(labels, result.predicted, labels=known, average=None, zero_division=0.0)
     return {
         "n": len(labels),
-        "accuracy": float(hits.mean()),
-        "balanced_accuracy": float(np.mean(recall)),
-        "macro_f1": float(
-            f1_score(labels, result.predicted, labels=known, average="macro", zero_division=0.0)
-        ),
-        "recall": {result.class_names[k]: float(r) for k, r in zip(known, recall, strict=True)},
+        "accuracy": float(rates["accuracy"]),
+        "balanced_accuracy": float(rates["balanced_accuracy"]),
+        "macro_f1": float(rates["macro_f1"]),
+        "recall": {result.class_names[k]: float(rates["recall"][k]) for k in np.unique(labels)},
         "ece": expected_calibration_error(result.confidence, hits),
         "coverage": float(result.prediction_set[np.arange(len(labels)), labels].mean()),
         "set_size": float(result.prediction_set.sum(axis=1).mean()),
@@ -41,21 +39,21 @@ def summarise(result: Classification, labels: NDArray[np.int64]) -> dict[str, An
 
 
 def expected_calibration_error(
-    confidence: NDArray[np.float64], hits: NDArray[np.bool_], bins: int = 15
+    confidence: NDArray[np.float64], hits: NDArray[np.bool_], bins: int = BINS
 ) -> float:
     """Mean gap between confidence and accuracy over equal-width bins (Guo et al. 2017)."""
-    edges = np.clip((confidence * bins).astype(int), 0, bins - 1)
-    gap = 0.0
-    for b in range(bins):
-        inside = edges == b
-        if inside.any():
-            gap += inside.mean() * abs(hits[inside].mean() - confidence[inside].mean())
-    return float(gap)
+    gaps = np.bincount(bin_of(confidence, bins), hits - confidence, bins)
+    return float(np.abs(gaps).sum() / len(hits))
 
 
 def balanced_accuracy(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
     """Mean recall over the classes that occur in ``labels``."""
-    known = np.unique(labels)
-    if np.isin(predicted, known).all():
-        return float(balanced_accuracy_score(labels, predicted))
-    return float(np.mean([(predicted[labels == k] == k).mean() for k in known]))
+    return float(np.mean([(predicted[labels == k] == k).mean() for k in np.unique(labels)]))
+
+
+def predicted_among(
+    posterior: NDArray[np.float64], open_classes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Most probable class ``(N,)`` when only some classes are open."""
+    chosen = np.sort(np.unique(open_classes))
+    return np.asarray(chosen[posterior[:, chosen].argmax(axis=1)])

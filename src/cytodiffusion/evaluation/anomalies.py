@@ -1,0 +1,128 @@
+"""How well cells of an unknown class are told from known ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from cytodiffusion.classification import Classification
+from cytodiffusion.evaluation.curves import POINTS
+from cytodiffusion.evaluation.intervals import stratified_intervals
+
+Floats = NDArray[np.float64]
+
+#: Said where there was nothing to measure with.
+NOT_ASKED = "no class was left out: name one with --leave-out"
+
+
+def unmeasured(why: str, result: Classification | None = None) -> dict[str, Any]:
+    """Figures of anomalies where none were there: only the false alarms can be counted."""
+    specificity = None
+    if result is not None and len(result):
+        specificity = float(1 - result.anomaly.mean())
+    return {"auc": None, "sensitivity": None, "specificity": specificity, "why": why}
+
+
+def scores_of(result: Classification) -> dict[str, Floats]:
+    """Every score by which a cell may look unusual, by name; higher is more unusual.
+
+    ``score`` is the classifier's own, the one with a threshold. The others are what a posterior
+    gives by itself, for comparison, and the parts of the classifier's own where it has any.
+    """
+    found = {
+        "score": result.anomaly_score,
+        "1 - confidence": 1 - result.confidence,
+        "1 - gap": 1 - result.margin,
+        "entropy": result.entropy,
+    }
+    parts = getattr(result, "anomaly_scores", None) or {}
+    return {**found, **{str(k): np.asarray(v, np.float64) for k, v in parts.items()}}
+
+
+def anomaly_figures(
+    known: Classification,
+    unknown: Classification,
+    *,
+    false_alarms: float,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """Figures of telling ``unknown`` cells from ``known`` ones.
+
+    Parameters
+    ----------
+    known, unknown : Classification
+        Of the same classifier.
+    false_alarms : float
+        Stated rate of the threshold.
+    seed, resamples : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        ``auc``, ``sensitivity`` (share of the unknown above the stated threshold),
+        ``specificity`` (share of the known not above it), ``intervals``, ``n_known``,
+        ``n_unknown``, ``threshold``, ``false_alarms``, ``roc`` and ``scores``: of each score
+        ``auc``, ``sensitivity`` and ``specificity`` at its stated threshold (None where it has
+        none) and ``sensitivity_here``, at the stated rate of false alarms among these known
+        cells.
+    """
+    negative, positive = scores_of(known), scores_of(unknown)
+    own = {
+        "auc": auc(negative["score"], positive["score"]),
+        "sensitivity": float(unknown.anomaly.mean()),
+        "specificity": float(1 - known.anomaly.mean()),
+    }
+
+    def statistic(first: NDArray[np.int64], second: NDArray[np.int64]) -> dict[str, float]:
+        return {
+            "auc": auc(negative["score"][first], positive["score"][second]),
+            "sensitivity": float(unknown.anomaly[second].mean()),
+            "specificity": float(1 - known.anomaly[first].mean()),
+        }
+
+    ranges = stratified_intervals(
+        statistic, (len(known), len(unknown)), seed=seed, resamples=resamples
+    )
+    return {
+        **own,
+        "why": None,
+        "intervals": {name: list(interval) for name, interval in ranges.items()},
+        "n_known": len(known),
+        "n_unknown": len(unknown),
+        "threshold": float(known.anomaly_threshold),
+        "false_alarms": false_alarms,
+        "roc": roc(negative["score"], positive["score"]),
+        "scores": {
+            name: {
+                "auc": auc(negative[name], positive[name]),
+                "sensitivity": own["sensitivity"] if name == "score" else None,
+                "specificity": own["specificity"] if name == "score" else None,
+                "sensitivity_here": sensitivity_at(negative[name], positive[name], false_alarms),
+            }
+            for name in negative
+        },
+    }
+
+
+def auc(negative: Floats, positive: Floats) -> float:
+    """Area under the ROC curve: the chance that an unknown cell scores above a known one."""
+    truth = np.repeat([0, 1], [len(negative), len(positive)])
+    return float(roc_auc_score(truth, np.concatenate([negative, positive])))
+
+
+def sensitivity_at(negative: Floats, positive: Floats, false_alarms: float) -> float:
+    """Share of the unknown above the score that ``false_alarms`` of the known exceed."""
+    return float((positive > np.quantile(negative, 1 - false_alarms)).mean())
+
+
+def roc(negative: Floats, positive: Floats, points: int = POINTS) -> dict[str, list[float]]:
+    """ROC curve, thinned to ``points``: ``false_alarms`` and ``sensitivity``."""
+    truth = np.repeat([0, 1], [len(negative), len(positive)])
+    x, y, _ = roc_curve(truth, np.concatenate([negative, positive]))
+    keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), points)).round().astype(int))
+    return {"false_alarms": x[keep].tolist(), "sensitivity": y[keep].tolist()}

@@ -1,0 +1,285 @@
+"""Labelled single-cell images as a classifier sees them, and what it makes of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cytodiffusion.classification import Classification
+from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.crops import centre_crop
+from cytodiffusion.datasets import Record, find_records
+from cytodiffusion.errors import CytoDiffusionError, InputError, naming
+from cytodiffusion.image import open_image
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.segmentation.scale import estimate_pixel_size
+from cytodiffusion.stain import estimate_background
+
+#: Images that are in memory at a time.
+CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Images cut out and resampled for a classifier.
+
+    Attributes
+    ----------
+    records : list of Record
+        Those that could be read.
+    pixels : (N, S, S, 3) uint8 array
+    backgrounds : (N, 3) float32 array
+        Colour of the empty background, 0 to 255.
+    skipped : list of str
+        One sentence for each image that could not be read.
+    """
+
+    records: list[Record]
+    pixels: NDArray[np.uint8]
+    backgrounds: NDArray[np.float32]
+    skipped: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Cells of known class and what a classifier made of them.
+
+    Attributes
+    ----------
+    records : list of Record
+    result : Classification
+    labels : (N,) int64 array
+        Index of the true class among the classifier's; -1 for a class that it does not know.
+    skipped : list of str
+    """
+
+    records: list[Record]
+    result: Classification
+    labels: NDArray[np.int64]
+    skipped: list[str] = field(default_factory=list)
+    seconds: float = 0.0  #: spent in the classifier, reading excluded
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: Sequence[bool] | NDArray[np.int64] | NDArray[np.bool_]) -> Scored:
+        rows = np.arange(len(self))[np.asarray(index)]
+        return replace(
+            self,
+            records=[self.records[i] for i in rows],
+            result=self.result[rows],
+            labels=self.labels[rows],
+        )
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Cells ``(N,)`` of classes that the classifier has."""
+        return self.labels >= 0
+
+    def frame(self) -> pd.DataFrame:
+        """One row a cell: path, true class and everything the classifier says."""
+        table = self.result.to_frame()
+        table.insert(0, "path", [str(r.path) for r in self.records])
+        table.insert(1, "label", [r.label for r in self.records])
+        table.insert(2, "split", [r.split for r in self.records])
+        return table
+
+
+def choose_records(
+    found: Sequence[Record],
+    data: Path,
+    split: str,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+) -> list[Record]:
+    """Labelled images of one split of a data set.
+
+    Parameters
+    ----------
+    found : sequence of Record
+        All images of the data set.
+    data : Path
+        Where they are, for messages.
+    split : str
+        ``train``, ``val``, ``test`` or ``all``.
+    limit : int, optional
+        Draw so many of them.
+    seed : int
+        Of the draw.
+
+    Raises
+    ------
+    InputError
+        If the split has no labelled image.
+    """
+    chosen = [r for r in found if r.label and split in (r.split, "all")]
+    return draw(chosen, limit, seed) or _none(data, split, found)
+
+
+def shift_records(data: Path, *, limit: int | None = None, seed: int = 0) -> list[Record]:
+    """Labelled images of another laboratory: its test split, or all where it has none."""
+    found = [r for r in find_records(data) if r.label]
+    return draw([r for r in found if r.split == "test"] or found, limit, seed) or _none(
+        data, "all", found
+    )
+
+
+def _none(data: Path, split: str, found: Sequence[Record]) -> list[Record]:
+    there = sorted({r.split for r in found if r.label})
+    where = "" if split == "all" else f" in its {split} split"
+    other = f"; it has {', '.join(there)}: choose with --split, or all" if there else ""
+    raise InputError(f"{data} has no labelled images{where}{other}.")
+
+
+def draw(records: list[Record], limit: int | None, seed: int) -> list[Record]:
+    """Return ``limit`` of the records at random, in their order; all where there are no more."""
+    if limit is None or len(records) <= limit:
+        return records
+    chosen = np.random.default_rng(seed).choice(len(records), limit, replace=False)
+    return [records[i] for i in np.sort(chosen)]
+
+
+def read_windows(
+    records: Sequence[Record],
+    size: int,
+    window_um: float,
+    pixel_size_um: float | None = None,
+    progress: Progress = silent,
+) -> Windows:
+    """Cut the window around the centre of each image.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    size : int
+        Side of a window in pixels.
+    window_um : float
+        Side of a window in micrometres.
+    pixel_size_um : float, optional
+        Of the images; estimated from each image when missing.
+    progress : callable
+    """
+    read, windows, backgrounds, skipped = [], [], [], []
+    for number, record in enumerate(records):
+        if number % 20 == 0:
+            progress(number / len(records), f"reading {record.path.name}")
+        try:
+            rgb = open_image(record.path).rgb()
+            scale = pixel_size_um or estimate_pixel_size(rgb).pixel_size_um
+            windows.append(centre_crop(rgb, scale, size, window_um))
+            backgrounds.append(estimate_background(rgb))
+        except CytoDiffusionError as error:
+            skipped.append(naming(record.path, error))
+            continue
+        read.append(record)
+    none = not read
+    return Windows(
+        read,
+        np.zeros((0, size, size, 3), np.uint8) if none else np.stack(windows),
+        np.zeros((0, 3), np.float32) if none else np.stack(backgrounds).astype(np.float32),
+        skipped,
+    )
+
+
+def score(
+    model: Any,
+    records: Sequence[Record],
+    settings: ClassifySettings,
+    *,
+    pixel_size_um: float | None = None,
+    progress: Progress = silent,
+) -> Scored:
+    """Classify images, a chunk at a time so that memory does not grow with their number.
+
+    Parameters
+    ----------
+    model : ModelBundle or Baseline
+    records : sequence of Record
+    settings : ClassifySettings
+    pixel_size_um : float, optional
+    progress : callable
+
+    Raises
+    ------
+    InputError
+        If none of the images can be read.
+    """
+    from cytodiffusion.predict import predict
+
+    kept: list[Record] = []
+    results: list[Classification] = []
+    skipped: list[str] = []
+    seconds = 0.0
+    for start in range(0, len(records), CHUNK):
+        part = records[start : start + CHUNK]
+
+        def report(share: float, text: str, first: int = start, n: int = len(part)) -> None:
+            progress((first + share * n) / len(records), text)
+
+        read = read_windows(
+            part,
+            model.input_size,
+            model.window_um,
+            pixel_size_um,
+            lambda share, text: report(0.3 * share, text),
+        )
+        skipped += read.skipped
+        if not read.records:
+            continue
+        kept += read.records
+        began = time.perf_counter()
+        results.append(
+            predict(
+                model,
+                read.pixels,
+                settings,
+                background=read.backgrounds,
+                progress=lambda share, text: report(0.3 + 0.7 * share, text),
+            )
+        )
+        seconds += time.perf_counter() - began
+    if not results:
+        raise InputError(f"None of the {len(records)} images could be read: {skipped[0]}")
+    labels = label_indices(kept, model.class_names)
+    return Scored(kept, join(results), labels, skipped, seconds)
+
+
+def label_indices(records: Sequence[Record], names: Sequence[str]) -> NDArray[np.int64]:
+    """Index ``(N,)`` of each record's class; -1 where ``names`` lacks it."""
+    index = {name: k for k, name in enumerate(names)}
+    return np.array([index.get(r.label or "", -1) for r in records], np.int64)
+
+
+def join(results: Sequence[Classification]) -> Classification:
+    """Results of several batches of cells as one."""
+    first = results[0]
+    if len(results) == 1:
+        return first
+    nothing = first[:0]
+    joined = {
+        f.name: _join([getattr(r, f.name) for r in results])
+        for f in fields(first)
+        if _is_per_cell(getattr(first, f.name), getattr(nothing, f.name))
+    }
+    return replace(first, **joined)
+
+
+def _is_per_cell(value: Any, emptied: Any) -> bool:
+    """Whether a field shrank with its cells."""
+    if isinstance(value, dict):
+        return any(_is_per_cell(value[key], emptied[key]) for key in value)
+    return isinstance(value, np.ndarray) and value.ndim > 0 and len(emptied) == 0 < len(value)
+
+
+def _join(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], dict):
+        return {key: _join([v[key] for v in values]) for key in values[0]}
+    return np.concatenate(values)

@@ -1,0 +1,123 @@
+"""Pictures of the cells one should look at: one sheet of tiles, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytodiffusion.evaluation.cells import Scored, read_windows
+from cytodiffusion.evaluation.stored import COLUMNS, tile_of
+
+#: Tiles of each kind.
+TILES = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Montage:
+    """Tiles on one sheet.
+
+    Attributes
+    ----------
+    sheet : (Y, X, 3) uint8 array
+        Tiles in rows of `COLUMNS`, white where there is none.
+    tile : int
+        Side of a tile in pixels.
+    groups : dict
+        ``hardest`` and ``anomalous``: a list of entries with the number of the ``tile`` and
+        ``path``, ``label``, ``predicted``, ``confidence``, ``p_true``, ``anomaly_score``,
+        ``anomaly``.
+    """
+
+    sheet: NDArray[np.uint8]
+    tile: int
+    groups: dict[str, list[dict[str, Any]]]
+
+    def record(self) -> dict[str, Any]:
+        """Return what ``metrics.json`` says about the sheet."""
+        return {"file": "montage.png", "tile": self.tile, "columns": COLUMNS, **self.groups}
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        """Return one tile."""
+        return tile_of(self.sheet, self.tile, number)
+
+
+def make_montage(
+    model: Any,
+    scored: Scored,
+    anomalies: Scored | None = None,
+    *,
+    pixel_size_um: float | None = None,
+    tiles: int = TILES,
+) -> Montage:
+    """Show the hardest cells (least probable true class) and the most anomalous ones.
+
+    Parameters
+    ----------
+    model : ModelBundle or Baseline
+        Whose windows are shown.
+    scored : Scored
+        Cells of known classes.
+    anomalies : Scored, optional
+        Further cells, of classes that the model lacks, for the most anomalous.
+    pixel_size_um : float, optional
+    tiles : int
+        Of each kind.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    chosen = []
+    everything = [scored] + ([anomalies] if anomalies is not None else [])
+    for name, entries in (
+        ("hardest", hardest(scored, tiles)),
+        ("anomalous", most_anomalous(everything, tiles)),
+    ):
+        groups[name] = []
+        for part, row in entries:
+            groups[name].append({"tile": len(chosen), **describe(part, row)})
+            chosen.append(part.records[row])
+    read = read_windows(chosen, model.input_size, model.window_um, pixel_size_um)
+    size = model.input_size
+    rows = max(1, -(-len(chosen) // COLUMNS))
+    sheet = np.full((rows * size, COLUMNS * size, 3), 255, np.uint8)
+    position = {id(record): number for number, record in enumerate(chosen)}
+    for record, pixels in zip(read.records, read.pixels, strict=True):
+        tile_of(sheet, size, position[id(record)])[:] = pixels
+    # the same cell may be in both groups
+    for number, record in enumerate(chosen):
+        if position[id(record)] != number:
+            tile_of(sheet, size, number)[:] = tile_of(sheet, size, position[id(record)])
+    return Montage(sheet, size, groups)
+
+
+def hardest(scored: Scored, tiles: int) -> list[tuple[Scored, int]]:
+    """Cells whose true class the classifier thinks least of, the worst first."""
+    true = scored.result.posterior[np.arange(len(scored)), scored.labels]
+    return [(scored, int(row)) for row in np.argsort(true, kind="stable")[:tiles]]
+
+
+def most_anomalous(parts: Sequence[Scored], tiles: int) -> list[tuple[Scored, int]]:
+    """Cells with the highest anomaly scores, the highest first."""
+    entries = [
+        (float(value), part, row)
+        for part in parts
+        for row, value in enumerate(part.result.anomaly_score)
+    ]
+    entries.sort(key=lambda entry: -entry[0])
+    return [(part, row) for _, part, row in entries[:tiles]]
+
+
+def describe(scored: Scored, row: int) -> dict[str, Any]:
+    """Return what is known of one cell."""
+    result, record, label = scored.result, scored.records[row], int(scored.labels[row])
+    return {
+        "path": str(record.path),
+        "label": record.label,
+        "predicted": result.class_names[result.predicted[row]],
+        "confidence": float(result.confidence[row]),
+        "p_true": float(result.posterior[row, label]) if label >= 0 else None,
+        "anomaly_score": float(result.anomaly_score[row]),
+        "anomaly": bool(result.anomaly[row]),
+    }

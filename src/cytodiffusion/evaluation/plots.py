@@ -1,0 +1,295 @@
+"""The figures of a report as SVG, from the numbers in ``metrics.json`` alone.
+
+Matplotlib's object interface is used without pyplot: no global state, no window, any thread.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+#: Colours of the model and of the baselines beside it (Okabe & Ito 2008).
+MODEL_COLOUR = "#0072b2"
+OTHER_COLOURS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+GREY = "#8a8f98"
+_STYLE = {
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5c6370",
+    "axes.labelcolor": "#2b2f36",
+    "xtick.color": "#5c6370",
+    "ytick.color": "#5c6370",
+    "axes.grid": True,
+    "grid.color": "#e4e7eb",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "cytodiffusion",
+    "figure.facecolor": "white",
+}
+
+
+def all_plots(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Every plot that the figures allow, as SVG text by name."""
+    found: dict[str, str] = {}
+    for name, plot, there in _PLOTS:
+        if there(metrics):
+            with _figure(metrics, name) as figure:
+                plot(figure, metrics)
+                found[name] = _svg(figure)
+    return found
+
+
+@contextmanager
+def _figure(metrics: Mapping[str, Any], name: str) -> Iterator[Figure]:
+    with rc_context(_STYLE):
+        k = len(metrics["confusion"]["classes"])
+        size = {
+            "confusion": (min(9.0, 3.4 + 0.42 * k), min(8.4, 2.6 + 0.42 * k)),
+            "shift": (6.4, 3.4),
+            "classes": (6.8, 1.4 + 0.34 * len(metrics["per_class"])),
+        }.get(name, (4.6, 3.7))
+        yield Figure(figsize=size, layout="constrained")
+
+
+def _svg(figure: Figure) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
+def rivals(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], str]]:
+    """Name, figures and colour of the model and each baseline."""
+    names = [("model", metrics, MODEL_COLOUR)]
+    for number, (name, found) in enumerate(metrics["baselines"].items()):
+        names.append((name, found, OTHER_COLOURS[number % len(OTHER_COLOURS)]))
+    return names
+
+
+def confusion_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
+    """Shares of each true class, with the counts written in."""
+    names = metrics["confusion"]["classes"]
+    counts = np.array(metrics["confusion"]["counts"])
+    rows = np.flatnonzero(counts.sum(axis=1))
+    columns = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    part = counts[np.ix_(rows, columns)]
+    shares = part / part.sum(axis=1, keepdims=True)
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.grid(visible=False)
+    for i, j in np.argwhere(part > 0):
+        ink = "white" if shares[i, j] > 0.55 else "#2b2f36"
+        axes.text(j, i, f"{part[i, j]:,}", ha="center", va="center", color=ink, fontsize=8.5)
+    axes.set_xticks(range(len(columns)), [names[j] for j in columns], rotation=40, ha="right")
+    axes.set_yticks(range(len(rows)), [names[i] for i in rows])
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def reliability_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
+    """Accuracy of the cells of each bin of confidence; below, how many there are."""
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    for name, found, colour in rivals(metrics):
+        points = found["reliability"]
+        x = [p["confidence"] for p in points]
+        error = [1.96 * np.sqrt(p["accuracy"] * (1 - p["accuracy"]) / p["n"]) for p in points]
+        upper.errorbar(
+            x,
+            [p["accuracy"] for p in points],
+            yerr=error,
+            color=colour,
+            marker="o",
+            markersize=4,
+            linewidth=1.4,
+            elinewidth=0.8,
+            label=f"{name}, ECE {found['ece']:.3f}",
+        )
+        if found is metrics:
+            lows = [p["low"] for p in points]
+            widths = [p["high"] - p["low"] for p in points]
+            counts = [p["n"] for p in points]
+            lower.bar(lows, counts, widths, align="edge", color=colour, edgecolor="white")
+    upper.set_ylabel("accuracy")
+    upper.set_ylim(-0.03, 1.03)
+    upper.legend(loc="upper left")
+    lower.set_yscale("log")
+    lower.set_ylabel("cells")
+    lower.set_xlabel("confidence")
+    lower.set_xlim(0, 1.01)
+
+
+def risk_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
+    """Errors among the most confident share of the cells."""
+    axes = figure.add_subplot()
+    for name, found, colour in rivals(metrics):
+        curve = found["risk_coverage"]
+        axes.plot(
+            curve["coverage"],
+            curve["risk"],
+            color=colour,
+            linewidth=1.6,
+            label=f"{name}, AURC {found['aurc']:.4f}",
+        )
+    axes.set_xlabel("share of cells decided, most confident first")
+    axes.set_ylabel("error among them")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper left")
+    _percent(axes)
+
+
+def sets_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
+    """Coverage that was asked for against coverage that was found."""
+    axes = figure.add_subplot()
+    low = min(row["asked"] for row in metrics["sets"])
+    axes.plot([low, 1], [low, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    for name, found, colour in rivals(metrics):
+        x = [row["asked"] for row in found["sets"]]
+        axes.plot(x, [row["coverage"] for row in found["sets"]], "o-", color=colour, label=name)
+        if found is metrics:
+            for row in found["sets"]:
+                axes.annotate(
+                    f"{row['size']:.2f}",
+                    (row["asked"], row["coverage"]),
+                    textcoords="offset points",
+                    xytext=(0, 7),
+                    ha="center",
+                    fontsize=8,
+                    color=colour,
+                )
+    axes.set_xlabel("coverage asked for")
+    axes.set_ylabel("coverage found")
+    axes.margins(y=0.15)
+    axes.legend(loc="lower right")
+
+
+def roc_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
+    """ROC of the anomaly score, with the stated threshold marked."""
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    for name, found, colour in rivals(metrics):
+        anomaly = found["anomaly"]
+        if anomaly["auc"] is None:
+            continue
+        curve = anomaly["roc"]
+        label = f"{name}, AUC {anomaly['auc']:.3f}"
+        axes.plot(curve["false_alarms"], curve["sensitivity"], color=colour, label=label)
+        axes.plot(1 - anomaly["specificity"], anomaly["sensitivity"], "o", color=colour)
+    axes.set_xlabel("false alarms (known cells)")
+    axes.set_ylabel("sensitivity (unknown class)")
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.legend(loc="lower right")
+
+
+def shift_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
+    """Balanced accuracy at home and in each other laboratory."""
+    axes = figure.add_subplot()
+    names = list(metrics["shift"])
+    groups = ["data", *(f"{n}\n{kind}" for n in names for kind in ("all open", "shared open"))]
+    everyone = rivals(metrics)
+    width = 0.8 / len(everyone)
+    for number, (name, found, colour) in enumerate(everyone):
+        values, ranges = [found["balanced_accuracy"]], [found["intervals"]["balanced_accuracy"]]
+        for other in names:
+            shift = found["shift"][other]
+            for key in ("balanced_accuracy", "shared_balanced_accuracy"):
+                values.append(shift[key])
+                ranges.append(shift["intervals"][key])
+        x = np.arange(len(values)) + (number - (len(everyone) - 1) / 2) * width
+        axes.bar(x, values, 0.92 * width, color=colour, label=name)
+        error = np.abs(np.array(ranges).T - np.array(values))
+        axes.errorbar(x, values, yerr=error, fmt="none", ecolor="#2b2f36", elinewidth=0.8)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.grid(visible=False, axis="x")
+    axes.set_ylim(0, 1.0)
+    axes.set_ylabel("balanced accuracy")
+    figure.legend(loc="outside upper right", ncols=3)
+
+
+def trials_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
+    """Accuracy after each number of trials; bars: cells that took so many."""
+    axes = figure.add_subplot()
+    points = metrics["trials"]["points"]
+    x = [p["trials"] for p in points]
+    counts = axes.twinx()
+    bars = metrics["trials"]["histogram"]
+    counts.bar([b["trials"] for b in bars], [b["n"] for b in bars], color="#dfe5ec", width=0.8)
+    counts.set_ylabel("cells that took so many")
+    counts.grid(visible=False)
+    counts.spines["right"].set_visible(True)
+    axes.set_zorder(counts.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    key = "balanced_accuracy"
+    axes.plot(x, [p[key] for p in points], "o-", color=MODEL_COLOUR, markersize=4)
+    axes.set_xlabel("trials")
+    axes.set_ylabel("balanced accuracy, none stopped early")
+    axes.margins(y=0.2)
+
+
+def low_data_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
+    """Balanced accuracy against labelled cells a class; bars: standard deviation of the seeds."""
+    axes = figure.add_subplot()
+    colours = (MODEL_COLOUR, *OTHER_COLOURS)
+    for number, (name, points) in enumerate(metrics["low_data"]["curves"].items()):
+        axes.errorbar(
+            [p["cells"] for p in points],
+            [p["balanced_accuracy"] for p in points],
+            yerr=[p["sd"] for p in points],
+            color=colours[number % len(colours)],
+            marker="o",
+            capsize=3,
+            label=name,
+        )
+    axes.set_xscale("log")
+    ticks = sorted({p["cells"] for c in metrics["low_data"]["curves"].values() for p in c})
+    axes.set_xticks(ticks, [str(t) for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("labelled cells a class")
+    axes.set_ylabel("balanced accuracy")
+    axes.legend(loc="lower right")
+
+
+def _percent(axes: Axes) -> None:
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
+
+
+def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
+    def there(metrics: Mapping[str, Any]) -> bool:
+        value: Any = metrics
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return bool(value)
+
+    return there
+
+
+def _has_auc(metrics: Mapping[str, Any]) -> bool:
+    return any(found["anomaly"]["auc"] is not None for _, found, _ in rivals(metrics))
+
+
+_PLOTS: Sequence[
+    tuple[str, Callable[[Figure, Mapping[str, Any]], None], Callable[[Mapping[str, Any]], bool]]
+] = (
+    ("confusion", confusion_plot, _has("confusion")),
+    ("reliability", reliability_plot, _has("reliability")),
+    ("risk", risk_plot, _has("risk_coverage", "coverage")),
+    ("sets", sets_plot, _has("sets")),
+    ("anomaly", roc_plot, _has_auc),
+    ("shift", shift_plot, _has("shift")),
+    ("trials", trials_plot, _has("trials", "points")),
+    ("low_data", low_data_plot, _has("low_data", "curves")),
+)

@@ -1,0 +1,109 @@
+"""The report folder: ``metrics.json``, ``report.html``, ``cells.csv``, ``montage.png``."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from PIL import Image as Picture
+
+from cytodiffusion import __version__
+from cytodiffusion.evaluation.figures import CONTRACT
+from cytodiffusion.evaluation.limits import limits_of
+from cytodiffusion.evaluation.montage import Montage
+from cytodiffusion.evaluation.plots import all_plots
+from cytodiffusion.evaluation.run import Evaluation
+from cytodiffusion.export import to_json, write_cells_csv, write_png
+from cytodiffusion.output import staged_folder
+
+#: Version of ``metrics.json``.
+FORMAT = 1
+METRICS, PAGE, CELLS, SHEET = "metrics.json", "report.html", "cells.csv", "montage.png"
+
+
+def write_report(folder: Path, evaluation: Evaluation) -> Path:
+    """Write all files of a report; all of them appear together or none.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    metrics = complete(evaluation.metrics)
+    page = render(metrics, evaluation.montage)
+    with staged_folder(folder) as staging:
+        (staging / METRICS).write_text(to_json(metrics, indent=1) + "\n", encoding="utf-8")
+        (staging / PAGE).write_text(page, encoding="utf-8")
+        write_cells_csv(staging / CELLS, evaluation.cells)
+        write_png(staging / SHEET, evaluation.montage.sheet)
+    return folder
+
+
+def complete(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Order the keys, the contract first, and add the format and the limits."""
+    first = {key: metrics[key] for key in (*CONTRACT, "baselines")}
+    return {"format": FORMAT, **first, **metrics, "limits": limits_of(metrics)}
+
+
+def render(metrics: Mapping[str, Any], montage: Montage) -> str:
+    """Return the report as one HTML page that loads nothing from anywhere.
+
+    Everything that comes from data (class names, paths) is escaped by the template engine.
+    """
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    environment.filters |= {
+        "share": share,
+        "number": number,
+        "interval": interval,
+        "signed": signed,
+    }
+    template = resources.files("cytodiffusion.evaluation") / "templates" / "report.html"
+    plots = {name: _svg_uri(svg) for name, svg in all_plots(metrics).items()}
+    pictures = {
+        entry["tile"]: _jpeg_uri(montage, entry["tile"])
+        for group in montage.groups.values()
+        for entry in group
+    }
+    everyone = {"model": metrics, **metrics["baselines"]}
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
+        m=metrics, plots=plots, pictures=pictures, everyone=everyone, version=__version__
+    )
+
+
+def share(value: float | None, digits: int = 3) -> str:
+    """Write a figure between 0 and 1; a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Write any figure."""
+    return "–" if value is None or value != value else f"{value:,.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """Write a difference with its sign, a true minus."""
+    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def interval(ends: tuple[float, float] | None, digits: int = 3) -> str:
+    """Write an interval."""
+    if ends is None or any(end is None or end != end for end in ends):
+        return ""
+    return f"{ends[0]:.{digits}f}–{ends[1]:.{digits}f}"
+
+
+def _svg_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _jpeg_uri(montage: Montage, tile: int) -> str:
+    stream = io.BytesIO()
+    Picture.fromarray(montage.picture(tile)).save(stream, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

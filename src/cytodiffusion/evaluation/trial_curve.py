@@ -1,0 +1,50 @@
+"""What each further trial brings: one run in which no cell stops early."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cytodiffusion.classify import ClassifySettings, gather_evidence
+from cytodiffusion.datasets import Record
+from cytodiffusion.evaluation.cells import label_indices, read_windows
+from cytodiffusion.evaluation.curves import accuracy_by_trials
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.progress import Progress, silent
+
+
+def trial_curve(
+    model: ModelBundle,
+    records: list[Record],
+    settings: ClassifySettings,
+    *,
+    pixel_size_um: float | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Accuracy after 1, 2, ..., T trials.
+
+    Parameters
+    ----------
+    model : ModelBundle
+    records : list of Record
+        Of classes that the model has.
+    settings : ClassifySettings
+        Gives the budget T and the seed.
+    pixel_size_um : float, optional
+    progress : callable
+
+    Returns
+    -------
+    dict
+        ``n`` cells, and ``points`` with ``trials``, ``accuracy`` and ``balanced_accuracy``.
+    """
+    read = read_windows(records, model.input_size, model.window_um, pixel_size_um)
+    evidence = gather_evidence(
+        read.pixels,
+        model,
+        settings,
+        background=read.backgrounds,
+        progress=progress,
+        stop_early=False,
+    )
+    labels = label_indices(read.records, model.class_names)
+    return {"n": len(labels), "points": accuracy_by_trials(evidence.all_logits, labels)}
