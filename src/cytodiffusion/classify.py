@@ -19,7 +19,6 @@ from cytodiffusion.memory import free_memory, is_out_of_memory
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_unit
 from cytodiffusion.model.denoiser import embedding_width
-from cytodiffusion.model.noise import centred_disc
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.stain import estimate_background
 from cytodiffusion.trials import Trial, eliminate, make_trial
@@ -253,7 +252,7 @@ class _Runner:
         self.model = model
         self.micro_batch = MICRO_BATCH.get(model.device.type, 64)
         self._sharp: dict[int, float] = {}
-        self.disc = centred_disc(model.codec.grid, model.disc_radius).to(model.device)
+        self.disc = model.disc()
         self.half = half_precision_pays(model.device)
         self.last_cells = np.zeros(0, np.int64)
 

@@ -14,6 +14,8 @@ from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_uint8
+from cytodiffusion.model.noise import NoiseSchedule
+from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser
 from cytodiffusion.progress import Progress, silent
 
 #: Cells sampled at once.
@@ -136,7 +138,7 @@ class _Sampler:
     ) -> NDArray[np.uint8]:
         """Sample cells ``(N, S, S, 3)`` of the classes ``index``."""
         model, codec, device = self.model, self.model.codec, self.model.device
-        scheduler = _scheduler()
+        scheduler = _scheduler(model.schedule)
         scheduler.set_timesteps(self.total, device=device)
         levels = scheduler.timesteps[self.skipped :]
         scheduler.set_begin_index(self.skipped)
@@ -156,9 +158,14 @@ class _Sampler:
     def _predict(self, z: Tensor, level: int, classes: Tensor) -> Tensor:
         denoiser = self.model.denoiser
         t = torch.full((len(z),), level, device=z.device)
+        nothing = torch.full_like(classes, -1)
         with torch.autocast(z.device.type, dtype=torch.bfloat16, enabled=self.half):
+            if isinstance(denoiser, StableDiffusionDenoiser):
+                plain = denoiser.predict_class(z, t, nothing)
+                asked = denoiser.predict_class(z, t, classes)
+                return plain + self.guidance * (asked - plain)  # a VAE's latents have no bounds
             out = denoiser.trunk(z, t, torch.ones_like(t))
-        plain = denoiser.prediction_from(out, torch.full_like(classes, -1))
+        plain = denoiser.prediction_from(out, nothing)
         asked = denoiser.prediction_from(out, classes)
         return (plain + self.guidance * (asked - plain)).clamp(-1.05, 1.05)
 
@@ -168,11 +175,10 @@ def _noise(shape: tuple[int, ...], seed: int, number: int) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
-def _scheduler() -> DPMSolverMultistepScheduler:
+def _scheduler(schedule: NoiseSchedule) -> DPMSolverMultistepScheduler:
+    levels = {k: v for k, v in schedule.to_config().items() if k != "clip_sample"}
     return DPMSolverMultistepScheduler(
-        num_train_timesteps=1000,
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="sample",
+        **levels | {"prediction_type": "sample"},
         algorithm_type="dpmsolver++",
         solver_order=2,
         final_sigmas_type="zero",

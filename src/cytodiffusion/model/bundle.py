@@ -9,26 +9,27 @@ format; ``classes.json`` names, colours and groups the classes and fixes the inp
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from cytodiffusion.device import pick_device
 from cytodiffusion.errors import BundleError, DownloadNeeded
 
 from .calibration import Calibration
-from .codec import PixelCodec, codec_from_config
-from .denoiser import UNetDenoiser
-from .noise import NoiseSchedule
+from .codec import Codec, PixelCodec, codec_from_config
+from .denoiser import UNetDenoiser, embedding_width
+from .files import check_weights, read_json
+from .files import file_checksum as file_checksum
+from .files import read_tensors as read_tensors
+from .noise import NoiseSchedule, centred_disc
+from .stable_diffusion import StableDiffusionDenoiser, hard_disc
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 FILES = (
@@ -38,6 +39,12 @@ FILES = (
     "calibration.json",
     "calibration.safetensors",
     "card.md",
+)
+#: Those of a bundle with Stable Diffusion's network, in the folders that diffusers gives it.
+STABLE_DIFFUSION_FILES = (
+    *FILES[2:],
+    "scheduler/scheduler_config.json",
+    *(f"{part}/{name}" for part in ("unet", "vae") for name in FILES[:2]),
 )
 CHECKSUMS = "checksums.json"
 FORMAT = 1
@@ -66,8 +73,8 @@ class ModelBundle:
         Side of a crop in micrometres.
     disc_radius : float
         Share of the window where errors count.
-    denoiser : UNetDenoiser
-    codec : PixelCodec
+    denoiser : UNetDenoiser or StableDiffusionDenoiser
+    codec : Codec
     schedule : NoiseSchedule
     calibration : Calibration
     device : torch.device
@@ -87,8 +94,8 @@ class ModelBundle:
     input_size: int
     window_um: float
     disc_radius: float
-    denoiser: UNetDenoiser
-    codec: PixelCodec
+    denoiser: UNetDenoiser | StableDiffusionDenoiser
+    codec: Codec
     schedule: NoiseSchedule
     calibration: Calibration
     device: torch.device
@@ -101,6 +108,12 @@ class ModelBundle:
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the posterior."""
         return tuple(c.name for c in self.classes)
+
+    def disc(self) -> Tensor:
+        """Weight of each latent in a crop's error, ``(grid, grid)``."""
+        published = isinstance(self.denoiser, StableDiffusionDenoiser)
+        disc = (hard_disc if published else centred_disc)(self.codec.grid, self.disc_radius)
+        return disc.to(self.device)
 
     def record(self) -> dict[str, Any]:
         """Return what a result says about the model it came from."""
@@ -151,7 +164,7 @@ def _from_hub(repository: str, allow_download: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    wanted = [*FILES, CHECKSUMS]
+    wanted = [*FILES, *STABLE_DIFFUSION_FILES, CHECKSUMS]
     try:
         return Path(
             snapshot_download(
@@ -170,7 +183,11 @@ def _from_hub(repository: str, allow_download: bool) -> Path:
 
 
 def load_bundle(
-    source: str | Path = "default", *, device: str = "auto", allow_download: bool = False
+    source: str | Path = "default",
+    *,
+    device: str = "auto",
+    allow_download: bool = False,
+    class_names: Sequence[str] | None = None,
 ) -> ModelBundle:
     """Load and verify a bundle.
 
@@ -182,6 +199,8 @@ def load_bundle(
         ``auto``, ``cpu``, ``cuda``, ``mps``.
     allow_download : bool
         Whether a Hub id may be downloaded.
+    class_names : sequence of str, optional
+        Of a Stable Diffusion checkpoint that has no ``classes.json``; a bundle knows its own.
 
     Raises
     ------
@@ -194,11 +213,15 @@ def load_bundle(
     """
     target = pick_device(device)
     folder = bundle_folder(source, allow_download=allow_download)
+    if holds_stable_diffusion(folder):
+        from .stable_diffusion_files import load_stable_diffusion
+
+        return load_stable_diffusion(folder, target, str(source), class_names)
     checksum = verify_bundle(folder)
-    described = _read_description(folder)
+    described = read_description(folder)
     classes, codec = described["classes"], described["codec"]
     denoiser = _load_denoiser(folder, len(classes), codec)
-    calibration = _load_calibration(folder, classes, denoiser)
+    calibration = load_calibration(folder, classes, embedding_width(denoiser))
     return ModelBundle(
         name=described["name"],
         version=described["version"],
@@ -218,9 +241,16 @@ def load_bundle(
     )
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def holds_stable_diffusion(folder: Path) -> bool:
+    """Tell whether ``folder`` is laid out as a Stable Diffusion checkpoint of diffusers."""
+    return any((folder / part).is_dir() for part in ("unet", "unet_ema"))
+
+
+def read_description(
+    folder: Path, make_codec: Callable[[dict[str, Any]], Codec] = codec_from_config
+) -> dict[str, Any]:
     """``classes.json`` with its entries checked and turned into objects."""
-    content = _read_json(folder / "classes.json")
+    content = read_json(folder / "classes.json")
     if content.get("format") != FORMAT:
         raise BundleError(
             f"The bundle {folder} has the format {content.get('format')!r}, this version of "
@@ -228,13 +258,13 @@ def _read_description(folder: Path) -> dict[str, Any]:
         )
     try:
         classes = tuple(CellClass(**c) for c in content["classes"])
-        _check_classes(classes)
+        check_classes(classes)
         sizes = {k: float(content[k]) for k in ("window_um", "disc_radius")}
         if not all(0 < v < 1000 for v in sizes.values()):
             raise ValueError("window and disc must have positive sizes")
         return {
             "classes": classes,
-            "codec": codec_from_config(content["codec"]),
+            "codec": make_codec(content["codec"]),
             "name": str(content["name"]),
             "version": str(content["version"]),
             "training": dict(content.get("training", {})),
@@ -246,7 +276,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def _check_classes(classes: Sequence[CellClass]) -> None:
+def check_classes(classes: Sequence[CellClass]) -> None:
+    """ValueError unless there are classes, with different names and with colours."""
     names = [c.name for c in classes]
     if len(set(names)) != len(names) or not names:
         raise ValueError("class names must be there and differ")
@@ -271,7 +302,7 @@ def verify_bundle(folder: Path, files: Sequence[str] = FILES) -> str:
     missing = [name for name in (*files, CHECKSUMS) if not (folder / name).is_file()]
     if missing:
         raise BundleError(f"The bundle {folder} lacks {', '.join(missing)}; copy it again in full.")
-    expected = _read_json(folder / CHECKSUMS)
+    expected = read_json(folder / CHECKSUMS)
     for name in files:
         try:
             found = file_checksum(folder / name)
@@ -287,34 +318,8 @@ def verify_bundle(folder: Path, files: Sequence[str] = FILES) -> str:
     return hashlib.sha256("".join(expected[n] for n in files).encode()).hexdigest()
 
 
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not a JSON file.") from error
-    if not isinstance(content, dict):
-        raise BundleError(f"{path} holds no JSON object.")
-    return content
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; BundleError for anything else, a pickle above all."""
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BundleError(
-            f"{path} is not a safetensors file; other formats are never loaded."
-        ) from error
-
-
 def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoiser:
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     kind = config.get("_class_name", UNetDenoiser.__name__)
     if kind != UNetDenoiser.__name__:
         raise BundleError(
@@ -336,33 +341,19 @@ def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoi
     if denoiser.config.in_channels != codec.channels or codec.grid % 2**halvings:
         raise BundleError(f"Network and codec of the bundle {folder} do not fit each other.")
     weights = {k: v.float() for k, v in read_tensors(folder / WEIGHTS).items()}
-    expected = {k: tuple(v.shape) for k, v in denoiser.state_dict().items()}
-    found = {k: tuple(v.shape) for k, v in weights.items()}
-    if expected != found:
-        odd = sorted(k for k in expected | found if expected.get(k) != found.get(k))
-        raise BundleError(
-            f"The weights of the bundle {folder} do not fit its network: {len(odd)} tensors "
-            f"differ, such as {odd[0]}."
-        )
-    broken = [k for k, v in weights.items() if not v.isfinite().all()]
-    if broken:
-        raise BundleError(
-            f"The weights of the bundle {folder} are damaged: {broken[0]} has entries that are "
-            "not numbers."
-        )
+    check_weights(weights, denoiser, folder)
     denoiser.load_state_dict(weights)
     return denoiser
 
 
-def _load_calibration(
-    folder: Path, classes: Sequence[CellClass], denoiser: UNetDenoiser
-) -> Calibration:
+def load_calibration(folder: Path, classes: Sequence[CellClass], embedding: int) -> Calibration:
+    """Read what was measured on validation data; BundleError if it does not fit the network."""
     try:
         calibration = Calibration.from_parts(
-            _read_json(folder / "calibration.json"),
+            read_json(folder / "calibration.json"),
             read_tensors(folder / "calibration.safetensors"),
         )
-        calibration.check(len(classes), int(denoiser.config.widths[-1]))
+        calibration.check(len(classes), embedding)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(
             f"The calibration of the bundle {folder} does not fit: {_reason(error)}."

@@ -7,7 +7,7 @@ it at a fixed white, so that lamps and cameras do not reach the network.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,34 @@ from torch.nn import functional as F
 
 #: Value the empty background is moved to, on the scale 0 to 1.
 WHITE = 0.92
+
+
+class Codec(Protocol):
+    """What classification, training and sampling ask of a codec."""
+
+    size: int  #: side of a crop in pixels
+
+    @property
+    def channels(self) -> int:
+        """Channels of the latents."""
+        ...
+
+    @property
+    def grid(self) -> int:
+        """Side of the latents' grid."""
+        ...
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Encode ``pixels (N, 3, S, S)`` in -1..1 to latents ``(N, C, grid, grid)``."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode latents to pixels ``(N, 3, S, S)`` in -1..1."""
+        ...
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the settings that rebuild this codec."""
+        ...
 
 
 class PixelCodec:

@@ -274,5 +274,6 @@ class _Gram(torch.autograd.Function):
 
 
 def embedding_width(model: Any) -> int:
-    """Length D of the embedding that a :class:`UNetDenoiser` returns."""
-    return int(model.config.widths[-1])
+    """Length D of the embedding that a denoiser returns."""
+    own = getattr(model, "embedding_width", None)
+    return int(model.config.widths[-1] if own is None else own)

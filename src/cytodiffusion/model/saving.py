@@ -12,17 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDPMScheduler
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
 from cytodiffusion.errors import BundleError
 
-from .bundle import CHECKSUMS, FILES, FORMAT, CellClass, file_checksum
+from .bundle import (
+    CHECKSUMS,
+    FILES,
+    FORMAT,
+    STABLE_DIFFUSION_FILES,
+    WEIGHTS,
+    CellClass,
+    file_checksum,
+)
 from .calibration import Calibration
-from .codec import PixelCodec
+from .codec import Codec
 from .denoiser import UNetDenoiser
 from .noise import NoiseSchedule
+from .stable_diffusion import StableDiffusionCodec, StableDiffusionDenoiser
 
 
 def save_bundle(
@@ -31,8 +41,8 @@ def save_bundle(
     name: str,
     version: str,
     classes: Sequence[CellClass],
-    denoiser: UNetDenoiser,
-    codec: PixelCodec,
+    denoiser: UNetDenoiser | StableDiffusionDenoiser,
+    codec: Codec,
     calibration: Calibration,
     window_um: float,
     disc_radius: float,
@@ -42,8 +52,9 @@ def save_bundle(
 ) -> Path:
     """Write a bundle, whole or not at all; an older bundle in its place is replaced.
 
-    The network is written in half precision by ``save_pretrained`` of diffusers, so that
-    ``UNetDenoiser.from_pretrained(folder)`` loads it too.
+    The network is written in half precision in the layout of diffusers, so that
+    ``UNetDenoiser.from_pretrained(folder)``, or that of its U-Net and VAE with the folders
+    ``unet`` and ``vae``, loads it too.
 
     Raises
     ------
@@ -51,24 +62,22 @@ def save_bundle(
         If the folder cannot be written, or holds anything else than a bundle.
     """
     folder = Path(folder)
-    check_target(folder)
+    files = files_of(denoiser)
+    check_target(folder, files)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise BundleError(f"The bundle cannot be written to {folder}: {error.strerror}.") from error
     try:
-        half = UNetDenoiser.from_config(denoiser.config)
-        half.load_state_dict({k: v.cpu() for k, v in denoiser.state_dict().items()})
-        nn.Module.to(half, dtype)  # that of diffusers warns of modules to be kept in float32
-        half.save_pretrained(fresh, safe_serialization=True)
+        schedule = _write_network(fresh, denoiser, codec, dtype)
         described = {
             "format": FORMAT,
             "name": name,
             "version": version,
             "classes": [asdict(c) for c in classes],
             "codec": codec.to_config(),
-            "schedule": NoiseSchedule.to_config(),
+            "schedule": schedule,
             "window_um": window_um,
             "disc_radius": disc_radius,
             "training": training or {},
@@ -78,10 +87,11 @@ def save_bundle(
         _write_json(fresh / "calibration.json", numbers)
         save_file(tensors, fresh / "calibration.safetensors")
         (fresh / "card.md").write_text(card, encoding="utf-8")
-        _write_json(fresh / CHECKSUMS, {n: file_checksum(fresh / n) for n in FILES})
-        for name in FILES:  # safetensors writes for the owner alone
+        _write_json(fresh / CHECKSUMS, {n: file_checksum(fresh / n) for n in files})
+        for name in files:  # safetensors writes for the owner alone
             (fresh / name).chmod((fresh / CHECKSUMS).stat().st_mode)
-        fresh.chmod(0o755)
+        for part in (fresh, *(p for p in fresh.iterdir() if p.is_dir())):
+            part.chmod(0o755)
         _replace_folder(fresh, folder)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -89,6 +99,40 @@ def save_bundle(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
+
+
+def files_of(denoiser: nn.Module) -> tuple[str, ...]:
+    """Return the files of a bundle with such a network, ``checksums.json`` not counted."""
+    published = isinstance(denoiser, StableDiffusionDenoiser)
+    return STABLE_DIFFUSION_FILES if published else FILES
+
+
+def _write_network(
+    folder: Path,
+    denoiser: UNetDenoiser | StableDiffusionDenoiser,
+    codec: Codec,
+    dtype: torch.dtype,
+) -> dict[str, Any]:
+    """Write the network in ``dtype`` and return the settings of its noise levels."""
+    if isinstance(denoiser, StableDiffusionDenoiser):
+        assert isinstance(codec, StableDiffusionCodec)
+        _write_part(folder / "unet", denoiser.unet, dtype)
+        _write_part(folder / "vae", codec.vae, torch.float32)  # frozen: stays what it was
+        schedule = denoiser.schedule.to_config()
+        DDPMScheduler(**schedule).save_config(folder / "scheduler")
+        return schedule
+    half = UNetDenoiser.from_config(denoiser.config)
+    half.load_state_dict({k: v.cpu() for k, v in denoiser.state_dict().items()})
+    nn.Module.to(half, dtype)  # that of diffusers warns of modules to be kept in float32
+    half.save_pretrained(folder, safe_serialization=True)
+    return NoiseSchedule.to_config()
+
+
+def _write_part(folder: Path, network: Any, dtype: torch.dtype) -> None:
+    """Write a network's settings and weights as diffusers names them."""
+    network.save_config(folder)
+    weights = {k: v.to("cpu", dtype).contiguous() for k, v in network.state_dict().items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def check_target(folder: Path, files: Sequence[str] = FILES) -> None:
@@ -101,7 +145,10 @@ def check_target(folder: Path, files: Sequence[str] = FILES) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder} is not a folder; name a new folder for the bundle.")
     if folder.is_dir():
-        foreign = sorted({p.name for p in folder.iterdir()} - {*files, CHECKSUMS})
+        parts = {name.split("/")[0] for name in files if "/" in name}
+        there = [*folder.iterdir(), *(p for part in parts for p in (folder / part).glob("*"))]
+        names = {p.relative_to(folder).as_posix() for p in there}
+        foreign = sorted(names - {*files, *parts, CHECKSUMS})
         if foreign:
             raise BundleError(
                 f"{folder} holds other files, such as {foreign[0]}; name a new folder for the "

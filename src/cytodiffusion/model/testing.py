@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from .bundle import CellClass
 from .calibration import Calibration
 from .codec import PixelCodec
 from .denoiser import UNetDenoiser
 from .saving import save_bundle
+from .stable_diffusion import DISC_RADIUS, StableDiffusionCodec, StableDiffusionDenoiser
 
 DEFAULT_NAMES = (
     "basophil",
@@ -97,5 +99,75 @@ def tiny_bundle(
         window_um=20.0,
         disc_radius=0.42,
         card="# tiny\n\nRandom weights, for tests.\n",
+        dtype=torch.float32,
+    )
+
+
+def tiny_stable_diffusion(n_classes: int = 3, seed: int = 0) -> StableDiffusionDenoiser:
+    """Stable Diffusion's kind of U-Net, a few channels wide, with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel(
+            sample_size=5,
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=24,
+            attention_head_dim=2,
+            norm_num_groups=4,
+        )
+        with torch.no_grad():
+            for name, weight in unet.named_parameters():
+                if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight")):
+                    weight.mul_(8)  # classes that differ, so that elimination has work
+        return StableDiffusionDenoiser(unet, n_classes).eval()
+
+
+def tiny_vae(seed: int = 0) -> AutoencoderKL:
+    """Stable Diffusion's kind of VAE with random weights; it halves the side three times."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoencoderKL(
+            block_out_channels=(4, 4, 4, 8),
+            norm_num_groups=2,
+            latent_channels=4,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            sample_size=40,
+        ).eval()
+
+
+def tiny_stable_diffusion_bundle(
+    folder: str | Path, class_names: Sequence[str] = DEFAULT_NAMES[:3], seed: int = 0
+) -> Path:
+    """Write a random bundle with Stable Diffusion's kind of network; its input is 40 px."""
+    k = len(class_names)
+    calibration = Calibration(
+        levels=(60, 200),
+        temperature=1.0,
+        prior_variance=0.5,
+        prior_weight=3.0,
+        conformal_scores=torch.linspace(0, 0.9, 50),
+        anomaly_threshold=5.0,
+        false_alarms=0.02,
+        embedding_mean=torch.zeros(16),
+        class_means=torch.randn(k, 16, generator=torch.Generator().manual_seed(seed)),
+        within_factor=torch.eye(16),
+        total_factor=torch.eye(16),
+    )
+    return save_bundle(
+        Path(folder),
+        name="tiny stable diffusion",
+        version="0",
+        classes=[CellClass(n, f"#{10 + i:02x}8040") for i, n in enumerate(class_names)],
+        denoiser=tiny_stable_diffusion(k, seed),
+        codec=StableDiffusionCodec(tiny_vae(seed), 40),
+        calibration=calibration,
+        window_um=20.0,
+        disc_radius=DISC_RADIUS,
+        card="# tiny stable diffusion\n\nRandom weights, for tests.\n",
         dtype=torch.float32,
     )

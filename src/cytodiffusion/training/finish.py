@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from cytodiffusion.classify import ClassifySettings, classify
 from cytodiffusion.evaluation.metrics import summarise
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.codec import PixelCodec
+from cytodiffusion.model.colors import color_and_group
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.noise import NoiseSchedule
 from cytodiffusion.model.saving import save_bundle
@@ -20,27 +22,6 @@ from cytodiffusion.progress import Progress
 from .calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
 from .data import CellSet
 from .settings import TrainSettings
-
-#: Colours and groups of the classes of the default bundle; told apart by colour-blind eyes
-#: (Okabe & Ito 2008, with Tol's wine and indigo).
-KNOWN_CLASSES = {
-    "neutrophil": ("#0072b2", "granulocyte"),
-    "eosinophil": ("#d55e00", "granulocyte"),
-    "basophil": ("#332288", "granulocyte"),
-    "immature granulocyte": ("#56b4e9", "granulocyte"),
-    "lymphocyte": ("#009e73", "mononuclear"),
-    "monocyte": ("#e69f00", "mononuclear"),
-    "erythroblast": ("#cc79a7", "red"),
-    "red cell": ("#882255", "red"),
-    "platelet": ("#f0e442", "platelet"),
-    "artefact": ("#7f7f7f", "artefact"),
-}
-#: Colours for classes of other names, in order.
-PALETTE = (
-    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442"),
-    *("#332288", "#882255", "#117733", "#88ccee", "#ddcc77", "#cc6677", "#44aa99"),
-    *("#aa4499", "#999933", "#661100", "#6699cc", "#888888", "#aa4466", "#4477aa"),
-)
 
 
 def finish_bundle(
@@ -98,7 +79,7 @@ def describe_classes(names: list[str], settings: TrainSettings) -> tuple[CellCla
     """Colours and groups: as asked, else as known, else from the palette."""
     classes = []
     for number, name in enumerate(names):
-        color, group = KNOWN_CLASSES.get(name, (PALETTE[number % len(PALETTE)], ""))
+        color, group = color_and_group(name, number)
         color = settings.colors.get(name, color)
         classes.append(CellClass(name, color, settings.groups.get(name, group)))
     return tuple(classes)
@@ -121,7 +102,7 @@ def measure(
 
 def training_record(settings: TrainSettings) -> dict[str, Any]:
     """Return the settings of the run without the paths of the machine it ran on."""
-    private = {"data", "output", "device", "resume"}
+    private = {"data", "output", "device", "resume", "allow_download"}
     return json.loads(settings.model_dump_json(exclude=private))  # type: ignore[no-any-return]
 
 
@@ -153,18 +134,8 @@ def write_card(
         f"temperature {model.calibration.temperature:.3f}; anomaly threshold "
         f"{model.calibration.anomaly_threshold:.2f} "
         f"({model.calibration.false_alarms:.1%} of validation cells exceed it).",
-        "",
-        "## Images",
-        "",
-        "| class | " + " | ".join(sets) + " |",
-        "|---|" + "---:|" * len(sets),
+        *images_table(model.classes, sets),
     ]
-    for index, cell_class in enumerate(model.classes):
-        counts = [int((cells.labels == index).sum()) for cells in sets.values()]
-        lines.append(f"| {cell_class.name} | " + " | ".join(map(str, counts)) + " |")
-    unlabelled = [int((cells.labels < 0).sum()) for cells in sets.values()]
-    if any(unlabelled):
-        lines.append("| without a label | " + " | ".join(map(str, unlabelled)) + " |")
     for split, metrics in measured.items():
         also = ", which calibrated it" if split == "val" else ""
         lines += ["", f"## Measured on the {split} split{also}", "", *metrics_table(metrics)]
@@ -172,6 +143,24 @@ def write_card(
         last = history[-1]["validation"]
         lines += ["", f"Balanced accuracy of two trials at the last step: {last:.4f} (validation)."]
     return "\n".join(lines) + "\n"
+
+
+def images_table(classes: Sequence[CellClass], sets: dict[str, CellSet]) -> list[str]:
+    """How many images each class has in each split, as the lines of a Markdown section."""
+    lines = [
+        "",
+        "## Images",
+        "",
+        "| class | " + " | ".join(sets) + " |",
+        "|---|" + "---:|" * len(sets),
+    ]
+    for index, cell_class in enumerate(classes):
+        counts = [int((cells.labels == index).sum()) for cells in sets.values()]
+        lines.append(f"| {cell_class.name} | " + " | ".join(map(str, counts)) + " |")
+    unlabelled = [int((cells.labels < 0).sum()) for cells in sets.values()]
+    if any(unlabelled):
+        lines.append("| without a label | " + " | ".join(map(str, unlabelled)) + " |")
+    return lines
 
 
 def metrics_table(metrics: dict[str, Any]) -> list[str]:
