@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from cytodiffusion.abstention import accept
+from cytodiffusion.anomaly import anomaly_scores, anomaly_threshold, default_score
 from cytodiffusion.classification import Classification
+from cytodiffusion.conformal import conformal_sets
 from cytodiffusion.crops import Crops
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import InputError, OutOfMemoryError
@@ -22,18 +25,13 @@ from cytodiffusion.model.denoiser import embedding_width
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.stain import estimate_background
 from cytodiffusion.trials import Trial, eliminate, make_trial
-from cytodiffusion.uncertainty import (
-    conformal_threshold,
-    entropy,
-    margin,
-    prediction_sets,
-    softmax,
-)
+from cytodiffusion.uncertainty import entropy, margin, softmax
 
 __all__ = [
     "Classification",
     "ClassifySettings",
     "Evidence",
+    "accept_above",
     "classify",
     "gather_evidence",
     "in_batches",
@@ -62,6 +60,10 @@ class ClassifySettings(BaseModel):
         Cells in flight; the result does not depend on it.
     coverage : float
         Of the prediction sets.
+    by_class : bool
+        Whether the coverage is to hold for every class by itself; sets are larger then.
+    error_rate : float, optional
+        Share of accepted cells that may be wrong; cells too unsure for it are for review.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +74,8 @@ class ClassifySettings(BaseModel):
     seed: int = Field(0, ge=0, lt=2**40)
     batch_size: int = Field(256, ge=1, le=65536)
     coverage: float = Field(0.95, gt=0, lt=1)
+    by_class: bool = False
+    error_rate: float | None = Field(None, gt=0, lt=1)
 
 
 @dataclass
@@ -133,18 +137,26 @@ def classify(
     """
     settings = settings or ClassifySettings()
     pixels = _check(crops, model)
+    accept_above(model, settings)  # what cannot be promised is said before the work
     background = _check_background(background, len(pixels))
     evidence = gather_evidence(pixels, model, settings, background=background, progress=progress)
     return judge(evidence, model, settings)
 
 
 def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -> Classification:
-    """Turn evidence into posterior, prediction sets and anomalies by the bundle's calibration."""
+    """Turn evidence into posterior, prediction sets and anomalies by the bundle's calibration.
+
+    Raises
+    ------
+    InputError
+        If the model cannot promise the error rate, or the coverage of every class.
+    """
     calibration = model.calibration
     posterior = softmax(evidence.logits / calibration.temperature)
-    scores = calibration.conformal_scores.double().numpy()
-    anomaly = calibration.anomaly_score(torch.from_numpy(evidence.embedding)).numpy()
-    threshold = calibration.threshold(min(settings.min_trials, settings.trials))
+    first = min(settings.min_trials, settings.trials)
+    scores = anomaly_scores(evidence.all_logits[:, :first], evidence.embedding, calibration)
+    chosen = default_score(calibration)
+    threshold = anomaly_threshold(calibration, chosen, first)
     return Classification(
         class_names=model.class_names,
         posterior=posterior,
@@ -152,15 +164,52 @@ def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) ->
         confidence=posterior.max(axis=1, initial=0.0),
         entropy=entropy(posterior),
         margin=margin(posterior),
-        prediction_set=prediction_sets(posterior, conformal_threshold(scores, settings.coverage)),
-        anomaly_score=anomaly,
-        anomaly=anomaly > threshold,
+        prediction_set=_sets(posterior, model, settings),
+        anomaly_score=scores[chosen],
+        anomaly=scores[chosen] > threshold,
         trials=evidence.trials,
         errors_by_level=evidence.errors_by_level,
         levels=np.array(calibration.levels, np.int64),
         anomaly_threshold=threshold,
         logits=evidence.logits,
+        anomaly_scores=scores,
+        accept_above=accept_above(model, settings),
     )
+
+
+def _sets(
+    posterior: NDArray[np.float64], model: ModelBundle, settings: ClassifySettings
+) -> NDArray[np.bool_]:
+    calibration = model.calibration
+    scores = calibration.conformal_scores.double().numpy()
+    if not settings.by_class:
+        return conformal_sets(posterior, scores, settings.coverage)
+    classes = calibration.conformal_classes.numpy()
+    if not len(classes):
+        raise InputError(
+            f"The model {model.name} was calibrated without a coverage of every class by itself; "
+            "train or calibrate it again, or ask for the coverage of all cells together."
+        )
+    return conformal_sets(posterior, scores, settings.coverage, classes)
+
+
+def accept_above(model: ModelBundle, settings: ClassifySettings) -> float | None:
+    """Confidence that accepted cells are above, None where no error rate is asked for.
+
+    Raises
+    ------
+    InputError
+        If the model cannot promise the error rate.
+    """
+    if settings.error_rate is None:
+        return None
+    calibration = model.calibration
+    return accept(
+        calibration.validation_confidence.numpy(),
+        calibration.validation_correct.numpy(),
+        settings.error_rate,
+        model=model.name,
+    ).above
 
 
 def gather_evidence(
@@ -334,6 +383,19 @@ class _Runner:
             -errors * torch.tensor([self._sharpness(n) for n in levels], device=device)[:, None]
         )
         return tuple(v.float().cpu().numpy() for v in (logits, errors, embedding))
+
+
+def normalised_crops(
+    crops: Crops | NDArray[np.uint8],
+    model: ModelBundle,
+    background: NDArray[np.floating] | None = None,
+) -> Tensor:
+    """Crops ``(N, 3, S, S)`` in 0..1 as ``model`` takes them; InputError if they do not fit it."""
+    pixels = _check(crops, model)
+    colours = _check_background(background, len(pixels))
+    if not len(pixels):
+        return torch.zeros(0, 3, model.input_size, model.input_size)
+    return _normalised(pixels, colours, slice(0, len(pixels)))
 
 
 def _normalised(
