@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from results import classification
+from made_up import classification
 from sklearn.metrics import roc_auc_score
 
 from cytodiffusion.evaluation.anomalies import (
@@ -42,6 +42,26 @@ def test_figures_of_a_left_out_class() -> None:
     unsure = found["scores"]["1 - confidence"]["auc"]
     assert unsure == pytest.approx(
         roc_auc_score(truth, 1 - np.concatenate([known.confidence, unknown.confidence]))
+    )
+
+
+def test_parts_of_the_score_have_thresholds_of_their_own() -> None:
+    known, unknown = classification(80), classification(40, seed=5)
+    known, unknown = (
+        replace(r, anomaly_scores={"whole": r.anomaly_score, "part": -r.confidence})
+        for r in (known, unknown)
+    )
+    found = anomaly_figures(
+        known, unknown, false_alarms=0.1, thresholds={"part": -0.7, "whole": 9.0}, resamples=10
+    )
+    assert found["score_name"] == "whole"
+    assert "whole" not in found["scores"]
+    part = found["scores"]["part"]
+    assert part["sensitivity"] == pytest.approx((unknown.confidence < 0.7).mean())
+    assert part["specificity"] == pytest.approx((known.confidence >= 0.7).mean())
+    assert found["scores"]["entropy"]["sensitivity"] is None
+    assert found["scores"]["score"]["specificity"] == pytest.approx(
+        (known.anomaly_score <= known.anomaly_threshold).mean()
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from results import classification, from_posterior, scored
+from made_up import classification, from_posterior, scored
 from sklearn.metrics import confusion_matrix, f1_score, precision_score
 
+from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.evaluation.figures import (
     difference,
     figures,
     hierarchy_figures,
+    review_figures,
     set_figures,
     shift_figures,
 )
@@ -54,14 +57,14 @@ def test_classes_that_do_not_occur_have_no_row() -> None:
 def test_sets_at_several_levels() -> None:
     cells = answers()
     model = SimpleNamespace(conformal_scores=torch.linspace(0, 0.99, 100))
-    rows = set_figures(model, cells, 0.95, (0.5, 0.9))
+    rows = set_figures(model, cells, ClassifySettings(coverage=0.95), (0.5, 0.9))
     assert [row["asked"] for row in rows] == [0.5, 0.9, 0.95]
-    # half of the validation scores are up to 0.5: classes with p >= 0.5 enter
+    # half of the validation scores are up to 0.5: classes with p above it enter
     half = 1 - cells.result.posterior <= 0.5
-    half[np.arange(200), cells.result.predicted] = True
-    assert rows[0]["size"] == pytest.approx(half.sum(axis=1).mean())
-    assert rows[0]["coverage"] == pytest.approx(half[np.arange(200), cells.labels].mean())
-    assert rows[0]["singletons"] == pytest.approx((half.sum(axis=1) == 1).mean())
+    assert rows[0]["size"] == pytest.approx(half.sum(axis=1).mean(), abs=0.03)
+    assert rows[0]["coverage"] == pytest.approx(half[np.arange(200), cells.labels].mean(), abs=0.03)
+    assert rows[0]["singletons"] == pytest.approx((half.sum(axis=1) == 1).mean(), abs=0.03)
+    assert rows[0]["empty"] == pytest.approx((half.sum(axis=1) == 0).mean(), abs=0.03)
     assert rows[0]["coverage"] <= rows[1]["coverage"]
     # the level of the run is measured on the sets of the run
     asked = cells.result.prediction_set
@@ -69,6 +72,16 @@ def test_sets_at_several_levels() -> None:
     assert rows[2]["per_class"]["c"]["size"] == pytest.approx(
         asked[cells.labels == 2].sum(axis=1).mean()
     )
+
+
+def test_cells_for_review() -> None:
+    cells = answers()
+    hits = cells.result.predicted == cells.labels
+    assert review_figures(cells.result, hits) is None
+    found = review_figures(replace(cells.result, accept_above=0.8), hits)
+    sure = cells.result.confidence > 0.8
+    assert found["share"] == pytest.approx(1 - sure.mean())
+    assert found["error"] == pytest.approx(1 - hits[sure].mean())
 
 
 def test_shared_classes_only() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from results import classification
+from made_up import classification
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from cytodiffusion.evaluation.metrics import (

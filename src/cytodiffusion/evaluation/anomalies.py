@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,16 @@ def scores_of(result: Classification) -> dict[str, Floats]:
         "1 - gap": 1 - result.margin,
         "entropy": result.entropy,
     }
-    parts = getattr(result, "anomaly_scores", None) or {}
-    return {**found, **{str(k): np.asarray(v, np.float64) for k, v in parts.items()}}
+    parts = {k: v for k, v in result.anomaly_scores.items() if k != name_of_score(result)}
+    return {**found, **parts}
+
+
+def name_of_score(result: Classification) -> str | None:
+    """Name of the classifier's own score among its parts; None where it has no parts."""
+    for name, values in result.anomaly_scores.items():
+        if np.array_equal(values, result.anomaly_score):
+            return name
+    return None
 
 
 def anomaly_figures(
@@ -47,6 +56,7 @@ def anomaly_figures(
     unknown: Classification,
     *,
     false_alarms: float,
+    thresholds: Mapping[str, float] | None = None,
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Any]:
@@ -58,6 +68,8 @@ def anomaly_figures(
         Of the same classifier.
     false_alarms : float
         Stated rate of the threshold.
+    thresholds : dict, optional
+        Stated thresholds of the other scores that have one.
     seed, resamples : int
         Of the bootstrap.
 
@@ -72,6 +84,7 @@ def anomaly_figures(
         cells.
     """
     negative, positive = scores_of(known), scores_of(unknown)
+    stated = {"score": known.anomaly_threshold, **(thresholds or {})}
     own = {
         "auc": auc(negative["score"], positive["score"]),
         "sensitivity": float(unknown.anomaly.mean()),
@@ -97,15 +110,26 @@ def anomaly_figures(
         "threshold": float(known.anomaly_threshold),
         "false_alarms": false_alarms,
         "roc": roc(negative["score"], positive["score"]),
+        "score_name": name_of_score(known),
         "scores": {
             name: {
                 "auc": auc(negative[name], positive[name]),
-                "sensitivity": own["sensitivity"] if name == "score" else None,
-                "specificity": own["specificity"] if name == "score" else None,
+                **_at_threshold(negative[name], positive[name], stated.get(name)),
                 "sensitivity_here": sensitivity_at(negative[name], positive[name], false_alarms),
             }
             for name in negative
         },
+    }
+
+
+def _at_threshold(
+    negative: Floats, positive: Floats, threshold: float | None
+) -> dict[str, float | None]:
+    if threshold is None:
+        return {"sensitivity": None, "specificity": None}
+    return {
+        "sensitivity": float((positive > threshold).mean()),
+        "specificity": float((negative <= threshold).mean()),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.crops import centre_crop
 from cytodiffusion.datasets import Record, find_records
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
+from cytodiffusion.framing import Scale, at_start, find_centre, pixel_size_of, scales_of
 from cytodiffusion.image import open_image
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.segmentation.scale import estimate_pixel_size
 from cytodiffusion.stain import estimate_background
 
 #: Images that are in memory at a time.
@@ -151,10 +151,10 @@ def read_windows(
     records: Sequence[Record],
     size: int,
     window_um: float,
-    pixel_size_um: float | None = None,
+    pixel_size_um: float | Mapping[Path, Scale] | None = None,
     progress: Progress = silent,
 ) -> Windows:
-    """Cut the window around the centre of each image.
+    """Cut the window around the cell in each image.
 
     Parameters
     ----------
@@ -163,18 +163,20 @@ def read_windows(
         Side of a window in pixels.
     window_um : float
         Side of a window in micrometres.
-    pixel_size_um : float, optional
-        Of the images; estimated from each image when missing.
+    pixel_size_um : float or mapping, optional
+        Of the images; estimated when missing (`cytodiffusion.framing.scales_of`).
     progress : callable
     """
     read, windows, backgrounds, skipped = [], [], [], []
+    scales = scales_of([r.path for r in records], pixel_size_um, at_start(progress))
     for number, record in enumerate(records):
         if number % 20 == 0:
             progress(number / len(records), f"reading {record.path.name}")
         try:
             rgb = open_image(record.path).rgb()
-            scale = pixel_size_um or estimate_pixel_size(rgb).pixel_size_um
-            windows.append(centre_crop(rgb, scale, size, window_um))
+            scale = pixel_size_of(record.path, scales)
+            centre = find_centre(rgb, scale)
+            windows.append(centre_crop(rgb, scale, size, window_um, centre=centre))
             backgrounds.append(estimate_background(rgb))
         except CytoDiffusionError as error:
             skipped.append(naming(record.path, error))
@@ -218,6 +220,7 @@ def score(
     results: list[Classification] = []
     skipped: list[str] = []
     seconds = 0.0
+    scales = scales_of([r.path for r in records], pixel_size_um, at_start(progress))
     for start in range(0, len(records), CHUNK):
         part = records[start : start + CHUNK]
 
@@ -228,7 +231,7 @@ def score(
             part,
             model.input_size,
             model.window_um,
-            pixel_size_um,
+            scales,
             lambda share, text: report(0.3 * share, text),
         )
         skipped += read.skipped

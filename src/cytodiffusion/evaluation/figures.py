@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.classification import Classification
+from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.conformal import conformal_sets
 from cytodiffusion.evaluation.cells import Scored
 from cytodiffusion.evaluation.curves import (
     area_under_risk,
@@ -30,7 +32,6 @@ from cytodiffusion.evaluation.metrics import (
     summarise,
 )
 from cytodiffusion.taxonomy import Taxonomy, group_scores
-from cytodiffusion.uncertainty import conformal_threshold, prediction_sets
 
 #: Coverages that prediction sets are measured at, besides the one of the run.
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
@@ -91,7 +92,23 @@ def figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> dict[str
             {"error": rate, "share": share_decided(result.confidence, hits, rate)}
             for rate in ERROR_RATES
         ],
+        "review": review_figures(result, hits),
         "trials_histogram": histogram_of_trials(result.trials),
+    }
+
+
+def review_figures(result: Classification, hits: NDArray[np.bool_]) -> dict[str, float] | None:
+    """Share of cells held back for review, and errors among the others.
+
+    None where no error rate was asked for.
+    """
+    if result.accept_above is None:
+        return None
+    accepted = ~result.review
+    return {
+        "accept_above": result.accept_above,
+        "share": float(result.review.mean()),
+        "error": float(1 - hits[accepted].mean()) if accepted.any() else 0.0,
     }
 
 
@@ -137,7 +154,10 @@ def per_class(
 
 
 def set_figures(
-    model: Any, scored: Scored, asked: float, levels: Sequence[float] = COVERAGES
+    model: Any,
+    scored: Scored,
+    settings: ClassifySettings,
+    levels: Sequence[float] = COVERAGES,
 ) -> list[dict[str, Any]]:
     """Coverage and size of the prediction sets at several levels.
 
@@ -146,24 +166,25 @@ def set_figures(
     model : ModelBundle or Baseline
         Gives the validation cells' conformal scores.
     scored : Scored
-    asked : float
-        Coverage of the run; its sets are measured as they are.
+    settings : ClassifySettings
+        Of the run: the sets at its coverage are measured as they are.
     levels : sequence of float
 
     Returns
     -------
     list of dict
-        ``asked``, ``coverage``, ``size``, ``singletons`` (share of sets of one class) and
-        ``per_class`` with ``coverage`` and ``size`` of each class that occurs.
+        ``asked``, ``coverage``, ``size``, ``singletons`` (share of sets of one class), ``empty``
+        (share of empty sets) and ``per_class`` with ``coverage`` and ``size`` of each class
+        that occurs.
     """
-    scores = conformal_scores(model)
+    scores, classes = conformal_scores(model, settings.by_class)
     posterior, labels = scored.result.posterior, scored.labels
     rows = []
-    for level in sorted({*levels, asked}):
+    for level in sorted({*levels, settings.coverage}):
         sets = (
             scored.result.prediction_set
-            if level == asked
-            else prediction_sets(posterior, conformal_threshold(scores, level))
+            if level == settings.coverage
+            else conformal_sets(posterior, scores, level, classes)
         )
         covered, size = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
         rows.append(
@@ -172,6 +193,7 @@ def set_figures(
                 "coverage": float(covered.mean()),
                 "size": float(size.mean()),
                 "singletons": float((size == 1).mean()),
+                "empty": float((size == 0).mean()),
                 "per_class": {
                     scored.result.class_names[k]: {
                         "coverage": float(covered[labels == k].mean()),
@@ -184,10 +206,17 @@ def set_figures(
     return rows
 
 
-def conformal_scores(model: Any) -> NDArray[np.float64]:
-    """``1 - p(true class)`` of the validation cells of a bundle or baseline."""
+def conformal_scores(
+    model: Any, by_class: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+    """``1 - p(true class)`` of the validation cells of a bundle or baseline, and their classes.
+
+    The classes are None where sets are not to hold class by class, or cannot.
+    """
     holder = getattr(model, "calibration", model)
-    return np.asarray(holder.conformal_scores.double().numpy())
+    classes = getattr(holder, "conformal_classes", None)
+    use = by_class and classes is not None and len(classes)
+    return holder.conformal_scores.double().numpy(), classes.numpy() if use else None
 
 
 def shift_figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:

@@ -70,10 +70,18 @@ def _svg(figure: Figure) -> str:
 
 def rivals(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], str]]:
     """Name, figures and colour of the model and each baseline."""
-    names = [("model", metrics, MODEL_COLOUR)]
+    names = [(str(metrics["model"]["name"]), metrics, MODEL_COLOUR)]
     for number, (name, found) in enumerate(metrics["baselines"].items()):
         names.append((name, found, OTHER_COLOURS[number % len(OTHER_COLOURS)]))
     return names
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """95 % interval of a share of ``n`` (Wilson 1927)."""
+    z = 1.959964
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return float(centre - half), float(centre + half)
 
 
 def confusion_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
@@ -99,22 +107,22 @@ def confusion_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
 
 
 def reliability_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
-    """Accuracy of the cells of each bin of confidence; below, how many there are."""
+    """Accuracy, with 95 % intervals, of each bin of confidence; below, how many cells it has."""
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     for name, found, colour in rivals(metrics):
         points = found["reliability"]
-        x = [p["confidence"] for p in points]
-        error = [1.96 * np.sqrt(p["accuracy"] * (1 - p["accuracy"]) / p["n"]) for p in points]
+        y = np.array([p["accuracy"] for p in points])
+        ends = np.array([wilson(p["accuracy"], p["n"]) for p in points]).T
         upper.errorbar(
-            x,
-            [p["accuracy"] for p in points],
-            yerr=error,
+            [p["confidence"] for p in points],
+            y,
+            yerr=np.maximum(np.stack([y - ends[0], ends[1] - y]), 0),
             color=colour,
             marker="o",
-            markersize=4,
-            linewidth=1.4,
-            elinewidth=0.8,
+            markersize=4.5,
+            linestyle="none",
+            elinewidth=0.9,
             label=f"{name}, ECE {found['ece']:.3f}",
         )
         if found is metrics:
@@ -170,6 +178,8 @@ def sets_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
                     fontsize=8,
                     color=colour,
                 )
+    asked = [row["asked"] for row in metrics["sets"]]
+    axes.set_xticks(asked, [f"{level:g}" for level in asked])
     axes.set_xlabel("coverage asked for")
     axes.set_ylabel("coverage found")
     axes.margins(y=0.15)
@@ -236,8 +246,12 @@ def trials_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
     key = "balanced_accuracy"
     axes.plot(x, [p[key] for p in points], "o-", color=MODEL_COLOUR, markersize=4)
     axes.set_xlabel("trials")
+    axes.set_xticks(range(1, len(x) + 1, max(1, len(x) // 12)))
     axes.set_ylabel("balanced accuracy, none stopped early")
-    axes.margins(y=0.2)
+    # a tenth at least, else the last thousandth looks like a cliff
+    values = [p[key] for p in points]
+    top = min(1.005, max(values) + 0.02)
+    axes.set_ylim(min(top - 0.1, min(values) - 0.01), top)
 
 
 def low_data_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ class EvaluateSettings(BaseModel):
         Name of a class hierarchy, for strict and tolerant scores.
     low_data : tuple of int
         Labelled cells a class of the low-data curve; none measures no curve.
-    low_data_steps : int
+    low_data_steps : int or None
         Training budget of each of its runs.
     seeds : int
         Repetitions of the low-data curve.
@@ -72,7 +72,7 @@ class EvaluateSettings(BaseModel):
     annotations: Path | None = None
     taxonomy: str | None = None
     low_data: tuple[PositiveInt, ...] = ()
-    low_data_steps: PositiveInt = 600
+    low_data_steps: PositiveInt | None = None
     seeds: PositiveInt = 5
     split: str = Field("test", pattern=SPLIT_PATTERN)
     limit: PositiveInt | None = None

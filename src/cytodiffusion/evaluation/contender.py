@@ -1,0 +1,179 @@
+"""One classifier through the stations: the data, each shift set, the class left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cytodiffusion.anomaly import anomaly_threshold
+from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.datasets import Record
+from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.anomalies import NOT_ASKED, anomaly_figures, unmeasured
+from cytodiffusion.evaluation.cells import Scored, score, shift_records
+from cytodiffusion.evaluation.context import Context
+from cytodiffusion.evaluation.figures import difference, figures, set_figures, shift_figures
+from cytodiffusion.evaluation.leave_out import model_without, slug
+
+#: Key of the evaluated model itself, in the table and in folders.
+MODEL = "model"
+
+
+@dataclass(eq=False)
+class Contender:
+    """One classifier, what it was asked and what it said.
+
+    Attributes
+    ----------
+    key : str
+        ``model``, or the name of a baseline.
+    model : ModelBundle or Baseline
+    scored : Scored or None
+        The cells of the data, those of unknown classes included.
+    found : dict
+        Its figures.
+    """
+
+    key: str
+    model: Any
+    scored: Scored | None = None
+    found: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def known(self) -> Scored:
+        """Cells of the data whose class it has."""
+        assert self.scored is not None
+        return self.scored[self.scored.known]
+
+    def measure(self, context: Context) -> None:
+        """Go through all stations."""
+        self.found = self._at_home(context)
+        self.found["shift"] = {
+            name: self._elsewhere(context, name, folder)
+            for name, folder in context.settings.shift.items()
+        }
+        self.found["anomaly"] = self._anomaly(context)
+
+    def _score(
+        self, context: Context, records: list[Record], name: str, pixel_size_um: float | None
+    ) -> Scored:
+        scored = score(
+            self.model,
+            records,
+            context.settings.classify,
+            pixel_size_um=pixel_size_um,
+            progress=context.next(f"{self.model.name} on {name}"),
+        )
+        context.add_cells(scored, self.key, name)
+        return scored
+
+    def _at_home(self, context: Context) -> dict[str, Any]:
+        s = context.settings
+        self.scored = self._score(context, context.records, "data", s.pixel_size_um)
+        known = self._some(self.scored, s.data)
+        return {
+            **figures(known, seed=s.seed, resamples=s.resamples),
+            "sets": set_figures(self.model, known, s.classify),
+            "ms_per_cell": 1000 * self.scored.seconds / len(self.scored),
+        }
+
+    def _elsewhere(self, context: Context, name: str, folder: Path) -> dict[str, Any]:
+        s = context.settings
+        records = context.named(shift_records(folder, limit=s.limit, seed=s.seed))
+        scored = self._score(context, records, name, s.shift_pixel_size_um)
+        known = self._some(scored, folder)
+        if len(known) < len(scored):
+            odd = sorted({str(r.label) for r in scored[~scored.known].records})
+            context.warn(
+                f"{name}: {len(scored) - len(known)} cells of {', '.join(odd)}, which "
+                f"{self.model.name} does not know, are left out."
+            )
+        return shift_figures(known, seed=s.seed, resamples=s.resamples)
+
+    def _some(self, scored: Scored, data: Path) -> Scored:
+        known = scored[scored.known]
+        if not len(known):
+            raise InputError(
+                f"{self.model.name} knows none of the classes of {data} "
+                f"({', '.join(sorted({str(r.label) for r in scored.records}))})."
+            )
+        return known
+
+    def _anomaly(self, context: Context) -> dict[str, Any]:
+        s = context.settings
+        if s.leave_out is None or self.scored is None:
+            return unmeasured(NOT_ASKED, self.known.result)
+        model, scored = self.model, self.scored
+        progress = context.next(f"{model.name} without {s.leave_out}")
+        if s.leave_out in model.class_names:
+            folder = self._copy_folder(context)
+            model = model_without(model, context.everything, s, folder, progress)
+            scored = score(model, context.records, s.classify, pixel_size_um=s.pixel_size_um)
+            context.add_cells(scored, self.key, f"without {s.leave_out}")
+        unknown = scored[[r.label == s.leave_out for r in scored.records]]
+        known = scored[scored.known]
+        if not len(unknown):
+            return unmeasured(f"no {s.leave_out} in the {s.split} split", known.result)
+        return {
+            **anomaly_figures(
+                known.result,
+                unknown.result,
+                false_alarms=stated_false_alarms(model),
+                thresholds=stated_thresholds(model, known, s.classify),
+                seed=s.seed,
+                resamples=s.resamples,
+            ),
+            "left_out": s.leave_out,
+            "model": model.record(),
+            "trained_for_it": model is not self.model,
+        }
+
+    def _copy_folder(self, context: Context) -> Path:
+        s = context.settings
+        if self.key == MODEL and s.leave_out_model is not None:
+            return s.leave_out_model
+        name = f"without-{slug(str(s.leave_out))}"
+        return s.output / (name if self.key == MODEL else f"{name}-{slug(self.key)}")
+
+    def beside(self, main: Contender, context: Context) -> dict[str, Any]:
+        """Return the figures of a baseline, and how much better the model is on the same cells."""
+        s = context.settings
+        assert self.scored is not None
+        assert main.scored is not None
+        if set(self.model.class_names) != set(main.model.class_names):
+            context.warn(
+                f"The baseline {self.key} has other classes than the model: compare with care."
+            )
+        return {
+            **self.found,
+            "model": self.model.record(),
+            "difference": difference(main.known, self.known, seed=s.seed, resamples=s.resamples),
+        }
+
+
+def stated_false_alarms(model: Any) -> float:
+    """Rate of false alarms that a bundle's or baseline's threshold was set for."""
+    holder = getattr(model, "calibration", model)
+    return float(model.training.get("false_alarms", holder.false_alarms))
+
+
+def stated_thresholds(model: Any, scored: Scored, settings: ClassifySettings) -> dict[str, float]:
+    """Thresholds of all anomaly scores that a bundle was calibrated with."""
+    calibration = getattr(model, "calibration", None)
+    if calibration is None or calibration.typical is None:
+        return {}
+    trials = min(settings.min_trials, settings.trials)
+    return {
+        name: anomaly_threshold(calibration, name, trials) for name in scored.result.anomaly_scores
+    }
+
+
+def name_baselines(baselines: list[Contender]) -> None:
+    """Give each baseline a name of its own."""
+    seen: Counter[str] = Counter()
+    for baseline in baselines:
+        name = str(baseline.model.name)
+        seen[name] += 1
+        baseline.key = name if seen[name] == 1 else f"{name} ({seen[name]})"

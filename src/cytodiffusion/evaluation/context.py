@@ -1,0 +1,110 @@
+"""What the stations of an evaluation share: settings, data, progress, warnings, the table."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pandas as pd
+
+from cytodiffusion.datasets import Record
+from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.cells import Scored
+from cytodiffusion.evaluation.settings import EvaluateSettings
+from cytodiffusion.progress import Progress
+from cytodiffusion.taxonomy import plain
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Context:
+    """State of one evaluation.
+
+    Attributes
+    ----------
+    settings : EvaluateSettings
+    progress : callable
+    names : tuple of str
+        Classes of the model; labels that differ in spelling only are taken for them.
+    everything, records : list of Record
+        All images of the data, and those that are evaluated.
+    warnings : list of str
+    tables : list of DataFrame
+        Parts of ``cells.csv``.
+    stages : int
+        That progress is divided into.
+    """
+
+    settings: EvaluateSettings
+    progress: Progress
+    names: tuple[str, ...]
+    everything: list[Record] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    tables: list[pd.DataFrame] = field(default_factory=list)
+    stages: int = 1
+    _stage: int = 0
+
+    def warn(self, sentence: str) -> None:
+        """Note, once, what a reader of the report has to know."""
+        if sentence and sentence not in self.warnings:
+            self.warnings.append(sentence)
+            log.warning(sentence)
+
+    def next(self, title: str) -> Progress:
+        """Progress of the next stage, as a part of the whole."""
+        stage, self._stage = self._stage, self._stage + 1
+
+        def report(fraction: float, text: str) -> None:
+            share = (stage + min(fraction, 1.0)) / self.stages
+            self.progress(min(share, 0.999), f"{title}: {text}" if text else title)
+
+        report(0.0, "")
+        return report
+
+    def named(self, records: Sequence[Record]) -> list[Record]:
+        """Give labels the spelling of the model's classes."""
+        spelling = {plain(n): n for n in self.names}
+        return [replace(r, label=spelling.get(plain(r.label or ""), r.label)) for r in records]
+
+    def add_cells(self, scored: Scored, model: str, name: str) -> None:
+        """Add cells to the table, and warn of images that could not be read."""
+        for sentence in scored.skipped:
+            self.warn(f"Skipped: {sentence}")
+        table = scored.frame()
+        table.insert(0, "set", name)
+        table.insert(1, "model", model)
+        self.tables.append(table)
+
+    # -- checks of what was asked -------------------------------------------------------------
+
+    def check_left_out(self) -> None:
+        """Refuse to leave out a class that the data do not have."""
+        left_out = self.settings.leave_out
+        labels = {r.label for r in self.everything if r.label}
+        if left_out is not None and left_out not in labels:
+            raise InputError(
+                f"{self.settings.data} has no images of the class {left_out!r} to leave out; it "
+                f"has {', '.join(sorted(labels))}."
+            )
+
+    def check_labels(self, model: str) -> None:
+        """Say which labels and which classes have no counterpart."""
+        counts = Counter(r.label for r in self.records if r.label)
+        unknown = {k: n for k, n in sorted(counts.items()) if k not in self.names}
+        if len(unknown) == len(counts):
+            raise InputError(
+                f"None of the labels ({', '.join(unknown)}) is a class of the model "
+                f"{model} ({', '.join(self.names)})."
+            )
+        for label, n in unknown.items():
+            role = "its cells are the anomalies" if label == self.settings.leave_out else "left out"
+            self.warn(f"The model does not know the class {label} ({n} cells): {role}.")
+        absent = sorted(set(self.names) - set(counts))
+        if absent:
+            self.warn(
+                f"The data has no cells of {', '.join(absent)}: open to the model, but in no mean."
+            )

@@ -1,0 +1,267 @@
+"""*Report*: an evaluation in the window, opened from its folder or made on the spot."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from napari.utils import notifications
+from qtpy.QtCore import QSettings, Qt, QUrl
+from qtpy.QtGui import QDesktopServices, QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
+from napari_cytodiffusion import reports
+from napari_cytodiffusion.layers import NOTE, note_of
+from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.widgets.common import Pace, ask, note, tell
+from napari_cytodiffusion.widgets.evaluate_form import EvaluateForm
+from napari_cytodiffusion.widgets.report_parts import CellWall, FigureTable
+from napari_cytodiffusion.widgets.report_plots import ReportPlots
+from napari_cytodiffusion.workers import Job
+
+#: How many reports are remembered.
+_RECENT = 8
+_EMPTY = "Open the folder of a report, drop it here, or evaluate a model on labelled cells."
+
+
+class ReportWidget(QWidget):
+    """Dock widget *Report*.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self._session = Session.of(napari_viewer)
+        self._session.attach(self)
+        self.report: Any = None
+        self._request: reports.EvaluateRequest | None = None
+        self._pace = Pace()
+        self._jobs: list[Job] = []
+        self.setAcceptDrops(True)
+        self._build()
+
+    # -- layout -------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.open_button = QToolButton(self)
+        self.open_button.setText("Open report ...")
+        self.open_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self.open_button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.open_button.setToolTip("Folder or metrics.json of a report; the arrow: recent ones")
+        self.recent = QMenu(self.open_button)
+        self.open_button.setMenu(self.recent)
+        self.page_button = QPushButton("HTML", self)
+        self.page_button.setEnabled(False)
+        self.page_button.setToolTip("Open the whole report in the browser")
+        self.evaluate_button = QPushButton("Evaluate ...", self)
+        self.evaluate_button.setCheckable(True)
+        self.evaluate_button.setToolTip("Measure a model on labelled cells")
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.open_button, 2)
+        buttons.addWidget(self.evaluate_button, 1)
+        buttons.addWidget(self.page_button, 1)
+        self.title = QLabel("", self)
+        self.title.setWordWrap(True)
+        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.hint = note(_EMPTY, self)
+        self.form = EvaluateForm(self)
+        self.form.hide()
+        self.tabs = self._build_tabs()
+        self.tabs.hide()
+        layout = QVBoxLayout(self)
+        layout.addLayout(buttons)
+        layout.addWidget(self.form)
+        layout.addWidget(self.title)
+        layout.addWidget(self.hint)
+        layout.addWidget(self.tabs, 1)
+        layout.addStretch(0)
+        self.open_button.clicked.connect(self._on_browse)
+        self.recent.aboutToShow.connect(self._fill_recent)
+        self.page_button.clicked.connect(self._open_page)
+        self.evaluate_button.toggled.connect(self._on_form)
+        self.form.asked.connect(self._evaluate)
+        self.form.cancelled.connect(self._session.cancel)
+        self.cells.asked.connect(self.open_image)
+        self.setMinimumWidth(340)
+
+    def _build_tabs(self) -> QTabWidget:
+        tabs = QTabWidget(self)
+        self.numbers = FigureTable(False, tabs)
+        self.remarks = note("", tabs)
+        overview = QWidget(tabs)
+        inner = QVBoxLayout(overview)
+        inner.setContentsMargins(0, 4, 0, 0)
+        inner.addWidget(self.numbers, 1)
+        inner.addWidget(self.remarks)
+        self.classes = FigureTable(True, tabs)
+        self.plots = ReportPlots(tabs)
+        self.compared = FigureTable(True, tabs)
+        self.cells = CellWall(tabs)
+        for title, page in (
+            ("Overview", overview),
+            ("Classes", self.classes),
+            ("Plots", self.plots),
+            ("Shift", self.compared),
+            ("Cells", self.cells),
+        ):
+            tabs.addTab(page, title)
+        tabs.setTabToolTip(3, "Other laboratories' cells, and baselines beside the model")
+        return tabs
+
+    # -- opening ------------------------------------------------------------------------------
+
+    def open(self, path: str | Path) -> None:
+        """Open a report: its folder, its ``metrics.json`` or its ``report.html``."""
+        job = Job(reports.read_body(Path(path)), self)
+        job.yielded.connect(self.show_report)
+        job.failed.connect(tell)
+        self._start(job)
+
+    def _start(self, job: Job) -> None:
+        self._jobs = [j for j in self._jobs if j.is_running] + [job]
+        job.start()
+
+    def show_report(self, report: Any) -> None:
+        """Show a `cytodiffusion.evaluation.stored.StoredReport`."""
+        metrics = report.metrics
+        self.report = report
+        self.title.setText(reports.headline(metrics))
+        self.title.setToolTip(str(report.folder))
+        self.numbers.set_table(reports.key_table(metrics))
+        colors = metrics.get("colors", {})
+        self.classes.set_table(reports.class_table(metrics), colors)
+        self.compared.set_table(reports.compare_table(metrics), text_columns=2)
+        self.plots.set_metrics(metrics)
+        self.cells.set_report(report)
+        remarks = [*metrics.get("warnings", ()), *metrics.get("limits", ())]
+        shown = remarks[:5] + ([f"{len(remarks) - 5} more in the HTML"] if remarks[5:] else [])
+        self.remarks.setText("\n".join(f"\u2022 {text}" for text in shown))
+        self.page_button.setEnabled(report.page is not None)
+        self.hint.hide()
+        self.tabs.show()
+        self.evaluate_button.setChecked(False)
+        self._remember(report.folder)
+
+    def _on_browse(self) -> None:
+        found = QFileDialog.getExistingDirectory(self, "Folder of a report")
+        if found:
+            self.open(found)
+
+    def _open_page(self) -> None:
+        if self.report is None or self.report.page is None:
+            return
+        if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.report.page.resolve()))):
+            notifications.show_warning(f"No browser could be started; open {self.report.page}.")
+
+    def open_image(self, path: str) -> None:
+        """Open the image of a cell as a layer, or go to it where it is open already."""
+        viewer = self._session.viewer
+        if viewer is None:
+            return
+        for layer in viewer.layers:
+            if note_of(layer).get("path") == path:
+                viewer.layers.selection.active = layer
+                return
+        job = Job(reports.image_body(Path(path)), self)
+        job.yielded.connect(lambda pixels: self._add_image(path, pixels))
+        job.failed.connect(tell)
+        self._start(job)
+
+    def _add_image(self, path: str, pixels: Any) -> None:
+        viewer = self._session.viewer
+        if viewer is not None:
+            viewer.add_image(
+                pixels, name=Path(path).stem, rgb=True, metadata={NOTE: {"path": path}}
+            )
+            viewer.fit_to_view()
+
+    # -- recent and dropped -------------------------------------------------------------------
+
+    def _settings(self) -> QSettings:
+        return QSettings("cytodiffusion", "napari-cytodiffusion")
+
+    def recent_reports(self) -> list[str]:
+        """Return the folders of reports that were opened before and are still there."""
+        value = self._settings().value("reports/recent", [])
+        folders = [value] if isinstance(value, str) else list(value or [])
+        return [folder for folder in folders if (Path(folder) / "metrics.json").is_file()]
+
+    def _remember(self, folder: Path) -> None:
+        path = str(folder.resolve())
+        others = [f for f in self.recent_reports() if f != path]
+        self._settings().setValue("reports/recent", [path, *others][:_RECENT])
+
+    def _fill_recent(self) -> None:
+        self.recent.clear()
+        for folder in self.recent_reports():
+            action = self.recent.addAction(folder)
+            action.triggered.connect(lambda _=False, path=folder: self.open(path))
+        if self.recent.isEmpty():
+            self.recent.addAction("no report was opened yet").setEnabled(False)
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Take folders and files."""
+        if event is not None and event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """Open what was dropped."""
+        urls = event.mimeData().urls() if event is not None else []
+        if event is not None and urls and urls[0].isLocalFile():
+            event.acceptProposedAction()
+            self.open(urls[0].toLocalFile())
+
+    # -- evaluating ---------------------------------------------------------------------------
+
+    def _on_form(self, shown: bool) -> None:
+        self.form.setVisible(shown)
+        self.tabs.setVisible(not shown and self.report is not None)
+        self.hint.setVisible(not shown and self.report is None)
+        self.title.setVisible(not shown)
+
+    def _evaluate(self, request: reports.EvaluateRequest) -> None:
+        job = self._session.start(
+            reports.evaluate_body(request),
+            owner=self,
+            on_progress=self.form.run_bar.advance,
+            on_item=self._on_evaluated,
+            on_end=self._on_end,
+        )
+        if job is not None:
+            self._request, self._pace = request, Pace()
+            self.form.run_bar.begin("Starting ...")
+
+    def _on_evaluated(self, report: Any) -> None:
+        self.show_report(report)
+
+    def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
+        if outcome == "done":
+            self.form.run_bar.end(f"Evaluated in {self._pace.seconds:.0f} s.")
+            return
+        if outcome == "cancelled":
+            self.form.run_bar.end("Cancelled; no report was written.")
+            return
+        self.form.run_bar.end("Stopped by an error.")
+        request = self._request
+        if isinstance(error, DownloadNeeded) and request is not None and not request.allow_download:
+            if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
+                self._evaluate(dataclasses.replace(request, allow_download=True))
+        elif error is not None:
+            tell(error)
