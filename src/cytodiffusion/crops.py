@@ -207,7 +207,12 @@ def iter_crops(
 
 
 def centre_crop(
-    rgb: Any, pixel_size_um: float, size: int, window_um: float = WINDOW_UM
+    rgb: Any,
+    pixel_size_um: float,
+    size: int,
+    window_um: float = WINDOW_UM,
+    *,
+    centre: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
     """Cut the window out of the middle of a single-cell image.
 
@@ -217,6 +222,8 @@ def centre_crop(
         Whatever :func:`cytodiffusion.image.as_rgb8` takes, the cell in its centre.
     pixel_size_um, size, window_um
         As in :func:`iter_crops`.
+    centre : (y, x), optional
+        Of the cell, in pixels, where it is not in the middle.
 
     Returns
     -------
@@ -226,7 +233,7 @@ def centre_crop(
     cutter = _Cutter(array, _window_pixels(pixel_size_um, window_um), _check_size(size))
     out = np.empty((1, size, size, 3), np.uint8)
     middle = (np.array([array.shape[:2]], np.float64) - 1) / 2
-    cutter.cut(middle, out)
+    cutter.cut(middle if centre is None else np.array([centre], np.float64), out)
     crop: NDArray[np.uint8] = out[0]
     return crop
 

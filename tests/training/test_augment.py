@@ -75,3 +75,29 @@ def test_stain_varies_and_the_background_stays_near_white(unit: torch.Tensor) ->
     assert cell.std(0).min() > 0.03
     corner = window[:, :, 0, 0]
     assert (corner - WHITE).abs().mean() < 0.06
+
+
+def test_a_cut_crop_repeats_what_is_inside_its_borders() -> None:
+    """Mirrored at a smaller picture's borders: no new values, and a symmetric pattern."""
+    ramp = torch.linspace(0, 1, 32)[None, None, None].expand(40, 3, 32, 32).contiguous()
+    settings = AugmentSettings(scale=0, aspect=0, shift=0, plain_share=1, cut_share=1)
+    cut, _ = augment(ramp, 24, generator(), settings)
+    whole, _ = augment(ramp, 24, generator(), settings.model_copy(update={"cut_share": 0}))
+    spread = cut.amax((1, 2, 3)) - cut.amin((1, 2, 3))
+    assert (spread < whole.amax((1, 2, 3)) - whole.amin((1, 2, 3)) + 1e-3).all()
+    assert spread.mean() < 0.9 * (whole.amax((1, 2, 3)) - whole.amin((1, 2, 3))).mean()
+
+
+def test_dyes_and_greys() -> None:
+    from cytodiffusion.training.augment import DYES, _dye_gains, _fading
+
+    gains = _dye_gains(8, 0.4, generator())
+    for dye in DYES:  # each dye keeps its colour
+        after = gains @ torch.tensor(dye)
+        direction = torch.nn.functional.cosine_similarity(after, torch.tensor(dye), dim=1)
+        torch.testing.assert_close(direction, torch.ones(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(_dye_gains(2, 0.0, generator()), torch.eye(3).expand(2, 3, 3))
+    fading = _fading(64, generator(), AugmentSettings(grey=1.0, grey_share=0.5))
+    torch.testing.assert_close(fading.sum(2), torch.ones(64, 3))  # grey stays grey
+    changed = (fading - torch.eye(3)).abs().amax((1, 2)) > 1e-6
+    assert 0 < changed.sum() < 64

@@ -16,23 +16,32 @@ from torch.nn import functional as F
 
 from cytodiffusion.model.codec import WHITE
 
+#: Optical densities (red, green, blue) of the azures of nuclei and of eosin, measured on PBC's
+#: training images, and a third axis for what neither explains.
+DYES = ((0.62, 0.73, 0.28), (0.18, 0.90, 0.40), (0.30, -0.30, 0.90))
+
 
 class AugmentSettings(BaseModel):
     """How far crops are varied; standard deviations unless said otherwise."""
 
     model_config = ConfigDict(frozen=True)
 
-    scale: float = 0.25  #: zoom, uniform in log within +- this
+    scale: float = 0.35  #: zoom, uniform in log within +- this
     aspect: float = 0.07  #: stretch of one axis, uniform in log
-    shift: float = 0.05  #: of the centre, share of the window, uniform
-    mixing: float = 0.10  #: off-diagonal mixing of optical densities
+    shift: float = 0.08  #: of the centre, share of the window, uniform
+    cut_share: float = 0.25  #: share of crops of which less than the window is seen
+    mixing: float = 0.13  #: off-diagonal mixing of optical densities
+    dyes: float = 0.25  #: gain of each dye (azure, eosin), log
     density: float = 0.22  #: gain of each channel's optical density, log
     thickness: float = 0.22  #: common gain of the optical densities, log
-    tint: float = 0.03  #: error of the background's colour, log
-    hue: float = 0.25  #: rotation of colours about grey, radians
-    blur: float = 1.1  #: largest Gaussian blur in pixels
-    noise: float = 0.025  #: largest sensor noise, of 0..1
-    plain_share: float = 0.25  #: share of crops with stain and focus left as they are
+    contrast: float = 0.22  #: exponent of the optical densities, log
+    grey: float = 0.7  #: largest loss of colour, uniform, of `grey_share` of the crops
+    grey_share: float = 0.3
+    tint: float = 0.05  #: error of the background's colour, log
+    hue: float = 0.35  #: rotation of colours about grey, radians
+    blur: float = 1.8  #: largest Gaussian blur in pixels
+    noise: float = 0.03  #: largest sensor noise, of 0..1
+    plain_share: float = 0.2  #: share of crops with stain and focus left as they are
 
 
 def augment(
@@ -88,21 +97,58 @@ def _turn(unit: Tensor, size: int, generator: Generator, settings: AugmentSettin
         1,
     )
     grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
+    grid = _cut(grid, ratio, generator, settings)
     return F.grid_sample(unit, grid, "bilinear", "reflection", align_corners=False)
+
+
+def _cut(grid: Tensor, ratio: float, generator: Generator, settings: AugmentSettings) -> Tensor:
+    """Mirror some crops at the borders of a smaller picture, as tight single-cell images are."""
+    n = len(grid)
+    chosen = torch.rand(n, generator=generator) < settings.cut_share
+    half = ratio * (0.55 + 0.45 * torch.rand(n, 1, 1, 2, generator=generator))
+    centre = (0.15 * ratio) * (torch.rand(n, 1, 1, 2, generator=generator) * 2 - 1)
+    # a triangle wave is the identity between the borders and mirrors beyond
+    phase = torch.remainder((grid - centre) / half + 1, 4.0)
+    mirrored = centre + half * (1 - (phase - 2).abs())
+    return torch.where(chosen[:, None, None, None], mirrored, grid)
 
 
 def _stain(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
     n = len(window)
     density = -torch.log((window / WHITE).clamp(0.02, 1.1))
+    density = _contrast(density, generator, settings)
     identity = torch.eye(3).expand(n, 3, 3)
     mixing = identity + settings.mixing * torch.randn(n, 3, 3, generator=generator)
     mixing = mixing / mixing.sum(2, keepdim=True).clamp(min=0.3)  # grey stays grey
     gain = torch.exp(settings.density * torch.randn(n, 3, 1, generator=generator))
     gain = gain * torch.exp(settings.thickness * torch.randn(n, 1, 1, generator=generator))
     matrix = gain * (mixing @ _hue_rotation(n, settings.hue, generator))
+    matrix = _fading(n, generator, settings) @ matrix @ _dye_gains(n, settings.dyes, generator)
     mixed = torch.bmm(matrix, density.flatten(2)).reshape(density.shape)
     tint = torch.exp(settings.tint * torch.randn(n, 3, 1, 1, generator=generator))
     return (WHITE * tint * torch.exp(-mixed)).clamp(0.0, 1.0)
+
+
+def _contrast(density: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
+    """Bend the optical densities: cameras are not linear, and nuclei saturate."""
+    n = len(density)
+    exponent = torch.exp(settings.contrast * torch.randn(n, 1, 1, 1, generator=generator))
+    return density.abs().clamp(min=1e-4).pow(exponent) * density.sign()
+
+
+def _dye_gains(n: int, spread: float, generator: Generator) -> Tensor:
+    """Matrices ``(N, 3, 3)`` that strengthen each dye apart (cf. Tellez et al. 2019)."""
+    gains = torch.exp(spread * torch.randn(n, 3, generator=generator))
+    dyes = torch.tensor(DYES).T
+    return dyes @ torch.diag_embed(gains) @ torch.linalg.inv(dyes)
+
+
+def _fading(n: int, generator: Generator, settings: AugmentSettings) -> Tensor:
+    """Matrices ``(N, 3, 3)`` that draw colours towards grey, for some of the crops."""
+    chosen = torch.rand(n, generator=generator) < settings.grey_share
+    amount = torch.rand(n, generator=generator) * settings.grey * chosen
+    amount = amount[:, None, None]
+    return (1 - amount) * torch.eye(3) + amount / 3
 
 
 def _hue_rotation(n: int, spread: float, generator: Generator) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor
 from cytodiffusion.crops import centre_crop
 from cytodiffusion.datasets import SPLITS, Record, class_names, find_records
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
+from cytodiffusion.framing import at_start, pixel_size_of, scales_of
 from cytodiffusion.image import open_image
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.segmentation.scale import estimate_pixel_size
 from cytodiffusion.stain import estimate_background
 
 #: Crops are kept this much wider than the window, so that they can turn and shift.
@@ -90,7 +90,7 @@ def load_cells(
     window_um : float
         Side of the window in micrometres.
     pixel_size_um : float or None
-        Of the images; estimated for each when None.
+        Of the images; estimated when None (`cytodiffusion.framing.scales_of`).
     progress : callable
 
     Returns
@@ -109,12 +109,13 @@ def load_cells(
     pixels = np.empty((len(records), side, side, 3), np.uint8)
     labels: list[int] = []
     backgrounds, paths, skipped = [], [], []
+    scales = scales_of([record.path for record in records], pixel_size_um, at_start(progress))
     for number, record in enumerate(records):
         if number % 50 == 0:
             progress(number / len(records), f"reading images, {number} of {len(records)}")
         try:
             rgb = open_image(record.path).rgb()
-            scale = pixel_size_um or estimate_pixel_size(rgb).pixel_size_um
+            scale = pixel_size_of(record.path, scales)
             crop = centre_crop(rgb, scale, side, window_um * side / size)
             background = estimate_background(rgb)
         except CytoDiffusionError as error:

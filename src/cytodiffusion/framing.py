@@ -1,0 +1,228 @@
+"""Where the cell is in a single-cell image, and how many micrometres a pixel is.
+
+Single-cell images come in all framings: cut tightly or widely, with or without red cells beside
+the cell, the cell in the middle or not. A classifier wants the cell in the centre at a known
+scale. The scale of one image without red cells is a guess from the size of its cell; images of
+one folder come from one microscope, so their median is believed instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cytodiffusion.errors import CytoDiffusionError
+from cytodiffusion.image import open_image
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.segmentation.foreground import closed, foreground, opened, smooth, stain_maps
+from cytodiffusion.segmentation.nuclei import purple_level
+from cytodiffusion.segmentation.result import KIND_NAMES
+from cytodiffusion.segmentation.scale import (
+    DEFAULT_PIXEL_UM,
+    MIN_PIECE,
+    NUCLEAR_PURPLE,
+    PLAUSIBLE_UM,
+    estimate_pixel_size,
+)
+
+#: Diameter of the circle of a white cell's area: geometric mean of the medians of the five
+#: mature classes of PBC's training images (10.4 to 14.5 um).
+WHITE_CELL_UM = 13.2
+#: Standard errors, in log, of one image's scale: from red cells, and from the white cell alone.
+SPREAD = {"estimated": 0.10, "assumed": 0.20}
+#: Share of the images of a folder whose scale, in log, must be so near to the common one; else
+#: the folder is of several microscopes.
+AGREEING, TOLERANCE = 0.6, 0.3
+#: Fewer images than this are no folder to speak of.
+FEW = 4
+#: The cell is in the centre when its nucleus is no further from it than this.
+NEAR_UM = 2.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Micrometres a pixel of one image, and what that rests on.
+
+    Attributes
+    ----------
+    pixel_size_um : float
+    source : str
+        ``"given"``, ``"file"``, ``"estimated"`` from its red cells, ``"assumed"`` from the size of
+        its cell, or ``"folder"``: the common scale of the images beside it.
+    """
+
+    pixel_size_um: float
+    source: str
+
+
+def estimate_scale(rgb: NDArray[np.uint8]) -> Scale:
+    """Scale of one single-cell image: from its red cells, else from the cell in the middle.
+
+    Parameters
+    ----------
+    rgb : (Y, X, 3) uint8
+    """
+    found = estimate_pixel_size(rgb)
+    if found.source == "estimated":
+        return Scale(found.pixel_size_um, "estimated")
+    diameter = central_diameter(rgb)
+    size = WHITE_CELL_UM / diameter if diameter else DEFAULT_PIXEL_UM
+    return Scale(float(np.clip(size, *PLAUSIBLE_UM)), "assumed")
+
+
+def central_diameter(rgb: NDArray[np.uint8]) -> float:
+    """Diameter in pixels of the circle of the central cell's area; 0 where there is none."""
+    mask = opened(foreground(smooth(stain_maps(rgb).density, 1.0)), 1.0)
+    pieces, count = ndimage.label(mask)
+    if count == 0:
+        return 0.0
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)
+    areas[0] = 0
+    middle = pieces[tuple(slice(n // 3, n - n // 3) for n in mask.shape)]
+    inside = np.bincount(middle.ravel(), minlength=count + 1)
+    inside[0] = 0
+    chosen = inside.argmax() if inside.any() else areas.argmax()
+    return 2 * math.sqrt(areas[chosen] / math.pi)
+
+
+def common_scale(scales: Sequence[Scale]) -> list[Scale]:
+    """Give images of one folder one scale, where they agree on one.
+
+    Parameters
+    ----------
+    scales : sequence of Scale
+        One an image.
+
+    Returns
+    -------
+    list of Scale
+        The weighted median of the estimates for all of them; the scales as they were where they
+        are few, differ too much to be of one microscope, or are given.
+    """
+    guessed = [s for s in scales if s.source in SPREAD]
+    if len(guessed) < FEW:
+        return list(scales)
+    logs = np.log([s.pixel_size_um for s in guessed])
+    weights = np.array([SPREAD[s.source] ** -2 for s in guessed])
+    middle = _weighted_median(logs, weights)
+    agreeing = weights[np.abs(logs - middle) <= TOLERANCE].sum() / weights.sum()
+    if agreeing < AGREEING:
+        return list(scales)
+    common = Scale(float(np.exp(middle)), "folder")
+    return [common if s.source in SPREAD else s for s in scales]
+
+
+def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    order = np.argsort(values)
+    rank = np.cumsum(weights[order])
+    return float(values[order][int(np.searchsorted(rank, 0.5 * rank[-1]))])
+
+
+def scales_of(
+    paths: Sequence[Path],
+    pixel_size_um: float | Mapping[Path, Scale] | None = None,
+    progress: Progress = silent,
+) -> Mapping[Path, Scale]:
+    """Scale of each single-cell image that can be read.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    pixel_size_um : float or mapping, optional
+        Of all of them, where it is known, or what an earlier call returned; then nothing is read.
+    progress : callable
+
+    Returns
+    -------
+    mapping
+        Without the images that cannot be read.
+    """
+    if isinstance(pixel_size_um, Mapping):
+        return pixel_size_um
+    if pixel_size_um is not None:
+        return {path: Scale(pixel_size_um, "given") for path in paths}
+    found: dict[Path, Scale] = {}
+    for number, path in enumerate(paths):
+        progress(number / len(paths), f"measuring the scale, {number} of {len(paths)}")
+        try:
+            image = open_image(path)
+            known = image.pixel_size_um
+            found[path] = Scale(known, "file") if known else estimate_scale(image.rgb())
+        except CytoDiffusionError:
+            continue  # whoever reads it for good says why
+    return dict(zip(found, common_scale(list(found.values())), strict=True))
+
+
+def at_start(progress: Progress) -> Progress:
+    """Progress of a preparation: its messages, at the start of the bar."""
+    return lambda fraction, message: progress(0.0, message)
+
+
+def pixel_size_of(path: Path, scales: Mapping[Path, Scale]) -> float:
+    """Pixel size in ``scales``; anything for an image that could not be read then either."""
+    scale = scales.get(path)
+    return DEFAULT_PIXEL_UM if scale is None else scale.pixel_size_um
+
+
+def find_centre(rgb: NDArray[np.uint8], pixel_size_um: float) -> tuple[float, float]:
+    """Where the cell that a single-cell image is about has its centre.
+
+    The middle of the image, unless there is no nucleus and no platelet near it: then the middle
+    of the nearest white cell that the watershed finds, if any. So an image of a red cell, or of
+    nothing, keeps its middle.
+
+    Parameters
+    ----------
+    rgb : (Y, X, 3) uint8
+    pixel_size_um : float
+
+    Returns
+    -------
+    y, x : float
+        In pixels.
+    """
+    from cytodiffusion.segmentation.watershed import watershed
+
+    height, width = rgb.shape[:2]
+    middle = ((height - 1) / 2, (width - 1) / 2)
+    near = NEAR_UM / pixel_size_um
+    offset = _nucleus_offset(rgb, near)
+    if offset is not None and math.hypot(*offset) <= near:
+        return middle
+    found = watershed(rgb, pixel_size_um)
+    if found.kinds is None:
+        return middle
+    white = [k for k, kind in enumerate(found.kinds, 1) if KIND_NAMES[kind] == "white"]
+    if not white:
+        return middle
+    centres = np.array(ndimage.center_of_mass(found.labels > 0, found.labels, white))
+    here = found.labels[height // 2, width // 2]
+    if here in white:
+        y, x = centres[white.index(int(here))]
+    else:
+        y, x = centres[np.hypot(*(centres - middle).T).argmin()]
+    return float(y), float(x)
+
+
+def _nucleus_offset(rgb: NDArray[np.uint8], near: float) -> tuple[float, float] | None:
+    """From the image's middle to that of the purple piece next to it; None where there is none."""
+    stains = stain_maps(rgb)
+    mask = foreground(smooth(stains.density, 1.0))
+    stain = smooth(stains.purple, 1.0)
+    purple = opened(stain > max(NUCLEAR_PURPLE, purple_level(stain, mask, MIN_PIECE)), 1.0)
+    if not purple.any():
+        return None
+    pieces, _ = ndimage.label(closed(purple, near / 3))
+    y, x = np.ogrid[: rgb.shape[0], : rgb.shape[1]]
+    centre = ((rgb.shape[0] - 1) / 2, (rgb.shape[1] - 1) / 2)
+    distance = np.hypot(y - centre[0], x - centre[1])
+    nearest = np.where(purple, distance, np.inf).argmin()
+    piece = (pieces == pieces.flat[nearest]) & purple
+    cy, cx = ndimage.center_of_mass(piece)
+    return float(cy - centre[0]), float(cx - centre[1])
