@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,11 @@ class Classification:
     anomaly_threshold : float
     logits : (N, K) float64
         Mean logits, before the temperature.
+    anomaly_scores : dict of (N,) float64
+        Every score by name, ``anomaly_score`` being one of them; see `cytodiffusion.anomaly`.
+    accept_above : float or None
+        Cells whose confidence is not above it are for review; None where no error rate was asked
+        for.
     """
 
     class_names: tuple[str, ...]
@@ -50,14 +55,24 @@ class Classification:
     levels: NDArray[np.int64]
     anomaly_threshold: float
     logits: NDArray[np.float64]
+    anomaly_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    accept_above: float | None = None
+
+    @property
+    def review(self) -> NDArray[np.bool_]:
+        """Cells ``(N,)`` too unsure for the error rate that was asked for."""
+        if self.accept_above is None:
+            return np.zeros(len(self), bool)
+        return np.asarray(self.confidence <= self.accept_above)
 
     def __len__(self) -> int:
         return len(self.predicted)
 
     def __getitem__(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Classification:
-        whole = {"class_names", "levels", "anomaly_threshold"}
+        whole = {"class_names", "levels", "anomaly_threshold", "anomaly_scores", "accept_above"}
         parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
-        return replace(self, **parts)
+        scores = {name: score[index] for name, score in self.anomaly_scores.items()}
+        return replace(self, **parts, anomaly_scores=scores)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a cell: the columns of ``cells.csv`` that come from classification."""
@@ -70,6 +85,7 @@ class Classification:
                 "margin": self.margin,
                 "anomaly_score": self.anomaly_score,
                 "anomaly": self.anomaly,
+                "review": self.review,
                 "prediction_set": ["|".join(names[row]) for row in self.prediction_set],
                 "trials": self.trials,
             }

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from cytodiffusion.abstention import accept
-from cytodiffusion.anomaly import anomaly_scores, anomaly_threshold, default_score
 from cytodiffusion.classification import Classification
-from cytodiffusion.conformal import conformal_sets
 from cytodiffusion.crops import Crops
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import InputError, OutOfMemoryError
+from cytodiffusion.judgement import ClassifySettings, Evidence, accept_above, judge
 from cytodiffusion.memory import free_memory, is_out_of_memory
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_unit
@@ -25,7 +21,6 @@ from cytodiffusion.model.denoiser import embedding_width
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.stain import estimate_background
 from cytodiffusion.trials import Trial, eliminate, make_trial
-from cytodiffusion.uncertainty import entropy, margin, softmax
 
 __all__ = [
     "Classification",
@@ -42,63 +37,6 @@ __all__ = [
 MICRO_BATCH = {"cpu": 64, "cuda": 1024, "mps": 256}
 #: On a GPU a batch that live cells no longer fill is filled with their next trials.
 MAX_AHEAD = 4
-
-
-class ClassifySettings(BaseModel):
-    """How hard to look at each cell.
-
-    Attributes
-    ----------
-    trials : int
-        Budget of trials a cell.
-    min_trials : int
-        Trials before the first test.
-    alpha : float
-        Level of the elimination test.
-    seed : int
-    batch_size : int
-        Cells in flight; the result does not depend on it.
-    coverage : float
-        Of the prediction sets.
-    by_class : bool
-        Whether the coverage is to hold for every class by itself; sets are larger then.
-    error_rate : float, optional
-        Share of accepted cells that may be wrong; cells too unsure for it are for review.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    trials: int = Field(12, ge=1, le=2000)
-    min_trials: int = Field(3, ge=1, le=2000)
-    alpha: float = Field(2e-3, gt=0, lt=0.5)
-    seed: int = Field(0, ge=0, lt=2**40)
-    batch_size: int = Field(256, ge=1, le=65536)
-    coverage: float = Field(0.95, gt=0, lt=1)
-    by_class: bool = False
-    error_rate: float | None = Field(None, gt=0, lt=1)
-
-
-@dataclass
-class Evidence:
-    """What the trials gave, before any calibration.
-
-    Attributes
-    ----------
-    logits : (N, K) float64
-        Mean over the trials used.
-    trials : (N,) int64
-    errors_by_level : (N, L, K) float32
-    embedding : (N, D) float32
-        Mean over the first ``min_trials`` trials, the same for every cell.
-    all_logits : (N, T, K) float32
-        NaN where a trial was not needed.
-    """
-
-    logits: NDArray[np.float64]
-    trials: NDArray[np.int64]
-    errors_by_level: NDArray[np.float32]
-    embedding: NDArray[np.float32]
-    all_logits: NDArray[np.float32]
 
 
 def classify(
@@ -141,75 +79,6 @@ def classify(
     background = _check_background(background, len(pixels))
     evidence = gather_evidence(pixels, model, settings, background=background, progress=progress)
     return judge(evidence, model, settings)
-
-
-def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -> Classification:
-    """Turn evidence into posterior, prediction sets and anomalies by the bundle's calibration.
-
-    Raises
-    ------
-    InputError
-        If the model cannot promise the error rate, or the coverage of every class.
-    """
-    calibration = model.calibration
-    posterior = softmax(evidence.logits / calibration.temperature)
-    first = min(settings.min_trials, settings.trials)
-    scores = anomaly_scores(evidence.all_logits[:, :first], evidence.embedding, calibration)
-    chosen = default_score(calibration)
-    threshold = anomaly_threshold(calibration, chosen, first)
-    return Classification(
-        class_names=model.class_names,
-        posterior=posterior,
-        predicted=posterior.argmax(axis=1).astype(np.int64),
-        confidence=posterior.max(axis=1, initial=0.0),
-        entropy=entropy(posterior),
-        margin=margin(posterior),
-        prediction_set=_sets(posterior, model, settings),
-        anomaly_score=scores[chosen],
-        anomaly=scores[chosen] > threshold,
-        trials=evidence.trials,
-        errors_by_level=evidence.errors_by_level,
-        levels=np.array(calibration.levels, np.int64),
-        anomaly_threshold=threshold,
-        logits=evidence.logits,
-        anomaly_scores=scores,
-        accept_above=accept_above(model, settings),
-    )
-
-
-def _sets(
-    posterior: NDArray[np.float64], model: ModelBundle, settings: ClassifySettings
-) -> NDArray[np.bool_]:
-    calibration = model.calibration
-    scores = calibration.conformal_scores.double().numpy()
-    if not settings.by_class:
-        return conformal_sets(posterior, scores, settings.coverage)
-    classes = calibration.conformal_classes.numpy()
-    if not len(classes):
-        raise InputError(
-            f"The model {model.name} was calibrated without a coverage of every class by itself; "
-            "train or calibrate it again, or ask for the coverage of all cells together."
-        )
-    return conformal_sets(posterior, scores, settings.coverage, classes)
-
-
-def accept_above(model: ModelBundle, settings: ClassifySettings) -> float | None:
-    """Confidence that accepted cells are above, None where no error rate is asked for.
-
-    Raises
-    ------
-    InputError
-        If the model cannot promise the error rate.
-    """
-    if settings.error_rate is None:
-        return None
-    calibration = model.calibration
-    return accept(
-        calibration.validation_confidence.numpy(),
-        calibration.validation_correct.numpy(),
-        settings.error_rate,
-        model=model.name,
-    ).above
 
 
 def gather_evidence(

@@ -31,6 +31,7 @@ CELL_COLUMNS = (
     "margin",
     "anomaly_score",
     "anomaly",
+    "review",
     "prediction_set",
     "trials",
     "touches_border",

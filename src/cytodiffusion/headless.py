@@ -18,8 +18,8 @@ from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.export import class_counts, export_results, file_record
 from cytodiffusion.image import Image, open_image
 from cytodiffusion.inputs import SegmentOptions, find_cells
-from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.pipeline import classify_labels
+from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, silent
 
 
@@ -67,7 +67,7 @@ class Analysis:
 def analyse(
     source: Path | Image,
     folder: Path,
-    model: ModelBundle,
+    model: Classifier,
     settings: ClassifySettings,
     options: SegmentOptions | None = None,
     *,

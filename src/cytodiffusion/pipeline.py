@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cytodiffusion.classify import Classification, ClassifySettings, classify, in_batches
+from cytodiffusion.classify import Classification, ClassifySettings, in_batches
 from cytodiffusion.crops import Crops, cell_table, centre_crop, iter_crops
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
+from cytodiffusion.framing import Scale, at_start, find_centre, pixel_size_of, scales_of
 from cytodiffusion.image import as_rgb8, check_pixel_size, open_image
-from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.segmentation.scale import estimate_pixel_size
 from cytodiffusion.stain import estimate_background
 
 #: Cells in the first batch of a field: few, so that colours show soon.
@@ -51,7 +51,7 @@ class CellResults:
 def iter_classify_labels(
     image: Any,
     labels: NDArray[np.integer],
-    model: ModelBundle,
+    model: Classifier,
     settings: ClassifySettings | None = None,
     *,
     pixel_size_um: float,
@@ -66,7 +66,7 @@ def iter_classify_labels(
         Anything `cytodiffusion.image.as_rgb8` takes.
     labels : (Y, X) integer array
         0 is background.
-    model : ModelBundle
+    model : ModelBundle or Baseline
     settings : ClassifySettings, optional
     pixel_size_um : float
         Micrometres a pixel.
@@ -105,7 +105,7 @@ def iter_classify_labels(
                 now = first + share * n
                 progress(now / total, f"classified {int(now)} of {total} cells")
 
-            result = classify(crops, model, settings, background=background, progress=report)
+            result = predict(model, crops, settings, background=background, progress=report)
             done += len(crops)
             yield CellBatch(crops, result, done, total)
 
@@ -133,7 +133,7 @@ def batch_frame(batch: CellBatch) -> pd.DataFrame:
 def classify_labels(
     image: Any,
     labels: NDArray[np.integer],
-    model: ModelBundle,
+    model: Classifier,
     settings: ClassifySettings | None = None,
     *,
     pixel_size_um: float,
@@ -150,7 +150,7 @@ def classify_labels(
 
 def classify_images(
     images: Sequence[str | Path],
-    model: ModelBundle,
+    model: Classifier,
     settings: ClassifySettings | None = None,
     *,
     pixel_size_um: float | None = None,
@@ -161,10 +161,11 @@ def classify_images(
     Parameters
     ----------
     images : sequence of str or Path
-    model : ModelBundle
+    model : ModelBundle or Baseline
     settings : ClassifySettings, optional
     pixel_size_um : float, optional
-        Of all images; estimated for each one when None.
+        Of all images; when None that of each file, else an estimate for all of them together
+        (`cytodiffusion.framing.scales_of`).
     progress : callable
 
     Returns
@@ -185,6 +186,7 @@ def classify_images(
         check_pixel_size(pixel_size_um)
     parts: list[pd.DataFrame] = []
     skipped: list[str] = []
+    scales = scales_of([Path(image) for image in images], pixel_size_um, at_start(progress))
     for part in in_batches(len(images), settings.batch_size, settings.batch_size):
 
         def report(
@@ -198,12 +200,12 @@ def classify_images(
             report(share - 1, message)
 
         paths = [Path(image) for image in images[part]]
-        cells = _read_cells(paths, model, pixel_size_um, skipped, reading)
+        cells = _read_cells(paths, model, scales, skipped, reading)
         if not cells:
             continue
-        result = classify(
-            np.stack([c.window for c in cells]),
+        result = predict(
             model,
+            np.stack([c.window for c in cells]),
             settings,
             background=np.stack([c.background for c in cells]),
             progress=report,
@@ -227,8 +229,8 @@ class _SingleCell:
 
 def _read_cells(
     paths: Sequence[Path],
-    model: ModelBundle,
-    pixel_size_um: float | None,
+    model: ModelBundle | Baseline,
+    scales: Mapping[Path, Scale],
     skipped: list[str],
     progress: Progress,
 ) -> list[_SingleCell]:
@@ -237,24 +239,26 @@ def _read_cells(
         progress(number / len(paths), f"reading {path.name}")
         try:
             rgb = open_image(path).rgb()
-            scale = pixel_size_um or estimate_pixel_size(rgb).pixel_size_um
-            window = centre_crop(rgb, scale, model.input_size, model.window_um)
+            scale = pixel_size_of(path, scales)
+            centre = find_centre(rgb, scale)
+            window = centre_crop(rgb, scale, model.input_size, model.window_um, centre=centre)
             background = estimate_background(rgb)
-            area, touches = _central_cell(rgb, scale)
+            area, touches = _cell_at(centre, rgb, scale)
         except CytoDiffusionError as error:
             skipped.append(naming(path, error))
             continue
-        centre = ((rgb.shape[0] - 1) / 2, (rgb.shape[1] - 1) / 2)
         cells.append(_SingleCell(path, window, background, centre, area, touches))
     return cells
 
 
-def _central_cell(rgb: NDArray[np.uint8], pixel_size_um: float) -> tuple[float, bool]:
-    """Area and border contact of the cell in the centre, found by the watershed."""
+def _cell_at(
+    centre: tuple[float, float], rgb: NDArray[np.uint8], pixel_size_um: float
+) -> tuple[float, bool]:
+    """Area and border contact of the cell at `centre`, found by the watershed."""
     from cytodiffusion.segmentation.watershed import watershed
 
     labels = watershed(rgb, pixel_size_um).labels
-    here = labels[labels.shape[0] // 2, labels.shape[1] // 2]
+    here = labels[round(centre[0]), round(centre[1])]
     if here == 0:
         return float("nan"), False
     mask = labels == here
@@ -274,7 +278,7 @@ def _images_frame(cells: Sequence[_SingleCell], result: Classification) -> pd.Da
     return frame
 
 
-def provenance(model: ModelBundle, settings: ClassifySettings, **more: Any) -> dict[str, Any]:
+def provenance(model: Classifier, settings: ClassifySettings, **more: Any) -> dict[str, Any]:
     """Record how a result came about: model, settings, seed, versions, machine."""
     return {
         "model": model.record(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,12 @@ from cytodiffusion.crops import Crops
 from cytodiffusion.model.bundle import ModelBundle, load_bundle
 from cytodiffusion.progress import Progress, silent
 
+#: What can classify crops.
+Classifier: TypeAlias = ModelBundle | Baseline
+
 
 def predict(
-    model: ModelBundle | Baseline,
+    model: Classifier,
     windows: Crops | NDArray[np.uint8],
     settings: ClassifySettings | None = None,
     *,
@@ -48,13 +52,14 @@ def predict(
     OutOfMemoryError
         If the device runs out of memory even for one crop at a time.
     """
-    ask = classify_baseline if isinstance(model, Baseline) else classify
-    return ask(windows, model, settings, background=background, progress=progress)  # type: ignore[arg-type]
+    if isinstance(model, Baseline):
+        return classify_baseline(windows, model, settings, background=background, progress=progress)
+    return classify(windows, model, settings, background=background, progress=progress)
 
 
 def load_classifier(
     source: str | Path = "default", device: str = "auto", *, allow_download: bool = False
-) -> ModelBundle | Baseline:
+) -> Classifier:
     """Load and verify a diffusion model or a baseline.
 
     Parameters

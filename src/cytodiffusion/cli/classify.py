@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cytodiffusion.classify import ClassifySettings
-    from cytodiffusion.model.bundle import ModelBundle
+    from cytodiffusion.predict import Classifier
 
 
 def classify(
@@ -68,7 +68,7 @@ def classify(
         _check_kind(source, labels)
         settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
 
-        def load() -> ModelBundle:
+        def load() -> Classifier:
             return load_model(reporter, model, device, allow_download)
 
         if labels is None:
@@ -94,7 +94,7 @@ def _classify_field(
     source: Path,
     labels: Path,
     out: Path,
-    load: Callable[[], ModelBundle],
+    load: Callable[[], Classifier],
     settings: ClassifySettings,
     pixel_size: float | None,
 ) -> None:
@@ -124,7 +124,7 @@ def _classify_folder(
     reporter: Reporter,
     folder: Path,
     out: Path,
-    load: Callable[[], ModelBundle],
+    load: Callable[[], Classifier],
     settings: ClassifySettings,
     pixel_size: float | None,
 ) -> None:
@@ -151,7 +151,7 @@ def _classify_folder(
 def _report(
     reporter: Reporter,
     frame: pd.DataFrame,
-    bundle: ModelBundle,
+    bundle: Classifier,
     out: Path,
     record: dict[str, Any],
 ) -> None:

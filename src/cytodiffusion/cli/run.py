@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cytodiffusion.classify import ClassifySettings
     from cytodiffusion.headless import Analysis
     from cytodiffusion.inputs import SegmentOptions
-    from cytodiffusion.model.bundle import ModelBundle
+    from cytodiffusion.predict import Classifier
 
 
 def run(
@@ -133,7 +133,7 @@ def _run_all(
     reporter: Reporter,
     paths: Sequence[Path],
     folders: Sequence[Path],
-    bundle: ModelBundle,
+    bundle: Classifier,
     settings: ClassifySettings,
     options: SegmentOptions,
 ) -> tuple[list[Analysis], list[dict[str, str]]]:

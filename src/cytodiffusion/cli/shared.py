@@ -12,7 +12,7 @@ from cytodiffusion.errors import InputError
 
 if TYPE_CHECKING:
     from cytodiffusion.classify import ClassifySettings
-    from cytodiffusion.model.bundle import ModelBundle
+    from cytodiffusion.predict import Classifier
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
 
@@ -54,10 +54,10 @@ def classify_settings(
     return make_settings(ClassifySettings, values)
 
 
-def load_model(reporter: Reporter, source: str, device: str, allow_download: bool) -> ModelBundle:
+def load_model(reporter: Reporter, source: str, device: str, allow_download: bool) -> Classifier:
     """Load and verify a model and say which one it is."""
-    from cytodiffusion.model.bundle import load_bundle
+    from cytodiffusion.predict import load_classifier
 
-    bundle = load_bundle(source, device=device, allow_download=allow_download)
+    bundle = load_classifier(source, device, allow_download=allow_download)
     reporter.say(f"Model {bundle.name} {bundle.version} on {bundle.device}")
     return bundle

@@ -19,8 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cytodiffusion.datasets.seen import TRAINING_IMAGES, TrainingImages
 from cytodiffusion.device import pick_device
 from cytodiffusion.errors import BundleError, DownloadNeeded
+from cytodiffusion.taxonomy import Taxonomy
 
 from .calibration import Calibration
 from .codec import Codec, PixelCodec, codec_from_config
@@ -46,6 +48,8 @@ STABLE_DIFFUSION_FILES = (
     "scheduler/scheduler_config.json",
     *(f"{part}/{name}" for part in ("unet", "vae") for name in FILES[:2]),
 )
+#: Files that a bundle may have besides; checked like the others where it has them.
+OPTIONAL_FILES = (TRAINING_IMAGES,)
 CHECKSUMS = "checksums.json"
 FORMAT = 1
 
@@ -86,6 +90,10 @@ class ModelBundle:
         The model card, Markdown.
     training : dict
         Settings of the run that made it.
+    taxonomy : Taxonomy, optional
+        Hierarchy that its classes belong to.
+    training_images : TrainingImages, optional
+        Fingerprints of what it was trained on; older bundles have none.
     """
 
     name: str
@@ -103,6 +111,8 @@ class ModelBundle:
     checksum: str = ""
     card: str = ""
     training: dict[str, Any] = field(default_factory=dict)
+    taxonomy: Taxonomy | None = None
+    training_images: TrainingImages | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -164,7 +174,7 @@ def _from_hub(repository: str, allow_download: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    wanted = [*FILES, *STABLE_DIFFUSION_FILES, CHECKSUMS]
+    wanted = [*FILES, *STABLE_DIFFUSION_FILES, *OPTIONAL_FILES, CHECKSUMS]
     try:
         return Path(
             snapshot_download(
@@ -238,6 +248,8 @@ def load_bundle(
         checksum=checksum,
         card=(folder / "card.md").read_text(encoding="utf-8", errors="replace"),
         training=described["training"],
+        taxonomy=described["taxonomy"],
+        training_images=load_training_images(folder),
     )
 
 
@@ -268,6 +280,7 @@ def read_description(
             "name": str(content["name"]),
             "version": str(content["version"]),
             "training": dict(content.get("training", {})),
+            "taxonomy": Taxonomy.from_dict(t) if (t := content.get("taxonomy")) else None,
             **sizes,
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -303,6 +316,7 @@ def verify_bundle(folder: Path, files: Sequence[str] = FILES) -> str:
     if missing:
         raise BundleError(f"The bundle {folder} lacks {', '.join(missing)}; copy it again in full.")
     expected = read_json(folder / CHECKSUMS)
+    files = [*files, *(name for name in OPTIONAL_FILES if name in expected)]
     for name in files:
         try:
             found = file_checksum(folder / name)
@@ -316,6 +330,13 @@ def verify_bundle(folder: Path, files: Sequence[str] = FILES) -> str:
                 "(wrong checksum); copy the bundle again."
             )
     return hashlib.sha256("".join(expected[n] for n in files).encode()).hexdigest()
+
+
+def load_training_images(folder: Path) -> TrainingImages | None:
+    """Fingerprints of the training images of a verified bundle; None where it has none."""
+    if TRAINING_IMAGES not in read_json(folder / CHECKSUMS):
+        return None
+    return TrainingImages.load(folder / TRAINING_IMAGES)
 
 
 def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoiser:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-#: Colours and groups of the classes of the default bundle; told apart by colour-blind eyes
-#: (Okabe & Ito 2008, with Tol's wine and indigo).
-KNOWN_CLASSES = {
-    "neutrophil": ("#0072b2", "granulocyte"),
-    "eosinophil": ("#d55e00", "granulocyte"),
-    "basophil": ("#332288", "granulocyte"),
-    "immature granulocyte": ("#56b4e9", "granulocyte"),
-    "lymphocyte": ("#009e73", "mononuclear"),
-    "monocyte": ("#e69f00", "mononuclear"),
-    "erythroblast": ("#cc79a7", "red"),
-    "red cell": ("#882255", "red"),
-    "platelet": ("#f0e442", "platelet"),
-    "artefact": ("#7f7f7f", "artefact"),
-}
-#: Colours for classes of other names, in order.
+from collections.abc import Sequence
+from itertools import chain, cycle
+
+from cytodiffusion.taxonomy import READY, Taxonomy, load_taxonomy, taxonomy_for
+
+#: Colours for classes that no taxonomy knows, in order (Okabe & Ito 2008; Tol's muted scheme).
 PALETTE = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442"),
     *("#332288", "#882255", "#117733", "#88ccee", "#ddcc77", "#cc6677", "#44aa99"),
@@ -24,6 +15,26 @@ PALETTE = (
 )
 
 
-def color_and_group(name: str, number: int) -> tuple[str, str]:
-    """Colour and group of a class: as known by its name, else the palette's ``number``-th."""
-    return KNOWN_CLASSES.get(name, (PALETTE[number % len(PALETTE)], ""))
+def colors_and_groups(
+    names: Sequence[str], taxonomy: Taxonomy | None = None
+) -> list[tuple[str, str]]:
+    """Colours and groups of classes.
+
+    Parameters
+    ----------
+    names : sequence of str
+    taxonomy : Taxonomy, optional
+        By default the ready one that knows most of the names.
+
+    Returns
+    -------
+    list of (str, str)
+        Those of the taxonomy; classes that it does not know get a colour of the palette that no
+        other class has, as long as there are any, and no group.
+    """
+    taxonomy = taxonomy or taxonomy_for(names) or load_taxonomy(READY[0])
+    known = [taxonomy.find(name) for name in names]
+    taken = {c.color for c in known if c}
+    free = [color for color in PALETTE if color not in taken]
+    more = chain(free, cycle(PALETTE))
+    return [(c.color, c.group) if c else (next(more), "") for c in known]

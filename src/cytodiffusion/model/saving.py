@@ -17,12 +17,15 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
+from cytodiffusion.datasets.seen import TRAINING_IMAGES, TrainingImages
 from cytodiffusion.errors import BundleError
+from cytodiffusion.taxonomy import Taxonomy
 
 from .bundle import (
     CHECKSUMS,
     FILES,
     FORMAT,
+    OPTIONAL_FILES,
     STABLE_DIFFUSION_FILES,
     WEIGHTS,
     CellClass,
@@ -48,6 +51,8 @@ def save_bundle(
     disc_radius: float,
     card: str,
     training: dict[str, Any] | None = None,
+    taxonomy: Taxonomy | None = None,
+    training_images: TrainingImages | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> Path:
     """Write a bundle, whole or not at all; an older bundle in its place is replaced.
@@ -82,11 +87,16 @@ def save_bundle(
             "disc_radius": disc_radius,
             "training": training or {},
         }
+        if taxonomy is not None:
+            described["taxonomy"] = taxonomy.to_dict()
         _write_json(fresh / "classes.json", described)
         numbers, tensors = calibration.to_parts()
         _write_json(fresh / "calibration.json", numbers)
         save_file(tensors, fresh / "calibration.safetensors")
         (fresh / "card.md").write_text(card, encoding="utf-8")
+        if training_images is not None:
+            training_images.save(fresh / TRAINING_IMAGES)
+            files = (*files, TRAINING_IMAGES)
         _write_json(fresh / CHECKSUMS, {n: file_checksum(fresh / n) for n in files})
         for name in files:  # safetensors writes for the owner alone
             (fresh / name).chmod((fresh / CHECKSUMS).stat().st_mode)
@@ -148,7 +158,7 @@ def check_target(folder: Path, files: Sequence[str] = FILES) -> None:
         parts = {name.split("/")[0] for name in files if "/" in name}
         there = [*folder.iterdir(), *(p for part in parts for p in (folder / part).glob("*"))]
         names = {p.relative_to(folder).as_posix() for p in there}
-        foreign = sorted(names - {*files, *parts, CHECKSUMS})
+        foreign = sorted(names - {*files, *parts, *OPTIONAL_FILES, CHECKSUMS})
         if foreign:
             raise BundleError(
                 f"{folder} holds other files, such as {foreign[0]}; name a new folder for the "

@@ -28,11 +28,12 @@ from .bundle import (
     ModelBundle,
     check_classes,
     load_calibration,
+    load_training_images,
     read_description,
     verify_bundle,
 )
 from .calibration import Calibration
-from .colors import color_and_group
+from .colors import colors_and_groups
 from .files import check_weights, file_checksum, read_json, read_tensors
 from .stable_diffusion import (
     DISC_RADIUS,
@@ -81,8 +82,7 @@ def load_stable_diffusion(
     """
     bundle = (folder / CHECKSUMS).is_file() or _is_described(folder)
     checksum = verify_bundle(folder, STABLE_DIFFUSION_FILES) if bundle else ""
-    schedule = _load_schedule(folder)
-    vae = load_vae(folder)
+    unet, vae, schedule = load_networks(folder, dtype or _precision(device))
 
     def make_codec(config: dict[str, Any]) -> StableDiffusionCodec:
         if config.get("kind") != "stable-diffusion":
@@ -94,7 +94,6 @@ def load_stable_diffusion(
         if bundle
         else _undescribed(folder, make_codec, class_names)
     )
-    unet = load_unet(folder, dtype or _precision(device))
     classes, codec = described["classes"], described["codec"]
     if unet.config.in_channels != codec.channels or unet.config.out_channels != codec.channels:
         raise BundleError(f"U-Net and VAE of {folder} do not fit each other.")
@@ -126,6 +125,8 @@ def load_stable_diffusion(
         checksum=checksum or file_checksum(_weights_file(_unet_part(folder))),
         card=card or f"# {described['name']}\n\n{_UNCALIBRATED}\n",
         training=described["training"],
+        taxonomy=described.get("taxonomy"),
+        training_images=load_training_images(folder) if bundle else None,
     )
 
 
@@ -159,7 +160,8 @@ def _undescribed(folder: Path, make_codec: Any, names: Sequence[str] | None) -> 
 def _named_classes(folder: Path, names: Sequence[str] | None) -> tuple[CellClass, ...]:
     found = list(names) if names is not None else _listed_names(folder)
     try:
-        classes = tuple(CellClass(n, *color_and_group(n, i)) for i, n in enumerate(found))
+        looks = zip(found, colors_and_groups(found), strict=True)
+        classes = tuple(CellClass(name, *look) for name, look in looks)
         check_classes(classes)
     except ValueError as error:
         raise BundleError(f"The classes of {folder} are not usable: {error}.") from error
@@ -211,25 +213,29 @@ def uncalibrated(n_classes: int, embedding: int, codec: StableDiffusionCodec) ->
     )
 
 
-def load_unet(folder: Path, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
-    """Read the U-Net of a folder, the averaged one where there are two."""
-    return _load_network(UNet2DConditionModel, _unet_part(folder), dtype)
+def load_networks(
+    folder: Path, dtype: torch.dtype = torch.float32
+) -> tuple[UNet2DConditionModel, AutoencoderKL, StableDiffusionSchedule]:
+    """Read the U-Net (the averaged one where there are two), VAE and noise levels of a folder.
+
+    Raises
+    ------
+    BundleError
+        If something is missing, not safetensors, or does not fit.
+    """
+    if not (folder / "vae").is_dir():
+        raise BundleError(
+            f"{folder} has no VAE: copy the folder vae of the Stable Diffusion 1.5 it was trained "
+            "from beside its unet."
+        )
+    schedule = _load_schedule(folder)
+    vae = _load_network(AutoencoderKL, folder / "vae", torch.float32)
+    return _load_network(UNet2DConditionModel, _unet_part(folder), dtype), vae, schedule
 
 
 def _unet_part(folder: Path) -> Path:
     averaged = folder / "unet_ema"
     return averaged if averaged.is_dir() else folder / "unet"
-
-
-def load_vae(folder: Path) -> AutoencoderKL:
-    """Read the VAE of a folder, in float32."""
-    part = folder / "vae"
-    if not part.is_dir():
-        raise BundleError(
-            f"{folder} has no VAE: copy the folder vae of the Stable Diffusion 1.5 it was trained "
-            "from beside its unet."
-        )
-    return _load_network(AutoencoderKL, part, torch.float32)
 
 
 def _load_network(kind: Any, part: Path, dtype: torch.dtype) -> Any:

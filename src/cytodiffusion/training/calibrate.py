@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from cytodiffusion.anomaly import anomaly_scores, anomaly_threshold, default_score
 from cytodiffusion.classify import ClassifySettings, Evidence, gather_evidence
+from cytodiffusion.conformal import measured_coverage
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.codec import WHITE, to_unit
@@ -19,6 +19,8 @@ from cytodiffusion.uncertainty import fit_temperature, softmax
 
 from .augment import AugmentSettings, augment
 from .data import CellSet, generator_for
+from .spread import embedding_spread
+from .typical import measure_typical, standardise
 
 #: Noise levels that are tried on validation cells.
 CANDIDATE_LEVELS = (10, 30, 60, 100, 150, 200, 260, 330, 410, 500)
@@ -26,8 +28,6 @@ CANDIDATE_LEVELS = (10, 30, 60, 100, 150, 200, 260, 330, 410, 500)
 KEPT_LEVELS = 4
 #: Weight in trials of the variance known from validation cells.
 PRIOR_WEIGHT = 3.0
-#: Shrinkage of covariances towards a multiple of the identity.
-SHRINKAGE = 0.1
 
 
 def blank_calibration(n_classes: int, embedding: int, levels: tuple[int, ...]) -> Calibration:
@@ -130,25 +130,51 @@ def calibrate(
         model.calibration, prior_variance=trial_variance(full, plain.labels)
     )
     stopped = _evidence(plain, model, settings, progress)
-    temperature = fit_temperature(stopped.logits, plain.labels)
-    true = softmax(stopped.logits / temperature)[np.arange(len(plain.labels)), plain.labels]
+    calibration = _judged(model.calibration, stopped, plain.labels, settings.coverage)
 
     few = settings.model_copy(update={"trials": settings.min_trials})
     learned = plain_views(train, size) + varied_views(train, size, seed, augmentation)
     seen = _evidence(learned, model, few, progress, stop_early=False)
     spread = embedding_spread(torch.from_numpy(seen.embedding), torch.from_numpy(learned.labels))
-    calibration = replace(
-        model.calibration,
-        temperature=temperature,
-        conformal_scores=torch.from_numpy(np.sort(1 - true)).float(),
-        **spread,
-    )
-    views, thresholds = plain + varied, []
+    calibration = replace(calibration, **spread)
+    typical = measure_typical(seen, learned.labels, calibration, seed)
+    calibration = replace(calibration, typical=typical)
+    budgets = []
     for trials in range(1, settings.min_trials + 1):
         budget = settings.model_copy(update={"trials": trials, "min_trials": trials})
-        unseen = _evidence(views, model, budget, progress, stop_early=False)
-        scores = calibration.anomaly_score(torch.from_numpy(unseen.embedding)).numpy()
-        thresholds.append(float(np.quantile(scores, 1 - false_alarms)))
+        budgets.append(_evidence(plain + varied, model, budget, progress, stop_early=False))
+    return _with_thresholds(calibration, budgets, false_alarms)
+
+
+def _judged(
+    calibration: Calibration, stopped: Evidence, labels: NDArray[np.int64], coverage: float
+) -> Calibration:
+    """Temperature, and with it how sure the classifier is of validation cells, and how rightly."""
+    temperature = fit_temperature(stopped.logits, labels)
+    posterior = softmax(stopped.logits / temperature)
+    strange = 1 - posterior[np.arange(len(labels)), labels]
+    order = np.argsort(strange, kind="stable")
+    return replace(
+        calibration,
+        temperature=temperature,
+        conformal_scores=torch.from_numpy(strange[order]).float(),
+        conformal_classes=torch.from_numpy(labels[order]).long(),
+        validation_confidence=torch.from_numpy(posterior.max(axis=1)),
+        validation_correct=torch.from_numpy(posterior.argmax(axis=1) == labels),
+        measured=measured_coverage(posterior, labels, coverage),
+    )
+
+
+def _with_thresholds(
+    calibration: Calibration, budgets: list[Evidence], false_alarms: float
+) -> Calibration:
+    """Thresholds of all anomaly scores, and those of the default score by themselves."""
+    calibration = replace(calibration, typical=standardise(calibration, budgets, false_alarms))
+    name = default_score(calibration)
+    thresholds = [
+        anomaly_threshold(calibration, name, trials) for trials in range(1, len(budgets) + 1)
+    ]
+    scores = anomaly_scores(budgets[-1].all_logits, budgets[-1].embedding, calibration)[name]
     return replace(
         calibration,
         anomaly_threshold=thresholds[-1],
@@ -202,27 +228,3 @@ def trial_variance(evidence: Evidence, labels: NDArray[np.int64]) -> float:
     lead = logits[rows, :, labels] - logits[rows, :, rival]
     close = np.abs(lead.mean(axis=1)) <= np.quantile(np.abs(lead.mean(axis=1)), 0.5)
     return float(np.mean(lead[close].var(axis=1, ddof=1))) + 1e-6
-
-
-def embedding_spread(embedding: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Means and whitening factors of the embeddings, within classes and overall."""
-    x = embedding.double()
-    centres = torch.stack([x[labels == k].mean(0) for k in range(int(labels.max()) + 1)])
-    within = x - centres[labels]
-    overall = x - x.mean(0)
-    return {
-        "embedding_mean": x.mean(0).float(),
-        "class_means": centres.float(),
-        "within_factor": _whitening(within).float(),
-        "total_factor": _whitening(overall).float(),
-    }
-
-
-def _whitening(centred: Tensor) -> Tensor:
-    covariance = centred.T @ centred / max(1, len(centred) - 1)
-    scale = covariance.diagonal().mean()
-    eye = torch.eye(len(covariance), dtype=covariance.dtype)
-    covariance = (1 - SHRINKAGE) * covariance + (SHRINKAGE * scale + 1e-9) * eye
-    values, vectors = torch.linalg.eigh(covariance)
-    factor: Tensor = vectors @ values.clamp(min=1e-12).rsqrt().diag() @ vectors.T
-    return factor

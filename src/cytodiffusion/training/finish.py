@@ -13,11 +13,12 @@ from cytodiffusion.classify import ClassifySettings, classify
 from cytodiffusion.evaluation.metrics import summarise
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.codec import PixelCodec
-from cytodiffusion.model.colors import color_and_group
+from cytodiffusion.model.colors import colors_and_groups
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.noise import NoiseSchedule
 from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.progress import Progress
+from cytodiffusion.taxonomy import Taxonomy, load_taxonomy, taxonomy_for
 
 from .calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
 from .data import CellSet
@@ -72,17 +73,23 @@ def finish_bundle(
         disc_radius=settings.disc_radius,
         card=write_card(model, sets, settings, history, measured),
         training=training_record(settings),
+        taxonomy=taxonomy_of(names, settings),
+        training_images=sets["train"].images,
     )
 
 
 def describe_classes(names: list[str], settings: TrainSettings) -> tuple[CellClass, ...]:
-    """Colours and groups: as asked, else as known, else from the palette."""
-    classes = []
-    for number, name in enumerate(names):
-        color, group = color_and_group(name, number)
-        color = settings.colors.get(name, color)
-        classes.append(CellClass(name, color, settings.groups.get(name, group)))
-    return tuple(classes)
+    """Colours and groups: as asked, else of the taxonomy, else from the palette."""
+    looks = colors_and_groups(names, taxonomy_of(names, settings))
+    return tuple(
+        CellClass(name, settings.colors.get(name, color), settings.groups.get(name, group))
+        for name, (color, group) in zip(names, looks, strict=True)
+    )
+
+
+def taxonomy_of(names: list[str], settings: TrainSettings) -> Taxonomy | None:
+    """Return the taxonomy that was asked for, else the ready one that fits the classes, if any."""
+    return load_taxonomy(settings.taxonomy) if settings.taxonomy else taxonomy_for(names)
 
 
 def measure(
@@ -112,6 +119,7 @@ def write_card(
     settings: TrainSettings,
     history: list[dict[str, float]],
     measured: dict[str, dict[str, Any]],
+    network: str = "U-Net denoiser with bilinear class heads",
 ) -> str:
     """Model card in Markdown."""
     versions = {p: version(p) for p in ("torch", "diffusers", "accelerate")}
@@ -124,8 +132,7 @@ def write_card(
         "",
         f"- Input: {model.input_size} x {model.input_size} px, {model.window_um:g} um wide, RGB, "
         "the cell in the centre.",
-        f"- Network: U-Net denoiser with bilinear class heads, {million:.1f} million weights, "
-        "stored in half precision.",
+        f"- Network: {network}, {million:.1f} million weights, stored in half precision.",
         f"- Training: {settings.steps} steps of {settings.batch_size} crops, seed {settings.seed}; "
         + ", ".join(f"{k} {v}" for k, v in versions.items())
         + f"; napari-cytodiffusion {__version__}.",

@@ -1,0 +1,36 @@
+"""How embeddings spread within classes and overall."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+#: Shrinkage of covariances towards a multiple of the identity.
+SHRINKAGE = 0.1
+
+
+def embedding_spread(embedding: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Means and whitening factors of the embeddings, within classes and overall."""
+    x = embedding.double()
+    centres = torch.stack([x[labels == k].mean(0) for k in range(int(labels.max()) + 1)])
+    within = x - centres[labels]
+    overall = x - x.mean(0)
+    return {
+        "embedding_mean": x.mean(0).float(),
+        "class_means": centres.float(),
+        "within_factor": whitening(within).float(),
+        "total_factor": whitening(overall).float(),
+    }
+
+
+def whitening(centred: Tensor) -> Tensor:
+    """Matrix ``(D, D)`` that gives centred rows ``(N, D)`` unit covariance when multiplied."""
+    covariance = centred.T @ centred / max(1, len(centred) - 1)
+    scale = covariance.diagonal().mean()
+    eye = torch.eye(len(covariance), dtype=covariance.dtype)
+    covariance = (1 - SHRINKAGE) * covariance + (SHRINKAGE * scale + 1e-9) * eye
+    values, vectors = torch.linalg.eigh(covariance)
+    factor: Tensor = vectors @ values.clamp(min=1e-12).rsqrt().diag() @ vectors.T
+    return factor
