@@ -11,8 +11,8 @@ import pytest
 from cytodiffusion.classify import ClassifySettings, classify
 from cytodiffusion.evaluation.metrics import summarise
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
 from cytodiffusion.model.colors import KNOWN_CLASSES, PALETTE
+from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
 from cytodiffusion.training.finish import describe_classes
 from toys import PIXEL_SIZE_UM, toy_settings
 

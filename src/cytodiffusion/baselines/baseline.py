@@ -174,7 +174,7 @@ def baseline_logits(
     """Logits ``(N, K)``, before the temperature, of ``pixels (N, S, S, 3)``."""
     n = len(pixels)
     parts = [np.zeros((0, len(model.classes)))]
-    micro = min(batch_size, MICRO_BATCH.get(model.device.type, 64))
+    micro = min(batch_size, MICRO_BATCH.get(model.device.type, 64), max(n, 1))
     start = 0
     while start < n:
         part = slice(start, min(start + micro, n))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from cytodiffusion.cli.options import JsonOption, QuietOption
+from cytodiffusion.cli.options import DownloadOption, JsonOption, QuietOption
 from cytodiffusion.cli.reporter import reporting
 from cytodiffusion.errors import InputError
 
@@ -55,6 +55,24 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print all settings as JSON and stop.")
     ] = False,
+    kind: Annotated[
+        str | None,
+        _option(
+            "--kind",
+            help="diffusion (default), or a baseline to compare it with: resnet18 or vit.",
+            panel=_NETWORK,
+        ),
+    ] = None,
+    pretrained: Annotated[
+        bool | None,
+        _option(
+            "--pretrained",
+            help="Start a baseline from ImageNet weights (on this machine, or with "
+            "--allow-download).",
+            panel=_NETWORK,
+        ),
+    ] = None,
+    allow_download: DownloadOption = False,
     name: Annotated[str | None, _option("--name", help="Name of the model.", panel=_DATA)] = None,
     pixel_size: Annotated[
         Number,
@@ -76,6 +94,26 @@ def train(
     ] = None,
     unlabelled_share: Annotated[
         Number, _option("--unlabelled-share", help="Of each batch.", panel=_DATA)
+    ] = None,
+    pretrain_steps: Annotated[
+        Whole,
+        _option(
+            "--pretrain-steps",
+            help="Steps on all crops without their labels first; for data with few labels.",
+            panel=_LEARNING,
+        ),
+    ] = None,
+    contrast: Annotated[
+        Number,
+        _option("--contrast", help="Weight of telling a crop in another view.", panel=_LEARNING),
+    ] = None,
+    pseudo_labels: Annotated[
+        Number,
+        _option(
+            "--pseudo-labels",
+            help="Guess missing labels where the guess has this share of the votes.",
+            panel=_LEARNING,
+        ),
     ] = None,
     augment: Annotated[
         Words,

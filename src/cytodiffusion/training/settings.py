@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from cytodiffusion.crops import WINDOW_UM
 
 from .augment import AugmentSettings
+
+#: What differs from the defaults for other kinds of models.
+RECIPES: dict[str, dict[str, Any]] = {
+    "resnet18": {"steps": 3000, "learning_rate": 1e-3},
+    "vit": {"steps": 3000, "learning_rate": 5e-4},
+    "stable-diffusion": {  # as published for few images; `balance` and augmentation are ours
+        "input_size": 360,
+        "disc_radius": 20 / 45,
+        "steps": 20_000,
+        "batch_size": 10,
+        "learning_rate": 1e-5,
+        "weight_decay": 0.01,
+        "warmup": 500,
+        "cooldown": 0.0,
+        "ema_decay": 0.9999,
+    },
+}
 
 
 class TrainSettings(BaseModel):
@@ -19,8 +36,13 @@ class TrainSettings(BaseModel):
 
     data: Path
     output: Path
+    #: Ours; the baselines; the published network.
+    kind: Literal["diffusion", "resnet18", "vit", "stable-diffusion"] = "diffusion"
+    pretrained: bool = False  #: baselines only: start from ImageNet weights
+    allow_download: bool = False  #: of those weights, when they are not on this machine
     name: str = "cytodiffusion"
     seed: int = Field(0, ge=0, lt=2**40)
+    init: str | None = None  #: model to start from; the network is then like its
     pixel_size_um: PositiveFloat | None = None  #: of the images; estimated when None
     input_size: PositiveInt = 96  #: side of the model's input in pixels
     window_um: PositiveFloat = WINDOW_UM
@@ -38,6 +60,13 @@ class TrainSettings(BaseModel):
     ema_decay: float = Field(0.999, gt=0, lt=1)
     class_loss: float = Field(0.2, ge=0)  #: lambda of the hybrid loss
     label_smoothing: float = Field(0.02, ge=0, lt=1)
+    pretrain_steps: int = Field(0, ge=0)  #: without labels, on all crops, before the training
+    contrast: float = Field(0.2, ge=0)  #: weight in them of telling a crop in another view
+    pseudo_labels: float = Field(0.0, ge=0, le=1)  #: least share of votes of a guess; 0: none
+    lora: int = Field(0, ge=0, le=1024)  #: stable-diffusion: rank; 0 trains all weights
+    snr_gamma: PositiveFloat = 5.0  #: stable-diffusion: of the min-SNR weight
+    noise_offset: float = Field(0.1, ge=0, le=1)  #: stable-diffusion: noise common to a channel
+    mixup: float = Field(0.0, ge=0)  #: stable-diffusion: alpha; 0.3 as published, 0 mixes nothing
     class_dropout: float = Field(0.1, ge=0, lt=1)  #: share trained through the null class
     balance: float = Field(0.5, ge=0, le=1)
     unlabelled_share: float = Field(0.25, ge=0, le=1)  #: of a batch, where there are any
@@ -54,6 +83,32 @@ class TrainSettings(BaseModel):
     colors: dict[str, str] = {}
     groups: dict[str, str] = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe(cls, given: Any) -> Any:
+        """Fill in what suits the kind of model better than the defaults."""
+        if not isinstance(given, dict):
+            return given
+        recipe = RECIPES.get(given.get("kind", "diffusion"), {})
+        if given.get("kind") == "stable-diffusion" and given.get("lora"):
+            recipe = recipe | {"learning_rate": 1e-4}
+        return recipe | given
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        """Refuse what only another kind of model has."""
+        if self.kind in ("diffusion", "stable-diffusion") and self.pretrained:
+            raise ValueError("pre-trained weights are for the kinds resnet18 and vit")
+        if self.kind in ("resnet18", "vit") and self.init is not None:
+            raise ValueError("only a diffusion model can start from another")
+        if self.kind == "stable-diffusion" and self.init is None:
+            raise ValueError("name the Stable Diffusion 1.5 to start from with init")
+        if self.kind != "stable-diffusion" and self.lora:
+            raise ValueError("low-rank adapters (lora) are for the kind stable-diffusion")
+        if self.kind != "diffusion" and (self.pretrain_steps or self.pseudo_labels):
+            raise ValueError("only a diffusion model is trained on crops without a label")
+        return self
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         """Refuse a network that cannot be built, or cannot take the input."""
@@ -62,6 +117,10 @@ class TrainSettings(BaseModel):
         if any(w < 1 or w % 8 for w in self.widths) or any(b < 1 for b in self.blocks):
             raise ValueError("widths must be multiples of 8, blocks at least 1")
         cell = self.patch * 2 ** (len(self.widths) - 1)
+        if self.kind == "stable-diffusion":
+            cell = 8  # of its VAE
         if self.input_size % cell:
-            raise ValueError(f"the input size must be a multiple of {cell} (patch and levels)")
+            raise ValueError(
+                f"the input size must be a multiple of {cell} (patch and levels, or VAE)"
+            )
         return self

@@ -13,10 +13,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from diffusers.training_utils import EMAModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from cytodiffusion.device import half_precision_pays, pick_device
 from cytodiffusion.errors import InputError
+from cytodiffusion.model.bundle import FILES, load_bundle
 from cytodiffusion.model.codec import PixelCodec, to_network, to_unit
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.saving import check_target
@@ -24,18 +25,12 @@ from cytodiffusion.progress import Progress, silent
 
 from .augment import augment
 from .checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from .data import (
-    SPLITS,
-    BalancedSampler,
-    CellSet,
-    class_names,
-    find_records,
-    generator_for,
-    load_cells,
-)
+from .data import BalancedSampler, CellSet, generator_for
 from .finish import finish_bundle
 from .loss import HybridLoss, draw_levels
+from .sets import load_sets
 from .settings import TrainSettings
+from .start import like_start, start_from
 from .validate import quick_accuracy
 
 log = logging.getLogger(__name__)
@@ -43,11 +38,19 @@ log = logging.getLogger(__name__)
 #: Share of the unvaried crops that the network is told to be unvaried (for sampling).
 OWN_STYLE_SHARE = 0.6
 #: Settings that may differ between a run and its resumption.
-FREE_SETTINGS = {"resume", "device", "checkpoint_every", "validate_every", "output", "data"}
+FREE_SETTINGS = {
+    "allow_download",
+    "resume",
+    "device",
+    "checkpoint_every",
+    "validate_every",
+    "output",
+    "data",
+}
 
 
 def train(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Train a bundle.
+    """Train a bundle, or a baseline.
 
     Every random draw depends on the seed and the step alone, so a run that was killed and
     resumed ends as an unbroken one does.
@@ -62,30 +65,62 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
     Returns
     -------
     Path
-        The bundle's folder, ``settings.output``.
+        The model's folder, ``settings.output``.
 
     Raises
     ------
     InputError
         If the data or the settings cannot be trained with.
     """
+    if settings.kind == "stable-diffusion":
+        from .stable_diffusion import train_stable_diffusion  # imports this module
+
+        return train_stable_diffusion(settings, progress)
+    if settings.kind != "diffusion":
+        from .baseline import train_baseline  # imports this module
+
+        return train_baseline(settings, progress)
+    if settings.pretrain_steps or settings.pseudo_labels:
+        from .few_labels import train_few_labels
+
+        return train_few_labels(settings, progress)
     run = Trainer(settings, progress)
     run.fit()
-    return finish_bundle(run.ema_denoiser(), run.names, run.sets, settings, run.history, progress)
+    return finish_bundle(
+        run.ema_denoiser(), run.names, run.sets, run.settings, run.history, progress
+    )
 
 
 class Trainer:
-    """State of one run: data, network, optimiser, averages, history."""
+    """State of one run: data, network, optimiser, averages, history.
 
-    def __init__(self, settings: TrainSettings, progress: Progress = silent):
-        self.settings = settings
+    Parameters
+    ----------
+    settings : TrainSettings
+    progress : callable
+    cells : (list of str, dict of CellSet), optional
+        Class names and crops by split; read from ``settings.data`` where missing.
+    start : dict of tensors, optional
+        Weights to start the network from.
+    """
+
+    #: Files of the folder that the run ends in.
+    files: tuple[str, ...] = FILES
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        progress: Progress = silent,
+        cells: tuple[list[str], dict[str, CellSet]] | None = None,
+        start: dict[str, Tensor] | None = None,
+    ):
+        self.settings = settings = like_start(settings)
+        self.start = start
         self.progress = progress
-        check_target(settings.output)
+        check_target(settings.output, self.files)
         self.run = settings.output.with_name(settings.output.name + ".run")
-        records = find_records(settings.data)
-        self.names = class_names(records)
         self._check_folder()
-        self.sets = self._load(records)
+        self.names, self.sets = cells or load_sets(settings, progress)
         self.codec = PixelCodec(settings.input_size, settings.patch)
         self.history: list[dict[str, float]] = []
         self.step = 0
@@ -106,32 +141,6 @@ class Trainer:
         except OSError as error:
             raise InputError(f"{self.run} cannot be written: {error.strerror}.") from error
 
-    def _load(self, records: list[Any]) -> dict[str, CellSet]:
-        s = self.settings
-        sets, skipped = {}, []
-        for split in SPLITS:
-            chosen = [r for r in records if r.split == split and (r.label or split == "train")]
-            chosen = [r for r in chosen if r.label is None or r.label in self.names]
-            if not chosen and split == "test":
-                continue
-            if not chosen:
-                raise InputError(f"{s.data} has no images in its {split} split.")
-            sets[split], bad = load_cells(
-                chosen,
-                self.names,
-                size=s.input_size,
-                window_um=s.window_um,
-                pixel_size_um=s.pixel_size_um,
-                progress=self.progress,
-            )
-            skipped += bad
-        for sentence in skipped:
-            log.warning("skipped: %s", sentence)
-        for number, name in enumerate(self.names):
-            if not (sets["train"].labels == number).any():
-                raise InputError(f"None of the training images of the class {name} could be read.")
-        return sets
-
     def _build(self) -> None:
         s = self.settings
         device = pick_device(s.device)
@@ -140,21 +149,7 @@ class Trainer:
             precision = "bf16" if half_precision_pays(device) else "no"
         self.accelerator = _accelerator(precision, device)
         torch.manual_seed(s.seed)
-        denoiser = UNetDenoiser(
-            num_classes=len(self.names),
-            in_channels=self.codec.channels,
-            widths=s.widths,
-            blocks=s.blocks,
-            head_channels=s.head_channels,
-            dropout=s.dropout,
-        )
-        model = HybridLoss(
-            denoiser.to(memory_format=torch.channels_last),
-            self.codec.grid,
-            class_loss=s.class_loss,
-            disc_radius=s.disc_radius,
-            label_smoothing=s.label_smoothing,
-        )
+        model = self._network()
         decay = [p for p in model.parameters() if p.ndim > 1]
         rest = [p for p in model.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
@@ -173,6 +168,29 @@ class Trainer:
         self.labelled = (labels >= 0).nonzero().squeeze(1)
         self.unlabelled = (labels < 0).nonzero().squeeze(1)
         self.sampler = BalancedSampler(labels[self.labelled], s.batch_size, s.seed, s.balance)
+
+    def _network(self) -> nn.Module:
+        """Build the network together with its loss, as one module."""
+        s = self.settings
+        denoiser = UNetDenoiser(
+            num_classes=len(self.names),
+            in_channels=self.codec.channels,
+            widths=s.widths,
+            blocks=s.blocks,
+            head_channels=s.head_channels,
+            dropout=s.dropout,
+        )
+        if s.init is not None:
+            start_from(denoiser, self.names, load_bundle(s.init, device="cpu"))
+        if self.start is not None:
+            denoiser.load_state_dict(self.start)
+        return HybridLoss(
+            denoiser.to(memory_format=torch.channels_last),
+            self.codec.grid,
+            class_loss=s.class_loss,
+            disc_radius=s.disc_radius,
+            label_smoothing=s.label_smoothing,
+        )
 
     def _resume(self) -> None:
         folder = find_checkpoint(self.run)
@@ -203,7 +221,7 @@ class Trainer:
         while self.step < s.steps:
             parts = self._train_step(self.step)
             self.step += 1
-            if not math.isfinite(parts["denoising"]):
+            if not all(map(math.isfinite, parts.values())):
                 raise InputError(
                     f"The training diverged at step {self.step}; go on from the last checkpoint "
                     "with a lower learning rate."
@@ -230,17 +248,31 @@ class Trainer:
         self.ema.step(self.model.parameters())
         return {k: float(v) for k, v in parts.items()}
 
-    def _batch(self, step: int) -> tuple[Tensor, ...]:
-        s, cells = self.settings, self.sets["train"]
+    def _draw(self, step: int) -> Tensor:
+        """Draw the indices ``(batch_size,)`` of the training crops of a step."""
+        s = self.settings
         index = self.labelled[self.sampler(step)]
         if len(self.unlabelled):
             extra = round(s.unlabelled_share * s.batch_size)
             generator = generator_for(s.seed, step, "unlabelled")
             draw = torch.randint(len(self.unlabelled), (extra,), generator=generator)
             index = torch.cat([index[: s.batch_size - extra], self.unlabelled[draw]])
-        generator = generator_for(s.seed, step, "augment")
+        return index
+
+    def _views(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Varied windows ``(N, 3, S, S)``, 0 to 1, of training crops, and which kept their stain.
+
+        Every kind of model sees the same ones.
+        """
+        s, cells = self.settings, self.sets["train"]
         unit = to_unit(cells.pixels[index], cells.backgrounds[index])
-        window, plain = augment(unit, s.input_size, generator, s.augment)
+        return augment(unit, s.input_size, generator, s.augment)
+
+    def _batch(self, step: int) -> tuple[Tensor, ...]:
+        s, cells = self.settings, self.sets["train"]
+        index = self._draw(step)
+        generator = generator_for(s.seed, step, "augment")
+        window, plain = self._views(index, generator)
         clean = self.codec.encode(to_network(window))
         t = draw_levels(len(index), generator)
         epsilon = torch.randn(clean.shape, generator=generator)

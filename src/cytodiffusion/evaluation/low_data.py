@@ -1,0 +1,375 @@
+"""The low-data curve: a few labelled cells a class, all other training cells without a label.
+
+For each seed the labelled cells are drawn at random, class by class, and the draws are
+nested: the 10 are among the 20. Ours is pre-trained once on all crops without labels; every
+model is trained from the same crops with the same augmentation, sampler and batches. Every
+finished run is stored, so that an interrupted curve goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor
+
+from cytodiffusion.baselines import Baseline
+from cytodiffusion.baselines.baseline import baseline_logits
+from cytodiffusion.classify import ClassifySettings, gather_evidence
+from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.metrics import balanced_accuracy
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.denoiser import UNetDenoiser
+from cytodiffusion.model.noise import NoiseSchedule
+from cytodiffusion.output import atomic_file
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.training.augment import AugmentSettings
+from cytodiffusion.training.baseline import BaselineTrainer
+from cytodiffusion.training.calibrate import Views, blank_calibration, plain_views
+from cytodiffusion.training.data import UNLABELLED, CellSet
+from cytodiffusion.training.few_labels import embed, few_labels_run
+from cytodiffusion.training.finish import describe_classes
+from cytodiffusion.training.self_supervised import pretrain
+from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.trainer import Trainer
+from cytodiffusion.uncertainty import fit_temperature, softmax
+
+#: Models of the curve; those with a plus use the unlabelled cells too.
+Rival = Literal["diffusion", "resnet18", "vit", "resnet18+pseudo", "vit+pseudo"]
+
+
+class LowDataSettings(BaseModel):
+    """What the curve is measured with.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        Labelled cells a class.
+    seeds : int
+        Draws of labelled cells.
+    models : tuple of str
+    split : str
+        Split that is reported: ``val`` while anything is still chosen, ``test`` once.
+    trials, levels : int, tuple of int
+        Trials a cell of the diffusion classifier, and the noise levels they go round; fixed,
+        as there are too few labels to choose them by.
+    confidence : float
+        Least probability of a pseudo-label of the baselines.
+    input_size : int
+        Side of the crops in pixels, of every model.
+    ours, rivals : dict
+        `TrainSettings` of either kind that differ from `OURS` and `RIVALS`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    counts: tuple[PositiveInt, ...] = (10, 20, 50)
+    seeds: PositiveInt = 5
+    models: tuple[Rival, ...] = ("diffusion", "resnet18", "vit", "resnet18+pseudo")
+    split: Literal["val", "test"] = "test"
+    trials: PositiveInt = 4
+    levels: tuple[PositiveInt, ...] = (30, 60, 100, 200)
+    confidence: float = Field(0.95, gt=0, lt=1)
+    input_size: PositiveInt = 48
+    ours: dict[str, Any] = {}
+    rivals: dict[str, Any] = {}
+
+
+#: One laboratory's cells: stains are varied less than for a model that is to travel.
+MILD = AugmentSettings(
+    scale=0.25,
+    shift=0.05,
+    cut_share=0.0,
+    mixing=0.10,
+    dyes=0.0,
+    density=0.22,
+    thickness=0.22,
+    contrast=0.0,
+    grey_share=0.0,
+    tint=0.03,
+    hue=0.25,
+    blur=0.6,
+    noise=0.025,
+    plain_share=0.25,
+)
+#: Smaller crops, networks and batches than the default model's: a curve is dozens of trainings.
+SMALL: dict[str, Any] = {"batch_size": 64, "warmup": 30, "augment": MILD, "ema_decay": 0.98}
+OURS: dict[str, Any] = SMALL | {
+    "patch": 4,
+    "widths": (32, 64, 160),
+    "blocks": (1, 2, 2),
+    "pretrain_steps": 2000,
+    "pseudo_labels": 0.6,
+    "steps": 300,
+    "learning_rate": 1e-3,
+    "class_loss": 0.5,
+}
+RIVALS: dict[str, Any] = SMALL | {"steps": 300}
+
+
+def low_data_curve(
+    names: list[str],
+    sets: dict[str, CellSet],
+    folder: Path,
+    settings: LowDataSettings | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Measure balanced accuracy against the number of labelled cells a class.
+
+    Parameters
+    ----------
+    names : list of str
+        Of the classes.
+    sets : dict of CellSet
+        ``train`` and the split to report; crops of the settings' input size (see
+        `LowDataSettings.input_size`).
+    folder : Path
+        Gets ``low_data.json``, ``low_data.csv`` and, while it works, the runs; runs that are
+        in it already are not done again.
+    settings : LowDataSettings, optional
+    progress : callable
+        May raise ``Cancelled``; finished runs are kept.
+
+    Returns
+    -------
+    dict
+        ``curves``: by model, a list of ``cells`` (a class), ``balanced_accuracy`` (mean), ``sd``
+        and ``seeds``; ``runs``: every run; ``split``.
+
+    Raises
+    ------
+    InputError
+        If a split is missing, or a class has fewer cells than are to be labelled.
+    """
+    settings = settings or LowDataSettings()
+    _check(names, sets, settings)
+    study = _Study(names, sets, folder, settings, progress)
+    wanted = [
+        (n, s, m) for m in settings.models for s in range(settings.seeds) for n in settings.counts
+    ]
+    for number, (cells, seed, model) in enumerate(wanted):
+        progress(number / len(wanted), f"{model}, {cells} labelled cells a class, seed {seed}")
+        study.result(model, cells, seed)
+    result = summarise_runs((study.result(m, n, s) for n, s, m in wanted), settings)
+    _write(folder, result)
+    progress(1.0, f"{len(wanted)} runs with few labels")
+    return result
+
+
+def draw_labelled(labels: Tensor, cells: int, seed: int) -> Tensor:
+    """Labels ``(N,)`` of which ``cells`` a class are kept, the others -1.
+
+    More cells with the same seed are the same ones and others.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    kept = torch.full_like(labels, UNLABELLED)
+    for k in range(int(labels.max()) + 1):
+        index = (labels == k).nonzero().squeeze(1)
+        chosen = index[torch.randperm(len(index), generator=generator)[:cells]]
+        kept[chosen] = k
+    return kept
+
+
+def summarise_runs(runs: Iterable[dict[str, Any]], settings: LowDataSettings) -> dict[str, Any]:
+    """Means and standard deviations of runs, by model and number of labelled cells."""
+    table = pd.DataFrame(runs)
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for model in settings.models:
+        curves[model] = []
+        for cells in sorted(settings.counts):
+            of = table[(table["model"] == model) & (table["cells"] == cells)]["balanced_accuracy"]
+            curves[model].append(
+                {
+                    "cells": cells,
+                    "balanced_accuracy": float(of.mean()),
+                    "sd": float(of.std(ddof=1)) if len(of) > 1 else 0.0,
+                    "seeds": len(of),
+                }
+            )
+    return {"split": settings.split, "curves": curves, "runs": table.to_dict("records")}
+
+
+def _write(folder: Path, result: dict[str, Any]) -> None:
+    with atomic_file(folder / "low_data.json") as path:
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    with atomic_file(folder / "low_data.csv") as path:
+        pd.DataFrame(result["runs"]).to_csv(path, index=False)
+
+
+def _check(names: list[str], sets: dict[str, CellSet], settings: LowDataSettings) -> None:
+    for split in ("train", settings.split):
+        if split not in sets:
+            raise InputError(f"The low-data curve needs a {split} split, and there is none.")
+    most = max(settings.counts)
+    for k, name in enumerate(names):
+        found = int((sets["train"].labels == k).sum())
+        if found < most:
+            raise InputError(
+                f"The class {name} has {found} training cells, but {most} are to be labelled."
+            )
+
+
+class _Study:
+    """The runs of one curve, and what they share: the pre-trained trunk and its features."""
+
+    def __init__(
+        self,
+        names: list[str],
+        sets: dict[str, CellSet],
+        folder: Path,
+        settings: LowDataSettings,
+        progress: Progress,
+    ):
+        self.names, self.sets, self.folder = names, sets, folder
+        self.settings, self.progress = settings, progress
+        self.shared: tuple[UNetDenoiser, NDArray[np.float32]] | None = None
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        self._check_folder()
+
+    def _check_folder(self) -> None:
+        """Refuse to mix results of different settings."""
+        path = self.folder / "settings.json"
+        free = {"counts", "seeds", "models", "split"}
+        own = json.loads(self.settings.model_dump_json(exclude=free))
+        own |= {"classes": self.names, "train": len(self.sets["train"])}
+        own |= {"ours": OURS | own["ours"], "rivals": RIVALS | own["rivals"]}
+        own = json.loads(json.dumps(own, default=lambda value: value.model_dump()))
+        if not path.is_file():
+            with atomic_file(path) as part:
+                part.write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
+        elif json.loads(path.read_text(encoding="utf-8")) != own:
+            raise InputError(
+                f"{self.folder} holds runs with other settings or cells; name a new folder."
+            )
+
+    def result(self, model: str, cells: int, seed: int) -> dict[str, Any]:
+        """Return the result of one run, from disk where it is there."""
+        path = self.folder / "runs" / f"{self.settings.split}-{model}-{cells}-{seed}.json"
+        if path.is_file():
+            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return stored
+        shutil.rmtree(self.folder / "run.run", ignore_errors=True)  # of a run that was killed
+        few = {
+            "train": replace(
+                self.sets["train"], labels=draw_labelled(self.sets["train"].labels, cells, seed)
+            ),
+            "val": self.sets[self.settings.split],
+        }
+        views = plain_views(self.sets[self.settings.split], self.settings.input_size)
+        if model == "diffusion":
+            predicted = self._ours(few, seed, views)
+        else:
+            predicted = self._rival(model, few, seed, views)
+        found = {
+            "model": model,
+            "cells": cells,
+            "seed": seed,
+            "balanced_accuracy": balanced_accuracy(views.labels, predicted),
+        }
+        with atomic_file(path) as part:
+            part.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        return found
+
+    def _ours(self, few: dict[str, CellSet], seed: int, views: Views) -> NDArray[np.int64]:
+        settings = self._settings(seed, **(OURS | self.settings.ours))
+        start, features = self._shared(settings)
+        run = few_labels_run(settings, self.names, few, start, features)
+        self._fit(run)
+        model = as_bundle(run, self.settings.levels)
+        budget = ClassifySettings(
+            trials=self.settings.trials,
+            min_trials=min(3, self.settings.trials),
+            seed=seed,
+            batch_size=1024,
+        )
+        evidence = gather_evidence(
+            views.windows, model, budget, background=views.backgrounds, stop_early=False
+        )
+        return np.asarray(evidence.logits.argmax(axis=1))
+
+    def _shared(self, settings: TrainSettings) -> tuple[UNetDenoiser, NDArray[np.float32]]:
+        """Pre-train once, with seed 0, whatever the labels of a run are."""
+        if self.shared is None:
+            own = settings.model_copy(update={"seed": 0})
+            train = self.sets["train"]
+            blind = replace(train, labels=train.labels.clone())
+            start = pretrain(own, self.names, blind, self.folder / "pretrained", self.progress)
+            self.shared = start, embed(start, train, own)
+        return self.shared
+
+    def _rival(
+        self, model: str, few: dict[str, CellSet], seed: int, views: Views
+    ) -> NDArray[np.int64]:
+        kind, _, pseudo = model.partition("+")
+        settings = self._settings(seed, kind=kind, **(RIVALS | self.settings.rivals))
+        run = BaselineTrainer(settings, silent, (self.names, few))
+        self._fit(run)
+        if pseudo:
+            run = self._again(run, settings, few)
+        return np.asarray(_rival_logits(run.baseline(), views).argmax(axis=1))
+
+    def _again(
+        self, run: BaselineTrainer, settings: TrainSettings, few: dict[str, CellSet]
+    ) -> BaselineTrainer:
+        """Go on with the labels that the network is sure of (pseudo-labelling, Lee 2013)."""
+        train, model = few["train"], run.baseline()
+        size = settings.input_size
+        logits = baseline_logits(train.windows(size), model, 256, train.backgrounds.numpy())
+        known = train.labels >= 0
+        temperature = fit_temperature(logits[known.numpy()], train.labels[known].numpy())
+        sure = softmax(logits / max(temperature, 1.0))
+        guessed = torch.from_numpy(sure.argmax(axis=1))
+        clear = torch.from_numpy(sure.max(axis=1) >= self.settings.confidence)
+        labels = train.labels.where(known, guessed.where(clear, UNLABELLED))
+        both = {**few, "train": replace(train, labels=labels)}
+        start = run.ema_network().state_dict()
+        second = BaselineTrainer(settings, silent, (self.names, both), start)
+        self._fit(second)
+        return second
+
+    def _settings(self, seed: int, **values: Any) -> TrainSettings:
+        steps = int(values["steps"])
+        return TrainSettings(
+            data=self.folder,
+            output=self.folder / "run",
+            seed=seed,
+            input_size=self.settings.input_size,
+            checkpoint_every=min(steps, 100),
+            validate_every=steps,
+            **values,
+        )
+
+    def _fit(self, run: Trainer) -> None:
+        run.fit()
+        shutil.rmtree(run.run, ignore_errors=True)  # the result is what is kept
+
+
+def _rival_logits(model: Baseline, views: Views) -> NDArray[np.float64]:
+    return baseline_logits(views.windows, model, 256, views.backgrounds)
+
+
+def as_bundle(run: Trainer, levels: tuple[int, ...]) -> ModelBundle:
+    """Return the network of a run as a bundle that is not calibrated."""
+    s, denoiser = run.settings, run.ema_denoiser()
+    return ModelBundle(
+        name=s.name,
+        version="",
+        classes=describe_classes(run.names, s),
+        input_size=s.input_size,
+        window_um=s.window_um,
+        disc_radius=s.disc_radius,
+        denoiser=denoiser,
+        codec=run.codec,
+        schedule=NoiseSchedule(),
+        calibration=blank_calibration(len(run.names), s.widths[-1], levels),
+        device=next(denoiser.parameters()).device,
+    )

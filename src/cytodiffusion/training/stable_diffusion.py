@@ -1,0 +1,348 @@
+"""Fine-tuning of Stable Diffusion on cells, whole or by low-rank adapters.
+
+As published (Deltadahl et al. 2025): the U-Net learns to predict the noise under the class's
+one-hot condition, the VAE is frozen; AdamW at 1e-5, averaged weights, the min-SNR weight with
+gamma 5 (Hang et al. 2023), a noise offset of 0.1 and, if asked for, mixup of pixels and conditions.
+Data, augmentation, sampling of classes and checkpoints are those of our own model's training.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cytodiffusion import __version__
+from cytodiffusion.classify import ClassifySettings, gather_evidence
+from cytodiffusion.errors import BundleError, InputError
+from cytodiffusion.evaluation.metrics import balanced_accuracy
+from cytodiffusion.model.bundle import (
+    CHECKSUMS,
+    STABLE_DIFFUSION_FILES,
+    ModelBundle,
+    bundle_folder,
+    holds_stable_diffusion,
+    verify_bundle,
+)
+from cytodiffusion.model.calibration import Calibration
+from cytodiffusion.model.codec import to_network
+from cytodiffusion.model.saving import save_bundle
+from cytodiffusion.model.stable_diffusion import (
+    StableDiffusionCodec,
+    StableDiffusionDenoiser,
+    mixed_conditions,
+)
+from cytodiffusion.model.stable_diffusion_files import load_networks
+from cytodiffusion.progress import Progress, silent
+
+from .calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
+from .data import CellSet, generator_for
+from .finish import describe_classes, measure, training_record, write_card
+from .loss import draw_levels
+from .settings import TrainSettings
+from .trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+#: Cells a class that validate while training, and that calibrate and measure at the end: a trial
+#: of one cell costs a pass of the large network for every class.
+QUICK_CELLS, CALIBRATION_CELLS = 10, 50
+#: Noise levels of the quick look.
+QUICK_LEVELS = (200, 500)
+#: Layers that low-rank adapters are put beside: all attention.
+ADAPTED = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+def train_stable_diffusion(settings: TrainSettings, progress: Progress = silent) -> Path:
+    """Fine-tune Stable Diffusion, calibrate it and save it as a bundle.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Of the kind ``stable-diffusion``; ``init`` names a folder or Hub id with its U-Net and VAE.
+    progress : callable
+        May raise ``Cancelled`` (the last checkpoint stays and can be resumed).
+
+    Returns
+    -------
+    Path
+        The bundle's folder, ``settings.output``.
+
+    Raises
+    ------
+    InputError
+        If the data or the settings cannot be trained with.
+    BundleError
+        If ``init`` holds no such network.
+    DownloadNeeded
+        If ``init`` is a Hub id that is not on this machine and may not be fetched.
+    """
+    run = StableDiffusionTrainer(settings, progress)
+    run.fit()
+    return _finish(run, progress)
+
+
+class NoiseLoss(nn.Module):
+    """A denoiser with its loss; as a module it *consists* of what is trained.
+
+    Parameters, state and averages are those of the adapters where the rest is frozen, so that
+    optimiser and checkpoints hold megabytes instead of gigabytes.
+    """
+
+    def __init__(self, denoiser: StableDiffusionDenoiser, snr_gamma: float):
+        super().__init__()
+        self.denoiser = denoiser
+        self.snr_gamma = snr_gamma
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the parameters that are trained, with their names."""
+        for name, parameter in super().named_parameters(*args, **kwargs):
+            if parameter.requires_grad:
+                yield name, parameter
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return what is trained."""
+        return {name: value.detach() for name, value in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Undo `state_dict`; RuntimeError for the state of another network."""
+        own = dict(self.named_parameters())
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in state.items()}:
+            raise RuntimeError("the state is that of another network")
+        with torch.no_grad():
+            for name, value in state.items():
+                own[name].copy_(value)
+
+    def forward(
+        self, clean: Tensor, t: Tensor, epsilon: Tensor, conditions: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch.
+
+        Parameters
+        ----------
+        clean, epsilon : (N, C, H, W) tensor
+        t : (N,) tensor
+            Noise levels.
+        conditions : (N, width) tensor
+            One-hot classes, mixed ones, or zeros for the null class.
+
+        Returns
+        -------
+        loss : scalar tensor
+            Squared error of the noise, weighted by ``min(SNR, gamma) / SNR``.
+        parts : dict of scalar tensors
+            ``denoising``, the error before the weight.
+        """
+        schedule = self.denoiser.schedule
+        z = schedule.add_noise(clean, t, epsilon)
+        noise, _ = self.denoiser.predict_noise(z, t, conditions)
+        error = (noise - epsilon).square().mean(dim=(1, 2, 3))
+        snr = schedule.snr(t)
+        weight = snr.clamp(max=self.snr_gamma) / snr
+        return (weight * error).mean(), {"denoising": error.mean().detach()}
+
+
+class StableDiffusionTrainer(Trainer):
+    """State of a run of Stable Diffusion; the loop is that of our own model."""
+
+    files = STABLE_DIFFUSION_FILES
+
+    def _network(self) -> nn.Module:
+        s = self.settings
+        unet, vae, schedule = load_networks(_start_folder(s))
+        try:
+            self.codec = StableDiffusionCodec(vae.to(self.accelerator.device), s.input_size)
+            denoiser = StableDiffusionDenoiser(unet, len(self.names), schedule)
+        except ValueError as error:
+            raise BundleError(f"{s.init} cannot be trained with these data: {error}.") from error
+        unet.requires_grad_(not s.lora)
+        if s.lora:
+            add_adapters(denoiser, s.lora)
+        return NoiseLoss(denoiser, s.snr_gamma)
+
+    def _batch(self, step: int) -> tuple[Tensor, ...]:
+        s, device = self.settings, self.accelerator.device
+        index = self._draw(step)
+        generator = generator_for(s.seed, step, "augment")
+        window, _ = self._views(index, generator)
+        labels = self.sets["train"].labels[index]
+        drop = torch.rand(len(index), generator=generator) < s.class_dropout
+        labels = labels.where(~drop, -1)
+        other, share = _mixing(len(index), s.mixup, generator)
+        window = share * window + (1 - share) * window[other]
+        conditions = mixed_conditions(
+            self.denoiser, torch.stack([labels, labels[other]], 1), torch.full((len(index),), share)
+        )
+        clean = self.codec.encode(to_network(window)).cpu()
+        t = draw_levels(len(index), generator, tilt=1.0)
+        epsilon = torch.randn(clean.shape, generator=generator)
+        common = torch.randn(*clean.shape[:2], 1, 1, generator=generator)
+        epsilon = epsilon + s.noise_offset * common
+        return tuple(x.to(device) for x in (clean, t, epsilon, conditions))
+
+    @property
+    def denoiser(self) -> StableDiffusionDenoiser:
+        """The network being trained."""
+        loss = self.accelerator.unwrap_model(self.model) if hasattr(self, "model") else None
+        assert isinstance(loss, NoiseLoss)
+        return loss.denoiser
+
+    @contextmanager
+    def averaged(self) -> Iterator[StableDiffusionDenoiser]:
+        """Lend the network with its averaged weights; the trained ones come back after."""
+        parameters = list(self.model.parameters())
+        self.ema.store(parameters)
+        self.ema.copy_to(parameters)
+        self.model.eval()
+        try:
+            yield self.denoiser
+        finally:
+            self.ema.restore(parameters)
+            self.model.train()
+
+    def _validate(self, parts: dict[str, float]) -> None:
+        cells = few_cells(self.sets["val"], QUICK_CELLS, self.settings.seed)
+        quick = ClassifySettings(trials=2, min_trials=2, seed=self.settings.seed)
+        with self.averaged() as denoiser:
+            model = as_bundle(denoiser, self)
+            model.calibration = blank_calibration(
+                len(self.names), denoiser.embedding_width, QUICK_LEVELS
+            )
+            windows = cells.windows(model.input_size)
+            colours = cells.backgrounds.numpy()
+            evidence = gather_evidence(windows, model, quick, background=colours, stop_early=False)
+        accuracy = balanced_accuracy(cells.labels.numpy(), evidence.logits.argmax(axis=1))
+        self.history.append({"step": self.step, **parts, "validation": accuracy})
+        log.info("step %d: validation balanced accuracy %.4f", self.step, accuracy)
+
+    def _report(self, parts: dict[str, float], seconds: float) -> None:
+        last = self.history[-1]["validation"] if self.history else float("nan")
+        self.progress(
+            self.step / self.settings.steps,
+            f"step {self.step}/{self.settings.steps}, denoising {parts['denoising']:.4f}, "
+            f"validation {last:.3f}, {seconds:.2f} s a step",
+        )
+
+
+def _start_folder(settings: TrainSettings) -> Path:
+    """Folder of the network to start from; a bundle's checksums are verified."""
+    folder = bundle_folder(str(settings.init), allow_download=settings.allow_download)
+    if not holds_stable_diffusion(folder):
+        raise BundleError(
+            f"{settings.init} holds no Stable Diffusion network: it must have the folders unet "
+            "and vae."
+        )
+    if (folder / CHECKSUMS).is_file():
+        verify_bundle(folder, STABLE_DIFFUSION_FILES)
+    return folder
+
+
+def _mixing(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, float]:
+    """Which crop is mixed into which ``(n,)``, and the share that each keeps (Zhang et al. 2018)."""
+    other = torch.randperm(n, generator=generator)
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    return other, float(np.random.default_rng(seed).beta(alpha, alpha)) if alpha > 0 else 1.0
+
+
+def add_adapters(denoiser: StableDiffusionDenoiser, rank: int) -> None:
+    """Put low-rank adapters (Hu et al. 2021) beside the frozen attention layers.
+
+    Raises
+    ------
+    InputError
+        If peft is not installed.
+    """
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise InputError(
+            'Low-rank adapters need peft: pip install "napari-cytodiffusion[lora]".'
+        ) from error
+    denoiser.unet.add_adapter(
+        LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=[*ADAPTED])
+    )
+
+
+def merge_adapters(denoiser: StableDiffusionDenoiser) -> None:
+    """Add the adapters to the weights they stand beside, and remove them."""
+    if getattr(denoiser.unet, "peft_config", None):
+        denoiser.unet.fuse_lora()
+        denoiser.unet.unload_lora()
+
+
+def few_cells(cells: CellSet, per_class: int, seed: int) -> CellSet:
+    """At most ``per_class`` labelled cells of each class, drawn at random."""
+    generator = generator_for(seed, 0, "few cells")
+    chosen = []
+    for label in torch.unique(cells.labels[cells.labels >= 0]):
+        index = (cells.labels == label).nonzero().squeeze(1)
+        chosen.append(index[torch.randperm(len(index), generator=generator)[:per_class]])
+    index = torch.cat(chosen).sort().values
+    paths = [cells.paths[i] for i in index]
+    return CellSet(cells.pixels[index], cells.labels[index], cells.backgrounds[index], paths)
+
+
+def as_bundle(denoiser: StableDiffusionDenoiser, run: StableDiffusionTrainer) -> ModelBundle:
+    """Network and codec of a run as a bundle that has not been calibrated."""
+    s = run.settings
+    return ModelBundle(
+        name=s.name,
+        version=__version__,
+        classes=describe_classes(run.names, s),
+        input_size=s.input_size,
+        window_um=s.window_um,
+        disc_radius=s.disc_radius,
+        denoiser=denoiser,
+        codec=run.codec,
+        schedule=denoiser.schedule,
+        calibration=_blank(run, denoiser),
+        device=run.accelerator.device,
+    )
+
+
+def _blank(run: StableDiffusionTrainer, denoiser: StableDiffusionDenoiser) -> Calibration:
+    return blank_calibration(len(run.names), denoiser.embedding_width, CANDIDATE_LEVELS)
+
+
+def _finish(run: StableDiffusionTrainer, progress: Progress) -> Path:
+    """Calibrate the averaged weights on a part of the cells, measure and save them."""
+    s = run.settings
+    sets = {k: few_cells(v, CALIBRATION_CELLS, s.seed) for k, v in run.sets.items()}
+    budget = ClassifySettings(seed=s.seed, coverage=s.coverage)
+    with run.averaged() as denoiser:
+        if s.lora:  # the last use of the adapters
+            merge_adapters(denoiser)
+        model = as_bundle(denoiser, run)
+        model.calibration = calibrate(
+            model, sets["train"], sets["val"], budget, s.false_alarms, s.augment, progress
+        )
+        measured = {k: measure(model, v, budget, progress) for k, v in sets.items() if k != "train"}
+        method = f"low-rank adapters of rank {s.lora}" if s.lora else "all weights of the U-Net"
+        return save_bundle(
+            s.output,
+            name=s.name,
+            version=__version__,
+            classes=model.classes,
+            denoiser=denoiser,
+            codec=run.codec,
+            calibration=model.calibration,
+            window_um=s.window_um,
+            disc_radius=s.disc_radius,
+            card=write_card(
+                model,
+                sets,
+                s,
+                run.history,
+                measured,
+                network="Stable Diffusion 1.5's U-Net with a class as its prompt, fine-tuned "
+                f"({method}), and its VAE; one pass a class and trial; calibrated and measured on "
+                f"at most {CALIBRATION_CELLS} cells a class",
+            ),
+            training=training_record(s),
+        )
