@@ -229,7 +229,7 @@ class _SingleCell:
 
 def _read_cells(
     paths: Sequence[Path],
-    model: ModelBundle | Baseline,
+    model: Classifier,
     scales: Mapping[Path, Scale],
     skipped: list[str],
     progress: Progress,

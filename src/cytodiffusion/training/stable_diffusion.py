@@ -244,7 +244,7 @@ def _start_folder(settings: TrainSettings) -> Path:
 
 
 def _mixing(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, float]:
-    """Which crop is mixed into which ``(n,)``, and the share that each keeps (Zhang et al. 2018)."""
+    """Which crop is mixed into which ``(n,)``, and the share each keeps (Zhang et al. 2018)."""
     other = torch.randperm(n, generator=generator)
     seed = int(torch.randint(2**62, (1,), generator=generator))
     return other, float(np.random.default_rng(seed).beta(alpha, alpha)) if alpha > 0 else 1.0
