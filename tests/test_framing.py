@@ -15,12 +15,15 @@ from cytodiffusion.framing import (
     WHITE_CELL_UM,
     Scale,
     central_diameter,
+    common_backgrounds,
     common_scale,
     estimate_scale,
     find_centre,
-    pixel_size_of,
-    scales_of,
+    framing_of,
+    framings_of,
 )
+from cytodiffusion.image import open_image
+from cytodiffusion.stain import estimate_background
 
 PBC = Path(
     os.environ.get("CYTODIFFUSION_DATA", Path(__file__).parents[2] / "shared" / "data"), "pbc"
@@ -92,13 +95,51 @@ def test_scales_of_files(tmp_path: Path) -> None:
         PillowImage.fromarray(cell(150, (75, 75), radius)).save(paths[-1])
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
-    scales = scales_of([*paths, broken])
-    assert set(scales) == set(paths)
-    assert {s.source for s in scales.values()} == {"folder"}
-    assert pixel_size_of(paths[0], scales) == pytest.approx(WHITE_CELL_UM / 80, rel=0.08)
-    assert pixel_size_of(broken, scales) > 0
-    assert scales_of(paths, scales) is scales
-    assert {s.pixel_size_um for s in scales_of([*paths, broken], 0.2).values()} == {0.2}
+    framings = framings_of([*paths, broken])
+    assert set(framings) == set(paths)
+    assert {f.scale.source for f in framings.values()} == {"folder"}
+    size = framing_of(paths[0], framings).scale.pixel_size_um
+    assert size == pytest.approx(WHITE_CELL_UM / 80, rel=0.08)
+    assert framing_of(broken, framings).scale.pixel_size_um > 0
+    given_size = framings_of([*paths, broken], 0.2)
+    assert {f.scale.pixel_size_um for f in given_size.values()} == {0.2}
+
+
+def test_images_without_empty_slide_take_the_background_of_the_others() -> None:
+    light = np.array([[250, 230, 210], [251, 229, 208], [247, 226, 204], [252, 231, 211]])
+    cells = np.array([[120, 60, 140], [180, 150, 190]])
+    common = common_backgrounds(np.concatenate([light, cells]))
+    np.testing.assert_array_equal(common[:4], light)
+    assert (np.abs(common[4:] - [250, 229.5, 209]) < 2.5).all()
+    np.testing.assert_array_equal(common_backgrounds(cells), cells)  # no folder to speak of
+    uneven = np.repeat([[250], [200], [150], [110], [80], [60], [45]], 3, axis=1)
+    np.testing.assert_array_equal(common_backgrounds(uneven), uneven)  # no two agree
+    assert common_backgrounds(np.zeros((0, 3))).shape == (0, 3)
+
+
+@given(st.lists(st.tuples(*[st.integers(1, 255)] * 3), max_size=30))
+def test_a_background_never_gets_darker(colours: list[tuple[int, int, int]]) -> None:
+    before = np.reshape(colours, (-1, 3)).astype(float)
+    after = common_backgrounds(before)
+    changed = (after != before).any(axis=1)
+    assert (after[changed].sum(axis=1) > 0).all()
+    assert (np.log(after[changed] / before[changed]).max(axis=1, initial=1.0) > 0.1).all()
+
+
+@needs_pbc
+def test_the_background_of_real_tight_crops() -> None:
+    found, true = [], []
+    for name in ("neutrophil", "monocyte", "lymphocyte", "platelet"):
+        for path in sorted((PBC / "val" / name).glob("*.jpg"))[:12]:
+            rgb = open_image(path).rgb()
+            true.append(estimate_background(rgb))
+            found.append(estimate_background(np.ascontiguousarray(rgb[77:187, 77:187])))
+
+    def wrong(colours: np.ndarray) -> float:
+        return float((np.abs(np.log(colours / np.stack(true))).max(axis=1) > 0.06).mean())
+
+    assert wrong(np.stack(found)) > 0.25
+    assert wrong(common_backgrounds(np.stack(found))) < 0.06
 
 
 @pytest.mark.parametrize("centre", [(64.0, 64.0), (30.0, 90.0), (85.0, 40.0)])

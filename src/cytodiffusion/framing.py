@@ -1,9 +1,10 @@
-"""Where the cell is in a single-cell image, and how many micrometres a pixel is.
+"""Where the cell is in a single-cell image, how large a pixel is, and what empty slide looks like.
 
 Single-cell images come in all framings: cut tightly or widely, with or without red cells beside
-the cell, the cell in the middle or not. A classifier wants the cell in the centre at a known
-scale. The scale of one image without red cells is a guess from the size of its cell; images of
-one folder come from one microscope, so their median is believed instead.
+the cell, the cell in the middle or not. A classifier wants the cell in the centre, at a known
+scale, on a background of known colour. The scale of one image without red cells is a guess from
+the size of its cell, and where no empty slide is to be seen its colour cannot be known; images of
+one folder come from one microscope, so what most of them say is believed instead.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from cytodiffusion.segmentation.scale import (
     PLAUSIBLE_UM,
     estimate_pixel_size,
 )
+from cytodiffusion.stain import estimate_background
 
 #: Diameter of the circle of a white cell's area: geometric mean of the medians of the five
 #: mature classes of PBC's training images (10.4 to 14.5 um).
@@ -41,6 +43,9 @@ SPREAD = {"estimated": 0.10, "assumed": 0.20}
 AGREEING, TOLERANCE = 0.6, 0.3
 #: Fewer images than this are no folder to speak of.
 FEW = 4
+#: Brightest images of a folder, whose median is the background's colour; others that are darker
+#: than it by this much, in log, show no background. Share that must not be.
+BRIGHTEST, DARKER, SHOWING = 0.4, 0.15, 0.3
 #: The cell is in the centre when its nucleus is no further from it than this.
 NEAR_UM = 2.0
 
@@ -59,6 +64,21 @@ class Scale:
 
     pixel_size_um: float
     source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Framing:
+    """What is known of a single-cell image before it is cut.
+
+    Attributes
+    ----------
+    scale : Scale
+    background : (3,) float32 array
+        Colour of the empty slide, 0 to 255.
+    """
+
+    scale: Scale
+    background: NDArray[np.float32]
 
 
 def estimate_scale(rgb: NDArray[np.uint8]) -> Scale:
@@ -124,39 +144,78 @@ def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) 
     return float(values[order][int(np.searchsorted(rank, 0.5 * rank[-1]))])
 
 
-def scales_of(
+def common_backgrounds(backgrounds: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Give images of one folder that show no empty slide the background of those that do.
+
+    An image that shows none is taken for darker than it is: what is estimated is the colour of
+    its brightest part, a cell.
+
+    Parameters
+    ----------
+    backgrounds : (N, 3) array
+        Estimates, one an image (`cytodiffusion.stain.estimate_background`).
+
+    Returns
+    -------
+    (N, 3) float32 array
+        The estimates as they were where the images are few, or most are dark.
+    """
+    found = np.asarray(backgrounds, np.float32)
+    if len(found) < FEW:
+        return found
+    brightness = found.sum(axis=1)
+    brightest = found[brightness >= np.quantile(brightness, 1 - BRIGHTEST)]
+    common = np.median(brightest, axis=0)
+    dark = np.log(np.maximum(found, 1) / np.maximum(common, 1)).min(axis=1) < -DARKER
+    if dark.mean() > 1 - SHOWING:
+        return found
+    return np.where(dark[:, None], common[None], found).astype(np.float32)
+
+
+def framings_of(
     paths: Sequence[Path],
-    pixel_size_um: float | Mapping[Path, Scale] | None = None,
+    pixel_size_um: float | None = None,
     progress: Progress = silent,
-) -> Mapping[Path, Scale]:
-    """Scale of each single-cell image that can be read.
+) -> dict[Path, Framing]:
+    """Scale and background of each single-cell image of a folder that can be read.
 
     Parameters
     ----------
     paths : sequence of Path
-    pixel_size_um : float or mapping, optional
-        Of all of them, where it is known, or what an earlier call returned; then nothing is read.
+    pixel_size_um : float, optional
+        Of all of them, where it is known.
     progress : callable
 
     Returns
     -------
-    mapping
-        Without the images that cannot be read.
+    dict
+        Without the images that cannot be read; whoever reads them for good says why.
     """
-    if isinstance(pixel_size_um, Mapping):
-        return pixel_size_um
-    if pixel_size_um is not None:
-        return {path: Scale(pixel_size_um, "given") for path in paths}
-    found: dict[Path, Scale] = {}
+    scales: dict[Path, Scale] = {}
+    backgrounds: list[NDArray[np.float32]] = []
     for number, path in enumerate(paths):
         progress(number / len(paths), f"measuring the scale, {number} of {len(paths)}")
         try:
             image = open_image(path)
-            known = image.pixel_size_um
-            found[path] = Scale(known, "file") if known else estimate_scale(image.rgb())
+            rgb = image.rgb()
+            background = estimate_background(rgb)
+            scales[path] = scale_of(rgb, pixel_size_um, image.pixel_size_um)
+            backgrounds.append(background)
         except CytoDiffusionError:
-            continue  # whoever reads it for good says why
-    return dict(zip(found, common_scale(list(found.values())), strict=True))
+            continue
+    common = common_scale(list(scales.values()))
+    colours = common_backgrounds(np.reshape(backgrounds, (-1, 3)))
+    return {
+        path: Framing(scale, colour)
+        for path, scale, colour in zip(scales, common, colours, strict=True)
+    }
+
+
+def scale_of(rgb: NDArray[np.uint8], given_um: float | None, file_um: float | None) -> Scale:
+    """Scale of one image ``(Y, X, 3)``: as given, else as its file says, else estimated."""
+    if given_um is not None:
+        return Scale(given_um, "given")
+    return Scale(file_um, "file") if file_um else estimate_scale(rgb)
 
 
 def at_start(progress: Progress) -> Progress:
@@ -164,10 +223,10 @@ def at_start(progress: Progress) -> Progress:
     return lambda fraction, message: progress(0.0, message)
 
 
-def pixel_size_of(path: Path, scales: Mapping[Path, Scale]) -> float:
-    """Pixel size in ``scales``; anything for an image that could not be read then either."""
-    scale = scales.get(path)
-    return DEFAULT_PIXEL_UM if scale is None else scale.pixel_size_um
+def framing_of(path: Path, framings: Mapping[Path, Framing]) -> Framing:
+    """Framing in ``framings``; anything for an image that could not be read then either."""
+    nothing = Framing(Scale(DEFAULT_PIXEL_UM, "assumed"), np.full(3, 255, np.float32))
+    return framings.get(path, nothing)
 
 
 def find_centre(rgb: NDArray[np.uint8], pixel_size_um: float) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cytodiffusion.classify import Classification, ClassifySettings, in_batches
 from cytodiffusion.crops import Crops, cell_table, centre_crop, iter_crops
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.framing import Scale, at_start, find_centre, pixel_size_of, scales_of
+from cytodiffusion.framing import Framing, at_start, find_centre, framing_of, framings_of
 from cytodiffusion.image import as_rgb8, check_pixel_size, open_image
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
@@ -165,7 +165,7 @@ def classify_images(
     settings : ClassifySettings, optional
     pixel_size_um : float, optional
         Of all images; when None that of each file, else an estimate for all of them together
-        (`cytodiffusion.framing.scales_of`).
+        (`cytodiffusion.framing.framings_of`).
     progress : callable
 
     Returns
@@ -186,7 +186,7 @@ def classify_images(
         check_pixel_size(pixel_size_um)
     parts: list[pd.DataFrame] = []
     skipped: list[str] = []
-    scales = scales_of([Path(image) for image in images], pixel_size_um, at_start(progress))
+    framings = framings_of([Path(image) for image in images], pixel_size_um, at_start(progress))
     for part in in_batches(len(images), settings.batch_size, settings.batch_size):
 
         def report(
@@ -200,7 +200,7 @@ def classify_images(
             report(share - 1, message)
 
         paths = [Path(image) for image in images[part]]
-        cells = _read_cells(paths, model, scales, skipped, reading)
+        cells = _read_cells(paths, model, framings, skipped, reading)
         if not cells:
             continue
         result = predict(
@@ -230,7 +230,7 @@ class _SingleCell:
 def _read_cells(
     paths: Sequence[Path],
     model: Classifier,
-    scales: Mapping[Path, Scale],
+    framings: Mapping[Path, Framing],
     skipped: list[str],
     progress: Progress,
 ) -> list[_SingleCell]:
@@ -239,15 +239,15 @@ def _read_cells(
         progress(number / len(paths), f"reading {path.name}")
         try:
             rgb = open_image(path).rgb()
-            scale = pixel_size_of(path, scales)
+            framing = framing_of(path, framings)
+            scale = framing.scale.pixel_size_um
             centre = find_centre(rgb, scale)
             window = centre_crop(rgb, scale, model.input_size, model.window_um, centre=centre)
-            background = estimate_background(rgb)
             area, touches = _cell_at(centre, rgb, scale)
         except CytoDiffusionError as error:
             skipped.append(naming(path, error))
             continue
-        cells.append(_SingleCell(path, window, background, centre, area, touches))
+        cells.append(_SingleCell(path, window, framing.background, centre, area, touches))
     return cells
 
 

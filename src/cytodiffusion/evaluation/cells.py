@@ -17,10 +17,9 @@ from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.crops import centre_crop
 from cytodiffusion.datasets import Record, find_records
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.framing import Scale, at_start, find_centre, pixel_size_of, scales_of
+from cytodiffusion.framing import Framing, at_start, find_centre, framing_of, framings_of
 from cytodiffusion.image import open_image
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.stain import estimate_background
 
 #: Images that are in memory at a time.
 CHUNK = 1024
@@ -151,7 +150,7 @@ def read_windows(
     records: Sequence[Record],
     size: int,
     window_um: float,
-    pixel_size_um: float | Mapping[Path, Scale] | None = None,
+    pixel_size_um: float | Mapping[Path, Framing] | None = None,
     progress: Progress = silent,
 ) -> Windows:
     """Cut the window around the cell in each image.
@@ -164,20 +163,22 @@ def read_windows(
     window_um : float
         Side of a window in micrometres.
     pixel_size_um : float or mapping, optional
-        Of the images; estimated when missing (`cytodiffusion.framing.scales_of`).
+        Of the images; estimated when missing; or what `cytodiffusion.framing.framings_of` found.
     progress : callable
     """
     read, windows, backgrounds, skipped = [], [], [], []
-    scales = scales_of([r.path for r in records], pixel_size_um, at_start(progress))
+    if not isinstance(pixel_size_um, Mapping):
+        pixel_size_um = framings_of([r.path for r in records], pixel_size_um, at_start(progress))
     for number, record in enumerate(records):
         if number % 20 == 0:
             progress(number / len(records), f"reading {record.path.name}")
         try:
             rgb = open_image(record.path).rgb()
-            scale = pixel_size_of(record.path, scales)
+            framing = framing_of(record.path, pixel_size_um)
+            scale = framing.scale.pixel_size_um
             centre = find_centre(rgb, scale)
             windows.append(centre_crop(rgb, scale, size, window_um, centre=centre))
-            backgrounds.append(estimate_background(rgb))
+            backgrounds.append(framing.background)
         except CytoDiffusionError as error:
             skipped.append(naming(record.path, error))
             continue
@@ -220,7 +221,7 @@ def score(
     results: list[Classification] = []
     skipped: list[str] = []
     seconds = 0.0
-    scales = scales_of([r.path for r in records], pixel_size_um, at_start(progress))
+    framings = framings_of([r.path for r in records], pixel_size_um, at_start(progress))
     for start in range(0, len(records), CHUNK):
         part = records[start : start + CHUNK]
 
@@ -231,7 +232,7 @@ def score(
             part,
             model.input_size,
             model.window_um,
-            scales,
+            framings,
             lambda share, text: report(0.3 * share, text),
         )
         skipped += read.skipped
