@@ -13,6 +13,7 @@ from torch import Tensor
 from cytodiffusion.classification import Classification
 from cytodiffusion.classify import ClassifySettings, _check_background, _normalised
 from cytodiffusion.crops import Crops
+from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import InputError, OutOfMemoryError
 from cytodiffusion.memory import free_memory, is_out_of_memory
@@ -60,6 +61,8 @@ class Baseline:
     source, checksum, card : str
     training : dict
         Settings of the run that made it.
+    training_images : TrainingImages, optional
+        Fingerprints of what it was trained on; older baselines have none.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Baseline:
     checksum: str = ""
     card: str = ""
     training: dict[str, Any] = field(default_factory=dict)
+    training_images: TrainingImages | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -11,9 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cytodiffusion.datasets.seen import TRAINING_IMAGES
 from cytodiffusion.device import pick_device
 from cytodiffusion.errors import BundleError, InputError
-from cytodiffusion.model.bundle import CHECKSUMS, CellClass, read_tensors, verify_bundle
+from cytodiffusion.model.bundle import (
+    CHECKSUMS,
+    CellClass,
+    load_training_images,
+    read_tensors,
+    verify_bundle,
+)
 from cytodiffusion.model.saving import check_target
 from cytodiffusion.output import sha256, staged_folder
 
@@ -87,7 +94,11 @@ def save_baseline(folder: Path, model: Baseline, dtype: torch.dtype = torch.floa
         (staging / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
         save_file(tensors, staging / WEIGHTS)
         (staging / "card.md").write_text(model.card, encoding="utf-8")
-        sums = {name: sha256(staging / name) for name in FILES}
+        files = FILES
+        if model.training_images is not None:
+            model.training_images.save(staging / TRAINING_IMAGES)
+            files = (*files, TRAINING_IMAGES)
+        sums = {name: sha256(staging / name) for name in files}
         (staging / CHECKSUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
     return folder
 
@@ -141,6 +152,7 @@ def load_baseline(folder: str | Path, device: str = "auto") -> Baseline:
         checksum=checksum,
         card=(place / "card.md").read_text(encoding="utf-8", errors="replace"),
         training=config.training,
+        training_images=load_training_images(place),
     )
 
 

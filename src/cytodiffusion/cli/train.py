@@ -88,6 +88,15 @@ def train(
     group: Annotated[
         Words, _option("--group", help="Repeatable.", panel=_DATA, metavar="CLASS=GROUP")
     ] = None,
+    taxonomy: Annotated[
+        str | None,
+        _option(
+            "--taxonomy",
+            help="Class hierarchy with colours; else the ready one that fits the classes.",
+            panel=_DATA,
+            metavar="NAME|FILE.json",
+        ),
+    ] = None,
     balance: Annotated[
         Number,
         _option("--balance", help="0: classes as frequent as in DATA; 1: all alike.", panel=_DATA),

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import imagehash
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
+from scipy.fft import dctn
 
 from cytodiffusion.errors import CytoDiffusionError, naming
 from cytodiffusion.image import open_image
@@ -28,6 +27,8 @@ from cytodiffusion.progress import Progress, silent
 NEAR = 40
 #: Words of 64 bits that a perceptual hash has.
 WORDS = 4
+#: Ways in which an image can lie: turned by quarters, and mirrored.
+ORIENTATIONS = 8
 _SIDE = 16
 _GREY = 64
 #: Hashes that are compared with each other at once; such a block fits the processor's cache.
@@ -57,6 +58,21 @@ class Fingerprints:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @classmethod
+    def of(
+        cls,
+        paths: list[Path],
+        prints: Sequence[tuple[int, NDArray[np.uint64]]],
+        unreadable: Sequence[str] = (),
+    ) -> Fingerprints:
+        """Put those of single images (`take_fingerprints`) together."""
+        return cls(
+            paths,
+            np.array([exact for exact, _ in prints], np.uint64),
+            np.array([hashes for _, hashes in prints], np.uint64).reshape(-1, ORIENTATIONS, WORDS),
+            list(unreadable),
+        )
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -76,39 +92,43 @@ def exact_hash(pixels: NDArray[np.uint8]) -> int:
 
 
 def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Perceptual hashes ``(8, 4)`` of ``(Y, X, 3)`` uint8, turned and mirrored in all ways."""
+    """Perceptual hashes ``(8, 4)`` of ``(Y, X, 3)`` uint8, turned and mirrored in all ways.
+
+    The low frequencies are transformed once: mirroring an image changes the sign of every second
+    one, transposing it transposes them.
+    """
     grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (_GREY, _GREY), interpolation=cv2.INTER_AREA)
-    views = [np.rot90(m, k) for m in (small, small[:, ::-1]) for k in range(4)]
-    bits = [
-        imagehash.phash(
-            PIL.Image.fromarray(np.ascontiguousarray(view)), _SIDE, highfreq_factor=_GREY // _SIDE
-        ).hash.ravel()
-        for view in views
+    low = dctn(small.astype(float), axes=(0, 1))[:_SIDE, :_SIDE]
+    flip = np.where(np.arange(_SIDE) % 2, -1.0, 1.0)
+    views = [
+        view
+        for turned in (low, low.T)
+        for rows in (turned, turned * flip[:, None])
+        for view in (rows, rows * flip)
     ]
-    return np.packbits(np.stack(bits), axis=1).view("<u8").astype(np.uint64)
+    bits = np.stack([view > np.median(view) for view in views]).reshape(ORIENTATIONS, -1)
+    return np.packbits(bits, axis=1).view("<u8").astype(np.uint64)
+
+
+def take_fingerprints(pixels: NDArray[np.uint8]) -> tuple[int, NDArray[np.uint64]]:
+    """`exact_hash` and `perceptual_hashes` of an image."""
+    return exact_hash(pixels), perceptual_hashes(pixels)
 
 
 def fingerprints(paths: Sequence[Path], progress: Progress = silent) -> Fingerprints:
     """Open images and take their fingerprints; those that cannot be read are named."""
-    kept, exact, perceptual, unreadable = [], [], [], []
+    kept, prints, unreadable = [], [], []
     for number, path in enumerate(paths):
         if number % 100 == 0:
             progress(number / len(paths), f"comparing images, {number} of {len(paths)}")
         try:
-            pixels = open_image(path).rgb()
+            prints.append(take_fingerprints(open_image(path).rgb()))
         except CytoDiffusionError as error:
             unreadable.append(naming(path, error))
             continue
         kept.append(path)
-        exact.append(exact_hash(pixels))
-        perceptual.append(perceptual_hashes(pixels))
-    return Fingerprints(
-        kept,
-        np.array(exact, np.uint64),
-        np.array(perceptual, np.uint64).reshape(-1, 8, WORDS),
-        unreadable,
-    )
+    return Fingerprints.of(kept, prints, unreadable)
 
 
 def find_pairs(prints: Fingerprints, near: int = NEAR) -> list[Pair]:

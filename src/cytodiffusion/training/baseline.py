@@ -176,6 +176,7 @@ def finish_baseline(run: BaselineTrainer, progress: Progress) -> Path:
         )
         measured[split] = summarise(result, views.labels)
     model.card = write_card(model, run.sets, s, measured)
+    model.training_images = run.sets["train"].images
     return save_baseline(s.output, model)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from cytodiffusion.crops import centre_crop
 from cytodiffusion.datasets import SPLITS, Record, class_names, find_records
+from cytodiffusion.datasets.fingerprints import Fingerprints, take_fingerprints
+from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
 from cytodiffusion.framing import at_start, pixel_size_of, scales_of
 from cytodiffusion.image import open_image
@@ -52,15 +55,23 @@ class CellSet:
     backgrounds : (N, 3) float32 tensor
         Colour of the empty background, 0 to 255.
     paths : list of str
+    prints : Fingerprints, optional
+        Of the images that the crops are from.
     """
 
     pixels: Tensor
     labels: Tensor
     backgrounds: Tensor
     paths: list[str]
+    prints: Fingerprints | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def images(self) -> TrainingImages | None:
+        """What a model that is trained on them keeps, to know them again."""
+        return None if self.prints is None else TrainingImages.of(self.prints)
 
     def windows(self, size: int) -> NDArray[np.uint8]:
         """Return the central windows as ``(N, size, size, 3)`` uint8."""
@@ -108,7 +119,7 @@ def load_cells(
     side = round(size * CONTEXT)
     pixels = np.empty((len(records), side, side, 3), np.uint8)
     labels: list[int] = []
-    backgrounds, paths, skipped = [], [], []
+    backgrounds, paths, prints, skipped = [], [], [], []
     scales = scales_of([record.path for record in records], pixel_size_um, at_start(progress))
     for number, record in enumerate(records):
         if number % 50 == 0:
@@ -125,6 +136,7 @@ def load_cells(
         labels.append(index[record.label] if record.label else UNLABELLED)
         backgrounds.append(background)
         paths.append(str(record.path))
+        prints.append(take_fingerprints(rgb))
     if not labels:
         raise InputError(f"None of the {len(records)} images could be read: {skipped[0]}")
     cells = CellSet(
@@ -132,6 +144,7 @@ def load_cells(
         torch.tensor(labels),
         torch.from_numpy(np.stack(backgrounds)),
         paths,
+        Fingerprints.of([Path(path) for path in paths], prints),
     )
     return cells, skipped
 

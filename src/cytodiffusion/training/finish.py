@@ -109,7 +109,7 @@ def measure(
 
 def training_record(settings: TrainSettings) -> dict[str, Any]:
     """Return the settings of the run without the paths of the machine it ran on."""
-    private = {"data", "output", "device", "resume", "allow_download"}
+    private = {"data", "output", "device", "resume", "allow_download", "taxonomy"}
     return json.loads(settings.model_dump_json(exclude=private))  # type: ignore[no-any-return]
 
 

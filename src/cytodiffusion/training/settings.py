@@ -82,6 +82,7 @@ class TrainSettings(BaseModel):
     attribution: str = ""  #: whose data, under which licence; goes into the model card
     colors: dict[str, str] = {}
     groups: dict[str, str] = {}
+    taxonomy: str | None = None  #: ready one or a file; else the ready one that fits the classes
 
     @model_validator(mode="before")
     @classmethod

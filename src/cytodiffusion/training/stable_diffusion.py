@@ -43,7 +43,7 @@ from cytodiffusion.progress import Progress, silent
 
 from .calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
 from .data import CellSet, generator_for
-from .finish import describe_classes, measure, training_record, write_card
+from .finish import describe_classes, measure, taxonomy_of, training_record, write_card
 from .loss import draw_levels
 from .settings import TrainSettings
 from .trainer import Trainer
@@ -345,4 +345,6 @@ def _finish(run: StableDiffusionTrainer, progress: Progress) -> Path:
                 f"at most {CALIBRATION_CELLS} cells a class",
             ),
             training=training_record(s),
+            taxonomy=taxonomy_of(run.names, s),
+            training_images=run.sets["train"].images,
         )
