@@ -106,17 +106,17 @@ class NoiseLoss(nn.Module):
             if parameter.requires_grad:
                 yield name, parameter
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return what is trained."""
         return {name: value.detach() for name, value in self.named_parameters()}
 
-    def load_state_dict(self, state: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Undo `state_dict`; RuntimeError for the state of another network."""
         own = dict(self.named_parameters())
-        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in state.items()}:
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in state_dict.items()}:
             raise RuntimeError("the state is that of another network")
         with torch.no_grad():
-            for name, value in state.items():
+            for name, value in state_dict.items():
                 own[name].copy_(value)
 
     def forward(
@@ -153,9 +153,16 @@ class StableDiffusionTrainer(Trainer):
 
     files = STABLE_DIFFUSION_FILES
 
+    def _check_folder(self) -> None:
+        """Make sure before any image is read that there is something to start from, too."""
+        super()._check_folder()
+        if self.settings.lora:
+            _adapter_settings(self.settings.lora)
+        self.start_folder = _start_folder(self.settings)
+
     def _network(self) -> nn.Module:
         s = self.settings
-        unet, vae, schedule = load_networks(_start_folder(s))
+        unet, vae, schedule = load_networks(self.start_folder)
         try:
             self.codec = StableDiffusionCodec(vae.to(self.accelerator.device), s.input_size)
             denoiser = StableDiffusionDenoiser(unet, len(self.names), schedule)
@@ -189,8 +196,7 @@ class StableDiffusionTrainer(Trainer):
     @property
     def denoiser(self) -> StableDiffusionDenoiser:
         """The network being trained."""
-        loss = self.accelerator.unwrap_model(self.model) if hasattr(self, "model") else None
-        assert isinstance(loss, NoiseLoss)
+        loss: NoiseLoss = self.accelerator.unwrap_model(self.model)
         return loss.denoiser
 
     @contextmanager
@@ -258,14 +264,19 @@ def add_adapters(denoiser: StableDiffusionDenoiser, rank: int) -> None:
     InputError
         If peft is not installed.
     """
+    denoiser.unet.add_adapter(_adapter_settings(rank))
+
+
+def _adapter_settings(rank: int) -> Any:
+    """Return the settings of the adapters; peft is needed for them alone."""
     try:
         from peft import LoraConfig
     except ImportError as error:
         raise InputError(
             'Low-rank adapters need peft: pip install "napari-cytodiffusion[lora]".'
         ) from error
-    denoiser.unet.add_adapter(
-        LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=[*ADAPTED])
+    return LoraConfig(
+        r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=[*ADAPTED]
     )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from cytodiffusion.device import half_precision_pays, pick_device
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import FILES, load_bundle
-from cytodiffusion.model.codec import PixelCodec, to_network, to_unit
+from cytodiffusion.model.codec import Codec, PixelCodec, to_network, to_unit
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.saving import check_target
 from cytodiffusion.progress import Progress, silent
@@ -121,7 +121,7 @@ class Trainer:
         self.run = settings.output.with_name(settings.output.name + ".run")
         self._check_folder()
         self.names, self.sets = cells or load_sets(settings, progress)
-        self.codec = PixelCodec(settings.input_size, settings.patch)
+        self.codec: Codec = PixelCodec(settings.input_size, settings.patch)
         self.history: list[dict[str, float]] = []
         self.step = 0
         self._build()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 
-from cytodiffusion.model.codec import PixelCodec, to_network, to_unit
+from cytodiffusion.model.codec import Codec, to_network, to_unit
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.noise import NoiseSchedule, centred_disc
 
@@ -20,7 +20,7 @@ BATCH = 64
 @torch.no_grad()
 def quick_accuracy(
     denoiser: UNetDenoiser,
-    codec: PixelCodec,
+    codec: Codec,
     cells: CellSet,
     settings: TrainSettings,
     accelerator: Accelerator,
