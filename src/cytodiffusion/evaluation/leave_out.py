@@ -112,6 +112,12 @@ def _train(
             f"The model {model.name} does not say how it was trained, so no copy without "
             f"{left_out} can be made: give one with --leave-out-model."
         )
+    if recorded.get("kind") == "stable-diffusion":
+        raise InputError(
+            f"{model.name} was fine-tuned from a Stable Diffusion that it does not hold, so no copy "
+            f"without {left_out} can be made of it alone: train one and give it with "
+            "--leave-out-model."
+        )
     table = write_table(records, left_out, folder.with_name(folder.name + ".csv"))
     recorded |= {
         "name": f"{model.name} without {left_out}",
