@@ -51,9 +51,16 @@ class Acceptance:
 
 def upper_bound(wrong: int, total: int, risk: float = RISK) -> float:
     """Highest error rate that ``wrong`` errors in ``total`` cells do not rule out at ``risk``."""
-    if wrong >= total:
-        return 1.0
-    return float(beta.ppf(1.0 - risk, wrong + 1, total - wrong))
+    return float(upper_bounds(np.array([wrong]), np.array([total]), risk)[0])
+
+
+def upper_bounds(
+    wrong: NDArray[np.int64], total: NDArray[np.int64], risk: float
+) -> NDArray[np.float64]:
+    """Return `upper_bound` of several counts; 1 where all cells are wrong."""
+    right = np.maximum(total - wrong, 1)
+    bounds = beta.ppf(1.0 - risk, wrong + 1, right)
+    return np.asarray(np.where(wrong >= total, 1.0, bounds))
 
 
 def cells_needed(error_rate: float, wrong: int = 0, risk: float = RISK) -> int:
@@ -97,19 +104,18 @@ def find_acceptance(
     order = np.argsort(-np.asarray(confidence, np.float64), kind="stable")
     sure = np.asarray(confidence, np.float64)[order]
     wrong = np.concatenate([[0], np.cumsum(~np.asarray(correct, bool)[order])])
-    total, found = len(sure), None
-    for rank in _ranks(total, error_rate, risk):
-        # strictly above a value that is not counted itself: the cells above it are then a plain
-        # sample of all cells above it, and the binomial bound is exact
-        above = float(sure[rank]) if rank < total else 0.0
-        accepted = int(np.searchsorted(-sure, -above, side="left"))
-        errors = int(wrong[accepted])
-        if accepted == 0:
-            continue
-        if upper_bound(errors, accepted, risk) > error_rate:
-            break
-        found = Acceptance(above, error_rate, risk, accepted, errors, accepted / total)
-    return found
+    total = len(sure)
+    ranks = np.array(_ranks(total, error_rate, risk), np.int64)
+    # cells of the same confidence stand and fall together
+    accepted = np.searchsorted(-sure, -sure[ranks - 1], side="right")
+    kept = np.cumprod(upper_bounds(wrong[accepted], accepted, risk) <= error_rate).sum()
+    if not kept:
+        return None
+    n = int(accepted[kept - 1])
+    # strictly above a value that is not counted itself: the cells above it are then a plain
+    # sample of all cells above it, and the binomial bound is exact
+    above = float(sure[n]) if n < total else 0.0
+    return Acceptance(above, error_rate, risk, n, int(wrong[n]), n / total)
 
 
 def _ranks(total: int, error_rate: float, risk: float) -> list[int]:
@@ -169,7 +175,8 @@ def lowest_error_rate(
     confidence: NDArray[np.floating], correct: NDArray[np.bool_], risk: float = RISK
 ) -> float | None:
     """Lowest error rate that can be promised, of two digits; None where none below 1 can."""
+    least = upper_bound(0, len(confidence), risk)  # if none were wrong
     for rate in (d * 10.0**e for e in range(-5, 0) for d in np.arange(1.0, 10.0, 0.1)):
-        if find_acceptance(confidence, correct, float(rate), risk) is not None:
+        if rate >= least and find_acceptance(confidence, correct, float(rate), risk) is not None:
             return float(np.round(rate, 8))
     return None

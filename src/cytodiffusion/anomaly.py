@@ -102,7 +102,7 @@ def combine(scores: dict[str, Floats], typical: TypicalCells, trials: int) -> Fl
 
 def leads(logits: Floats) -> Floats:
     """Mean logits ``(N, K)`` less the largest of each cell."""
-    return logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
+    return np.asarray(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
 
 
 def profile(logits: Floats, predicted: NDArray[np.int64], typical: TypicalCells) -> Floats:

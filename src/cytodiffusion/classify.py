@@ -13,7 +13,7 @@ from cytodiffusion.classification import Classification
 from cytodiffusion.crops import Crops
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import InputError, OutOfMemoryError
-from cytodiffusion.judgement import ClassifySettings, Evidence, accept_above, judge
+from cytodiffusion.judgement import ClassifySettings, Evidence, check_promises, judge
 from cytodiffusion.memory import free_memory, is_out_of_memory
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_unit
@@ -26,7 +26,6 @@ __all__ = [
     "Classification",
     "ClassifySettings",
     "Evidence",
-    "accept_above",
     "classify",
     "gather_evidence",
     "in_batches",
@@ -75,7 +74,7 @@ def classify(
     """
     settings = settings or ClassifySettings()
     pixels = _check(crops, model)
-    accept_above(model, settings)  # what cannot be promised is said before the work
+    check_promises(model, settings)
     background = _check_background(background, len(pixels))
     evidence = gather_evidence(pixels, model, settings, background=background, progress=progress)
     return judge(evidence, model, settings)

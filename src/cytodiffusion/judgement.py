@@ -111,17 +111,41 @@ def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) ->
 def _sets(
     posterior: NDArray[np.float64], model: ModelBundle, settings: ClassifySettings
 ) -> NDArray[np.bool_]:
-    calibration = model.calibration
-    scores = calibration.conformal_scores.double().numpy()
+    scores = model.calibration.conformal_scores.double().numpy()
+    return conformal_sets(posterior, scores, settings.coverage, classes_of_scores(model, settings))
+
+
+def check_promises(model: ModelBundle, settings: ClassifySettings) -> None:
+    """Say, before the work, what the model cannot promise.
+
+    Raises
+    ------
+    InputError
+        If the model cannot promise the error rate, or the coverage of every class.
+    """
+    accept_above(model, settings)
+    classes_of_scores(model, settings)
+
+
+def classes_of_scores(
+    model: ModelBundle, settings: ClassifySettings
+) -> NDArray[np.int64] | None:
+    """Classes of the conformal scores, None where coverage is asked of all cells together.
+
+    Raises
+    ------
+    InputError
+        If every class is to be covered by itself and the model was calibrated without.
+    """
     if not settings.by_class:
-        return conformal_sets(posterior, scores, settings.coverage)
-    classes = calibration.conformal_classes.numpy()
+        return None
+    classes = model.calibration.conformal_classes.numpy()
     if not len(classes):
         raise InputError(
             f"The model {model.name} was calibrated without a coverage of every class by itself; "
             "train or calibrate it again, or ask for the coverage of all cells together."
         )
-    return conformal_sets(posterior, scores, settings.coverage, classes)
+    return np.asarray(classes)
 
 
 def accept_above(model: ModelBundle, settings: ClassifySettings) -> float | None:
