@@ -14,8 +14,9 @@ from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation import cells as module
-from cytodiffusion.evaluation.cells import choose_records, draw, join, read_windows, score
+from cytodiffusion.evaluation.cells import choose_records, draw, join, score
 from cytodiffusion.evaluation.seen_before import same_files
+from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 from toys import PIXEL_SIZE_UM, write_discs
@@ -43,24 +44,13 @@ def test_chunks_do_not_change_the_result(tmp_path, monkeypatch) -> None:
     data = write_discs(tmp_path / "d", {"test": 3})
     model = load_bundle(tiny_bundle(tmp_path / "m", ("blue", "green", "red")))
     settings = ClassifySettings(trials=3)
-    whole = score(model, records_of(data), settings, pixel_size_um=PIXEL_SIZE_UM)
+    frames = Frames(records_of(data), PIXEL_SIZE_UM)
+    whole = score(model, records_of(data), settings, frames=frames)
     monkeypatch.setattr(module, "CHUNK", 4)
-    parts = score(model, records_of(data), settings, pixel_size_um=PIXEL_SIZE_UM)
+    parts = score(model, records_of(data), settings, frames=frames)
     np.testing.assert_array_equal(parts.labels, whole.labels)
     np.testing.assert_allclose(parts.result.posterior, whole.result.posterior, atol=1e-6)
     assert whole.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
-
-
-def test_windows_have_the_asked_scale(tmp_path) -> None:
-    data = write_discs(tmp_path, {"test": 1}, ("red",))
-    near = read_windows(records_of(data), 32, 20.0, PIXEL_SIZE_UM)
-    far = read_windows(records_of(data), 32, 20.0, PIXEL_SIZE_UM / 2)
-
-    def red(windows) -> float:
-        return float((windows.pixels[0, :, :, 1] < 150).mean())
-
-    # half the pixel size: the disc has half the width, a quarter of the area
-    assert red(far) == pytest.approx(red(near) / 4, rel=0.25)
 
 
 def test_choosing_a_split() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,36 +14,14 @@ from numpy.typing import NDArray
 
 from cytodiffusion.classification import Classification
 from cytodiffusion.classify import ClassifySettings
-from cytodiffusion.crops import centre_crop
 from cytodiffusion.datasets import Record, find_records
-from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.framing import Framing, at_start, find_centre, framing_of, framings_of
-from cytodiffusion.image import open_image
+from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.windows import Frames
+from cytodiffusion.framing import at_start
 from cytodiffusion.progress import Progress, silent
 
 #: Images that are in memory at a time.
 CHUNK = 1024
-
-
-@dataclass(frozen=True, eq=False)
-class Windows:
-    """Images cut out and resampled for a classifier.
-
-    Attributes
-    ----------
-    records : list of Record
-        Those that could be read.
-    pixels : (N, S, S, 3) uint8 array
-    backgrounds : (N, 3) float32 array
-        Colour of the empty background, 0 to 255.
-    skipped : list of str
-        One sentence for each image that could not be read.
-    """
-
-    records: list[Record]
-    pixels: NDArray[np.uint8]
-    backgrounds: NDArray[np.float32]
-    skipped: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,58 +124,12 @@ def draw(records: list[Record], limit: int | None, seed: int) -> list[Record]:
     return [records[i] for i in np.sort(chosen)]
 
 
-def read_windows(
-    records: Sequence[Record],
-    size: int,
-    window_um: float,
-    pixel_size_um: float | Mapping[Path, Framing] | None = None,
-    progress: Progress = silent,
-) -> Windows:
-    """Cut the window around the cell in each image.
-
-    Parameters
-    ----------
-    records : sequence of Record
-    size : int
-        Side of a window in pixels.
-    window_um : float
-        Side of a window in micrometres.
-    pixel_size_um : float or mapping, optional
-        Of the images; estimated when missing; or what `cytodiffusion.framing.framings_of` found.
-    progress : callable
-    """
-    read, windows, backgrounds, skipped = [], [], [], []
-    if not isinstance(pixel_size_um, Mapping):
-        pixel_size_um = framings_of([r.path for r in records], pixel_size_um, at_start(progress))
-    for number, record in enumerate(records):
-        if number % 20 == 0:
-            progress(number / len(records), f"reading {record.path.name}")
-        try:
-            rgb = open_image(record.path).rgb()
-            framing = framing_of(record.path, pixel_size_um)
-            scale = framing.scale.pixel_size_um
-            centre = find_centre(rgb, scale)
-            windows.append(centre_crop(rgb, scale, size, window_um, centre=centre))
-            backgrounds.append(framing.background)
-        except CytoDiffusionError as error:
-            skipped.append(naming(record.path, error))
-            continue
-        read.append(record)
-    none = not read
-    return Windows(
-        read,
-        np.zeros((0, size, size, 3), np.uint8) if none else np.stack(windows),
-        np.zeros((0, 3), np.float32) if none else np.stack(backgrounds).astype(np.float32),
-        skipped,
-    )
-
-
 def score(
     model: Any,
     records: Sequence[Record],
     settings: ClassifySettings,
     *,
-    pixel_size_um: float | None = None,
+    frames: Frames | None = None,
     progress: Progress = silent,
 ) -> Scored:
     """Classify images, a chunk at a time so that memory does not grow with their number.
@@ -207,7 +139,8 @@ def score(
     model : ModelBundle or Baseline
     records : sequence of Record
     settings : ClassifySettings
-    pixel_size_um : float, optional
+    frames : Frames, optional
+        Of the set that the records are of; measured from the records where missing.
     progress : callable
 
     Raises
@@ -221,18 +154,17 @@ def score(
     results: list[Classification] = []
     skipped: list[str] = []
     seconds = 0.0
-    framings = framings_of([r.path for r in records], pixel_size_um, at_start(progress))
+    frames = frames or Frames(records, progress=at_start(progress))
     for start in range(0, len(records), CHUNK):
         part = records[start : start + CHUNK]
 
         def report(share: float, text: str, first: int = start, n: int = len(part)) -> None:
             progress((first + share * n) / len(records), text)
 
-        read = read_windows(
+        read = frames.cut(
             part,
             model.input_size,
             model.window_um,
-            framings,
             lambda share, text: report(0.3 * share, text),
         )
         skipped += read.skipped

@@ -19,6 +19,8 @@ from cytodiffusion.evaluation.leave_out import model_without, slug
 
 #: Key of the evaluated model itself, in the table and in folders.
 MODEL = "model"
+#: Name of the evaluated data among the sets.
+HOME = "data"
 
 
 @dataclass(eq=False)
@@ -63,7 +65,7 @@ class Contender:
             self.model,
             records,
             context.settings.classify,
-            pixel_size_um=pixel_size_um,
+            frames=context.frames(name, records, pixel_size_um),
             progress=context.next(f"{self.model.name} on {name}"),
         )
         context.add_cells(scored, self.key, name)
@@ -71,7 +73,7 @@ class Contender:
 
     def _at_home(self, context: Context) -> dict[str, Any]:
         s = context.settings
-        self.scored = self._score(context, context.records, "data", s.pixel_size_um)
+        self.scored = self._score(context, context.records, HOME, s.pixel_size_um)
         known = self._some(self.scored, s.data)
         return {
             **figures(known, seed=s.seed, resamples=s.resamples),
@@ -110,7 +112,8 @@ class Contender:
         if s.leave_out in model.class_names:
             folder = self._copy_folder(context)
             model = model_without(model, context.everything, s, folder, progress)
-            scored = score(model, context.records, s.classify, pixel_size_um=s.pixel_size_um)
+            frames = context.frames(HOME, context.records, s.pixel_size_um)
+            scored = score(model, context.records, s.classify, frames=frames)
             context.add_cells(scored, self.key, f"without {s.leave_out}")
         unknown = scored[[r.label == s.leave_out for r in scored.records]]
         known = scored[scored.known]

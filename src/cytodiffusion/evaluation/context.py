@@ -13,6 +13,7 @@ from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.cells import Scored
 from cytodiffusion.evaluation.settings import EvaluateSettings
+from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import plain
 
@@ -46,6 +47,7 @@ class Context:
     warnings: list[str] = field(default_factory=list)
     tables: list[pd.DataFrame] = field(default_factory=list)
     stages: int = 1
+    _frames: dict[str, Frames] = field(default_factory=dict)
     _stage: int = 0
 
     def warn(self, sentence: str) -> None:
@@ -69,6 +71,15 @@ class Context:
         """Give labels the spelling of the model's classes."""
         spelling = {plain(n): n for n in self.names}
         return [replace(r, label=spelling.get(plain(r.label or ""), r.label)) for r in records]
+
+    def frames(
+        self, name: str, records: Sequence[Record], pixel_size_um: float | None = None
+    ) -> Frames:
+        """Scale and centre of the cells of one set; measured when first asked for."""
+        if name not in self._frames:
+            progress = self.next(f"images of {name}")
+            self._frames[name] = Frames(records, pixel_size_um, progress)
+        return self._frames[name]
 
     def add_cells(self, scored: Scored, model: str, name: str) -> None:
         """Add cells to the table, and warn of images that could not be read."""

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.evaluation.cells import Scored, read_windows
+from cytodiffusion.evaluation.cells import Scored
 from cytodiffusion.evaluation.stored import COLUMNS, tile_of
+from cytodiffusion.evaluation.windows import Frames
 
 #: Tiles of each kind.
 TILES = 24
@@ -47,10 +48,10 @@ class Montage:
 
 def make_montage(
     model: Any,
+    frames: Frames,
     scored: Scored,
     anomalies: Scored | None = None,
     *,
-    pixel_size_um: float | None = None,
     tiles: int = TILES,
 ) -> Montage:
     """Show the hardest cells (least probable true class) and the most anomalous ones.
@@ -59,11 +60,12 @@ def make_montage(
     ----------
     model : ModelBundle or Baseline
         Whose windows are shown.
+    frames : Frames
+        Of the set that the cells are of.
     scored : Scored
         Cells of known classes.
     anomalies : Scored, optional
         Further cells, of classes that the model lacks, for the most anomalous.
-    pixel_size_um : float, optional
     tiles : int
         Of each kind.
     """
@@ -78,7 +80,7 @@ def make_montage(
         for part, row in entries:
             groups[name].append({"tile": len(chosen), **describe(part, row)})
             chosen.append(part.records[row])
-    read = read_windows(chosen, model.input_size, model.window_um, pixel_size_um)
+    read = frames.cut(chosen, model.input_size, model.window_um)
     size = model.input_size
     rows = max(1, -(-len(chosen) // COLUMNS))
     sheet = np.full((rows * size, COLUMNS * size, 3), 255, np.uint8)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from cytodiffusion.datasets import find_records
 from cytodiffusion.evaluation.cells import choose_records, draw
-from cytodiffusion.evaluation.contender import MODEL, Contender, name_baselines
+from cytodiffusion.evaluation.contender import HOME, MODEL, Contender, name_baselines
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.figures import hierarchy_figures
 from cytodiffusion.evaluation.low_data_part import low_data_figures
@@ -96,7 +96,8 @@ class Run:
         )
         context.check_labels(model.name)
         each = 1 + len(settings.shift) + (settings.leave_out is not None)
-        context.stages = each * (1 + len(self.baselines)) + 3 + bool(settings.low_data)
+        sets, others = 1 + len(settings.shift), 3 + bool(settings.low_data)
+        context.stages = each * (1 + len(self.baselines)) + sets + others
 
     def _taxonomy(self) -> Taxonomy | None:
         if self.settings.taxonomy:
@@ -137,18 +138,16 @@ class Run:
         if not hasattr(self.main.model, "denoiser"):
             return {"n": 0, "points": [], "why": "this classifier has no trials"}
         records = draw(self.main.known.records, s.trial_cells, s.seed)
-        return trial_curve(
-            self.main.model, records, s.classify, pixel_size_um=s.pixel_size_um, progress=progress
-        )
+        frames = self.context.frames(HOME, self.context.records, s.pixel_size_um)
+        return trial_curve(self.main.model, records, s.classify, frames, progress=progress)
 
     def _montage(self) -> Montage:
         self.context.next("pictures")
         scored = self.main.scored
         assert scored is not None
         others = scored[~scored.known] if (~scored.known).any() else None
-        return make_montage(
-            self.main.model, self.main.known, others, pixel_size_um=self.settings.pixel_size_um
-        )
+        frames = self.context.frames(HOME, self.context.records, self.settings.pixel_size_um)
+        return make_montage(self.main.model, frames, self.main.known, others)
 
     def _provenance(self, seconds: float) -> dict[str, Any]:
         s, model, records = self.settings, self.main.model, self.context.records

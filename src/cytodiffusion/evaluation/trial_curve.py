@@ -6,8 +6,9 @@ from typing import Any
 
 from cytodiffusion.classify import ClassifySettings, gather_evidence
 from cytodiffusion.datasets import Record
-from cytodiffusion.evaluation.cells import label_indices, read_windows
+from cytodiffusion.evaluation.cells import label_indices
 from cytodiffusion.evaluation.curves import accuracy_by_trials
+from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.progress import Progress, silent
 
@@ -16,8 +17,8 @@ def trial_curve(
     model: ModelBundle,
     records: list[Record],
     settings: ClassifySettings,
+    frames: Frames,
     *,
-    pixel_size_um: float | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Accuracy after 1, 2, ..., T trials.
@@ -29,7 +30,8 @@ def trial_curve(
         Of classes that the model has.
     settings : ClassifySettings
         Gives the budget T and the seed.
-    pixel_size_um : float, optional
+    frames : Frames
+        Of the set that the records are of.
     progress : callable
 
     Returns
@@ -37,7 +39,7 @@ def trial_curve(
     dict
         ``n`` cells, and ``points`` with ``trials``, ``accuracy`` and ``balanced_accuracy``.
     """
-    read = read_windows(records, model.input_size, model.window_um, pixel_size_um)
+    read = frames.cut(records, model.input_size, model.window_um)
     evidence = gather_evidence(
         read.pixels,
         model,

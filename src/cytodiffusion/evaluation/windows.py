@@ -1,0 +1,115 @@
+"""The windows that classifiers see of single-cell images.
+
+Finding the scale of an image and the cell in it takes longer than classifying it, so both are
+done once for all classifiers that are asked about the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytodiffusion.crops import centre_crop
+from cytodiffusion.datasets import Record
+from cytodiffusion.errors import CytoDiffusionError, naming
+from cytodiffusion.framing import find_centre, framing_of, framings_of
+from cytodiffusion.image import open_image
+from cytodiffusion.progress import Progress, silent
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Images cut out and resampled for a classifier.
+
+    Attributes
+    ----------
+    records : list of Record
+        Those that could be read.
+    pixels : (N, S, S, 3) uint8 array
+    backgrounds : (N, 3) float32 array
+        Colour of the empty background, 0 to 255.
+    skipped : list of str
+        One sentence for each image that could not be read.
+    """
+
+    records: list[Record]
+    pixels: NDArray[np.uint8]
+    backgrounds: NDArray[np.float32]
+    skipped: list[str]
+
+
+class Frames:
+    """Where the windows of the images of one set lie; measured once, cut for any classifier.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The whole set: images of one set have one microscope, and are measured together
+        (`cytodiffusion.framing.framings_of`).
+    pixel_size_um : float, optional
+        Of all of them, where it is known.
+    progress : callable
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        pixel_size_um: float | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        paths = list(dict.fromkeys(r.path for r in records))  # a table may name one twice
+        self._framings = framings_of(paths, pixel_size_um, progress)
+        self._centres: dict[Path, tuple[float, float]] = {}
+
+    def cut(
+        self,
+        records: Sequence[Record],
+        size: int,
+        window_um: float,
+        progress: Progress = silent,
+    ) -> Windows:
+        """Cut the window around the cell in each image.
+
+        Parameters
+        ----------
+        records : sequence of Record
+            Of the set, or a part of it.
+        size : int
+            Side of a window in pixels.
+        window_um : float
+            Side of a window in micrometres.
+        progress : callable
+        """
+        read, windows, backgrounds, skipped = [], [], [], []
+        for number, record in enumerate(records):
+            if number % 20 == 0:
+                progress(number / len(records), f"reading {record.path.name}")
+            try:
+                window, background = self._window(record.path, size, window_um)
+            except CytoDiffusionError as error:
+                skipped.append(naming(record.path, error))
+                continue
+            read.append(record)
+            windows.append(window)
+            backgrounds.append(background)
+        return Windows(
+            read,
+            np.stack(windows) if read else np.zeros((0, size, size, 3), np.uint8),
+            np.stack(backgrounds) if read else np.zeros((0, 3), np.float32),
+            skipped,
+        )
+
+    def _window(
+        self, path: Path, size: int, window_um: float
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        rgb = open_image(path).rgb()
+        framing = framing_of(path, self._framings)
+        scale = framing.scale.pixel_size_um
+        if path not in self._centres:
+            self._centres[path] = find_centre(rgb, scale)
+        window = centre_crop(rgb, scale, size, window_um, centre=self._centres[path])
+        return window, framing.background
