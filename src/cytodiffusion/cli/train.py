@@ -59,8 +59,28 @@ def train(
         str | None,
         _option(
             "--kind",
-            help="diffusion (default), or a baseline to compare it with: resnet18 or vit.",
+            help="diffusion (default); a baseline to compare it with: resnet18 or vit; or "
+            "stable-diffusion, the published network, fine-tuned from --init.",
             panel=_NETWORK,
+        ),
+    ] = None,
+    init: Annotated[
+        str | None,
+        _option(
+            "--init",
+            help="Model to start from; for stable-diffusion a folder, or a Hugging Face id, with "
+            "unet and vae.",
+            panel=_NETWORK,
+            metavar="MODEL",
+        ),
+    ] = None,
+    lora: Annotated[
+        Whole,
+        _option(
+            "--lora",
+            help="stable-diffusion: train adapters of this rank only, for a small GPU; needs peft.",
+            panel=_NETWORK,
+            metavar="RANK",
         ),
     ] = None,
     pretrained: Annotated[
@@ -95,6 +115,16 @@ def train(
             help="Class hierarchy with colours; else the ready one that fits the classes.",
             panel=_DATA,
             metavar="NAME|FILE.json",
+        ),
+    ] = None,
+    duplicates: Annotated[
+        str | None,
+        _option(
+            "--duplicates",
+            help="What to do with an image that is in two splits: refuse (default) to train, drop "
+            "it from the split that matters less, or allow it.",
+            panel=_DATA,
+            metavar="POLICY",
         ),
     ] = None,
     balance: Annotated[
@@ -172,6 +202,26 @@ def train(
     ] = None,
     label_smoothing: Annotated[
         Number, _option("--label-smoothing", help="", panel=_LEARNING)
+    ] = None,
+    snr_gamma: Annotated[
+        Number,
+        _option("--snr-gamma", help="stable-diffusion: of the min-SNR weight.", panel=_LEARNING),
+    ] = None,
+    noise_offset: Annotated[
+        Number,
+        _option(
+            "--noise-offset",
+            help="stable-diffusion: share of noise that a channel has in common.",
+            panel=_LEARNING,
+        ),
+    ] = None,
+    mixup: Annotated[
+        Number,
+        _option(
+            "--mixup",
+            help="stable-diffusion: alpha; 0.3 as published, 0 (default) mixes nothing.",
+            panel=_LEARNING,
+        ),
     ] = None,
     class_dropout: Annotated[
         Number,

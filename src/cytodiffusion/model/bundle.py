@@ -175,6 +175,7 @@ def _from_hub(repository: str, allow_download: bool) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     wanted = [*FILES, *STABLE_DIFFUSION_FILES, *OPTIONAL_FILES, CHECKSUMS]
+    wanted += [f"unet_ema/{name}" for name in FILES[:2]]  # averaged weights of a checkpoint
     try:
         return Path(
             snapshot_download(
