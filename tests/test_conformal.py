@@ -33,9 +33,7 @@ def test_sets_cover_exchangeable_cells(seed: int, k: int, coverage: float) -> No
     covered = []
     for draw in range(40):
         posterior, labels = cells(200, k, 1000 * seed + draw)
-        sets = conformal_sets(
-            posterior[100:], strange(posterior[:100], labels[:100]), coverage
-        )
+        sets = conformal_sets(posterior[100:], strange(posterior[:100], labels[:100]), coverage)
         covered.append(sets[np.arange(100), labels[100:]].mean())
     # five standard errors of the mean
     assert np.mean(covered) >= coverage - 5 * np.std(covered) / np.sqrt(40)

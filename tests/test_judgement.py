@@ -113,7 +113,7 @@ def test_an_old_bundle_says_what_it_cannot_promise(old: ModelBundle) -> None:
     assert len(classify(crops(2), old)) == 2
     with pytest.raises(InputError, match="tiny was calibrated without a coverage of every class"):
         classify(crops(2), old, ClassifySettings(by_class=True))
-    with pytest.raises(InputError, match="tiny cannot promise an error rate of 0.02"):
+    with pytest.raises(InputError, match=r"tiny cannot promise an error rate of 0\.02"):
         classify(crops(2), old, ClassifySettings(error_rate=0.02))
 
 
@@ -130,8 +130,8 @@ def test_it_is_said_before_the_work(
 
 
 def test_the_threshold_is_asked_of_validation_cells_only(model: ModelBundle) -> None:
-    assert accept_above(model, ClassifySettings()) is None
-    asked = accept_above(model, ClassifySettings(error_rate=0.05))
+    assert accept_above(model.calibration, ClassifySettings(), "tiny") is None
+    asked = accept_above(model.calibration, ClassifySettings(error_rate=0.05), "tiny")
     assert asked == judge(evidence(3), model, ClassifySettings(error_rate=0.05)).accept_above
 
 
@@ -139,7 +139,7 @@ def test_the_bundled_model_loads_and_says_so_where_it_lacks_a_record() -> None:
     bundle = load_bundle(default_bundle_path(), device="cpu")
     calibration = bundle.calibration
     if len(calibration.conformal_classes):
-        assert accept_above(bundle, ClassifySettings(error_rate=0.05)) is not None
+        assert accept_above(calibration, ClassifySettings(error_rate=0.05), "default") is not None
         return
     with pytest.raises(InputError, match="train or calibrate it again"):
-        accept_above(bundle, ClassifySettings(error_rate=0.05))
+        accept_above(calibration, ClassifySettings(error_rate=0.05), "default")

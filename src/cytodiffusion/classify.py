@@ -74,7 +74,7 @@ def classify(
     """
     settings = settings or ClassifySettings()
     pixels = _check(crops, model)
-    check_promises(model, settings)
+    check_promises(model.calibration, settings, model.name)
     background = _check_background(background, len(pixels))
     evidence = gather_evidence(pixels, model, settings, background=background, progress=progress)
     return judge(evidence, model, settings)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from cytodiffusion.abstention import accept
 from cytodiffusion.anomaly import anomaly_scores, anomaly_threshold, default_score
@@ -49,6 +51,26 @@ class ClassifySettings(BaseModel):
     coverage: float = Field(0.95, gt=0, lt=1)
     by_class: bool = False
     error_rate: float | None = Field(None, gt=0, lt=1)
+
+
+class ValidationRecord(Protocol):
+    """What is kept of validation cells by whatever makes promises: a calibration, a baseline."""
+
+    @property
+    def conformal_scores(self) -> Tensor:
+        """Sorted ``1 - p(true class)``, (M,)."""
+
+    @property
+    def conformal_classes(self) -> Tensor:
+        """True classes in the same order; empty where they were not kept."""
+
+    @property
+    def validation_confidence(self) -> Tensor:
+        """Confidence of validation cells; empty as above."""
+
+    @property
+    def validation_correct(self) -> Tensor:
+        """Whether they were right."""
 
 
 @dataclass
@@ -95,7 +117,7 @@ def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) ->
         confidence=posterior.max(axis=1, initial=0.0),
         entropy=entropy(posterior),
         margin=margin(posterior),
-        prediction_set=_sets(posterior, model, settings),
+        prediction_set=prediction_sets(posterior, calibration, settings, model.name),
         anomaly_score=scores[chosen],
         anomaly=scores[chosen] > threshold,
         trials=evidence.trials,
@@ -104,18 +126,26 @@ def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) ->
         anomaly_threshold=threshold,
         logits=evidence.logits,
         anomaly_scores=scores,
-        accept_above=accept_above(model, settings),
+        accept_above=accept_above(calibration, settings, model.name),
     )
 
 
-def _sets(
-    posterior: NDArray[np.float64], model: ModelBundle, settings: ClassifySettings
+def prediction_sets(
+    posterior: NDArray[np.float64], kept: ValidationRecord, settings: ClassifySettings, name: str
 ) -> NDArray[np.bool_]:
-    scores = model.calibration.conformal_scores.double().numpy()
-    return conformal_sets(posterior, scores, settings.coverage, classes_of_scores(model, settings))
+    """Choose the classes ``(N, K)`` by the coverage that the settings ask for.
+
+    Raises
+    ------
+    InputError
+        If every class is to be covered by itself and the model ``name`` was calibrated without.
+    """
+    scores = kept.conformal_scores.double().numpy()
+    classes = classes_of_scores(kept, settings, name)
+    return conformal_sets(posterior, scores, settings.coverage, classes)
 
 
-def check_promises(model: ModelBundle, settings: ClassifySettings) -> None:
+def check_promises(kept: ValidationRecord, settings: ClassifySettings, name: str) -> None:
     """Say, before the work, what the model cannot promise.
 
     Raises
@@ -123,12 +153,12 @@ def check_promises(model: ModelBundle, settings: ClassifySettings) -> None:
     InputError
         If the model cannot promise the error rate, or the coverage of every class.
     """
-    accept_above(model, settings)
-    classes_of_scores(model, settings)
+    accept_above(kept, settings, name)
+    classes_of_scores(kept, settings, name)
 
 
 def classes_of_scores(
-    model: ModelBundle, settings: ClassifySettings
+    kept: ValidationRecord, settings: ClassifySettings, name: str
 ) -> NDArray[np.int64] | None:
     """Classes of the conformal scores, None where coverage is asked of all cells together.
 
@@ -139,16 +169,16 @@ def classes_of_scores(
     """
     if not settings.by_class:
         return None
-    classes = model.calibration.conformal_classes.numpy()
+    classes = kept.conformal_classes.numpy()
     if not len(classes):
         raise InputError(
-            f"The model {model.name} was calibrated without a coverage of every class by itself; "
+            f"The model {name} was calibrated without a coverage of every class by itself; "
             "train or calibrate it again, or ask for the coverage of all cells together."
         )
     return np.asarray(classes)
 
 
-def accept_above(model: ModelBundle, settings: ClassifySettings) -> float | None:
+def accept_above(kept: ValidationRecord, settings: ClassifySettings, name: str) -> float | None:
     """Confidence that accepted cells are above, None where no error rate is asked for.
 
     Raises
@@ -158,10 +188,5 @@ def accept_above(model: ModelBundle, settings: ClassifySettings) -> float | None
     """
     if settings.error_rate is None:
         return None
-    calibration = model.calibration
-    return accept(
-        calibration.validation_confidence.numpy(),
-        calibration.validation_correct.numpy(),
-        settings.error_rate,
-        model=model.name,
-    ).above
+    confidence, correct = kept.validation_confidence, kept.validation_correct
+    return accept(confidence.numpy(), correct.numpy(), settings.error_rate, model=name).above

@@ -41,30 +41,3 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
 
     found = minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded")
     return float(math.exp(found.x))
-
-
-def conformal_threshold(scores: Floats, coverage: float) -> float:
-    """Largest ``1 - p`` that still enters a prediction set.
-
-    Split conformal prediction with the score ``1 - p(true class)`` (Sadinle et al. 2019): sets of
-    the classes within the threshold hold the true one with at least the probability
-    ``coverage`` for cells exchangeable with the validation cells.
-
-    Parameters
-    ----------
-    scores : (M,) array
-        ``1 - p(true class)`` of validation cells, in any order.
-    coverage : float
-        Between 0 and 1.
-    """
-    rank = math.ceil((len(scores) + 1) * coverage)
-    if rank > len(scores):
-        return 1.0
-    return float(np.sort(scores)[rank - 1])
-
-
-def prediction_sets(posterior: Floats, threshold: float) -> NDArray[np.bool_]:
-    """Classes ``(N, K)`` that the threshold admits; never empty: the best is always in."""
-    chosen = 1.0 - posterior <= threshold
-    chosen[np.arange(len(posterior)), posterior.argmax(axis=1)] = True
-    return np.asarray(chosen)

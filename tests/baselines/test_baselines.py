@@ -104,6 +104,48 @@ def test_doubts_follow_from_the_two_largest_probabilities(
     assert len(result.to_frame()) == 9
 
 
+def test_promises_are_those_of_a_bundle(crops: np.ndarray, tmp_path: Path) -> None:
+    made = replace(
+        make(),
+        conformal_classes=torch.arange(40) % 3,
+        validation_confidence=torch.linspace(0, 1, 200, dtype=torch.float64),
+        validation_correct=torch.arange(200) >= 80,
+    )
+    back = load_baseline(save_baseline(tmp_path / "m", made, dtype=torch.float32), "cpu")
+    settings = ClassifySettings(error_rate=0.1, by_class=True)
+    result = classify_baseline(crops, back, settings)
+    assert result.accept_above == pytest.approx(0.4, abs=0.1)
+    same = classify_baseline(crops, made, settings)
+    np.testing.assert_array_equal(result.prediction_set, same.prediction_set)
+    np.testing.assert_array_equal(result.review, result.confidence <= result.accept_above)
+
+
+def test_one_without_a_record_says_what_it_cannot_promise(
+    model: Baseline, crops: np.ndarray
+) -> None:
+    with pytest.raises(InputError, match="rival was calibrated without a coverage of every class"):
+        classify_baseline(crops, model, ClassifySettings(by_class=True))
+    with pytest.raises(InputError, match=r"rival cannot promise an error rate of 0\.1"):
+        classify_baseline(crops, model, ClassifySettings(error_rate=0.1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conformal_classes": torch.zeros(7).long()},
+        {"conformal_classes": torch.full((40,), 3)},
+        {"validation_confidence": torch.zeros(5)},
+        {"validation_confidence": torch.full((2,), torch.nan), "validation_correct": torch.ones(2)},
+    ],
+)
+def test_a_record_that_makes_no_sense_is_refused(
+    model: Baseline, change: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    folder = save_baseline(tmp_path / "m", replace(model, **change))
+    with pytest.raises(BundleError, match="record of validation cells"):
+        load_baseline(folder, "cpu")
+
+
 def test_results_do_not_depend_on_the_batch(model: Baseline, crops: np.ndarray) -> None:
     whole = classify_baseline(crops, model)
     parts = classify_baseline(crops, model, ClassifySettings(batch_size=2))

@@ -9,7 +9,7 @@ import numpy as np
 from cytodiffusion.classification import Classification
 from cytodiffusion.datasets import Record
 from cytodiffusion.evaluation.cells import Scored, label_indices
-from cytodiffusion.uncertainty import entropy, margin, prediction_sets, softmax
+from cytodiffusion.uncertainty import entropy, margin, softmax
 
 
 def classification(n: int = 200, k: int = 4, seed: int = 0) -> Classification:
@@ -29,7 +29,7 @@ def from_posterior(p: np.ndarray, seed: int = 0) -> Classification:
         confidence=p.max(1),
         entropy=entropy(p),
         margin=margin(p),
-        prediction_set=prediction_sets(p, 0.8),
+        prediction_set=p >= np.minimum(0.2, p.max(1, keepdims=True)),
         anomaly_score=rng.normal(size=n),
         anomaly=rng.random(n) < 0.1,
         trials=rng.integers(2, 12, n),

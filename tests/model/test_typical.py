@@ -105,5 +105,5 @@ def test_a_bundle_with_a_part_of_it_is_refused(tmp_path: Path, typical: TypicalC
     sums = json.loads((folder / CHECKSUMS).read_text())
     sums[file.name] = file_checksum(file)
     (folder / CHECKSUMS).write_text(json.dumps(sums))
-    with pytest.raises(BundleError, match="calibration of the bundle .* does not fit: .*typical"):
+    with pytest.raises(BundleError, match=r"calibration of the bundle .* does not fit: .*typical"):
         load_bundle(folder, device="cpu")

@@ -16,16 +16,11 @@ from cytodiffusion.crops import Crops
 from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import InputError, OutOfMemoryError
+from cytodiffusion.judgement import accept_above, check_promises, prediction_sets
 from cytodiffusion.memory import free_memory, is_out_of_memory
 from cytodiffusion.model.bundle import CellClass
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.uncertainty import (
-    conformal_threshold,
-    entropy,
-    margin,
-    prediction_sets,
-    softmax,
-)
+from cytodiffusion.uncertainty import entropy, margin, softmax
 
 from .network import BaselineNetwork
 
@@ -63,6 +58,11 @@ class Baseline:
         Settings of the run that made it.
     training_images : TrainingImages, optional
         Fingerprints of what it was trained on; older baselines have none.
+    conformal_classes : (M,) int64 tensor
+        True classes of the scores; empty in baselines that were calibrated without.
+    validation_confidence : (V,) float64 tensor
+    validation_correct : (V,) bool tensor
+        Confidence of validation cells and whether they were right; empty as above.
     """
 
     name: str
@@ -82,6 +82,11 @@ class Baseline:
     card: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     training_images: TrainingImages | None = None
+    conformal_classes: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    validation_confidence: Tensor = field(
+        default_factory=lambda: torch.zeros(0, dtype=torch.float64)
+    )
+    validation_correct: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -116,7 +121,7 @@ def classify_baseline(
     crops : Crops or (N, S, S, 3) uint8 array
     model : Baseline
     settings : ClassifySettings, optional
-        Only ``coverage`` and ``batch_size`` matter.
+        Trials do not matter: there is one.
     background : (3,) or (N, 3) array, optional
         Colour of the empty background, 0 to 255; estimated from each crop where missing.
     progress : callable
@@ -131,12 +136,13 @@ def classify_baseline(
     Raises
     ------
     InputError
-        If the crops do not fit the model.
+        If the crops do not fit the model, or it cannot promise what the settings ask for.
     OutOfMemoryError
         If the device runs out of memory even for one crop at a time.
     """
     settings = settings or ClassifySettings()
     pixels = _check_crops(crops, model)
+    check_promises(model, settings, model.name)
     background = _check_background(background, len(pixels))
     logits = baseline_logits(pixels, model, settings.batch_size, background, progress)
     return judge_logits(logits, model, settings)
@@ -149,7 +155,6 @@ def judge_logits(
     n, k = logits.shape
     posterior = softmax(logits / model.temperature)
     gap = margin(posterior)
-    scores = model.conformal_scores.double().numpy()
     return Classification(
         class_names=model.class_names,
         posterior=posterior,
@@ -157,7 +162,7 @@ def judge_logits(
         confidence=posterior.max(axis=1, initial=0.0),
         entropy=entropy(posterior),
         margin=gap,
-        prediction_set=prediction_sets(posterior, conformal_threshold(scores, settings.coverage)),
+        prediction_set=prediction_sets(posterior, model, settings, model.name),
         anomaly_score=1.0 - gap,
         anomaly=1.0 - gap > model.anomaly_threshold,
         trials=np.ones(n, np.int64),
@@ -165,6 +170,7 @@ def judge_logits(
         levels=np.zeros(0, np.int64),
         anomaly_threshold=model.anomaly_threshold,
         logits=logits,
+        accept_above=accept_above(model, settings, model.name),
     )
 
 

@@ -33,6 +33,12 @@ FILES = (CONFIG, WEIGHTS, "card.md")
 #: What ``config.json`` says it is; a bundle's own has no such entry.
 FORMAT = "cytodiffusion-baseline"
 SCORES = "conformal_scores"
+#: What is kept of validation cells besides, with its type; older baselines have none of it.
+RECORD = {
+    "conformal_classes": torch.int64,
+    "validation_confidence": torch.float64,
+    "validation_correct": torch.bool,
+}
 NETWORK = "network."
 
 
@@ -90,6 +96,7 @@ def save_baseline(folder: Path, model: Baseline, dtype: torch.dtype = torch.floa
     )
     tensors = {NETWORK + k: _stored(v, dtype) for k, v in model.network.state_dict().items()}
     tensors[SCORES] = model.conformal_scores.float().contiguous().cpu()
+    tensors |= {name: getattr(model, name).to("cpu", kind) for name, kind in RECORD.items()}
     with staged_folder(folder) as staging:
         (staging / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
         save_file(tensors, staging / WEIGHTS)
@@ -134,6 +141,7 @@ def load_baseline(folder: str | Path, device: str = "auto") -> Baseline:
     scores = tensors.pop(SCORES, torch.zeros(0)).float()
     if not scores.numel() or not scores.isfinite().all():
         raise BundleError(f"The baseline {folder} has no sound conformal scores.")
+    record = _take_record(place, tensors, len(scores), len(config.classes))
     network = _load_network(place, config, tensors)
     return Baseline(
         name=config.name,
@@ -153,7 +161,25 @@ def load_baseline(folder: str | Path, device: str = "auto") -> Baseline:
         card=(place / "card.md").read_text(encoding="utf-8", errors="replace"),
         training=config.training,
         training_images=load_training_images(place),
+        **record,
     )
+
+
+def _take_record(
+    folder: Path, tensors: dict[str, Tensor], n_scores: int, n_classes: int
+) -> dict[str, Tensor]:
+    """Take what is kept of validation cells out of ``tensors``."""
+    record = {name: tensors.pop(name, torch.zeros(0)).to(kind) for name, kind in RECORD.items()}
+    classes, confidence, correct = record.values()
+    sound = (
+        classes.shape in ((0,), (n_scores,))
+        and bool(((classes >= 0) & (classes < n_classes)).all())
+        and confidence.shape == correct.shape == (len(confidence),)
+        and bool(confidence.isfinite().all())
+    )
+    if not sound:
+        raise BundleError(f"The record of validation cells of the baseline {folder} is not sound.")
+    return record
 
 
 def _read_config(folder: Path) -> BaselineConfig:

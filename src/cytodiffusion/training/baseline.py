@@ -192,14 +192,19 @@ def calibrate_baseline(
     varied = varied_views(val, model.input_size, settings.seed, settings.augment)
     logits = _logits(plain, model, progress)
     temperature = fit_temperature(logits, plain.labels)
-    true = softmax(logits / temperature)[np.arange(len(logits)), plain.labels]
+    posterior = softmax(logits / temperature)
+    strange = 1 - posterior[np.arange(len(logits)), plain.labels]
+    order = np.argsort(strange, kind="stable")
     everything = np.concatenate([logits, _logits(varied, model, progress)])
     scores = 1.0 - margin(softmax(everything / temperature))
     threshold = float(np.quantile(scores, 1 - settings.false_alarms))
     return replace(
         model,
         temperature=temperature,
-        conformal_scores=torch.from_numpy(np.sort(1 - true)).float(),
+        conformal_scores=torch.from_numpy(strange[order]).float(),
+        conformal_classes=torch.from_numpy(plain.labels[order]).long(),
+        validation_confidence=torch.from_numpy(posterior.max(axis=1)),
+        validation_correct=torch.from_numpy(posterior.argmax(axis=1) == plain.labels),
         anomaly_threshold=threshold,
         false_alarms=float((scores > threshold).mean()),
     )
