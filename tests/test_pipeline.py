@@ -29,6 +29,7 @@ PIXEL_SIZE = 0.5
 COLUMNS = [
     *("label", "y", "x", "area_um2", "predicted", "confidence", "entropy", "margin"),
     *("anomaly_score", "anomaly", "prediction_set", "trials", "touches_border"),
+    "review",
     *(f"p_{name}" for name in DEFAULT_NAMES),
 ]
 QUICK = ClassifySettings(trials=2, min_trials=1)
@@ -61,7 +62,7 @@ def test_the_table_has_the_columns_of_the_contract(model: ModelBundle) -> None:
     frame = results.frame
     assert list(frame.columns) == COLUMNS
     assert frame["label"].tolist() == list(range(1, 10))
-    np.testing.assert_allclose(frame[COLUMNS[13:]].sum(axis=1), 1)
+    np.testing.assert_allclose(frame[COLUMNS[14:]].sum(axis=1), 1)
     assert frame["predicted"].isin(DEFAULT_NAMES).all()
     for names in frame["prediction_set"]:
         assert set(names.split("|")) <= set(DEFAULT_NAMES)
@@ -166,7 +167,7 @@ def test_progress_rises_and_cancels(model: ModelBundle) -> None:
         classify_labels(image, labels, model, QUICK, pixel_size_um=PIXEL_SIZE, progress=cancel)
 
 
-def stub(crops: Any, model: ModelBundle, *args: Any, **options: Any) -> Classification:
+def stub(model: ModelBundle, crops: Any, *args: Any, **options: Any) -> Classification:
     n, k = len(crops), len(model.classes)
     zeros = np.zeros(n)
     return Classification(
@@ -207,7 +208,7 @@ def test_very_many_cells_take_little_memory_and_two_looks_at_the_labels(
 
     monkeypatch.setattr(cropping, "cell_table", counted)
     monkeypatch.setattr(pipeline, "cell_table", counted)
-    monkeypatch.setattr(pipeline, "classify", stub)
+    monkeypatch.setattr(pipeline, "predict", stub)
     tracemalloc.start()
     frame = cells_frame(iter_classify_labels(image, labels, model, pixel_size_um=PIXEL_SIZE))
     peak = tracemalloc.get_traced_memory()[1]

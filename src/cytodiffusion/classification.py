@@ -85,9 +85,9 @@ class Classification:
                 "margin": self.margin,
                 "anomaly_score": self.anomaly_score,
                 "anomaly": self.anomaly,
-                "review": self.review,
                 "prediction_set": ["|".join(names[row]) for row in self.prediction_set],
                 "trials": self.trials,
+                "review": self.review,
             }
         )
         probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])

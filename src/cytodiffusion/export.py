@@ -31,10 +31,10 @@ CELL_COLUMNS = (
     "margin",
     "anomaly_score",
     "anomaly",
-    "review",
     "prediction_set",
     "trials",
     "touches_border",
+    "review",
 )
 
 
