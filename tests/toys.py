@@ -54,6 +54,7 @@ def toy_settings(data: Path, output: Path, **changes: Any) -> TrainSettings:
         "checkpoint_every": 3,
         "validate_every": 3,
         "device": "cpu",
+        "duplicates": "allow",  # discs that were drawn alike are near copies of each other
     }
     return TrainSettings(data=data, output=output, **(small | changes))
 

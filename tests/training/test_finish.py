@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.datasets.seen import overlap
+from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.metrics import summarise
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.model.colors import KNOWN_CLASSES, PALETTE
+from cytodiffusion.model.colors import PALETTE
+from cytodiffusion.taxonomy import load_taxonomy
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
-from cytodiffusion.training.finish import describe_classes
+from cytodiffusion.training.finish import describe_classes, training_record
 from toys import PIXEL_SIZE_UM, toy_settings
 
 
@@ -98,22 +101,41 @@ def test_the_card_and_the_bundle_agree(disc_model: Path, model: ModelBundle) -> 
     assert value > 0.9
 
 
-def test_colours_as_known_as_asked_and_never_twice(tmp_path: Path) -> None:
+def test_colours_as_known_and_as_asked_and_never_twice(tmp_path: Path) -> None:
     settings = toy_settings(
         tmp_path, tmp_path / "m", colors={"odd": "#123456"}, groups={"odd": "strange"}
     )
-    names = ["odd", "neutrophil", "blast", "atypical", *sorted(KNOWN_CLASSES)[:3]]
-    classes = describe_classes(list(dict.fromkeys(names)), settings)
+    classes = describe_classes(["odd", "neutrophil", "blast", "eosinophil", "puzzling"], settings)
     assert (classes[0].color, classes[0].group) == ("#123456", "strange")
-    assert (classes[1].color, classes[1].group) == KNOWN_CLASSES["neutrophil"]
+    neutrophil = load_taxonomy("peripheral-blood").find("neutrophil")
+    assert neutrophil is not None
+    assert (classes[1].color, classes[1].group) == (neutrophil.color, neutrophil.group)
     assert len({c.color for c in classes}) == len(classes)
 
 
-def test_all_known_and_spare_colours_are_colours() -> None:
-    colors = [c for c, _ in KNOWN_CLASSES.values()]
-    assert len(set(colors)) == len(colors)
+def test_spare_colours_are_colours() -> None:
     assert len(set(PALETTE)) == len(PALETTE) == 21
-    assert all(len(c) == 7 and int(c[1:], 16) >= 0 for c in (*colors, *PALETTE))
+    assert all(len(c) == 7 and int(c[1:], 16) >= 0 for c in PALETTE)
+
+
+def test_the_taxonomy_that_was_asked_for(tmp_path: Path) -> None:
+    own = tmp_path / "own.json"
+    classes = [{"name": n, "color": c} for n, c in (("red", "#aa0000"), ("blue", "#0000aa"))]
+    own.write_text(json.dumps({"name": "discs", "title": "Discs", "classes": classes}))
+    settings = toy_settings(tmp_path, tmp_path / "m", taxonomy=str(own))
+    assert [c.color for c in describe_classes(["blue", "red"], settings)] == ["#0000aa", "#aa0000"]
+    assert str(tmp_path) not in json.dumps(training_record(settings))
+    with pytest.raises(InputError, match="no taxonomy 'none-such'"):
+        describe_classes(["blue"], toy_settings(tmp_path, tmp_path / "m", taxonomy="none-such"))
+
+
+def test_the_bundle_knows_its_training_images(disc_model: Path, model: ModelBundle) -> None:
+    assert model.training_images is not None
+    assert len(model.training_images) == 3 * 40
+    data = disc_model.parent / "data"
+    seen = overlap(sorted((data / "train" / "red").iterdir()), model)
+    assert len(seen.exact) == 40
+    assert not overlap(sorted((data / "test").rglob("*.png")), model).exact
 
 
 def test_the_training_record_is_json(disc_model: Path) -> None:

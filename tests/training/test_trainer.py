@@ -116,10 +116,12 @@ def test_a_run_that_diverges_ends_before_its_next_checkpoint(discs: Path, tmp_pa
     assert run.step < 6
 
 
-def test_data_without_a_validation_split_is_told(tmp_path: Path) -> None:
-    data = write_discs(tmp_path / "data", {"train": 2})
-    with pytest.raises(InputError, match="val split"):
-        Trainer(toy_settings(data, tmp_path / "m"))
+def test_data_without_a_validation_split_get_one(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "data", {"train": 4})
+    run = Trainer(toy_settings(data, tmp_path / "m"))
+    for cells in (run.sets["train"], run.sets["val"]):
+        assert set(cells.labels.tolist()) == {0, 1, 2}
+    assert not set(run.sets["train"].paths) & set(run.sets["val"].paths)
 
 
 def test_a_class_of_unreadable_images_is_told(tmp_path: Path) -> None:

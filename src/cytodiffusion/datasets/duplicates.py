@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,12 +11,12 @@ from cytodiffusion.errors import InputError
 from .fingerprints import Fingerprints, find_pairs
 from .records import Record
 
-log = logging.getLogger(__name__)
-
 #: What to do with an image that is in two splits.
 Policy = Literal["refuse", "drop", "allow"]
 #: Which of two splits loses its copy: what reports and what chooses must stay as it is.
 _WORTH = {"test": 2, "val": 1, "train": 0}
+#: Pairs that a sentence names.
+NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,18 @@ class Duplicate:
 
 
 def find_duplicates(records: Sequence[Record], prints: Fingerprints) -> list[Duplicate]:
-    """All pairs of records that are the same image, within splits and across."""
-    by_path = {record.path: record for record in records}
+    """All pairs of records that are the same image, within splits and across.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    prints : Fingerprints
+        Of their images, in the same order.
+    """
     found = []
     for pair in find_pairs(prints):
-        one, other = by_path[prints.paths[pair.first]], by_path[prints.paths[pair.second]]
-        first, second = sorted((one, other), key=lambda r: -_WORTH[r.split])
+        both = records[pair.first], records[pair.second]
+        first, second = sorted(both, key=lambda r: -_WORTH[r.split])
         found.append(Duplicate(first, second, pair.exact))
     return found
 
@@ -84,6 +89,7 @@ def settle_duplicates(
     records : list of Record
         Those that are left.
     notes : list of str
+        What there is to say, with the files.
 
     Raises
     ------
@@ -91,19 +97,43 @@ def settle_duplicates(
         Names the files where the policy is ``refuse``.
     """
     across = [d for d in duplicates if d.across]
+    notes = _contradictions([d for d in duplicates if d.contradict and not d.across])
     if not across:
-        return list(records), []
+        return list(records), notes
     if policy == "refuse":
-        more = f" (and {len(across) - 3} more pairs)" if len(across) > 3 else ""
         raise InputError(
-            f"The same image is in two splits: {'; '.join(d.stated() for d in across[:3])}{more}. "
-            "Remove one of each pair, or choose --duplicates drop or --duplicates allow."
+            f"The same image is in two splits: {_listed(across)}. Remove one of each pair, or "
+            "choose --duplicates drop (keeps the copy in test, else that in val) or --duplicates "
+            "allow."
         )
-    for duplicate in across:
-        log.warning("%s: %s", "dropped the second" if policy == "drop" else "allowed",
-                    duplicate.stated())  # fmt: skip
     if policy == "allow":
-        return list(records), [f"{len(across)} pairs of the same image in two splits were allowed"]
-    lost = {d.second.path for d in across}
-    left = [r for r in records if r.path not in lost]
-    return left, [f"{len(lost)} images left out that are also in a split that matters more"]
+        return list(records), [
+            *notes,
+            f"{_pairs(across)} of the same image in two splits, allowed: {_listed(across)}",
+        ]
+    lost = {(d.second.path, d.second.split) for d in across}
+    left = [r for r in records if (r.path, r.split) not in lost]
+    said = f"{len(lost)} {'image' if len(lost) == 1 else 'images'} left out that are also in "
+    return left, [*notes, f"{said}a split that matters more: {_listed(across)}"]
+
+
+def _contradictions(found: Sequence[Duplicate]) -> list[str]:
+    if not found:
+        return []
+    named = "; ".join(
+        f"{d.first.path} ({d.first.label}) and {d.second.path} ({d.second.label})"
+        for d in found[:NAMED]
+    )
+    return [f"{_pairs(found)} of the same image with different classes: {named}{_more(found)}"]
+
+
+def _listed(found: Sequence[Duplicate]) -> str:
+    return "; ".join(d.stated() for d in found[:NAMED]) + _more(found)
+
+
+def _more(found: Sequence[Duplicate]) -> str:
+    return f" (and {len(found) - NAMED} more)" if len(found) > NAMED else ""
+
+
+def _pairs(found: Sequence[Duplicate]) -> str:
+    return f"{len(found)} {'pair' if len(found) == 1 else 'pairs'}"

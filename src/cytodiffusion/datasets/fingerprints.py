@@ -73,6 +73,21 @@ class Fingerprints:
             list(unreadable),
         )
 
+    def take(self, index: Sequence[int]) -> Fingerprints:
+        """Return those of some of the images."""
+        paths = [self.paths[i] for i in index]
+        return Fingerprints(paths, self.exact[index], self.perceptual[index], [])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Fingerprints]) -> Fingerprints:
+        """Put those of several sets of images together, in order."""
+        return cls(
+            [path for part in parts for path in part.paths],
+            np.concatenate([part.exact for part in parts]),
+            np.concatenate([part.perceptual for part in parts]),
+            [sentence for part in parts for sentence in part.unreadable],
+        )
+
 
 @dataclass(frozen=True)
 class Pair:

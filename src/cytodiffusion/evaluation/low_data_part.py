@@ -43,6 +43,7 @@ def low_data_figures(context: Context) -> dict[str, Any]:
         output=folder / "unused",
         pixel_size_um=s.pixel_size_um,
         input_size=settings.input_size,
+        duplicates="drop",
     )
     names, sets = load_sets(reading, lambda share, text: progress(0.0, text))
     return low_data_curve(names, sets, folder, settings, progress)

@@ -17,7 +17,7 @@ from cytodiffusion.datasets import SPLITS, Record, class_names, find_records
 from cytodiffusion.datasets.fingerprints import Fingerprints, take_fingerprints
 from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.framing import at_start, pixel_size_of, scales_of
+from cytodiffusion.framing import at_start, common_backgrounds, framing_of, framings_of
 from cytodiffusion.image import open_image
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.stain import estimate_background
@@ -73,6 +73,17 @@ class CellSet:
         """What a model that is trained on them keeps, to know them again."""
         return None if self.prints is None else TrainingImages.of(self.prints)
 
+    def take(self, index: Sequence[int]) -> CellSet:
+        """Return some of the crops, in the given order."""
+        rows = torch.tensor(index, dtype=torch.int64)
+        return CellSet(
+            self.pixels[rows],
+            self.labels[rows],
+            self.backgrounds[rows],
+            [self.paths[i] for i in index],
+            None if self.prints is None else self.prints.take(index),
+        )
+
     def windows(self, size: int) -> NDArray[np.uint8]:
         """Return the central windows as ``(N, size, size, 3)`` uint8."""
         margin = (self.pixels.shape[-1] - size) // 2
@@ -101,7 +112,7 @@ def load_cells(
     window_um : float
         Side of the window in micrometres.
     pixel_size_um : float or None
-        Of the images; estimated when None (`cytodiffusion.framing.scales_of`).
+        Of the images; estimated when None (`cytodiffusion.framing.framings_of`).
     progress : callable
 
     Returns
@@ -120,13 +131,15 @@ def load_cells(
     pixels = np.empty((len(records), side, side, 3), np.uint8)
     labels: list[int] = []
     backgrounds, paths, prints, skipped = [], [], [], []
-    scales = scales_of([record.path for record in records], pixel_size_um, at_start(progress))
+    framings = {}
+    if pixel_size_um is None:
+        framings = framings_of([record.path for record in records], None, at_start(progress))
     for number, record in enumerate(records):
         if number % 50 == 0:
             progress(number / len(records), f"reading images, {number} of {len(records)}")
         try:
             rgb = open_image(record.path).rgb()
-            scale = pixel_size_of(record.path, scales)
+            scale = pixel_size_um or framing_of(record.path, framings).scale.pixel_size_um
             crop = centre_crop(rgb, scale, side, window_um * side / size)
             background = estimate_background(rgb)
         except CytoDiffusionError as error:
@@ -142,7 +155,7 @@ def load_cells(
     cells = CellSet(
         torch.from_numpy(pixels[: len(labels)]).permute(0, 3, 1, 2).contiguous(),
         torch.tensor(labels),
-        torch.from_numpy(np.stack(backgrounds)),
+        torch.from_numpy(common_backgrounds(np.stack(backgrounds))),
         paths,
         Fingerprints.of([Path(path) for path in paths], prints),
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from cytodiffusion.crops import WINDOW_UM
+from cytodiffusion.datasets.duplicates import Policy
 
 from .augment import AugmentSettings
 
@@ -36,6 +37,7 @@ class TrainSettings(BaseModel):
 
     data: Path
     output: Path
+    duplicates: Policy = "refuse"  #: what to do with an image that is in two splits
     #: Ours; the baselines; the published network.
     kind: Literal["diffusion", "resnet18", "vit", "stable-diffusion"] = "diffusion"
     pretrained: bool = False  #: baselines only: start from ImageNet weights
