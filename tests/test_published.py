@@ -201,6 +201,24 @@ def test_errors_are_weighted_sums_over_the_disc(model: ModelBundle, crops: np.nd
     assert found == pytest.approx(sums.numpy() / p, rel=2e-3)
 
 
+def test_the_limit_bounds_what_our_errors_are_multiplied_by(
+    model: ModelBundle, crops: np.ndarray
+) -> None:
+    unit = torch.from_numpy(crops[:1]).permute(0, 3, 1, 2) / 255
+    cells, classes = np.zeros(3, np.int64), np.arange(3)
+    plain = NoiseErrors(model, FEW)
+    bounded = NoiseErrors(model, FEW.model_copy(update={"snr_limit": 0.5}))
+    smaller = 0
+    for number in range(6):
+        level = plain.matched[int(plain.levels[number])].reshape(1)
+        snr = float(model.schedule.snr(level))
+        share = 1.0 if hasattr(model.denoiser, "unet") else min(snr, 0.5) / snr
+        found = bounded(unit, number, cells, classes) / plain(unit, number, cells, classes)
+        assert found == pytest.approx(share, rel=1e-4)
+        smaller += share < 1
+    assert smaller or hasattr(model.denoiser, "unet")
+
+
 def test_levels_of_ours_have_stable_diffusions_signal_to_noise(tmp_path: Path) -> None:
     ours = load_bundle(tiny_bundle(tmp_path / "m"), device="cpu")
     matched = NoiseErrors(ours, FEW).matched

@@ -60,6 +60,9 @@ class PublishedSettings(BaseModel):
     rotation : str
         ``any`` angle, with black corners, or ``quarter`` turns.
     seed : int
+    snr_limit : float
+        For the rule on our network alone: the error of the clean crop is multiplied by the
+        signal-to-noise ratio, at most by this. See `NoiseErrors`.
     cells_at_once : int
         Cells that go through the network together. 1 as published: a batch is one cell with its
         live classes. The result does not depend on it.
@@ -74,6 +77,7 @@ class PublishedSettings(BaseModel):
     jitter: float = Field(0.25, ge=0, lt=1)
     rotation: Literal["any", "quarter"] = "any"
     seed: int = Field(0, ge=0, lt=2**40)
+    snr_limit: float = Field(math.inf, gt=0)
     cells_at_once: int = Field(1, ge=1)
 
 
@@ -259,7 +263,10 @@ class NoiseErrors:
     For Stable Diffusion's network as published. Our own predicts the clean crop, so the rule is
     emulated: the error of the clean crop times the signal-to-noise ratio is that of the noise; and
     a level t of Stable Diffusion becomes the level of our schedule with the ratio nearest to its,
-    weighted as t.
+    weighted as t. Where there is hardly any noise that ratio is in the thousands and a small error
+    of the crop a huge one of the noise, which a network that predicts the noise does not make: a
+    few levels would decide. ``snr_limit`` bounds the factor, as the min-SNR weight bounds it in
+    the published training.
 
     Parameters
     ----------
@@ -305,7 +312,8 @@ class NoiseErrors:
         if isinstance(denoiser, StableDiffusionDenoiser):
             return denoiser.pair_errors(z, t, clean, self.disc, cells, classes)[0]
         errors, _ = denoiser.class_errors(z, t, clean, self.disc)
-        return errors[cells, classes] * self.model.schedule.snr(t)[cells]
+        factor = self.model.schedule.snr(t).clamp(max=self.settings.snr_limit)
+        return errors[cells, classes] * factor[cells]
 
 
 def varied(unit: Tensor, generator: torch.Generator, settings: PublishedSettings) -> Tensor:
