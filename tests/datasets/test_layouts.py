@@ -9,6 +9,7 @@ import pytest
 
 from cytodiffusion.datasets import LAYOUTS, find_records, read_dataset
 from cytodiffusion.errors import InputError
+from cytodiffusion.taxonomy import load_taxonomy
 
 from .trees import write_tree
 
@@ -77,6 +78,21 @@ def test_matek_bone_marrow(tmp_path: Path) -> None:
     assert any("misc" in note for note in data.notes)
 
 
+@pytest.mark.parametrize(
+    ("layout", "taxonomy", "n"),
+    [("matek-bone-marrow", "bone-marrow", 21), ("matek-aml", "aml", 15)],
+)
+def test_all_codes_of_matek_have_names(tmp_path: Path, layout: str, taxonomy: str, n: int) -> None:
+    codes = [c.code for c in load_taxonomy(taxonomy).classes]
+    files = [f"{code}/{code}_{number}.jpg" for code in codes for number in (1, 2)]
+    data = read_dataset(write_tree(tmp_path, files))
+    assert data.layout == layout
+    assert Counter(r.split for r in data.records) == {"train": n, "val": n}
+    names = {r.attributes["code"]: r.label for r in data.records}
+    assert len(names) == len(set(names.values())) == n
+    assert names["EBO"] == "erythroblast"
+
+
 def test_matek_aml(tmp_path: Path) -> None:
     files = [f"{c}/{c}_{n}.tiff" for c in ("NGS", "MYO", "MOB", "LYA", "EBO") for n in "01"]
     data = read_dataset(write_tree(tmp_path / "AML-Cytomorphology_LMU", files))
@@ -113,6 +129,28 @@ def test_cytodata(cytodata: Path) -> None:
     assert "percentages" in said
     assert "1 of 6 images of labels.csv are not there" in said
     assert "3 images that no table names" in said
+
+
+def test_cytodata_has_ten_classes_and_confidences(tmp_path: Path) -> None:
+    classes = (
+        *("artefact", "basophil", "blast", "eosinophil", "erythroblast"),
+        *("immature granulocyte", "lymphocyte", "monocyte", "neutrophil", "platelet"),
+    )
+    rows = [
+        f"{k}_{n}.png,{name.title()},{0.5 + 0.05 * k:.2f},slide{n}"
+        for k, name in enumerate(classes)
+        for n in range(3)
+    ]
+    write_tree(tmp_path / "images", [row.split(",")[0] for row in rows])
+    table = ["filename,label,label_confidence,slide_id", *rows]
+    (tmp_path / "annotations.csv").write_text("\n".join(table) + "\n")
+    records = find_records(tmp_path)
+    assert Counter(r.label for r in records) == dict.fromkeys(classes, 3)
+    sure = {r.label: r.label_confidence for r in records}
+    assert [sure[name] for name in classes] == pytest.approx([0.5 + 0.05 * k for k in range(10)])
+    splits = {r.group: r.split for r in records}
+    assert Counter(splits.values()) == {"train": 2, "val": 1}
+    assert all(splits[r.group] == r.split for r in records)
 
 
 def test_cytodata_by_identifiers_and_tables_of_splits(cytodata: Path) -> None:

@@ -9,6 +9,7 @@ from cytodiffusion.datasets.duplicates import Policy, find_duplicates, settle_du
 from cytodiffusion.datasets.fingerprints import Fingerprints
 from cytodiffusion.errors import InputError
 from cytodiffusion.progress import Progress, silent
+from cytodiffusion.taxonomy import load_taxonomy
 
 from .data import SPLITS, CellSet, Record, class_names, find_records, load_cells
 from .settings import TrainSettings
@@ -33,6 +34,8 @@ def load_sets(
     InputError
         If the data cannot be trained with.
     """
+    if settings.taxonomy:
+        load_taxonomy(settings.taxonomy)  # it is wanted when all the work is done
     records = find_records(settings.data)
     names = class_names(records)
     sets, skipped = {}, []
