@@ -327,6 +327,7 @@ def test_a_checkpoint_classifies_at_once(copy: Path) -> None:
     assert model.class_names == NAMES
     assert len({c.color for c in model.classes}) == K
     assert (model.input_size, model.codec.grid, model.version) == (360, 45, "uncalibrated")
+    assert model.window_um == 36  # 360 px of 0.1 um
     assert "not been calibrated" in model.card
     assert model.checksum == file_checksum(copy / "unet" / WEIGHTS)
     levels = model.calibration.levels

@@ -20,6 +20,8 @@ from .noise import LEVELS, NoiseSchedule
 
 #: Side of a crop in pixels; the VAE makes 45 x 45 latents of it.
 SIZE = 360
+#: Side of the window in micrometres: all of a PBC image, whose pixels are 0.1 um wide.
+PUBLISHED_WINDOW_UM = 36.0
 #: Tokens that the condition is repeated for.
 TOKENS = 77
 #: Radius of the disc where errors count, as a share of the window's side: 20 of 45 latents.

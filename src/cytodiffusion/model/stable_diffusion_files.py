@@ -17,7 +17,6 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 
-from cytodiffusion.crops import WINDOW_UM
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import BundleError
 
@@ -37,6 +36,7 @@ from .colors import colors_and_groups
 from .files import check_weights, file_checksum, read_json, read_tensors
 from .stable_diffusion import (
     DISC_RADIUS,
+    PUBLISHED_WINDOW_UM,
     SIZE,
     StableDiffusionCodec,
     StableDiffusionDenoiser,
@@ -152,7 +152,7 @@ def _undescribed(folder: Path, make_codec: Any, names: Sequence[str] | None) -> 
         "name": folder.name,
         "version": "uncalibrated",
         "training": {},
-        "window_um": WINDOW_UM,
+        "window_um": PUBLISHED_WINDOW_UM,
         "disc_radius": DISC_RADIUS,
     }
 
