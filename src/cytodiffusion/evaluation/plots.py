@@ -15,6 +15,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cytodiffusion.evaluation.psychometric_plot import has_curve, psychometric_plot
+
 #: Colours of the model and of the baselines beside it (Okabe & Ito 2008).
 MODEL_COLOUR = "#0072b2"
 OTHER_COLOURS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -56,6 +58,7 @@ def _figure(metrics: Mapping[str, Any], name: str) -> Iterator[Figure]:
         size = {
             "confusion": (min(9.0, 3.4 + 0.42 * k), min(8.4, 2.6 + 0.42 * k)),
             "shift": (6.4, 3.4),
+            "psychometric": (5.6, 4.4),
             "classes": (6.8, 1.4 + 0.34 * len(metrics["per_class"])),
         }.get(name, (4.6, 3.7))
         yield Figure(figsize=size, layout="constrained")
@@ -306,4 +309,9 @@ _PLOTS: Sequence[
     ("shift", shift_plot, _has("shift")),
     ("trials", trials_plot, _has("trials", "points")),
     ("low_data", low_data_plot, _has("low_data", "curves")),
+    (
+        "psychometric",
+        lambda figure, metrics: psychometric_plot(figure, metrics, MODEL_COLOUR, OTHER_COLOURS),
+        has_curve,
+    ),
 )

@@ -17,6 +17,7 @@ from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.figures import hierarchy_figures
 from cytodiffusion.evaluation.low_data_part import low_data_figures
 from cytodiffusion.evaluation.montage import Montage, make_montage
+from cytodiffusion.evaluation.psychometric_part import annotations_of, psychometric_figures
 from cytodiffusion.evaluation.seen_before import warn_of_overlap
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.trial_curve import trial_curve
@@ -95,8 +96,9 @@ class Run:
             seed=settings.seed,
         )
         context.check_labels(model.name)
+        self.annotations = annotations_of(context)
         each = 1 + len(settings.shift) + (settings.leave_out is not None)
-        sets, others = 1 + len(settings.shift), 3 + bool(settings.low_data)
+        sets, others = 1 + len(settings.shift), 4 + bool(settings.low_data)
         context.stages = each * (1 + len(self.baselines)) + sets + others
 
     def _taxonomy(self) -> Taxonomy | None:
@@ -121,6 +123,9 @@ class Run:
             metrics["hierarchy"] = hierarchy_figures(self.main.known, self.taxonomy)
         if self.settings.low_data:
             metrics["low_data"] = low_data_figures(context)
+        metrics["psychometric"] = psychometric_figures(
+            self.main, self.baselines, self.annotations, context
+        )
         montage = self._montage()
         metrics |= {
             "montage": montage.record(),
