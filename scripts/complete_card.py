@@ -1,8 +1,7 @@
-"""Put measured figures and the baseline's beside them into a bundle's card.
+"""Put the figures of an evaluation, with its baselines beside them, into a bundle's card.
 
-python benchmarks/accuracy.py --model BUNDLE --output ours.json
-python benchmarks/baseline.py results/default-data/cells.csv --output resnet.json
-python scripts/complete_card.py BUNDLE ours.json resnet.json
+cytodiffusion evaluate BUNDLE PBC --shift bcisc=FOLDER --baseline RESNET --baseline VIT -o report
+python scripts/complete_card.py BUNDLE report/metrics.json
 """
 
 from __future__ import annotations
@@ -10,52 +9,49 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from cytodiffusion.model.bundle import CHECKSUMS, file_checksum, verify_bundle
 
-HEADING = "## Beside a ResNet-18"
-NAMES = {
-    "pbc": "PBC, test split (8 classes, all 10 open)",
-    "bcisc": "BCISC crops, never trained on",
-    "segwbc": "SegWBC crops, never trained on",
-}
+HEADING = "## Beside ordinary classifiers"
 
 
-def comparison(ours: dict, rival: dict) -> str:
+def comparison(metrics: dict[str, Any]) -> str:
+    rivals = metrics["baselines"]
+    rows = [row("test split", "balanced_accuracy", metrics, *rivals.values())]
+    for name in metrics["shift"]:
+        others = [found["shift"][name] for found in (metrics, *rivals.values())]
+        rows.append(row(f"{name}, never trained on", "balanced_accuracy", *others))
+        if all("shared_balanced_accuracy" in other for other in others):
+            title = f"{name}, only the shared classes open"
+            rows.append(row(title, "shared_balanced_accuracy", *others))
     lines = [
         HEADING,
         "",
-        "Balanced accuracy. The ResNet-18 (torchvision, from scratch) saw the same crops with the "
-        f"same augmentation, {rival['steps']} batches of {rival['batch_size']}, seed "
-        f'{rival["seed"]}. "Shared open": only the five classes that all sets have compete.',
+        "Balanced accuracy of this model and of baselines that were trained on the same crops with "
+        "the same augmentation.",
         "",
-        "| set | cells | this model | ResNet-18 |",
-        "|---|---:|---:|---:|",
+        "| set | cells | this model | " + " | ".join(rivals) + " |",
+        "|---|---:|" + "---:|" * (1 + len(rivals)),
+        *rows,
     ]
-    for key, name in NAMES.items():
-        lines.append(row(name, ours[key], rival[key], "balanced_accuracy"))
-        if key != "pbc":
-            lines.append(
-                row(f"{name}, shared open", ours[key], rival[key], "balanced_accuracy_shared")
-            )
     return "\n".join(lines) + "\n"
 
 
-def row(name: str, ours: dict, rival: dict, key: str) -> str:
-    return f"| {name} | {ours['n']} | {ours[key]:.4f} | {rival[key]:.4f} |"
+def row(title: str, key: str, *found: dict[str, Any]) -> str:
+    return f"| {title} | {found[0]['n']} | " + " | ".join(f"{f[key]:.4f}" for f in found) + " |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("ours", type=Path)
-    parser.add_argument("rival", type=Path)
+    parser.add_argument("metrics", type=Path, help="metrics.json of a report")
     options = parser.parse_args()
     verify_bundle(options.bundle)
     card = options.bundle / "card.md"
     text = card.read_text(encoding="utf-8").split(HEADING)[0].rstrip()
-    found = comparison(json.loads(options.ours.read_text()), json.loads(options.rival.read_text()))
-    card.write_text(f"{text}\n\n{found}", encoding="utf-8")
+    metrics = json.loads(options.metrics.read_text(encoding="utf-8"))
+    card.write_text(f"{text}\n\n{comparison(metrics)}", encoding="utf-8")
     sums = options.bundle / CHECKSUMS
     known = json.loads(sums.read_text()) | {"card.md": file_checksum(card)}
     sums.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
