@@ -15,6 +15,7 @@ from PIL import Image as Picture
 
 from cytodiffusion.cli import main
 from cytodiffusion.model.testing import tiny_stable_diffusion_bundle
+from cytodiffusion.output import sha256
 from cytodiffusion.smear import synthetic_smear
 from toys import PIXEL_SIZE_UM, write_discs
 
@@ -161,6 +162,21 @@ def test_evaluate(run: Run, data: Path, bundle: Path, tmp_path: Path) -> None:
     assert metrics["n"] == 9
     assert set(metrics["per_class"]) == set(NAMES)
     assert len(metrics["trials"]["points"]) == 4
+
+
+def test_no_copy_without_a_class_is_made_of_it(
+    run: Run, data: Path, bundle: Path, tmp_path: Path
+) -> None:
+    tuned = Path(shutil.copytree(bundle, tmp_path / "tuned"))
+    content = json.loads((tuned / "classes.json").read_text())
+    content["training"] = {"kind": "stable-diffusion", "steps": 3}
+    (tuned / "classes.json").write_text(json.dumps(content))
+    sums = json.loads((tuned / "checksums.json").read_text())
+    sums["classes.json"] = sha256(tuned / "classes.json")
+    (tuned / "checksums.json").write_text(json.dumps(sums))
+    code, _, err = evaluate(run, data, tuned, tmp_path / "report", "--leave-out", "red")
+    assert code == 1
+    assert "give it with --leave-out-model" in " ".join(err.split())
 
 
 def test_a_checkpoint_of_the_published_code_goes_there_too(
