@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
 from cytodiffusion.evaluation.curves import confusion
 from cytodiffusion.evaluation.intervals import (
     confusion_intervals,
+    interval_of_share,
     percentile_interval,
     rates_of_confusion,
     resampled_intervals,
@@ -97,3 +98,16 @@ def test_groups_are_resampled_within_themselves() -> None:
 def test_no_resample_that_can_tell_gives_no_interval() -> None:
     assert np.isnan(percentile_interval(np.array([np.nan, np.nan]))).all()
     np.testing.assert_allclose(percentile_interval(np.arange(101.0)), (2.5, 97.5))
+
+
+@pytest.mark.parametrize(("right", "n"), [(27, 27), (0, 27), (1, 1)])
+def test_where_all_cells_are_alike_the_interval_is_exact(right: int, n: int) -> None:
+    expected = binomtest(right, n).proportion_ci(0.95, "exact")
+    found = interval_of_share(right, n, np.array([right / n, right / n]))
+    assert found == pytest.approx((expected.low, expected.high))
+
+
+def test_other_shares_keep_the_bootstrap() -> None:
+    assert interval_of_share(5, 9, np.array([0.2, 0.8])) == (0.2, 0.8)
+    nothing = interval_of_share(0, 0, np.array([np.nan, np.nan]))
+    assert np.isnan(nothing).all()

@@ -150,7 +150,7 @@ def evaluate(
             "--shift-pixel-size",
             metavar="UM",
             help="The same, of the other laboratories' images.",
-            show_default="estimated from each image",
+            show_default="estimated for each set",
             rich_help_panel=_DATA,
         ),
     ] = None,
@@ -161,6 +161,23 @@ def evaluate(
             "--coverage",
             help="Of the prediction sets.",
             show_default="the engine's",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    by_class: Annotated[
+        bool,
+        typer.Option(
+            "--by-class",
+            help="Prediction sets whose coverage holds for every class by itself.",
+            rich_help_panel="Model",
+        ),
+    ] = False,
+    error_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--error-rate",
+            help="Share of the decided cells that may be wrong; less certain ones go to review.",
+            show_default="none go to review",
             rich_help_panel="Model",
         ),
     ] = None,
@@ -187,8 +204,9 @@ def evaluate(
             if size is not None:
                 check_pixel_size(size)
         classify = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
-        if coverage is not None:
-            classify = make_settings(type(classify), classify.model_dump() | {"coverage": coverage})
+        changes = {"coverage": coverage, "error_rate": error_rate, "by_class": by_class}
+        asked = {name: value for name, value in changes.items() if value is not None}
+        classify = make_settings(type(classify), classify.model_dump() | asked)
         values: dict[str, Any] = {
             "model": model,
             "data": data,

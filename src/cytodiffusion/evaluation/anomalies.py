@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from cytodiffusion.classification import Classification
 from cytodiffusion.evaluation.curves import POINTS
-from cytodiffusion.evaluation.intervals import stratified_intervals
+from cytodiffusion.evaluation.intervals import interval_of_share, stratified_intervals
 
 Floats = NDArray[np.float64]
 
@@ -21,10 +21,11 @@ NOT_ASKED = "no class was left out: name one with --leave-out"
 
 def unmeasured(why: str, result: Classification | None = None) -> dict[str, Any]:
     """Figures of anomalies where none were there: only the false alarms can be counted."""
-    specificity = None
+    found = {"auc": None, "sensitivity": None, "specificity": None, "threshold": None, "why": why}
     if result is not None and len(result):
-        specificity = float(1 - result.anomaly.mean())
-    return {"auc": None, "sensitivity": None, "specificity": specificity, "why": why}
+        found["specificity"] = float(1 - result.anomaly.mean())
+        found["threshold"] = float(result.anomaly_threshold)
+    return found
 
 
 def scores_of(result: Classification) -> dict[str, Floats]:
@@ -104,7 +105,11 @@ def anomaly_figures(
     return {
         **own,
         "why": None,
-        "intervals": {name: list(interval) for name, interval in ranges.items()},
+        "intervals": {
+            "auc": list(ranges["auc"]),
+            "sensitivity": _of_share(unknown.anomaly, ranges["sensitivity"]),
+            "specificity": _of_share(~known.anomaly, ranges["specificity"]),
+        },
         "n_known": len(known),
         "n_unknown": len(unknown),
         "threshold": float(known.anomaly_threshold),
@@ -120,6 +125,10 @@ def anomaly_figures(
             for name in negative
         },
     }
+
+
+def _of_share(right: NDArray[np.bool_], drawn: tuple[float, float]) -> list[float]:
+    return list(interval_of_share(int(right.sum()), len(right), np.array(drawn)))
 
 
 def _at_threshold(

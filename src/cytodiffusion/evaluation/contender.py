@@ -12,7 +12,7 @@ from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.anomalies import NOT_ASKED, anomaly_figures, unmeasured
-from cytodiffusion.evaluation.cells import Scored, score, shift_records
+from cytodiffusion.evaluation.cells import Scored, score
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.figures import difference, figures, set_figures, shift_figures
 from cytodiffusion.evaluation.leave_out import model_without, slug
@@ -53,8 +53,7 @@ class Contender:
         """Go through all stations."""
         self.found = self._at_home(context)
         self.found["shift"] = {
-            name: self._elsewhere(context, name, folder)
-            for name, folder in context.settings.shift.items()
+            name: self._elsewhere(context, name, records) for name, records in context.shift.items()
         }
         self.found["anomaly"] = self._anomaly(context)
 
@@ -81,11 +80,10 @@ class Contender:
             "ms_per_cell": 1000 * self.scored.seconds / len(self.scored),
         }
 
-    def _elsewhere(self, context: Context, name: str, folder: Path) -> dict[str, Any]:
+    def _elsewhere(self, context: Context, name: str, records: list[Record]) -> dict[str, Any]:
         s = context.settings
-        records = context.named(shift_records(folder, limit=s.limit, seed=s.seed))
         scored = self._score(context, records, name, s.shift_pixel_size_um)
-        known = self._some(scored, folder)
+        known = self._some(scored, s.shift[name])
         if len(known) < len(scored):
             odd = sorted({str(r.label) for r in scored[~scored.known].records})
             context.warn(

@@ -19,6 +19,9 @@ from cytodiffusion.taxonomy import plain
 
 log = logging.getLogger(__name__)
 
+#: Files that a warning names.
+NAMED = 3
+
 
 @dataclass(eq=False)
 class Context:
@@ -32,6 +35,10 @@ class Context:
         Classes of the model; labels that differ in spelling only are taken for them.
     everything, records : list of Record
         All images of the data, and those that are evaluated.
+    shift : dict
+        Images of each other laboratory that are evaluated.
+    skipped : dict
+        By set, one sentence for each image that could not be read.
     warnings : list of str
     tables : list of DataFrame
         Parts of ``cells.csv``.
@@ -44,6 +51,8 @@ class Context:
     names: tuple[str, ...]
     everything: list[Record] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    shift: dict[str, list[Record]] = field(default_factory=dict)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     tables: list[pd.DataFrame] = field(default_factory=list)
     stages: int = 1
@@ -83,12 +92,22 @@ class Context:
 
     def add_cells(self, scored: Scored, model: str, name: str) -> None:
         """Add cells to the table, and warn of images that could not be read."""
-        for sentence in scored.skipped:
-            self.warn(f"Skipped: {sentence}")
+        self._count_skipped(scored.skipped, name)
         table = scored.frame()
         table.insert(0, "set", name)
         table.insert(1, "model", model)
         self.tables.append(table)
+
+    def _count_skipped(self, skipped: list[str], name: str) -> None:
+        if not skipped or name in self.skipped:
+            return
+        self.skipped[name] = skipped
+        more = f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
+        images = "image" if len(skipped) == 1 else "images"
+        self.warn(
+            f"{name}: {len(skipped)} {images} could not be read and are in no figure: "
+            f"{' '.join(skipped[:NAMED])}{more}"
+        )
 
     # -- checks of what was asked -------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from cytodiffusion.evaluation.curves import (
 )
 from cytodiffusion.evaluation.intervals import (
     confusion_intervals,
+    interval_of_share,
     rates_of_confusion,
     resampled_intervals,
 )
@@ -76,9 +77,8 @@ def figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> dict[str
     ranges = confusion_intervals(counts, seed=seed, resamples=resamples)
     found = summarise(result, labels)
     del found["recall"]
-    intervals = {
-        name: ranges[name].tolist() for name in ("accuracy", "balanced_accuracy", "macro_f1")
-    }
+    intervals = {name: ranges[name].tolist() for name in ("balanced_accuracy", "macro_f1")}
+    intervals["accuracy"] = list(interval_of_share(int(hits.sum()), len(hits), ranges["accuracy"]))
     intervals |= _drawn_intervals(result, labels, seed, resamples)
     return {
         **found,
@@ -139,16 +139,21 @@ def per_class(
 ) -> dict[str, dict[str, Any]]:
     """Precision, recall, F1 and sets of each class that occurs among the labels."""
     rates = rates_of_confusion(counts)
+    totals = {"recall": counts.sum(axis=1), "precision": counts.sum(axis=0)}
     found = {}
     for k in np.unique(labels):
         mine = labels == k
         sets = result.prediction_set[mine]
+        intervals = {
+            key: list(interval_of_share(int(counts[k, k]), int(total[k]), ranges[key][k]))
+            for key, total in totals.items()
+        }
         found[result.class_names[k]] = {
             "n": int(mine.sum()),
             **{key: float(rates[key][k]) for key in ("precision", "recall", "f1")},
             "coverage": float(sets[:, k].mean()),
             "set_size": float(sets.sum(axis=1).mean()),
-            "intervals": {key: ranges[key][k].tolist() for key in ("precision", "recall", "f1")},
+            "intervals": {**intervals, "f1": ranges["f1"][k].tolist()},
         }
     return found
 
@@ -246,7 +251,11 @@ def shift_figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> di
             "counts": confusion(labels, result.predicted, k).tolist(),
         },
         "intervals": {
-            "accuracy": ranges["accuracy"].tolist(),
+            "accuracy": list(
+                interval_of_share(
+                    int((result.predicted == labels).sum()), len(labels), ranges["accuracy"]
+                )
+            ),
             "balanced_accuracy": ranges["balanced_accuracy"].tolist(),
             "shared_balanced_accuracy": closed["balanced_accuracy"].tolist(),
         },

@@ -24,6 +24,28 @@ def percentile_interval(samples: NDArray[np.float64], level: float = LEVEL) -> I
     return float(low), float(high)
 
 
+def interval_of_share(
+    right: int, n: int, drawn: NDArray[np.float64], level: float = LEVEL
+) -> Interval:
+    """Interval of a share; exact (Clopper & Pearson 1934) where the bootstrap sees no spread.
+
+    Resamples of cells that are all right, or all wrong, are all alike: an interval of no width
+    would claim a certainty that a few cells cannot give.
+
+    Parameters
+    ----------
+    right, n : int
+        The share is ``right / n``.
+    drawn : (2,) array
+        The bootstrap's interval.
+    level : float
+    """
+    if not n or 0 < right < n:
+        return float(drawn[0]), float(drawn[1])
+    nearest = float(((1 - level) / 2) ** (1 / n))
+    return (nearest, 1.0) if right else (0.0, 1 - nearest)
+
+
 def rates_of_confusion(counts: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
     """Figures that follow from confusion matrices.
 

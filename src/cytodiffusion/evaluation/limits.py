@@ -13,9 +13,12 @@ def limits_of(metrics: Mapping[str, Any]) -> list[str]:
     """Sentences about what a reader should keep in mind."""
     found = ["For research and teaching; not a medical device, not for diagnosis."]
     data = metrics["data"]
-    if data["split"] in ("train", "all"):
+    if data["split"] == "train":
+        found.append("These are training images: the figures are better than on new cells.")
+    elif data["split"] == "all":
         found.append(
-            "These images include training images, so the figures are better than on new cells."
+            "All splits of the data were used: where the model was trained on some of them, the "
+            "figures are better than on new cells."
         )
     elif data["split"] == "val":
         found.append(

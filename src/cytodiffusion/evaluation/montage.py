@@ -27,6 +27,8 @@ class Montage:
         Tiles in rows of `COLUMNS`, white where there is none.
     tile : int
         Side of a tile in pixels.
+    window_um : float
+        The same in micrometres.
     groups : dict
         ``hardest`` and ``anomalous``: a list of entries with the number of the ``tile`` and
         ``path``, ``label``, ``predicted``, ``confidence``, ``p_true``, ``anomaly_score``,
@@ -35,11 +37,18 @@ class Montage:
 
     sheet: NDArray[np.uint8]
     tile: int
+    window_um: float
     groups: dict[str, list[dict[str, Any]]]
 
     def record(self) -> dict[str, Any]:
         """Return what ``metrics.json`` says about the sheet."""
-        return {"file": "montage.png", "tile": self.tile, "columns": COLUMNS, **self.groups}
+        return {
+            "file": "montage.png",
+            "tile": self.tile,
+            "window_um": self.window_um,
+            "columns": COLUMNS,
+            **self.groups,
+        }
 
     def picture(self, number: int) -> NDArray[np.uint8]:
         """Return one tile."""
@@ -91,7 +100,7 @@ def make_montage(
     for number, record in enumerate(chosen):
         if position[id(record)] != number:
             tile_of(sheet, size, number)[:] = tile_of(sheet, size, position[id(record)])
-    return Montage(sheet, size, groups)
+    return Montage(sheet, size, float(model.window_um), groups)
 
 
 def hardest(scored: Scored, tiles: int) -> list[tuple[Scored, int]]:

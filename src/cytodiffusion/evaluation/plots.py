@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from cytodiffusion.evaluation.psychometric_plot import has_curve, psychometric_plot
@@ -21,6 +22,8 @@ from cytodiffusion.evaluation.psychometric_plot import has_curve, psychometric_p
 MODEL_COLOUR = "#0072b2"
 OTHER_COLOURS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 GREY = "#8a8f98"
+#: Bins with fewer cells are drawn hollow.
+FEW_IN_BIN = 10
 _STYLE = {
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -88,7 +91,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def confusion_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
-    """Shares of each true class, with the counts written in."""
+    """Draw the counts; the colour is the share of the true class."""
     names = metrics["confusion"]["classes"]
     counts = np.array(metrics["confusion"]["counts"])
     rows = np.flatnonzero(counts.sum(axis=1))
@@ -96,10 +99,11 @@ def confusion_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
     part = counts[np.ix_(rows, columns)]
     shares = part / part.sum(axis=1, keepdims=True)
     axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    # by the square root: one error in fifty cells is to be seen
+    axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), aspect="auto")
     axes.grid(visible=False)
     for i, j in np.argwhere(part > 0):
-        ink = "white" if shares[i, j] > 0.55 else "#2b2f36"
+        ink = "white" if shares[i, j] > 0.3 else "#2b2f36"
         axes.text(j, i, f"{part[i, j]:,}", ha="center", va="center", color=ink, fontsize=8.5)
     axes.set_xticks(range(len(columns)), [names[j] for j in columns], rotation=40, ha="right")
     axes.set_yticks(range(len(rows)), [names[i] for i in rows])
@@ -113,30 +117,29 @@ def reliability_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
     """Accuracy, with 95 % intervals, of each bin of confidence; below, how many cells it has."""
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    for name, found, colour in rivals(metrics):
+    everyone = rivals(metrics)
+    for number, (name, found, colour) in enumerate(everyone):
         points = found["reliability"]
         y = np.array([p["accuracy"] for p in points])
         ends = np.array([wilson(p["accuracy"], p["n"]) for p in points]).T
-        upper.errorbar(
-            [p["confidence"] for p in points],
-            y,
-            yerr=np.maximum(np.stack([y - ends[0], ends[1] - y]), 0),
-            color=colour,
-            marker="o",
-            markersize=4.5,
-            linestyle="none",
-            elinewidth=0.9,
-            label=f"{name}, ECE {found['ece']:.3f}",
-        )
+        # side by side, as the confidences of rivals lie upon each other
+        aside = 0.008 * (number - (len(everyone) - 1) / 2)
+        x = [p["confidence"] + aside for p in points]
+        spread = np.maximum(np.stack([y - ends[0], ends[1] - y]), 0)
+        upper.errorbar(x, y, yerr=spread, fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.6)
+        inside = [colour if p["n"] >= FEW_IN_BIN else "white" for p in points]
+        upper.scatter(x, y, s=22, c=inside, edgecolors=colour, zorder=3)
+        upper.plot([], [], "o", color=colour, label=f"{name}, ECE {found['ece']:.3f}")
         if found is metrics:
             lows = [p["low"] for p in points]
             widths = [p["high"] - p["low"] for p in points]
             counts = [p["n"] for p in points]
             lower.bar(lows, counts, widths, align="edge", color=colour, edgecolor="white")
     upper.set_ylabel("accuracy")
-    upper.set_ylim(-0.03, 1.03)
-    upper.legend(loc="upper left")
+    upper.set_ylim(-0.04, 1.04)
+    figure.legend(loc="outside upper left", fontsize=8.5)
     lower.set_yscale("log")
+    lower.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     lower.set_ylabel("cells")
     lower.set_xlabel("confidence")
     lower.set_xlim(0, 1.01)
@@ -176,8 +179,8 @@ def sets_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
                     f"{row['size']:.2f}",
                     (row["asked"], row["coverage"]),
                     textcoords="offset points",
-                    xytext=(0, 7),
-                    ha="center",
+                    xytext=(6, -11),
+                    ha="left",
                     fontsize=8,
                     color=colour,
                 )
@@ -226,9 +229,12 @@ def shift_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
         axes.bar(x, values, 0.92 * width, color=colour, label=name)
         error = np.abs(np.array(ranges).T - np.array(values))
         axes.errorbar(x, values, yerr=error, fmt="none", ecolor="#2b2f36", elinewidth=0.8)
+        for at, value, (_, high) in zip(x, values, ranges, strict=True):
+            axes.text(at, max(value, high) + 0.015, f"{value:.2f}", ha="center", fontsize=8)
     axes.set_xticks(range(len(groups)), groups)
     axes.grid(visible=False, axis="x")
-    axes.set_ylim(0, 1.0)
+    axes.set_ylim(0, 1.08)
+    axes.set_yticks(np.linspace(0, 1, 6))
     axes.set_ylabel("balanced accuracy")
     figure.legend(loc="outside upper right", ncols=3)
 

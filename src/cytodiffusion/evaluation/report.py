@@ -93,8 +93,8 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 
 def interval(ends: tuple[float, float] | None, digits: int = 3) -> str:
-    """Write an interval."""
-    if ends is None or any(end is None or end != end for end in ends):
+    """Write an interval; nothing where resampling saw no spread, as that is no certainty."""
+    if ends is None or any(end is None or end != end for end in ends) or ends[0] == ends[1]:
         return ""
     return f"{ends[0]:.{digits}f}–{ends[1]:.{digits}f}"
 

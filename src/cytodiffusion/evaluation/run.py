@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from cytodiffusion.datasets import find_records
-from cytodiffusion.evaluation.cells import choose_records, draw
+from cytodiffusion.evaluation.cells import choose_records, draw, shift_records
 from cytodiffusion.evaluation.contender import HOME, MODEL, Contender, name_baselines
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.figures import hierarchy_figures
@@ -97,6 +97,10 @@ class Run:
         )
         context.check_labels(model.name)
         self.annotations = annotations_of(context)
+        context.shift = {
+            name: context.named(shift_records(folder, limit=settings.limit, seed=settings.seed))
+            for name, folder in settings.shift.items()
+        }
         each = 1 + len(settings.shift) + (settings.leave_out is not None)
         sets, others = 1 + len(settings.shift), 4 + bool(settings.low_data)
         context.stages = each * (1 + len(self.baselines)) + sets + others
@@ -130,6 +134,7 @@ class Run:
         metrics |= {
             "montage": montage.record(),
             **self._provenance(time.monotonic() - started),
+            "skipped": context.skipped,
             "warnings": context.warnings,
         }
         context.progress(1.0, "done")

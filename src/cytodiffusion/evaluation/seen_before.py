@@ -14,12 +14,16 @@ NAMED = 5
 
 
 def warn_of_overlap(model: Any, context: Context) -> None:
-    """Warn of images that the model has seen, or that are also in the training split.
+    """Warn of images, here or of other laboratories, that the model was trained on.
 
     A model that records its training images is asked; else, files of the same content are
     looked for in the training split of the same data.
     """
     progress = context.next("looking for training images among them")
+    for name, records in context.shift.items():
+        elsewhere = overlap(records, model, progress)
+        if len(elsewhere):
+            context.warn(f"{name}: {elsewhere.stated()}")
     if context.settings.split in ("train", "all"):
         return
     found = overlap(context.records, model, progress)

@@ -52,9 +52,10 @@ class StoredReport:
         """Key figures in a line or two."""
         m = self.metrics
         low, high = m["intervals"]["balanced_accuracy"]
+        ends = f" ({low:.3f} to {high:.3f})" if low < high else ""
         text = (
-            f"{m['n']:,} cells: balanced accuracy {m['balanced_accuracy']:.3f} "
-            f"({low:.3f} to {high:.3f}), accuracy {m['accuracy']:.3f}, ECE {m['ece']:.3f}, "
+            f"{m['n']:,} cells: balanced accuracy {m['balanced_accuracy']:.3f}{ends}, "
+            f"accuracy {m['accuracy']:.3f}, ECE {m['ece']:.3f}, "
             f"coverage {m['coverage']:.3f} with sets of {m['set_size']:.2f}, "
             f"{m['trials_mean']:.2f} trials a cell"
         )
