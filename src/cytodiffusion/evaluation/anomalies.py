@@ -21,7 +21,13 @@ NOT_ASKED = "no class was left out: name one with --leave-out"
 
 def unmeasured(why: str, result: Classification | None = None) -> dict[str, Any]:
     """Figures of anomalies where none were there: only the false alarms can be counted."""
-    found = {"auc": None, "sensitivity": None, "specificity": None, "threshold": None, "why": why}
+    found: dict[str, Any] = {
+        "auc": None,
+        "sensitivity": None,
+        "specificity": None,
+        "threshold": None,
+        "why": why,
+    }
     if result is not None and len(result):
         found["specificity"] = float(1 - result.anomaly.mean())
         found["threshold"] = float(result.anomaly_threshold)

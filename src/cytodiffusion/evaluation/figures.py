@@ -220,8 +220,10 @@ def conformal_scores(
     """
     holder = getattr(model, "calibration", model)
     classes = getattr(holder, "conformal_classes", None)
-    use = by_class and classes is not None and len(classes)
-    return holder.conformal_scores.double().numpy(), classes.numpy() if use else None
+    scores = holder.conformal_scores.double().numpy()
+    if not by_class or classes is None or not len(classes):
+        return scores, None
+    return scores, classes.numpy()
 
 
 def shift_figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def interval_of_share(
     return (nearest, 1.0) if right else (0.0, 1 - nearest)
 
 
-def rates_of_confusion(counts: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
+def rates_of_confusion(counts: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
     """Figures that follow from confusion matrices.
 
     Parameters

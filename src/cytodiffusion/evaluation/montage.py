@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cytodiffusion.datasets import Record
 from cytodiffusion.evaluation.cells import Scored
 from cytodiffusion.evaluation.stored import COLUMNS, tile_of
 from cytodiffusion.evaluation.windows import Frames
@@ -79,7 +80,7 @@ def make_montage(
         Of each kind.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
-    chosen = []
+    chosen: list[Record] = []
     everything = [scored] + ([anomalies] if anomalies is not None else [])
     for name, entries in (
         ("hardest", hardest(scored, tiles)),
