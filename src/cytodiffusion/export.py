@@ -159,6 +159,7 @@ def export_results(
             "cells": len(frame),
             "counts": class_counts(frame, classes),
             "anomalies": int(frame["anomaly"].sum()),
+            "review": int(frame["review"].sum()) if "review" in frame else 0,
             "pixel_size_um": pixel_size_um,
         }
         write_run_json(staging / "run.json", {**record, "results": results, "outputs": outputs})

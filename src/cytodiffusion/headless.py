@@ -35,8 +35,8 @@ class Analysis:
         Where the results are.
     files
         Path of every result by its stem.
-    cells, anomalies
-        How many.
+    cells, anomalies, review
+        How many; cells are for review where an error rate was asked for.
     counts
         Cells of each class.
     pixel_size_um, pixel_size_source
@@ -57,6 +57,7 @@ class Analysis:
     pixel_size_source: str
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
+    review: int = 0
     frame: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
 
     def record(self) -> dict[str, Any]:
@@ -149,6 +150,7 @@ def analyse(
         pixel_size_source=origin,
         warnings=(*image.notes, *found.warnings),
         seconds=round(time.perf_counter() - started, 3),
+        review=int(results.frame["review"].sum()),
         frame=results.frame,
     )
 

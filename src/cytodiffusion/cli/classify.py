@@ -10,8 +10,11 @@ import typer
 
 from cytodiffusion.cli.options import (
     BatchOption,
+    ByClassOption,
+    CoverageOption,
     DeviceOption,
     DownloadOption,
+    ErrorRateOption,
     JsonOption,
     ModelOption,
     PixelSizeOption,
@@ -50,6 +53,9 @@ def classify(
     device: DeviceOption = "auto",
     trials: TrialsOption = None,
     seed: SeedOption = 0,
+    error_rate: ErrorRateOption = None,
+    coverage: CoverageOption = None,
+    by_class: ByClassOption = False,
     batch_size: BatchOption = None,
     allow_download: DownloadOption = False,
     pixel_size: PixelSizeOption = None,
@@ -66,7 +72,14 @@ def classify(
             check_pixel_size(pixel_size)
         check_output(out, ".csv", inputs=[source, *([labels] if labels else [])])
         _check_kind(source, labels)
-        settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
+        settings = classify_settings(
+            trials=trials,
+            seed=seed,
+            batch_size=batch_size,
+            error_rate=error_rate,
+            coverage=coverage,
+            by_class=by_class,
+        )
 
         def load() -> Classifier:
             return load_model(reporter, model, device, allow_download)
@@ -158,13 +171,17 @@ def _report(
     from cytodiffusion.export import class_counts
 
     counts = class_counts(frame, bundle.classes)
-    anomalies = int(frame["anomaly"].sum())
+    anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
     record |= {
         "table": out,
         "cells": len(frame),
         "anomalies": anomalies,
+        "review": review,
         "counts": counts,
         "model": bundle.record(),
     }
     found = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
-    reporter.result(record, f"{len(frame):,} cells ({found}; {anomalies:,} anomalous) -> {out}")
+    unsure = f", {review:,} for review" if review else ""
+    reporter.result(
+        record, f"{len(frame):,} cells ({found}; {anomalies:,} anomalous{unsure}) -> {out}"
+    )

@@ -20,6 +20,7 @@ class Method(StrEnum):
 _MODEL = "Model"
 _OUTPUT = "Output"
 _CELLS = "Finding cells"
+_DOUBT = "Doubt"
 
 ModelOption = Annotated[
     str,
@@ -57,6 +58,35 @@ BatchOption = Annotated[
         help="Cells at a time: memory and speed, never the results.",
         show_default="the engine's",
         rich_help_panel=_MODEL,
+    ),
+]
+ErrorRateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--error-rate",
+        metavar="SHARE",
+        help="Share of the accepted cells that may be wrong, such as 0.02; cells too unsure for "
+        "it are marked for review.",
+        show_default="none are for review",
+        rich_help_panel=_DOUBT,
+    ),
+]
+CoverageOption = Annotated[
+    float | None,
+    typer.Option(
+        "--coverage",
+        metavar="SHARE",
+        help="How often prediction sets hold the true class.",
+        show_default="the engine's, 0.95",
+        rich_help_panel=_DOUBT,
+    ),
+]
+ByClassOption = Annotated[
+    bool,
+    typer.Option(
+        "--by-class",
+        help="Let the coverage hold for every class by itself, not only for all cells together.",
+        rich_help_panel=_DOUBT,
     ),
 ]
 DownloadOption = Annotated[

@@ -10,9 +10,12 @@ import typer
 
 from cytodiffusion.cli.options import (
     BatchOption,
+    ByClassOption,
     CellposeModelOption,
+    CoverageOption,
     DeviceOption,
     DownloadOption,
+    ErrorRateOption,
     JsonOption,
     Method,
     MethodOption,
@@ -44,6 +47,9 @@ def run(
     device: DeviceOption = "auto",
     trials: TrialsOption = None,
     seed: SeedOption = 0,
+    error_rate: ErrorRateOption = None,
+    coverage: CoverageOption = None,
+    by_class: ByClassOption = False,
     batch_size: BatchOption = None,
     allow_download: DownloadOption = False,
     pixel_size: PixelSizeOption = None,
@@ -68,7 +74,14 @@ def run(
             check_pixel_size(pixel_size)
         check_folder(out)
         paths = expand(images, reporter)
-        settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
+        settings = classify_settings(
+            trials=trials,
+            seed=seed,
+            batch_size=batch_size,
+            error_rate=error_rate,
+            coverage=coverage,
+            by_class=by_class,
+        )
         bundle = load_model(reporter, model, device, allow_download)
         options = SegmentOptions(
             str(method.value), pixel_size, cellpose_model, device, allow_download
@@ -123,6 +136,8 @@ def summary(analyses: Sequence[Analysis]) -> Any:
     rows = {name: [a.counts[name] for a in analyses] for name in analyses[0].counts}
     rows |= {"[bold]total": [a.cells for a in analyses]}
     rows |= {"anomalous": [a.anomalies for a in analyses]}
+    if any(a.review for a in analyses):
+        rows |= {"for review": [a.review for a in analyses]}
     for name, counts in rows.items():
         cells = [f"{n:,}" for n in counts] if shown else []
         table.add_row(name, *cells, *([f"{sum(counts):,}"] if len(shown) != 1 else []))

@@ -41,16 +41,24 @@ def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings
 
 
 def classify_settings(
-    *, trials: int | None = None, seed: int = 0, batch_size: int | None = None
+    *,
+    trials: int | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    error_rate: float | None = None,
+    coverage: float | None = None,
+    by_class: bool = False,
 ) -> ClassifySettings:
     """Return the settings of the engine with those changed that were given."""
     from cytodiffusion.classify import ClassifySettings
 
-    values: dict[str, int] = {"seed": seed}
+    values: dict[str, Any] = {"seed": seed, "error_rate": error_rate, "by_class": by_class}
     if trials is not None:
         values |= {"trials": trials, "min_trials": min(trials, ClassifySettings().min_trials)}
     if batch_size is not None:
         values["batch_size"] = batch_size
+    if coverage is not None:
+        values["coverage"] = coverage
     return make_settings(ClassifySettings, values)
 
 
