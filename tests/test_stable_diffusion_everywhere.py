@@ -63,7 +63,8 @@ def test_train_fine_tunes_what_init_names(
     pytest.importorskip("peft")
     small = (
         "--input-size", 40, "--steps", 1, "--batch-size", 3, "--pixel-size", PIXEL_SIZE_UM,
-        "--device", "cpu", "--mixup", 0.3, "--snr-gamma", 4, "--noise-offset", 0.05,
+        "--duplicates", "allow", "--device", "cpu", "--mixup", 0.3, "--snr-gamma", 4,
+        "--noise-offset", 0.05,
     )  # fmt: skip
     asked = ("train", data, "-o", tmp_path / "m", "--kind", "stable-diffusion", *small)
     code, out, err = run(*asked, "--init", bundle, "--lora", 2, "--json")
