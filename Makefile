@@ -31,8 +31,10 @@ screenshots: $(STAMP)  ## the README's pictures, under Xvfb
 PBC ?= pbc
 default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 	test -f results/default-data/cells.csv || $(BIN)/python scripts/default_data.py $(PBC) results/default-data
-	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default \
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-first \
 		--settings scripts/default_model.json --resume
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default \
+		--settings scripts/default_model_broad.json --resume
 
 clean:
 	rm -rf results .pytest_cache .mypy_cache .ruff_cache

@@ -23,6 +23,7 @@ from cytodiffusion.training.calibrate import (
     blank_calibration,
     calibrate,
     plain_views,
+    some_of_each,
     varied_views,
 )
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
@@ -169,3 +170,18 @@ def test_views_leave_out_cells_without_a_label(sets: dict[str, CellSet]) -> None
     assert varied.windows.shape == (len(val.labels) - 5, 32, 32, 3)
     both = plain_views(some, 32) + varied
     assert len(both.windows) == len(both.backgrounds) == len(both.labels) == 2 * len(varied.labels)
+
+
+def test_some_of_each_class() -> None:
+    labels = torch.tensor([0] * 9 + [1] * 3 + [-1] * 4)
+    cells = CellSet(
+        torch.arange(16, dtype=torch.uint8)[:, None, None, None].expand(16, 3, 8, 8),
+        labels,
+        torch.zeros(16, 3),
+        [str(i) for i in range(16)],
+    )
+    some = some_of_each(cells, 5, seed=1)
+    assert np.bincount(some.labels).tolist() == [5, 3]
+    assert [str(int(p[0, 0, 0])) for p in some.pixels] == some.paths
+    assert some_of_each(cells, 5, seed=1).paths == some.paths
+    assert some_of_each(cells, 5, seed=2).paths != some.paths

@@ -28,6 +28,8 @@ CANDIDATE_LEVELS = (10, 30, 60, 100, 150, 200, 260, 330, 410, 500)
 KEPT_LEVELS = 4
 #: Weight in trials of the variance known from validation cells.
 PRIOR_WEIGHT = 3.0
+#: Training cells of each class, at most, that the spread of embeddings is measured on.
+MOST_OF_EACH = 400
 
 
 def blank_calibration(n_classes: int, embedding: int, levels: tuple[int, ...]) -> Calibration:
@@ -62,6 +64,18 @@ class Views:
             np.concatenate([self.backgrounds, other.backgrounds]),
             np.concatenate([self.labels, other.labels]),
         )
+
+
+def some_of_each(cells: CellSet, most: int, seed: int) -> CellSet:
+    """Draw at most ``most`` labelled cells of each class."""
+    labels = cells.labels.numpy()
+    rng = np.random.default_rng(seed)
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == c))[:most] for c in np.unique(labels) if c >= 0
+    ]
+    index = torch.from_numpy(np.sort(np.concatenate(chosen)))
+    paths = [cells.paths[i] for i in index]
+    return CellSet(cells.pixels[index], cells.labels[index], cells.backgrounds[index], paths)
 
 
 def plain_views(cells: CellSet, size: int) -> Views:
@@ -133,7 +147,8 @@ def calibrate(
     calibration = _judged(model.calibration, stopped, plain.labels, settings.coverage)
 
     few = settings.model_copy(update={"trials": settings.min_trials})
-    learned = plain_views(train, size) + varied_views(train, size, seed, augmentation)
+    some = some_of_each(train, MOST_OF_EACH, seed)
+    learned = plain_views(some, size) + varied_views(some, size, seed, augmentation)
     seen = _evidence(learned, model, few, progress, stop_early=False)
     spread = embedding_spread(torch.from_numpy(seen.embedding), torch.from_numpy(learned.labels))
     calibration = replace(calibration, **spread)
