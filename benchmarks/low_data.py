@@ -1,9 +1,9 @@
 """Few labels: 10, 20 and 50 labelled cells a class, the rest of the training cells unlabelled.
 
-    python benchmarks/low_data.py results/default-data/cells.csv -o results/low-data
-    python benchmarks/low_data.py results/default-data/cells.csv -o results/low-data --split test
+    python benchmarks/low_data.py PBC -o results/low-data --counts 10 20
+    python benchmarks/low_data.py PBC -o results/low-data --counts 10 20 --split test
 
-Finished runs are stored in the folder and are not done again.
+Finished runs are stored in the folder and are not done again; settings are chosen on val.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def main() -> None:
         output=options.output,
         input_size=settings.input_size,
         pixel_size_um=options.pixel_size,
+        duplicates="drop",
     )
     names, sets = load_sets(reading, say)
     result = low_data_curve(names, sets, options.output, settings, say)
@@ -55,12 +56,13 @@ def say(share: float, message: str) -> None:
 
 
 def print_table(result: dict) -> None:
-    counts = [point["cells"] for point in next(iter(result["curves"].values()))]
+    curves = result["curves"]
+    counts = sorted({point["cells"] for points in curves.values() for point in points})
     print("| labelled cells a class | " + " | ".join(map(str, counts)) + " |")
     print("|---|" + "---:|" * len(counts))
-    for model, points in result["curves"].items():
-        cells = [f"{p['balanced_accuracy']:.3f} ± {p['sd']:.3f}" for p in points]
-        print(f"| {model} | " + " | ".join(cells) + " |")
+    for model, points in curves.items():
+        at = {p["cells"]: f"{p['balanced_accuracy']:.3f} ± {p['sd']:.3f}" for p in points}
+        print(f"| {model} | " + " | ".join(at.get(n, "-") for n in counts) + " |")
 
 
 if __name__ == "__main__":

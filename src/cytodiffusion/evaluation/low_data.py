@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,10 @@ from cytodiffusion.uncertainty import fit_temperature, softmax
 Rival = Literal["diffusion", "resnet18", "vit", "resnet18+pseudo", "vit+pseudo"]
 
 
+#: Names of models, each with the class it predicts of every cell.
+Predictions = Iterator[tuple[str, NDArray[np.int64]]]
+
+
 class LowDataSettings(BaseModel):
     """What the curve is measured with.
 
@@ -79,7 +84,7 @@ class LowDataSettings(BaseModel):
     trials: PositiveInt = 4
     levels: tuple[PositiveInt, ...] = (30, 60, 100, 200)
     confidence: float = Field(0.95, gt=0, lt=1)
-    input_size: PositiveInt = 48
+    input_size: PositiveInt = 32
     ours: dict[str, Any] = {}
     rivals: dict[str, Any] = {}
 
@@ -102,18 +107,19 @@ MILD = AugmentSettings(
     plain_share=0.25,
 )
 #: Smaller crops, networks and batches than the default model's: a curve is dozens of trainings.
-SMALL: dict[str, Any] = {"batch_size": 64, "warmup": 30, "augment": MILD, "ema_decay": 0.98}
+SMALL: dict[str, Any] = {"warmup": 20, "steps": 150, "augment": MILD, "ema_decay": 0.98}
 OURS: dict[str, Any] = SMALL | {
+    "batch_size": 64,
     "patch": 4,
-    "widths": (32, 64, 160),
-    "blocks": (1, 2, 2),
-    "pretrain_steps": 2000,
+    "widths": (32, 64, 128),
+    "blocks": (1, 1, 2),
+    "pretrain_steps": 800,
+    "contrast": 1.0,
     "pseudo_labels": 0.6,
-    "steps": 300,
     "learning_rate": 1e-3,
     "class_loss": 0.5,
 }
-RIVALS: dict[str, Any] = SMALL | {"steps": 300}
+RIVALS: dict[str, Any] = SMALL | {"batch_size": 32}
 
 
 def low_data_curve(
@@ -133,8 +139,8 @@ def low_data_curve(
         ``train`` and the split to report; crops of the settings' input size (see
         `LowDataSettings.input_size`).
     folder : Path
-        Gets ``low_data.json``, ``low_data.csv`` and, while it works, the runs; runs that are
-        in it already are not done again.
+        Gets ``low_data.json``, ``low_data.csv`` (both hold what is done so far) and the runs;
+        runs that are in it already are not done again.
     settings : LowDataSettings, optional
     progress : callable
         May raise ``Cancelled``; finished runs are kept.
@@ -153,14 +159,14 @@ def low_data_curve(
     settings = settings or LowDataSettings()
     _check(names, sets, settings)
     study = _Study(names, sets, folder, settings, progress)
-    wanted = [
-        (n, s, m) for m in settings.models for s in range(settings.seeds) for n in settings.counts
-    ]
-    for number, (cells, seed, model) in enumerate(wanted):
+    # draw by draw: a curve that is stopped has compared all models on the same draws
+    wanted = list(product(range(settings.seeds), settings.counts, settings.models))
+    done: list[dict[str, Any]] = []
+    for number, (seed, cells, model) in enumerate(wanted):
         progress(number / len(wanted), f"{model}, {cells} labelled cells a class, seed {seed}")
-        study.result(model, cells, seed)
-    result = summarise_runs((study.result(m, n, s) for n, s, m in wanted), settings)
-    _write(folder, result)
+        done.append(study.result(model, cells, seed))
+        _write(folder, summarise_runs(done, settings))
+    result = summarise_runs(done, settings)
     progress(1.0, f"{len(wanted)} runs with few labels")
     return result
 
@@ -187,6 +193,8 @@ def summarise_runs(runs: Iterable[dict[str, Any]], settings: LowDataSettings) ->
         curves[model] = []
         for cells in sorted(settings.counts):
             of = table[(table["model"] == model) & (table["cells"] == cells)]["balanced_accuracy"]
+            if not len(of):
+                continue
             curves[model].append(
                 {
                     "cells": cells,
@@ -253,38 +261,38 @@ class _Study:
 
     def result(self, model: str, cells: int, seed: int) -> dict[str, Any]:
         """Return the result of one run, from disk where it is there."""
-        path = self.folder / "runs" / f"{self.settings.split}-{model}-{cells}-{seed}.json"
-        if path.is_file():
-            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return stored
-        shutil.rmtree(self.folder / "run.run", ignore_errors=True)  # of a run that was killed
-        few = {
-            "train": replace(
-                self.sets["train"], labels=draw_labelled(self.sets["train"].labels, cells, seed)
-            ),
-            "val": self.sets[self.settings.split],
-        }
-        views = plain_views(self.sets[self.settings.split], self.settings.input_size)
-        if model == "diffusion":
-            predicted = self._ours(few, seed, views)
-        else:
-            predicted = self._rival(model, few, seed, views)
-        found = {
-            "model": model,
-            "cells": cells,
-            "seed": seed,
-            "balanced_accuracy": balanced_accuracy(views.labels, predicted),
-        }
-        with atomic_file(path) as part:
-            part.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        return found
+        path = self._path(model, cells, seed)
+        if not path.is_file():
+            self._run(model, cells, seed)
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return stored
 
-    def _ours(self, few: dict[str, CellSet], seed: int, views: Views) -> NDArray[np.int64]:
+    def _path(self, model: str, cells: int, seed: int) -> Path:
+        return self.folder / "runs" / f"{self.settings.split}-{model}-{cells}-{seed}.json"
+
+    def _run(self, model: str, cells: int, seed: int) -> None:
+        """Train, and store what came of it."""
+        shutil.rmtree(self.folder / "run.run", ignore_errors=True)  # of a run that was killed
+        labels = draw_labelled(self.sets["train"].labels, cells, seed)
+        reported = self.sets[self.settings.split]
+        few = {"train": replace(self.sets["train"], labels=labels), "val": reported}
+        views = plain_views(reported, self.settings.input_size)
+        train = self._ours if model == "diffusion" else self._rival
+        for name, predicted in train(model, few, seed, views):
+            found = {
+                "model": name,
+                "cells": cells,
+                "seed": seed,
+                "balanced_accuracy": balanced_accuracy(views.labels, predicted),
+            }
+            with atomic_file(self._path(name, cells, seed)) as part:
+                part.write_text(json.dumps(found) + "\n", encoding="utf-8")
+
+    def _ours(self, model: str, few: dict[str, CellSet], seed: int, views: Views) -> Predictions:
         settings = self._settings(seed, **(OURS | self.settings.ours))
         start, features = self._shared(settings)
         run = few_labels_run(settings, self.names, few, start, features)
         self._fit(run)
-        model = as_bundle(run, self.settings.levels)
         budget = ClassifySettings(
             trials=self.settings.trials,
             min_trials=min(3, self.settings.trials),
@@ -292,9 +300,13 @@ class _Study:
             batch_size=1024,
         )
         evidence = gather_evidence(
-            views.windows, model, budget, background=views.backgrounds, stop_early=False
+            views.windows,
+            as_bundle(run, self.settings.levels),
+            budget,
+            background=views.backgrounds,
+            stop_early=False,
         )
-        return np.asarray(evidence.logits.argmax(axis=1))
+        yield model, evidence.logits.argmax(axis=1)
 
     def _shared(self, settings: TrainSettings) -> tuple[UNetDenoiser, NDArray[np.float32]]:
         """Pre-train once, with seed 0, whatever the labels of a run are."""
@@ -306,16 +318,16 @@ class _Study:
             self.shared = start, embed(start, train, own)
         return self.shared
 
-    def _rival(
-        self, model: str, few: dict[str, CellSet], seed: int, views: Views
-    ) -> NDArray[np.int64]:
-        kind, _, pseudo = model.partition("+")
+    def _rival(self, model: str, few: dict[str, CellSet], seed: int, views: Views) -> Predictions:
+        """Train with the labels that are there, and go on with guessed ones where asked to."""
+        kind = model.partition("+")[0]
         settings = self._settings(seed, kind=kind, **(RIVALS | self.settings.rivals))
         run = BaselineTrainer(settings, silent, (self.names, few))
         self._fit(run)
-        if pseudo:
-            run = self._again(run, settings, few)
-        return np.asarray(_rival_logits(run.baseline(), views).argmax(axis=1))
+        yield kind, _rival_logits(run.baseline(), views).argmax(axis=1)
+        if {model, *self.settings.models} & {f"{kind}+pseudo"}:
+            again = self._again(run, settings, few)
+            yield f"{kind}+pseudo", _rival_logits(again.baseline(), views).argmax(axis=1)
 
     def _again(
         self, run: BaselineTrainer, settings: TrainSettings, few: dict[str, CellSet]
