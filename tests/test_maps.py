@@ -163,3 +163,23 @@ def test_a_hundred_thousand_cells():
     table = maps.features_table(frame, n)
     assert len(table) == n + 1
     assert (table["predicted"].iloc[1:] == "red cell").all()
+
+
+def test_cells_for_review_have_an_outline_of_their_own():
+    labels = squares([1, 2, 3], side=20)
+    cells = maps.CellMaps(labels, n_classes=2)
+    review = [False, True, True]
+    cells.put([1, 2, 3], [0, 0, 1], [0.0, 0.0, 0.0], [True, True, False], review)
+
+    def outlines():
+        cells.paint()
+        return [set(np.unique(cells.outline_map[labels == i])) - {0} for i in (1, 2, 3)]
+
+    amber = {maps.REVIEW, 2 * maps.REVIEW}
+    assert outlines() == [{1, 2}, {1, 2}, amber]  # an anomaly stays one
+    cells.outline(anomalies=False, review=True)
+    assert outlines() == [set(), amber, amber]
+    cells.show([True, False])
+    assert outlines() == [set(), amber, set()]
+    cells.put([2], [0], [0.0], [False])
+    assert outlines() == [set(), set(), set()]

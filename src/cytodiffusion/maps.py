@@ -20,6 +20,8 @@ from cytodiffusion.errors import InputError
 UNCERTAINTY_COLORMAP = "viridis"
 #: Label ids up to this number index the tables directly; larger ones are renumbered first.
 _MAX_DIRECT_ID = 4_000_000
+#: What the outline of a cell for review is multiplied by.
+REVIEW = 3
 #: Classes a ``uint8`` map can tell apart, 0 being "no cell or not classified yet".
 MAX_CLASSES = 254
 
@@ -47,7 +49,8 @@ class CellMaps:
         1 (certain) to 255 (all classes equally likely), from the entropy; 0 as above.
     outline_map : (Y, X) uint8
         Outline of the cells that are flagged as anomalies: 2 on its outer half, 1 on its inner
-        half, so that two colours make it visible on any stain; else 0.
+        half, so that two colours make it visible on any stain; `REVIEW` times as much for other
+        cells that are for review; else 0.
 
     Raises
     ------
@@ -70,6 +73,8 @@ class CellMaps:
         self._predicted = np.zeros(n_rows, np.uint8)
         self._uncertainty = np.zeros(n_rows, np.uint8)
         self._anomaly = np.zeros(n_rows, bool)
+        self._review = np.zeros(n_rows, bool)
+        self._outlined = (True, True)
         self._shown = np.ones(n_classes + 1, bool)
         self._edges = cell_edges(self._rows, (outline_px + 1) // 2)
         self._edges += cell_edges(self._rows, max(2, outline_px))
@@ -78,7 +83,12 @@ class CellMaps:
         self.outline_map = np.zeros(cells.shape, np.uint8)
 
     def put(
-        self, ids: ArrayLike, predicted: ArrayLike, entropy: ArrayLike, anomaly: ArrayLike
+        self,
+        ids: ArrayLike,
+        predicted: ArrayLike,
+        entropy: ArrayLike,
+        anomaly: ArrayLike,
+        review: ArrayLike | None = None,
     ) -> None:
         """Enter classified cells into the tables; `paint` shows them.
 
@@ -92,15 +102,22 @@ class CellMaps:
             Entropy of the posterior in nats.
         anomaly : (N,) bool
             Whether the cell is flagged as an anomaly.
+        review : (N,) bool, optional
+            Whether it is too unsure to be accepted; none is by default.
         """
         rows, known = self._rows_of(np.asarray(ids, np.int64))
         self._predicted[rows] = np.asarray(predicted)[known] + 1
         self._uncertainty[rows] = uncertainty_levels(entropy, self.n_classes)[known]
         self._anomaly[rows] = np.asarray(anomaly, bool)[known]
+        self._review[rows] = False if review is None else np.asarray(review, bool)[known]
 
     def show(self, shown: Sequence[bool]) -> None:
         """Choose which classes (K,) appear in the uncertainty and outline maps."""
         self._shown[1:] = shown
+
+    def outline(self, anomalies: bool, review: bool) -> None:
+        """Choose which cells have an outline."""
+        self._outlined = (anomalies, review)
 
     def paint(self) -> None:
         """Write the tables into the three maps. Safe to call from another thread."""
@@ -108,8 +125,9 @@ class CellMaps:
         np.take(self._predicted, self._rows, out=self.class_map, mode="clip")
         shown = self._shown[self._predicted]
         np.take(self._uncertainty * shown, self._rows, out=self.uncertainty_map, mode="clip")
-        outlined = (self._anomaly & shown).astype(np.uint8)
-        np.take(outlined, self._rows, out=self.outline_map, mode="clip")
+        anomalies, review = self._outlined
+        outlined = np.where(self._anomaly & anomalies, 1, REVIEW * (self._review & review)) * shown
+        np.take(outlined.astype(np.uint8), self._rows, out=self.outline_map, mode="clip")
         self.outline_map *= self._edges
 
     def _rows_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -230,7 +248,7 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
     """Replace what an empty row turns into (objects, NaN in text) by plain columns."""
     for name in table.columns:
         column = table[name]
-        if name in ("anomaly", "touches_border"):
+        if name in ("anomaly", "review", "touches_border"):
             table[name] = column.where(column.notna(), False).astype(bool)
         elif name in ("predicted", "prediction_set"):
             table[name] = column.where(column.notna(), "").astype(str)

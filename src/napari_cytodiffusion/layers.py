@@ -14,8 +14,11 @@ from cytodiffusion.errors import InputError
 
 #: Key in ``layer.metadata`` under which this plugin notes what a layer is.
 NOTE = "cytodiffusion"
-#: Outline around anomalies: white inside black stands out from any stain and any colour map.
-ANOMALY_COLORS = ((0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0))
+_NOTHING, _WHITE, _BLACK = (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0)
+_AMBER = (1.0, 0.62, 0.11, 1.0)
+#: Outlines by their values in the map: white (anomalies) or amber (for review) inside black
+#: stands out from any stain and any colour map.
+OUTLINE_COLORS = (_NOTHING, _WHITE, _BLACK, _AMBER, _NOTHING, _NOTHING, _BLACK)
 
 
 def note_of(layer: Layer) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import pandas as pd
 
 #: Ways to walk through the cells in the Inspect widget.
 ORDERS = ("uncertainty", "anomaly", "class")
+#: Chooses the cells for review among all.
+REVIEW = "review"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Record:
         The entropy is in nats.
     anomaly_score, anomaly_threshold : float
     anomaly : bool
+    anomaly_scores : dict of float
+        Every score by name.
+    review : bool
+        Whether it is too unsure to be accepted.
+    accept_above : float or None
+        Confidence that accepted cells are above; None where no error rate was asked for.
     trials : int
     levels : (L,) float
         Noise levels that were tried.
@@ -53,6 +61,9 @@ class Record:
     anomaly_score: float
     anomaly_threshold: float
     anomaly: bool
+    anomaly_scores: dict[str, float]
+    review: bool
+    accept_above: float | None
     trials: int
     levels: np.ndarray
     errors: np.ndarray
@@ -75,6 +86,7 @@ class Results:
         self.batches: list[Any] = []
         self.counts = np.zeros(len(self.class_names), int)
         self.n_anomalies = 0
+        self.n_review = 0
         self.total = 0
         self._where: dict[int, tuple[int, int]] = {}
 
@@ -94,6 +106,7 @@ class Results:
         self._where.update({int(label): (number, row) for row, label in enumerate(crops.ids)})
         self.counts += np.bincount(batch.result.predicted, minlength=len(self.counts))
         self.n_anomalies += int(np.count_nonzero(batch.result.anomaly))
+        self.n_review += int(np.count_nonzero(batch.result.review))
         self.total = batch.total
 
     def record(self, label: int) -> Record | None:
@@ -118,6 +131,9 @@ class Results:
             anomaly_score=float(result.anomaly_score[row]),
             anomaly_threshold=float(result.anomaly_threshold),
             anomaly=bool(result.anomaly[row]),
+            anomaly_scores={k: float(v[row]) for k, v in result.anomaly_scores.items()},
+            review=bool(result.review[row]),
+            accept_above=result.accept_above,
             trials=int(result.trials[row]),
             levels=np.asarray(result.levels),
             errors=result.errors_by_level[row],
@@ -131,9 +147,10 @@ class Results:
         result, row = self.batches[place[0]].result, place[1]
         name = self.class_names[result.predicted[row]]
         unusual = ", unlike anything known" if result.anomaly[row] else ""
-        return f"{name} {percent(result.confidence[row])}{unusual} (cell {label})"
+        unsure = ", for review" if result.review[row] else ""
+        return f"{name} {percent(result.confidence[row])}{unsure}{unusual} (cell {label})"
 
-    def ordered(self, by: str, class_index: int | None = None) -> list[int]:
+    def ordered(self, by: str, only: int | str | None = None) -> list[int]:
         """Label ids in the order to look at them.
 
         Parameters
@@ -141,8 +158,8 @@ class Results:
         by : str
             ``"uncertainty"`` (highest entropy first), ``"anomaly"`` (highest score first), or
             ``"class"`` (least confident first within each class).
-        class_index : int or None
-            Only cells of this class.
+        only : int, "review" or None
+            Only cells of the class of this index, or only those for review.
         """
         if not self.batches:
             return []
@@ -155,8 +172,10 @@ class Results:
         else:
             keys = [ids, -self._column(lambda b: b.result.entropy)]
         order = np.lexsort(keys)
-        if class_index is not None:
-            order = order[predicted[order] == class_index]
+        if only == REVIEW:
+            order = order[self._column(lambda b: b.result.review)[order]]
+        elif only is not None:
+            order = order[predicted[order] == only]
         return [int(label) for label in ids[order]]
 
     def frame(self) -> pd.DataFrame:

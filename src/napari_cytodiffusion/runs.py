@@ -44,7 +44,10 @@ class SegmentRequest:
 
 @dataclass(frozen=True)
 class ClassifyRequest:
-    """What *Classify cells* asks for; no ``trials`` is the engine's default budget."""
+    """What *Classify cells* asks for; no ``trials`` is the engine's default budget.
+
+    With no ``error_rate`` no cell is for review.
+    """
 
     image: Any
     labels: Any
@@ -54,6 +57,7 @@ class ClassifyRequest:
     seed: int
     pixel_size_um: float | None
     allow_download: bool = False
+    error_rate: float | None = None
     cache: ModelCache = field(default_factory=dict, compare=False)
 
 
@@ -120,10 +124,11 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
         from cytodiffusion.pipeline import iter_classify_labels
 
         model = _load(request.source, request.device, request.allow_download, request.cache)
+        settings = _settings(ClassifySettings, request, model)
+        _check_promises(model, settings)
         report(0.0, "Reading the image ...")
         rgb, labels = as_rgb8(request.image), np.asarray(request.labels)
         pixel_size, origin = _pixel_size(rgb, request.pixel_size_um)
-        settings = _settings(ClassifySettings, request, model)
         batches = iter_classify_labels(
             rgb, labels, model, settings, pixel_size_um=pixel_size, progress=report
         )
@@ -141,7 +146,7 @@ def _classified(batches: Iterator[Any], maps: Any) -> Iterator[Classified]:
     painted = 0.0
     for batch in batches:
         result = batch.result
-        maps.put(batch.crops.ids, result.predicted, result.entropy, result.anomaly)
+        maps.put(batch.crops.ids, result.predicted, result.entropy, result.anomaly, result.review)
         started = time.monotonic()
         # painting a slide takes longer than painting a field: let it not outweigh the work
         due = started - painted >= _REPAINT_EVERY or batch.done >= batch.total
@@ -177,8 +182,15 @@ def _load(source: str, device: str, allow_download: bool, cache: ModelCache) -> 
     return cache[key]
 
 
+def _check_promises(model: Any, settings: Any) -> None:
+    """Say what the model cannot promise before there are layers."""
+    from cytodiffusion.judgement import check_promises
+
+    check_promises(model.calibration, settings, model.name)
+
+
 def _settings(kind: Any, request: ClassifyRequest, model: Any) -> Any:
-    chosen: dict[str, Any] = {"seed": request.seed}
+    chosen: dict[str, Any] = {"seed": request.seed, "error_rate": request.error_rate}
     if request.trials is not None:
         chosen["trials"] = request.trials
     if getattr(model.device, "type", "cpu") == "cpu":

@@ -214,10 +214,10 @@ class Session(QObject):
         if self.current is not None:
             self.show("uncertainty" if self.current.kind == "class" else "class")
 
-    def show_anomalies(self, shown: bool) -> None:
-        """Outline anomalies or not."""
+    def show_outlines(self, anomalies: bool, review: bool) -> None:
+        """Choose what is outlined: anomalies, cells for review."""
         if self.current is not None:
-            self.current.show_anomalies(shown)
+            self.current.show_outlines(anomalies, review)
 
     def show_classes(self, shown: Sequence[bool]) -> None:
         """Choose the visible classes."""

@@ -1,4 +1,4 @@
-"""The three views of classified cells: class, uncertainty, outlines of anomalies."""
+"""The three views of classified cells: class, uncertainty, outlines of what to look at."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Labels, Layer
 
 from cytodiffusion.maps import CellMaps, class_colors, uncertainty_colors
-from napari_cytodiffusion.layers import ANOMALY_COLORS, NOTE, colormap_of, placement, tell_cells
+from napari_cytodiffusion.layers import NOTE, OUTLINE_COLORS, colormap_of, placement, tell_cells
 from napari_cytodiffusion.results import Results
 
 #: What the cells can be coloured by.
@@ -47,6 +47,7 @@ class CellViews:
         self.maps, self.results = maps, results
         self.pixel_size_um = 0.0
         self.window_um = 0.0
+        self.error_rate: float | None = None  # that cells were accepted by
         self.shown = [True] * len(results.class_names)
         self._ids = labels.data[0] if labels.multiscale else labels.data
         self.layers: dict[str, Labels] = {}
@@ -55,7 +56,7 @@ class CellViews:
         self._looks = {
             "class": (maps.class_map, class_colors(results.colors), 0.5),
             "uncertainty": (maps.uncertainty_map, uncertainty_colors(), 0.6),
-            "anomalies": (maps.outline_map, np.array(ANOMALY_COLORS), 1.0),
+            "anomalies": (maps.outline_map, np.array(OUTLINE_COLORS), 1.0),
         }
         for role, layer in (inherited or {}).items():
             data, colors, _ = self._looks[role]
@@ -136,11 +137,14 @@ class CellViews:
         if any(selection.active is self.layers.get(role) for role in KINDS):
             selection.active = self.layers[kind]
 
-    def show_anomalies(self, shown: bool) -> None:
-        """Show or hide the outlines of anomalies."""
-        self._outlined = shown
+    def show_outlines(self, anomalies: bool, review: bool) -> None:
+        """Show or hide the outlines of anomalies and of cells for review."""
+        self._outlined = anomalies or review
+        self.maps.outline(anomalies, review)
+        self.maps.paint()
         if "anomalies" in self.layers:
-            self.layers["anomalies"].visible = shown
+            self.layers["anomalies"].visible = self._outlined
+            self.layers["anomalies"].refresh(extent=False)
 
     def show_classes(self, shown: Sequence[bool]) -> None:
         """Choose the classes that are visible, in all views."""

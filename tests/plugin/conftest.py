@@ -67,6 +67,12 @@ class Result:
     errors_by_level: np.ndarray
     levels: np.ndarray
     anomaly_threshold: float
+    anomaly_scores: dict[str, np.ndarray] = field(default_factory=dict)
+    accept_above: float | None = None
+
+    @property
+    def review(self) -> np.ndarray:
+        return self.confidence <= (-1 if self.accept_above is None else self.accept_above)
 
 
 @dataclass(frozen=True)
@@ -87,25 +93,41 @@ class Engine:
     error_at: int = 0
     closed: threading.Event = field(default_factory=threading.Event)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    def refuse(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
 
     def batches(self, image: Any, labels: Any, model: Model, settings: Any, **kw: Any) -> Any:
         self.requests.append({"settings": settings, **kw})
         ids = np.unique(labels)
-        return self._run(labels, ids[ids > 0], kw["pixel_size_um"])
+        # the confidence of cell i is 0.9 - 0.0065 i: 10, 11 and 12 are for review
+        above = None if settings.error_rate is None else 0.84
+        return self._run(labels, ids[ids > 0], kw["pixel_size_um"], above)
 
-    def _run(self, labels: np.ndarray, ids: np.ndarray, px: float) -> Iterator[CellBatch]:
+    def _run(
+        self, labels: np.ndarray, ids: np.ndarray, px: float, above: float | None
+    ) -> Iterator[CellBatch]:
         try:
             for start in range(0, len(ids), self.batch):
                 if self.error is not None and start // self.batch >= self.error_at:
                     raise self.error
                 time.sleep(self.seconds_a_batch)
                 some = ids[start : start + self.batch]
-                yield batch_of(labels, some, start + len(some), len(ids), px)
+                yield batch_of(labels, some, start + len(some), len(ids), px, above)
         finally:
             self.closed.set()
 
 
-def batch_of(labels: np.ndarray, ids: np.ndarray, done: int, total: int, px: float) -> CellBatch:
+def batch_of(
+    labels: np.ndarray,
+    ids: np.ndarray,
+    done: int,
+    total: int,
+    px: float,
+    accept_above: float | None = None,
+) -> CellBatch:
     n, k = len(ids), len(CLASSES)
     centroids = np.array([np.argwhere(labels == i).mean(axis=0) for i in ids])
     posterior = np.full((n, k), 0.1 / (k - 1))
@@ -138,6 +160,8 @@ def batch_of(labels: np.ndarray, ids: np.ndarray, done: int, total: int, px: flo
         errors_by_level=np.random.default_rng(0).random((n, 3, k)).astype(np.float32),
         levels=np.array([0.2, 0.4, 0.6]),
         anomaly_threshold=0.9,
+        anomaly_scores={"combined": score, "error_level": 2 * score + 0.5},
+        accept_above=accept_above,
     )
     return CellBatch(crops, result, done, total)
 
@@ -154,6 +178,7 @@ def cells_frame(batches: list[CellBatch]) -> pd.DataFrame:
                 "predicted": CLASSES[result.predicted[i]],
                 "confidence": result.confidence[i],
                 "anomaly": bool(result.anomaly[i]),
+                "review": bool(result.review[i]),
                 "trials": int(result.trials[i]),
             }
             row |= {f"p_{n}": p for n, p in zip(CLASSES, result.posterior[i], strict=True)}
@@ -166,6 +191,7 @@ class Settings:
     trials: int = 16
     seed: int = 0
     batch_size: int = 256
+    error_rate: float | None = None
 
 
 @pytest.fixture
@@ -185,6 +211,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
     monkeypatch.setattr(cytodiffusion, "pipeline", pipeline, raising=False)
     monkeypatch.setattr(runs, "_load", lambda *_: Model())
+    monkeypatch.setattr(runs, "_check_promises", lambda *_: fake.refuse())
     return fake
 
 

@@ -34,7 +34,12 @@ from napari_cytodiffusion.widgets.common import (
     note,
     tell,
 )
-from napari_cytodiffusion.widgets.fields import DeviceField, ModelField, PixelSizeField
+from napari_cytodiffusion.widgets.fields import (
+    DeviceField,
+    ErrorRateField,
+    ModelField,
+    PixelSizeField,
+)
 from napari_cytodiffusion.widgets.legend import Legend
 from napari_cytodiffusion.workers import Job
 
@@ -81,6 +86,7 @@ class ClassifyWidget(QWidget):
         self.seed.setRange(0, 2**31 - 1)
         self.seed.setValue(default("classification", "seed"))
         self.seed.setToolTip("The same seed gives the same result.")
+        self.error_rate = ErrorRateField(self)
         self.run_bar = RunBar("Classify cells", self)
         fields = form(self)
         fields.addRow("Image", self.image)
@@ -90,11 +96,16 @@ class ClassifyWidget(QWidget):
         fields.addRow("Device", self.device)
         fields.addRow("Trials", self.trials)
         fields.addRow("Seed", self.seed)
+        fields.addRow("Errors", self.error_rate)
         self.class_button = self._view_button("Class", "class")
         self.uncertainty_button = self._view_button("Uncertainty", "uncertainty")
         self.anomalies = QCheckBox("Outline anomalies", self)
         self.anomalies.setChecked(True)
         self.anomalies.setToolTip("Cells unlike anything the model was trained on.")
+        self.review = QCheckBox("Outline cells for review (amber)", self)
+        self.review.setChecked(True)
+        self.review.setToolTip("Cells that are too unsure for the errors that were allowed.")
+        self.review.setVisible(False)
         self.legend = Legend(self)
         self.summary = note("", self)
         switch = QHBoxLayout()
@@ -107,6 +118,7 @@ class ClassifyWidget(QWidget):
         layout.addLayout(switch)
         layout.addWidget(self.legend)
         layout.addWidget(self.anomalies)
+        layout.addWidget(self.review)
         layout.addWidget(self.summary)
         layout.addStretch(1)
 
@@ -126,7 +138,8 @@ class ClassifyWidget(QWidget):
         self.run_bar.run.connect(self.start)
         self.run_bar.cancel.connect(self._session.cancel)
         self.legend.shown_changed.connect(self._session.show_classes)
-        self.anomalies.toggled.connect(self._session.show_anomalies)
+        self.anomalies.toggled.connect(self._show_outlines)
+        self.review.toggled.connect(self._show_outlines)
         self._session.cells_changed.connect(self._on_cells)
         self._session.view_changed.connect(self._on_view)
 
@@ -154,6 +167,7 @@ class ClassifyWidget(QWidget):
                 device=self.device.device(),
                 trials=self.trials.value() or None,
                 seed=self.seed.value(),
+                error_rate=self.error_rate.error_rate(),
                 pixel_size_um=self.pixel_size.pixel_size(),
                 cache=self._session.models,
             )
@@ -189,7 +203,7 @@ class ClassifyWidget(QWidget):
                 self._views.refresh()
             done, total = item.batch.done, item.batch.total
             self.run_bar.advance(done / max(total, 1), self._pace.text(done, total))
-            self._show_counts(self._views.results)
+            self._show_counts(self._views)
 
     def _on_prepared(self, prepared: runs.Prepared) -> None:
         if self._layers is None or self._session.viewer is None:
@@ -216,8 +230,9 @@ class ClassifyWidget(QWidget):
             "model": model.name,
             "model_version": model.version,
         }
+        self._views.error_rate = None if self._request is None else self._request.error_rate
         self._session.add_views(self._views)
-        self._views.show_anomalies(self.anomalies.isChecked())
+        self._show_outlines()
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
         views, self._views = self._views, None
@@ -270,7 +285,7 @@ class ClassifyWidget(QWidget):
             self.summary.setText("")
             return
         self._show_classes(views.results.class_names, views.results.colors)
-        self._show_counts(views.results)
+        self._show_counts(views)
         self.legend.set_shown(views.shown)
 
     def _show_classes(self, names: Any, colors: Any) -> None:
@@ -278,12 +293,30 @@ class ClassifyWidget(QWidget):
             self.legend.set_classes(names, colors)
             self.legend.bar.set_classes(len(names))
 
-    def _show_counts(self, results: Results) -> None:
-        if results is not getattr(self._session.current, "results", None):
+    def _show_counts(self, views: CellViews) -> None:
+        if views is not self._session.current:
             return
+        results, total = views.results, len(views.results)
         self.legend.set_counts(results.counts)
-        unusual = f"{results.n_anomalies:,} of {len(results):,} cells are unlike anything known."
-        self.summary.setText(unusual if len(results) else "")
+        self.review.setVisible(views.error_rate is not None)
+        said = [f"{results.n_anomalies:,} of {total:,} cells are unlike anything known."]
+        if views.error_rate is not None:
+            said.append(
+                f"{results.n_review:,} of {total:,} are for review; of the other "
+                f"{total - results.n_review:,} at most {100 * views.error_rate:.3g} % are wrong, "
+                "if the cells are like those the model was validated on."
+            )
+        self.summary.setText("\n".join(said) if total else "")
+
+    def _show_outlines(self, _: Any = None) -> None:
+        review = self.review.isChecked() and self.error_rate_shown
+        self._session.show_outlines(self.anomalies.isChecked(), review)
+
+    @property
+    def error_rate_shown(self) -> bool:
+        """Whether the cells that are shown were accepted by an error rate."""
+        views = self._session.current
+        return views is not None and views.error_rate is not None
 
     def _on_view(self) -> None:
         views = self._session.current

@@ -61,6 +61,27 @@ class PixelSizeField(QDoubleSpinBox):
         return self.value() or None
 
 
+class ErrorRateField(QDoubleSpinBox):
+    """Percentage of accepted cells that may be wrong; 0 holds no cell back for review."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setDecimals(1)
+        self.setRange(0.0, 50.0)
+        self.setSingleStep(0.5)
+        self.setPrefix("at most ")
+        self.setSuffix(" %, review the rest")
+        self.setSpecialValueText("any, review none")
+        self.setToolTip(
+            "Review cells so that at most so many percent of the accepted ones are wrong. The "
+            "confidence that this takes was found on the model's validation cells."
+        )
+
+    def error_rate(self) -> float | None:
+        """Share of accepted cells that may be wrong, None where all are accepted."""
+        return self.value() / 100 or None
+
+
 class DeviceField(QComboBox):
     """Where the network runs."""
 

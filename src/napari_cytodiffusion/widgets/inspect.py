@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion import runs
 from napari_cytodiffusion.layers import NOTE, full_size, placement
-from napari_cytodiffusion.results import Record, percent
+from napari_cytodiffusion.results import REVIEW, Record, percent
 from napari_cytodiffusion.session import NEXT_KEY, PREVIOUS_KEY, Session
 from napari_cytodiffusion.views import CellViews
 from napari_cytodiffusion.widgets.common import TallArea, note, tell
@@ -131,12 +131,15 @@ class InspectWidget(QWidget):
         self.members = note("", details)
         self.posterior = PosteriorPlot(details)
         self.unusual = note("", details)
+        self.scores = note("", details)
+        self.review = note("", details)
         self.gauge = Gauge(details)
         self.errors_title = QLabel("<b>Denoising error by noise level</b>", details)
         self.errors = ErrorPlot(details)
         layout = QVBoxLayout(details)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.title)
+        layout.addWidget(self.review)
         layout.addLayout(top)
         layout.addWidget(self.where)
         layout.addWidget(QLabel("<b>Posterior</b>", details))
@@ -145,6 +148,7 @@ class InspectWidget(QWidget):
         layout.addWidget(QLabel("<b>Anomaly score</b>", details))
         layout.addWidget(self.gauge)
         layout.addWidget(self.unusual)
+        layout.addWidget(self.scores)
         layout.addWidget(self.errors_title)
         layout.addWidget(self.errors)
         layout.addStretch(1)
@@ -172,6 +176,8 @@ class InspectWidget(QWidget):
             self.only.addItem("all classes", None)
             if views is None:
                 return
+            if views.error_rate is not None:
+                self.only.addItem("for review", REVIEW)
             for index, name in enumerate(views.results.class_names):
                 self.only.addItem(name, index)
         self.posterior.set_classes(views.results.class_names, views.results.colors)
@@ -237,6 +243,9 @@ class InspectWidget(QWidget):
         self.unusual.setText(
             f"{record.anomaly_score:.3g}, threshold {record.anomaly_threshold:.3g}: {verdict}"
         )
+        self.scores.setText(scores_text(record))
+        self.review.setText(review_text(record))
+        self.review.setVisible(record.accept_above is not None)
         self.errors.set_errors(record.levels, record.errors, results.colors, record.predicted)
 
     def _show_crop(self, record: Record, views: CellViews) -> None:
@@ -293,3 +302,23 @@ class InspectWidget(QWidget):
         # a cell smaller than this on the screen cannot be judged
         camera.zoom = max(camera.zoom, 140 / window)
         camera.center = tuple(centre)
+
+
+def scores_text(record: Record) -> str:
+    """Write all anomaly scores but the one that decides, which has its gauge."""
+    others = [
+        f"{name.replace('_', ' ')} {score:.3g}"
+        for name, score in record.anomaly_scores.items()
+        if score != record.anomaly_score
+    ]
+    return f"Other scores, higher is more unusual: {', '.join(others)}" if others else ""
+
+
+def review_text(record: Record) -> str:
+    """Say whether a cell is accepted, and by what."""
+    if record.accept_above is None:
+        return ""
+    limit = f"{100 * record.accept_above:.2f} %"
+    if record.review:
+        return f"<b>For review</b>: its confidence is not above {limit}."
+    return f"Accepted: its confidence is above {limit}."
