@@ -132,9 +132,9 @@ def test_inspect_walks_through_them_and_says_why(widget, viewer, qtbot):
         seen.add(inspect._label)
     assert seen == REVIEW
     assert "For review" in inspect.review.text()
-    assert "84.00 %" in inspect.review.text()
+    assert "84.00\u00a0%" in inspect.review.text()
     inspect.show_cell(1)
-    assert inspect.review.text() == "Accepted: its confidence is above 84.00 %."
+    assert inspect.review.text() == "Accepted: its confidence is above 84.00\u00a0%."
     inspect.show_cell(4)
     assert inspect.scores.text() == "Other scores, higher is more unusual: error level 2.5"
     assert inspect.unusual.text() == "1, threshold 0.9: unlike anything known"

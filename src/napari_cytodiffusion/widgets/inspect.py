@@ -318,7 +318,7 @@ def review_text(record: Record) -> str:
     """Say whether a cell is accepted, and by what."""
     if record.accept_above is None:
         return ""
-    limit = f"{100 * record.accept_above:.2f} %"
+    limit = f"{100 * record.accept_above:.2f}\u00a0%"
     if record.review:
         return f"<b>For review</b>: its confidence is not above {limit}."
     return f"Accepted: its confidence is above {limit}."
