@@ -102,12 +102,17 @@ def figure(value: float | None, digits: int = 3) -> Cell:
     return f"{value:.{digits}f}", float(value)
 
 
-def ranged(value: float | None, ends: Any) -> Cell:
-    """Return a number with its interval as a cell of a table."""
-    text, key = figure(value)
-    if ends is None or any(e is None for e in ends) or text == NOTHING:
+def ranged(value: float | None, ends: Any, digits: int = 3) -> Cell:
+    """Return a number with its interval, where it has a width, as a cell of a table."""
+    text, key = figure(value, digits)
+    if ends is None or any(e is None for e in ends) or ends[0] == ends[1] or text == NOTHING:
         return text, key
-    return f"{text}  ({ends[0]:.3f}\u2013{ends[1]:.3f})", key
+    return f"{text}  ({ends[0]:.{digits}f}\u2013{ends[1]:.{digits}f})", key
+
+
+def short(name: str, most: int = 20) -> str:
+    """Return a name that fits into the legend of a plot."""
+    return name if len(name) <= most else f"{name[: most - 1]}\u2026"
 
 
 def classifiers(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -125,10 +130,12 @@ _KEY_FIGURES = (
     ("Coverage of the sets", "coverage"),
     ("Mean size of the sets", "set_size"),
     ("Trials a cell", "trials_mean"),
+    ("Milliseconds a cell", "ms_per_cell"),
     ("Anomaly AUC", "auc"),
     ("Anomaly sensitivity", "sensitivity"),
     ("Anomaly specificity", "specificity"),
 )
+_DIGITS = {"aurc": 4, "set_size": 2, "trials_mean": 2, "ms_per_cell": 1}
 
 
 def key_table(metrics: Mapping[str, Any]) -> Table:
@@ -140,7 +147,8 @@ def key_table(metrics: Mapping[str, Any]) -> Table:
         for _, found in everyone:
             source = found["anomaly"] if key in ("auc", "sensitivity", "specificity") else found
             value, ends = source.get(key), (source.get("intervals") or {}).get(key)
-            cells.append((f"{value:,}", value) if key == "n" else ranged(value, ends))
+            digits = _DIGITS.get(key, 3)
+            cells.append((f"{value:,}", value) if key == "n" else ranged(value, ends, digits))
         rows.append(tuple(cells))
     return Table(("", *(name for name, _ in everyone)), tuple(rows))
 
@@ -174,7 +182,7 @@ def compare_table(metrics: Mapping[str, Any]) -> Table:
             main += [len(rows)] if found is metrics else []
             shift = found["shift"][other]
             rows.append(_compared(other, name, shift, shift["shared_balanced_accuracy"]))
-    header = ("data", "classifier", "cells", "balanced", "shared open", "accuracy", "ECE")
+    header = ("data", "classifier", "balanced", "shared open", "accuracy", "ECE", "cells")
     return Table(header, tuple(rows), tuple(main))
 
 
@@ -183,21 +191,24 @@ def _compared(
 ) -> tuple[Cell, ...]:
     return (
         (data, data),
-        (name, name),
-        (f"{found['n']:,}", found["n"]),
+        (short(name), name),
         figure(found["balanced_accuracy"]),
         figure(shared),
         figure(found["accuracy"]),
         figure(found["ece"]),
+        (f"{found['n']:,}", found["n"]),
     )
 
 
 def caption(entry: Mapping[str, Any]) -> str:
-    """Two lines under the picture of a cell."""
+    """Lines under the picture of a cell: its class, what else it was taken for, its anomaly."""
     right = entry["label"] == entry["predicted"]
-    first = entry["label"] if right else f"{entry['label']} \u2192 {entry['predicted']}"
+    said = "" if right else f"\u2192 {entry['predicted']} "
     mark = " \u25b2" if entry["anomaly"] else ""
-    return f"{first}\n{entry['confidence']:.2f}, anomaly {entry['anomaly_score']:.1f}{mark}"
+    return (
+        f"{entry['label']}\n{said}{entry['confidence']:.2f}\n"
+        f"anomaly {entry['anomaly_score']:.1f}{mark}"
+    )
 
 
 def headline(metrics: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyqtgraph as pg
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
@@ -115,8 +116,8 @@ def test_shift_has_a_row_for_home_and_elsewhere(opened, metrics) -> None:
     table = opened.compared
     assert table.texts(0) == ["this data", "elsewhere"]
     shift = metrics["shift"]["elsewhere"]
-    assert table.texts(3)[1] == f"{shift['balanced_accuracy']:.3f}"
-    assert table.texts(4) == [reports.NOTHING, f"{shift['shared_balanced_accuracy']:.3f}"]
+    assert table.texts(2)[1] == f"{shift['balanced_accuracy']:.3f}"
+    assert table.texts(3) == [reports.NOTHING, f"{shift['shared_balanced_accuracy']:.3f}"]
 
 
 @pytest.mark.parametrize("key", ["confusion", "reliability", "risk", "trials"])
@@ -137,6 +138,55 @@ def test_every_plot_is_drawn(opened, metrics, key, qtbot) -> None:
         np.testing.assert_allclose(y, 100 * np.array(metrics["risk_coverage"]["risk"]))
     else:
         np.testing.assert_allclose(x, [p["confidence"] for p in metrics["reliability"]])
+
+
+def test_only_plots_with_figures_are_offered(opened, made) -> None:
+    choice = opened.plots.choice
+    keys = [choice.itemData(i) for i in range(choice.count())]
+    assert keys[:5] == ["confusion", "reliability", "risk", "sets", "shift"]
+    assert not {"anomaly", "low_data"} & set(keys)
+
+
+def test_sets_and_shift_are_drawn_as_they_are(opened, metrics) -> None:
+    opened.plots.show_plot("sets")
+    items = opened.plots.plot.getPlotItem().items
+    x, y = [item for item in items if hasattr(item, "getData")][-1].getData()
+    assert x.tolist() == [row["asked"] for row in metrics["sets"]]
+    assert y.tolist() == [row["coverage"] for row in metrics["sets"]]
+    opened.plots.show_plot("shift")
+    items = opened.plots.plot.getPlotItem().items
+    (bars,) = [item for item in items if isinstance(item, pg.BarGraphItem)]
+    shift = metrics["shift"]["elsewhere"]
+    assert bars.opts["height"] == [
+        metrics["balanced_accuracy"],
+        shift["balanced_accuracy"],
+        shift["shared_balanced_accuracy"],
+    ]
+
+
+def test_plots_of_a_full_report_are_drawn(opened, metrics) -> None:
+    """Those that only a long evaluation has: made-up figures, drawn as they are."""
+    roc = {"false_alarms": [0, 0.1, 1], "sensitivity": [0, 0.8, 1]}
+    anomaly = {"auc": 0.9, "sensitivity": 0.8, "specificity": 0.9, "roc": roc}
+    low = [{"cells": n, "balanced_accuracy": 0.5 + n / 100, "sd": 0.01} for n in (10, 20)]
+    line = {"index": [0, 1], "accuracy": [0.2, 0.9], "low": [0.1, 0.8], "high": [0.3, 1]}
+    points = [{"index": 0.5, "accuracy": 0.6, "n": 5}]
+    observers = {"model": {"curve": line, "points": points}, "somebody": {"why": "few cells"}}
+    opened.plots.set_metrics(
+        metrics
+        | {"anomaly": metrics["anomaly"] | anomaly}
+        | {"low_data": {"curves": {"diffusion": low}}, "psychometric": {"observers": observers}}
+    )
+    drawn = {}
+    for key in ("anomaly", "low_data", "psychometric"):
+        opened.plots.show_plot(key)
+        items = opened.plots.plot.getPlotItem().items
+        drawn[key] = [i.getData() for i in items if isinstance(i, pg.PlotDataItem)]
+    assert [list(values) for values in drawn["anomaly"][1]] == [[0, 0.1, 1], [0, 0.8, 1]]
+    assert drawn["anomaly"][2][1].tolist() == [0.8]
+    np.testing.assert_allclose(drawn["low_data"][0][0], [1, np.log10(20)])
+    assert drawn["low_data"][0][1].tolist() == [0.6, 0.7]
+    assert [list(values) for values in drawn["psychometric"][0]] == [[0, 1], [0.2, 0.9]]
 
 
 def test_a_click_on_a_cell_opens_its_image(opened, bare, metrics, qtbot) -> None:

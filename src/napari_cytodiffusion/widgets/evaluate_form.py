@@ -82,6 +82,7 @@ class EvaluateForm(QWidget):
         self.model.set_value(default("classification", "model"))
         self.data = FolderField("folder per class, or CSV", "Folder of labelled cells", self)
         self.shift = FolderField("optional", "Folder of another laboratory's cells", self)
+        self.shift.setToolTip("The same classes from elsewhere, for the domain shift.")
         self.output = FolderField("folder for the report", "Folder for the report", self)
         self.split = QComboBox(self)
         for value, text in _SPLITS:
@@ -99,7 +100,7 @@ class EvaluateForm(QWidget):
         for title, field in (
             ("Model", self.model),
             ("Data", self.data),
-            ("Shift", self.shift),
+            ("Other lab", self.shift),
             ("Report", self.output),
             ("Split", self.split),
             ("Images", self.limit),

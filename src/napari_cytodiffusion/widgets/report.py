@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils import notifications
-from qtpy.QtCore import QSettings, Qt, QUrl
+from qtpy.QtCore import QSettings, QSize, Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -124,6 +124,10 @@ class ReportWidget(QWidget):
             tabs.addTab(page, title)
         tabs.setTabToolTip(3, "Other laboratories' cells, and baselines beside the model")
         return tabs
+
+    def sizeHint(self) -> QSize:
+        """Wide enough for a table with intervals."""
+        return QSize(440, 700)
 
     # -- opening ------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QImage, QPixmap
+from qtpy.QtGui import QColor, QFontMetrics, QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -26,6 +26,8 @@ from napari_cytodiffusion.widgets.common import note
 
 _ORDER = int(Qt.ItemDataRole.UserRole)
 _THUMBNAIL = 84
+#: Lines of text that fit under a picture.
+_LINES = 4
 _GROUPS = (
     ("hardest", "Hardest: the true class is the least likely"),
     ("anomalous", "Most anomalous"),
@@ -57,7 +59,6 @@ class FigureTable(QTableWidget):
         self._sortable = sortable
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setAlternatingRowColors(True)
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.verticalHeader().hide()
@@ -135,8 +136,11 @@ class CellWall(QWidget):
         self.wall.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
         self.wall.setWordWrap(True)
         self.wall.setSpacing(4)
-        height = _THUMBNAIL + 3 * self.fontMetrics().height() + 12
-        self.wall.setGridSize(QSize(_THUMBNAIL + 30, height))
+        small = self.wall.font()
+        small.setPointSizeF(0.9 * small.pointSizeF())
+        self.wall.setFont(small)
+        height = _THUMBNAIL + _LINES * QFontMetrics(small).height() + 12
+        self.wall.setGridSize(QSize(_THUMBNAIL + 36, height))
         self.line = note("A click opens the image as a layer. \u25b2 above the threshold.", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)

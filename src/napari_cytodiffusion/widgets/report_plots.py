@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSignalBlocker, QSize
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_cytodiffusion.reports import classifiers
+from napari_cytodiffusion.reports import classifiers, short
 from napari_cytodiffusion.widgets.common import note
+from napari_cytodiffusion.widgets.plot_board import PlotBoard
 from napari_cytodiffusion.widgets.plots import legible, text_color
 
 #: Colours of the model and of the baselines beside it (Okabe & Ito 2008).
@@ -30,31 +31,66 @@ _PLOTS = (
         "Error that remains when only the most confident cells are decided.",
     ),
     (
+        "sets",
+        "Prediction sets",
+        "Coverage found against coverage asked for; the numbers are the model's mean set sizes.",
+    ),
+    (
+        "anomaly",
+        "Anomalies",
+        "ROC of the anomaly score for the class left out; the dot is the stated threshold.",
+    ),
+    (
+        "shift",
+        "Other laboratories",
+        "Balanced accuracy with 95 % intervals; open: every class competes; shared: only those "
+        "that occur there.",
+    ),
+    (
         "trials",
         "Trials against accuracy",
         "Line: balanced accuracy when no cell stops early. Bars: share of cells that took so many.",
     ),
+    (
+        "low_data",
+        "Few labels",
+        "Balanced accuracy with few labelled cells a class; bars: standard deviation over seeds.",
+    ),
+    (
+        "psychometric",
+        "Psychometric curves",
+        "Right answers against how easy cells are, the easiest at the right. The band is the "
+        "model's, 95 % credible.",
+    ),
 )
 
 
-class ReportPlots(QWidget):
+def available(metrics: Mapping[str, Any]) -> list[str]:
+    """Keys of the plots that a report has figures for."""
+    observers = metrics.get("psychometric", {}).get("observers", {})
+    there = {
+        "anomaly": any(found["anomaly"]["auc"] is not None for _, found in classifiers(metrics)),
+        "shift": bool(metrics["shift"]),
+        "trials": bool(metrics["trials"]["points"]),
+        "low_data": bool(metrics.get("low_data")),
+        "psychometric": any("curve" in found for found in observers.values()),
+    }
+    return [key for key, _, _ in _PLOTS if there.get(key, True)]
+
+
+class ReportPlots(PlotBoard):
     """One plot at a time, chosen by name."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.choice = QComboBox(self)
-        for key, title, _ in _PLOTS:
-            self.choice.addItem(title, key)
-        self.plot = pg.PlotWidget(self, background=None)
-        self.plot.setMenuEnabled(False)
-        self.plot.hideButtons()
-        self.plot.setMinimumHeight(300)
         self.line = note("", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(self.choice)
         layout.addWidget(self.plot, 1)
         layout.addWidget(self.line)
+        layout.addStretch(0)
         self._metrics: Mapping[str, Any] | None = None
         self.choice.currentIndexChanged.connect(self._draw)
 
@@ -65,6 +101,13 @@ class ReportPlots(QWidget):
     def set_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Show the plots of a report."""
         self._metrics = metrics
+        before, there = self.choice.currentData(), available(metrics)
+        with QSignalBlocker(self.choice):
+            self.choice.clear()
+            for key, title, _ in _PLOTS:
+                if key in there:
+                    self.choice.addItem(title, key)
+            self.choice.setCurrentIndex(max(0, self.choice.findData(before)))
         self._draw()
 
     def show_plot(self, key: str) -> None:
@@ -74,43 +117,16 @@ class ReportPlots(QWidget):
     def _draw(self, _: Any = None) -> None:
         if self._metrics is None:
             return
-        item = self.plot.getPlotItem()
-        self.plot.clear()
-        if item.legend is not None:
-            item.legend.scene().removeItem(item.legend)
-            item.legend = None
-        view = self.plot.getViewBox()
-        view.invertY(False)
-        view.setMouseEnabled(False, False)
-        for side in ("left", "bottom"):
-            axis = self.plot.getAxis(side)
-            axis.setTicks(None)
-            axis.setStyle(tickTextOffset=4)
-            axis.setTextPen(text_color(self))
-            axis.setWidth(None) if side == "left" else axis.setHeight(None)
-            axis.enableAutoSIPrefix(False)
-            axis.setLabel("")
+        self._clear()
         key = self.choice.currentData()
         self.line.setText(next(text for name, _, text in _PLOTS if name == key))
         getattr(self, f"_draw_{key}")(self._metrics)
 
     def _curves(self, metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], QColor]]:
         return [
-            (name, found, legible(_COLOURS[number % len(_COLOURS)], self))
+            (short(name), found, legible(_COLOURS[number % len(_COLOURS)], self))
             for number, (name, found) in enumerate(classifiers(metrics))
         ]
-
-    def _legend(self, corner: tuple[int, int]) -> None:
-        self.plot.addLegend(offset=corner, labelTextColor=text_color(self))
-
-    def _dashed(self) -> None:
-        grey = QColor(text_color(self))
-        grey.setAlpha(130)
-        self.plot.plot([0, 1], [0, 1], pen=pg.mkPen(grey, style=Qt.PenStyle.DashLine))
-
-    def _labels(self, bottom: str, left: str) -> None:
-        self.plot.setLabel("bottom", bottom)
-        self.plot.setLabel("left", left)
 
     # -- the plots ----------------------------------------------------------------------------
 
@@ -121,27 +137,34 @@ class ReportPlots(QWidget):
         columns = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
         part = counts[np.ix_(rows, columns)]
         shares = part / part.sum(axis=1, keepdims=True)
-        image = pg.ImageItem(shares, axisOrder="row-major", levels=(0, 1))
+        # by the square root: one error in fifty cells is to be seen
+        image = pg.ImageItem(np.sqrt(shares), axisOrder="row-major", levels=(0, 1))
         image.setColorMap(pg.ColorMap([0.0, 1.0], ["#f2f6fb", "#08519c"]))
         self.plot.addItem(image)
         for i, j in np.argwhere(part > 0):
-            ink = "white" if shares[i, j] > 0.5 else "#1d2733"
+            ink = "white" if shares[i, j] > 0.3 else "#1d2733"
             text = pg.TextItem(f"{part[i, j]:,}", color=ink, anchor=(0.5, 0.5))
             text.setPos(j + 0.5, i + 0.5)
             self.plot.addItem(text)
         self.plot.getViewBox().invertY(True)
         left = self.plot.getAxis("left")
-        left.setTicks([[(i + 0.5, names[k]) for i, k in enumerate(rows)]])
+        # names do not fit under narrow columns: both sides carry numbers
+        number = {int(k): str(j + 1) for j, k in enumerate(columns)}
+        titles = [f"{names[k]}  {number[int(k)]}" for k in rows]
+        left.setTicks([[(i + 0.5, title) for i, title in enumerate(titles)]])
         metric = self.fontMetrics()
-        left.setWidth(max(metric.horizontalAdvance(names[k]) for k in rows) + 30)
-        short = [(j + 0.5, _short(names[k])) for j, k in enumerate(columns)]
-        self.plot.getAxis("bottom").setTicks([short])
+        left.setWidth(max(metric.horizontalAdvance(title) for title in titles) + 30)
+        below = [(j + 0.5, number[int(k)]) for j, k in enumerate(columns)]
+        self.plot.getAxis("bottom").setTicks([below])
+        others = [f"{number[int(k)]} {names[k]}" for k in columns if k not in rows]
+        if others:
+            self.line.setText(f"{self.line.text()} Further columns: {', '.join(others)}.")
         self._labels("predicted", "true")
         self.plot.setXRange(0, len(columns), padding=0)
         self.plot.setYRange(0, len(rows), padding=0)
 
     def _draw_reliability(self, metrics: Mapping[str, Any]) -> None:
-        self._legend((40, 10))
+        self._legend((-10, -10))
         self._dashed()
         for name, found, colour in self._curves(metrics):
             points = found["reliability"]
@@ -149,12 +172,12 @@ class ReportPlots(QWidget):
             self.plot.plot(
                 [p["confidence"] for p in points],
                 [p["accuracy"] for p in points],
-                pen=pg.mkPen(colour, width=1),
+                pen=None,
                 symbol="o",
                 symbolSize=[5 + 9 * (p["n"] / most) ** 0.5 for p in points],
                 symbolBrush=colour,
                 symbolPen=None,
-                name=f"{name}, ECE {found['ece']:.3f}",
+                name=name,
             )
         self._labels("confidence", "accuracy")
         self.plot.setXRange(0, 1.02, padding=0)
@@ -171,7 +194,7 @@ class ReportPlots(QWidget):
                 curve["coverage"],
                 risk,
                 pen=pg.mkPen(colour, width=2),
-                name=f"{name}, AURC {found['aurc']:.4f}",
+                name=name,
             )
         self._labels("share of cells decided", "error among them (%)")
         self.plot.setXRange(0, 1.02, padding=0)
@@ -206,12 +229,114 @@ class ReportPlots(QWidget):
         self.plot.setXRange(0.4, last + 0.6, padding=0)
         self.plot.setYRange(0, 1.03, padding=0)
 
-    def wheelEvent(self, event: Any) -> None:
-        """Leave the wheel to the panel that scrolls."""
-        event.ignore()
+    def _draw_sets(self, metrics: Mapping[str, Any]) -> None:
+        self._legend((-10, -10))
+        asked = [row["asked"] for row in metrics["sets"]]
+        lowest = min(asked)
+        self._dashed(lowest)
+        for name, found, colour in self._curves(metrics):
+            covered = [row["coverage"] for row in found["sets"]]
+            lowest = min(lowest, *covered)
+            self._dots(asked, covered, colour, name)
+        colour = legible(_COLOURS[0], self)
+        for row in metrics["sets"]:
+            self._write(f"{row['size']:.2f}", row["asked"], row["coverage"], colour, (0, 0))
+        self.plot.getAxis("bottom").setTicks([[(level, f"{level:g}") for level in asked]])
+        self._labels("coverage asked for", "coverage found")
+        self.plot.setXRange(min(asked) - 0.02, 1.02, padding=0)
+        self.plot.setYRange(lowest - 0.05, 1.02, padding=0)
 
+    def _draw_anomaly(self, metrics: Mapping[str, Any]) -> None:
+        self._legend((-10, -10))
+        self._dashed()
+        for name, found, colour in self._curves(metrics):
+            anomaly = found["anomaly"]
+            if anomaly["auc"] is None:
+                continue
+            self.plot.plot(
+                anomaly["roc"]["false_alarms"],
+                anomaly["roc"]["sensitivity"],
+                pen=pg.mkPen(colour, width=2),
+                name=name,
+            )
+            self._dots([1 - anomaly["specificity"]], [anomaly["sensitivity"]], colour)
+        self._labels("false alarms", "sensitivity")
+        self.plot.setXRange(-0.02, 1.02, padding=0)
+        self.plot.setYRange(-0.02, 1.04, padding=0)
 
-def _short(name: str) -> str:
-    """Return a class name that fits under a column: the beginnings of its words."""
-    words = name.split()
-    return name[:4] if len(words) == 1 else "".join(w[:2] for w in words)
+    def _draw_shift(self, metrics: Mapping[str, Any]) -> None:
+        self._legend((40, 4))
+        everyone = self._curves(metrics)
+        width = 0.8 / len(everyone)
+        for number, (name, found, colour) in enumerate(everyone):
+            rows = [("balanced_accuracy", found)]
+            for other in metrics["shift"]:
+                shift = found["shift"][other]
+                rows += [("balanced_accuracy", shift), ("shared_balanced_accuracy", shift)]
+            values = [row[key] for key, row in rows]
+            ends = np.array([row["intervals"][key] for key, row in rows], float)
+            x = np.arange(len(rows)) + (number - (len(everyone) - 1) / 2) * width
+            bars = pg.BarGraphItem(
+                x=x, height=values, width=0.92 * width, brush=colour, pen=None, name=name
+            )
+            self.plot.addItem(bars)
+            self._bars_of_error(x, values, ends[:, 0], ends[:, 1], text_color(self))
+        places = ["this data"]
+        for other in metrics["shift"]:
+            places += [f"{short(other, 8)}\nopen", f"{short(other, 8)}\nshared"]
+        self.plot.getAxis("bottom").setTicks([list(enumerate(places))])
+        self.plot.getAxis("bottom").setHeight(3 * self.fontMetrics().height() + 6)
+        self._labels("", "balanced accuracy")
+        self.plot.getAxis("left").setTicks([[(v / 5, f"{v / 5:g}") for v in range(6)]])
+        self.plot.setXRange(-0.5, len(places) - 0.5, padding=0)
+        self.plot.setYRange(0, 1.1 + 0.08 * len(everyone), padding=0)
+
+    def _draw_low_data(self, metrics: Mapping[str, Any]) -> None:
+        self._legend((-10, -10))
+        curves = metrics["low_data"]["curves"]
+        ticks = sorted({p["cells"] for points in curves.values() for p in points})
+        lowest = 1.0
+        for number, (name, points) in enumerate(curves.items()):
+            colour = legible(_COLOURS[number % len(_COLOURS)], self)
+            x = np.log10([p["cells"] for p in points]) + 0.006 * number
+            y = np.array([p["balanced_accuracy"] for p in points])
+            spread = np.array([p["sd"] for p in points])
+            self._bars_of_error(x, y, y - spread, y + spread, colour)
+            self._dots(x, y, colour, name)
+            lowest = min(lowest, float((y - spread).min()))
+        self.plot.getAxis("bottom").setTicks([[(float(np.log10(t)), str(t)) for t in ticks]])
+        self._labels("labelled cells a class", "balanced accuracy")
+        self.plot.setXRange(np.log10(ticks[0]) - 0.1, np.log10(ticks[-1]) + 0.1, padding=0)
+        self.plot.setYRange(max(0, lowest - 0.15), 1.01, padding=0)
+
+    def _draw_psychometric(self, metrics: Mapping[str, Any]) -> None:
+        self._legend((-10, -10))
+        part = metrics["psychometric"]
+        names = {"model": str(metrics["model"]["name"])}
+        for number, (name, found) in enumerate(part["observers"].items()):
+            if "curve" not in found:
+                continue
+            colour = legible(_COLOURS[number % len(_COLOURS)], self)
+            curve = found["curve"]
+            if name == "model":
+                self._band(curve["index"], curve["low"], curve["high"], colour)
+            points = found["points"]
+            most = max(p["n"] for p in points)
+            self.plot.addItem(
+                pg.ScatterPlotItem(
+                    [p["index"] for p in points],
+                    [p["accuracy"] for p in points],
+                    size=[5 + 9 * (p["n"] / most) ** 0.5 for p in points],
+                    brush=colour,
+                    pen=None,
+                )
+            )
+            self.plot.plot(
+                curve["index"],
+                curve["accuracy"],
+                pen=pg.mkPen(colour, width=2),
+                name=short(names.get(name, name)),
+            )
+        self._labels("index of difficulty", "right answers")
+        self.plot.setXRange(0, 1.02, padding=0)
+        self.plot.setYRange(0, 1.04, padding=0)
