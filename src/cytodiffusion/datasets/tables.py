@@ -169,9 +169,8 @@ def read(path: Path) -> Reading:
     table = read_csv(path)
     columns = find_columns([str(c) for c in table.columns])
     if columns is None:
-        missing = {"path", "class"} - {str(c) for c in table.columns}
-        said = ", ".join(sorted(missing)) or "one of them"
-        raise InputError(f"{path} needs the columns path and class; {said} is missing.")
+        there = ", ".join(str(c) for c in table.columns)
+        raise InputError(f"{path} needs the columns path and class; it has {there}.")
     odd = {"path", "class"} - columns.used()
     notes = [f"columns of {path.name} taken: {columns.stated()}"] if odd else []
     return Reading(records_of(table, columns, path), notes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from cytodiffusion.datasets.duplicates import Policy, find_duplicates, settle_duplicates
@@ -15,6 +17,13 @@ from .data import SPLITS, CellSet, Record, class_names, find_records, load_cells
 from .settings import TrainSettings
 
 log = logging.getLogger(__name__)
+
+#: Images that cannot be read, of which the names are told.
+NAMED = 20
+_WITHOUT = {
+    "val": "uncertainty is not calibrated for it",
+    "test": "nothing is measured of it",
+}
 
 
 def load_sets(
@@ -38,6 +47,8 @@ def load_sets(
         load_taxonomy(settings.taxonomy)  # it is wanted when all the work is done
     records = find_records(settings.data)
     names = class_names(records)
+    for sentence in oddities(records, names):
+        log.warning(sentence)
     sets, skipped = {}, []
     for split in SPLITS:
         chosen = [r for r in records if r.split == split and (r.label or split == "train")]
@@ -45,7 +56,9 @@ def load_sets(
         if not chosen and split == "test":
             continue
         if not chosen:
-            raise InputError(f"{settings.data} has no images in its {split} split.")
+            raise InputError(
+                f"{settings.data} has no images in its {split} split; every class needs some there."
+            )
         sets[split], bad = load_cells(
             chosen,
             names,
@@ -55,14 +68,46 @@ def load_sets(
             progress=progress,
         )
         skipped += bad
-    if skipped:
-        log.warning("%d of %d images could not be read and are left out", len(skipped),
-                    len(skipped) + sum(map(len, sets.values())))  # fmt: skip
-    for sentence in skipped:
-        log.warning("skipped: %s", sentence)
+    for sentence in _left_out(skipped, len(skipped) + sum(map(len, sets.values()))):
+        log.warning(sentence)
     if lost := _without_cells(names, sets["train"]):
         raise InputError(f"None of the training images of the class {lost[0]} could be read.")
     return names, without_duplicates(names, sets, settings.duplicates)
+
+
+def oddities(records: Sequence[Record], names: Sequence[str]) -> list[str]:
+    """Say what a model cannot learn, or what cannot be measured, for want of images."""
+    found = []
+    counts = {s: Counter(r.label for r in records if r.split == s and r.label) for s in SPLITS}
+    alone = [name for name in names if counts["train"][name] == 1]
+    if alone:
+        found.append(
+            f"There is only one training image of {', '.join(alone)}: a model learns that image, "
+            "not the class."
+        )
+    for split in ("val", "test"):
+        if not counts[split]:
+            continue
+        unknown = {k: n for k, n in sorted(counts[split].items()) if k not in names}
+        if unknown:
+            said = ", ".join(f"{name} ({n} images)" for name, n in unknown.items())
+            found.append(f"The {split} split has classes that training has not: {said}, left out.")
+        if absent := [name for name in names if not counts[split][name]]:
+            said = ", ".join(absent)
+            found.append(f"There is no image of {said} in the {split} split: {_WITHOUT[split]}.")
+    return found
+
+
+def _left_out(skipped: Sequence[str], of: int) -> list[str]:
+    """Count the images that could not be read, and name the first of them."""
+    if not skipped:
+        return []
+    more = [f"skipped: and {len(skipped) - NAMED} more"] if len(skipped) > NAMED else []
+    return [
+        f"{len(skipped)} of {of} images could not be read and are left out.",
+        *(f"skipped: {sentence}" for sentence in skipped[:NAMED]),
+        *more,
+    ]
 
 
 def _without_cells(names: list[str], cells: CellSet) -> list[str]:
