@@ -110,7 +110,10 @@ def measure(
 def training_record(settings: TrainSettings) -> dict[str, Any]:
     """Return the settings of the run without the paths of the machine it ran on."""
     private = {"data", "output", "device", "resume", "allow_download", "taxonomy"}
-    return json.loads(settings.model_dump_json(exclude=private))  # type: ignore[no-any-return]
+    record: dict[str, Any] = json.loads(settings.model_dump_json(exclude=private))
+    if settings.init is not None and Path(settings.init).is_dir():
+        record["init"] = Path(settings.init).name
+    return record
 
 
 def write_card(
