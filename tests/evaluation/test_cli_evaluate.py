@@ -191,6 +191,8 @@ def test_one_image_of_a_class(run, model, data, tmp_path) -> None:
         (("--taxonomy", "none-such"), "no taxonomy 'none-such'"),
         (("--low-data", "10;20"), "is not a list of numbers of cells such as 10,20,50"),
         (("--low-data", "0"), "greater than 0"),
+        (("--low-data", "2,3"), "has 2 training cells, but 3 are to be labelled"),
+        (("--leave-out", "red", "--leave-out-model", "nowhere"), "There is no model in nowhere"),
         (("--split", "holdout"), "split"),
         (("--coverage", "nan"), "coverage"),
         (("--error-rate", "1.5"), "error rate"),

@@ -9,8 +9,11 @@ import typer
 
 from cytodiffusion.cli.options import (
     BatchOption,
+    ByClassOption,
+    CoverageOption,
     DeviceOption,
     DownloadOption,
+    ErrorRateOption,
     JsonOption,
     PixelSizeOption,
     QuietOption,
@@ -155,32 +158,9 @@ def evaluate(
         ),
     ] = None,
     trials: TrialsOption = None,
-    coverage: Annotated[
-        float | None,
-        typer.Option(
-            "--coverage",
-            help="Of the prediction sets.",
-            show_default="the engine's",
-            rich_help_panel="Model",
-        ),
-    ] = None,
-    by_class: Annotated[
-        bool,
-        typer.Option(
-            "--by-class",
-            help="Prediction sets whose coverage holds for every class by itself.",
-            rich_help_panel="Model",
-        ),
-    ] = False,
-    error_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--error-rate",
-            help="Share of the decided cells that may be wrong; less certain ones go to review.",
-            show_default="none go to review",
-            rich_help_panel="Model",
-        ),
-    ] = None,
+    coverage: CoverageOption = None,
+    by_class: ByClassOption = False,
+    error_rate: ErrorRateOption = None,
     seed: SeedOption = 0,
     batch_size: BatchOption = None,
     device: DeviceOption = "auto",
@@ -203,10 +183,14 @@ def evaluate(
         for size in (pixel_size, shift_pixel_size):
             if size is not None:
                 check_pixel_size(size)
-        classify = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
-        changes = {"coverage": coverage, "error_rate": error_rate, "by_class": by_class}
-        asked = {name: value for name, value in changes.items() if value is not None}
-        classify = make_settings(type(classify), classify.model_dump() | asked)
+        classify = classify_settings(
+            trials=trials,
+            seed=seed,
+            batch_size=batch_size,
+            error_rate=error_rate,
+            coverage=coverage,
+            by_class=by_class,
+        )
         values: dict[str, Any] = {
             "model": model,
             "data": data,

@@ -120,6 +120,24 @@ class Context:
                 f"{self.settings.data} has no images of the class {left_out!r} to leave out; it "
                 f"has {', '.join(sorted(labels))}."
             )
+        folder = self.settings.leave_out_model
+        if folder is not None and not (folder / "checksums.json").is_file():
+            raise InputError(f"There is no model in {folder} (--leave-out-model).")
+
+    def check_low_data(self) -> None:
+        """Refuse a low-data curve that the training images cannot give, before hours of work."""
+        most = max(self.settings.low_data, default=0)
+        if not most:
+            return
+        counts = Counter(str(r.label) for r in self.everything if r.label and r.split == "train")
+        if not counts:
+            raise InputError(f"{self.settings.data} has no training images for a low-data curve.")
+        label, fewest = min(counts.items(), key=lambda item: item[1])
+        if fewest < most:
+            raise InputError(
+                f"The class {label} has {fewest} training cells, but {most} are to be labelled "
+                "(--low-data)."
+            )
 
     def check_labels(self, model: str) -> None:
         """Say which labels and which classes have no counterpart."""

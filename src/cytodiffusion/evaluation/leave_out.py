@@ -114,8 +114,8 @@ def _train(
         )
     if recorded.get("kind") == "stable-diffusion":
         raise InputError(
-            f"{model.name} was fine-tuned from a Stable Diffusion that it does not hold, so no copy "
-            f"without {left_out} can be made of it alone: train one and give it with "
+            f"{model.name} was fine-tuned from a Stable Diffusion that it does not hold, so no "
+            f"copy without {left_out} can be made of it alone: train one and give it with "
             "--leave-out-model."
         )
     table = write_table(records, left_out, folder.with_name(folder.name + ".csv"))

@@ -88,6 +88,7 @@ class Run:
         self.context = context = Context(settings, progress, model.class_names)
         context.everything = context.named(find_records(settings.data))
         context.check_left_out()
+        context.check_low_data()
         context.records = choose_records(
             context.everything,
             settings.data,
