@@ -64,6 +64,17 @@ def test_without_an_error_it_says_how_little_it_knows() -> None:
     assert found["accuracy"] == 1.0
     assert "no errors" in found["cautions"][0]
     assert found["intervals"]["threshold"][0] < 0.5
+    for name, (low, high) in found["intervals"].items():
+        assert low <= found[name] <= high, name
+
+
+@with_psignifit
+def test_few_errors_leave_the_threshold_open_and_that_is_said() -> None:
+    ease = np.concatenate([[0.4, 0.7, 0.8], np.linspace(0.9, 1, 200)])
+    found = fit_curve(ease, ease != 0.7, 10)
+    assert "beyond the difficulties that were seen" in found["cautions"][0]
+    for name, (low, high) in found["intervals"].items():
+        assert low <= found[name] <= high, name
 
 
 def test_what_cannot_be_fitted_says_why() -> None:

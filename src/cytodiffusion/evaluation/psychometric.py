@@ -104,7 +104,8 @@ def fit_curve(
     if len(blocks) < 2:
         return {**found, "why": "all cells are equally easy by the index"}
     fit = _psignifit(blocks, n_classes)
-    estimate, ends = fit.parameter_estimate_MAP, fit.confidence_intervals
+    # the mean: with few errors the joint mode lies outside of the marginal intervals
+    estimate, ends = fit.parameter_estimate_mean, fit.confidence_intervals
     figures = {"threshold": "threshold", "width": "width", "lapse": "lambda"}
     figures["overdispersion"] = "eta"
     return {
@@ -114,7 +115,7 @@ def fit_curve(
             name: [float(end) for end in ends[key][f"{LEVEL:g}"]] for name, key in figures.items()
         },
         "curve": _curve(fit, n_classes, seed),
-        "cautions": _cautions(blocks, float(estimate["threshold"])),
+        "cautions": _cautions(blocks, ends["threshold"][f"{LEVEL:g}"]),
     }
 
 
@@ -141,7 +142,7 @@ def _psignifit(blocks: Floats, n_classes: int) -> Any:
 
 
 def _curve(fit: Any, n_classes: int, seed: int) -> dict[str, list[float]]:
-    """Return the most probable curve and the band that holds 95 % of the posterior's curves."""
+    """Return the curve of the mean parameters and the band of 95 % of the posterior's curves."""
     x, guess = np.linspace(0, 1, POINTS), 1 / n_classes
     sigmoid = fit.configuration.make_sigmoid()
     drawn = fit.posterior_samples(DRAWS, np.random.default_rng(seed))
@@ -150,19 +151,22 @@ def _curve(fit: Any, n_classes: int, seed: int) -> dict[str, list[float]]:
     low, high = np.quantile(
         guess + (1 - guess - lapse) * shares, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0
     )
-    best = fit.parameter_estimate_MAP
-    middle = guess + (1 - guess - best["lambda"]) * sigmoid(x, best["threshold"], best["width"])
+    mean = fit.parameter_estimate_mean
+    middle = guess + (1 - guess - mean["lambda"]) * sigmoid(x, mean["threshold"], mean["width"])
     return {
         name: [round(float(v), 4) for v in values]
         for name, values in (("index", x), ("accuracy", middle), ("low", low), ("high", high))
     }
 
 
-def _cautions(blocks: Floats, threshold: float) -> list[str]:
+def _cautions(blocks: Floats, threshold: tuple[float, float]) -> list[str]:
     """Sentences about what the answers cannot tell."""
     cautions = []
     if (blocks[:, 1] == blocks[:, 2]).all():
         cautions.append("no errors: the curve says only where the threshold is not")
-    elif not blocks[0, 0] <= threshold <= blocks[-1, 0]:
-        cautions.append("the threshold lies outside of what was seen: it is extrapolated")
+    elif threshold[0] < blocks[0, 0] or threshold[1] > blocks[-1, 0]:
+        cautions.append(
+            "the interval of the threshold reaches beyond the difficulties that were seen: there "
+            "are too few hard cells, or too few errors, to tell"
+        )
     return cautions
