@@ -101,7 +101,7 @@ def save_baseline(folder: Path, model: Baseline, dtype: torch.dtype = torch.floa
         (staging / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
         save_file(tensors, staging / WEIGHTS)
         (staging / "card.md").write_text(model.card, encoding="utf-8")
-        files = FILES
+        files: tuple[str, ...] = FILES
         if model.training_images is not None:
             model.training_images.save(staging / TRAINING_IMAGES)
             files = (*files, TRAINING_IMAGES)

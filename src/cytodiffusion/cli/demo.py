@@ -18,6 +18,7 @@ from cytodiffusion.cli.options import (
     TrialsOption,
 )
 from cytodiffusion.cli.reporter import reporting
+from cytodiffusion.errors import InputError
 
 
 def demo(
@@ -42,11 +43,14 @@ def demo(
         from cytodiffusion.cli.shared import classify_settings, load_model
         from cytodiffusion.demo import agreement, make_smear
         from cytodiffusion.headless import analyse
+        from cytodiffusion.model.bundle import ModelBundle
         from cytodiffusion.output import check_folder
 
         check_folder(out)
         settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
         bundle = load_model(reporter, model, device, allow_download)
+        if not isinstance(bundle, ModelBundle):
+            raise InputError(f"{bundle.name} makes no smear: only diffusion models make cells.")
         with reporter.progress("Making a synthetic smear") as progress:
             smear, path = make_smear(out, bundle, seed=seed, progress=progress)
         with reporter.progress("Finding and classifying its cells") as progress:

@@ -140,7 +140,8 @@ def _dye_gains(n: int, spread: float, generator: Generator) -> Tensor:
     """Matrices ``(N, 3, 3)`` that strengthen each dye apart (cf. Tellez et al. 2019)."""
     gains = torch.exp(spread * torch.randn(n, 3, generator=generator))
     dyes = torch.tensor(DYES).T
-    return dyes @ torch.diag_embed(gains) @ torch.linalg.inv(dyes)
+    undo: Tensor = torch.linalg.inv(dyes)
+    return dyes @ torch.diag_embed(gains) @ undo
 
 
 def _fading(n: int, generator: Generator, settings: AugmentSettings) -> Tensor:
