@@ -249,6 +249,13 @@ def test_training_and_test_images_without_validation(tmp_path: Path) -> None:
     assert any("validate" in note for note in data.notes)
 
 
+def test_a_test_split_alone_is_one(tmp_path: Path) -> None:
+    records = find_records(write_tree(tmp_path / "a", ["test/red/1.png", "test/blue/2.png"]))
+    assert {(r.label, r.split) for r in records} == {("red", "test"), ("blue", "test")}
+    classes = ["dev/1.png", "dev/2.png", "test/3.png", "test/4.png"]  # of something, who knows
+    assert {r.label for r in find_records(write_tree(tmp_path / "b", classes))} == {"dev", "test"}
+
+
 def test_a_table_with_everything(tmp_path: Path) -> None:
     write_tree(tmp_path, ["a.png", "b.png"])
     table = tmp_path / "cells.csv"

@@ -98,7 +98,10 @@ def images_by_name(images: Iterable[Path], wanted: Iterable[str]) -> dict[str, P
 
 def split_parts(folder: Path) -> list[tuple[Path, str]]:
     """Return the folders of the splits with their names; ``(folder, "")`` when there are none."""
-    parts = [(p, split) for p in subfolders(folder) if (split := split_named(p.name))]
+    inside = subfolders(folder)
+    parts = [(p, split) for p in inside if (split := split_named(p.name))]
     if any(split == "train" for _, split in parts):
         return parts
+    if parts and len(parts) == len(inside) and all(subfolders(p) for p in inside):
+        return parts  # nothing but a test split, say
     return [(folder, "")]

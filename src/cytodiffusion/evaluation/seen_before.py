@@ -24,11 +24,12 @@ def warn_of_overlap(model: Any, context: Context) -> None:
         elsewhere = overlap(records, model, progress)
         if len(elsewhere):
             context.warn(f"{name}: {elsewhere.stated()}")
-    if context.settings.split in ("train", "all"):
+    if context.settings.split == "train":
         return
     found = overlap(context.records, model, progress)
     if found.known:
         context.warn(found.stated())
+    if found.known or context.settings.split == "all":
         return
     training = [r for r in context.everything if r.split == "train"]
     same = same_files(context.records, training)
