@@ -103,9 +103,9 @@ class Context:
             return
         self.skipped[name] = skipped
         more = f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
-        images = "image" if len(skipped) == 1 else "images"
+        images, are = ("image", "is") if len(skipped) == 1 else ("images", "are")
         self.warn(
-            f"{name}: {len(skipped)} {images} could not be read and are in no figure: "
+            f"{name}: {len(skipped)} {images} could not be read and {are} in no figure: "
             f"{' '.join(skipped[:NAMED])}{more}"
         )
 

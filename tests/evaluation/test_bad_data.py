@@ -1,0 +1,97 @@
+"""Test data that a new user may come with: a sentence for each oddity, and figures of the rest."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.run import evaluate
+from cytodiffusion.evaluation.settings import EvaluateSettings
+from cytodiffusion.evaluation.stored import read_report
+from toys import PIXEL_SIZE_UM, write_discs
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_discs(tmp_path / "data", {"test": 2})
+
+
+def metrics_of(model: Path, data: Path) -> dict[str, Any]:
+    settings = EvaluateSettings(
+        model=str(model), data=data, output=data.parent / "report",
+        pixel_size_um=PIXEL_SIZE_UM, resamples=10, trial_cells=0,
+    )  # fmt: skip
+    found: dict[str, Any] = read_report(evaluate(settings)).metrics
+    found["warnings"] = [w for w in found["warnings"] if "was trained on" not in w]
+    return found
+
+
+def test_labels_that_the_model_lacks_are_left_out(disc_model: Path, data: Path) -> None:
+    (data / "test" / "red").rename(data / "test" / "violet")
+    metrics = metrics_of(disc_model, data)
+    assert metrics["warnings"] == [
+        "The model does not know the class violet (2 cells): left out.",
+        "The data has no cells of red: open to the model, but in no mean.",
+    ]
+    assert metrics["n"] == 4
+    assert set(metrics["per_class"]) == {"blue", "green"}
+
+
+def test_only_labels_that_the_model_lacks_are_refused(disc_model: Path, data: Path) -> None:
+    for old, new in {"red": "cat", "blue": "dog", "green": "bird"}.items():
+        (data / "test" / old).rename(data / "test" / new)
+    with pytest.raises(InputError, match=r"None of the labels \(bird, cat, dog\) is a class"):
+        metrics_of(disc_model, data)
+
+
+def test_one_class_with_one_image_is_measured(disc_model: Path, data: Path) -> None:
+    shutil.rmtree(data / "test" / "blue")
+    shutil.rmtree(data / "test" / "green")
+    (data / "test" / "red" / "001.png").unlink()
+    metrics = metrics_of(disc_model, data)
+    assert metrics["n"] == 1
+    assert metrics["balanced_accuracy"] in (0, 1)
+    assert metrics["warnings"] == [
+        "The data has no cells of blue, green: open to the model, but in no mean."
+    ]
+
+
+def test_an_empty_class_is_no_class(disc_model: Path, data: Path) -> None:
+    (data / "test" / "violet").mkdir()
+    assert metrics_of(disc_model, data)["warnings"] == []
+
+
+def test_unreadable_images_and_nan_are_named_and_counted(disc_model: Path, data: Path) -> None:
+    image = cv2.imread(str(data / "test" / "red" / "000.png")).astype(np.float32) / 255
+    image[10, 10] = np.nan
+    tifffile.imwrite(data / "test" / "red" / "nan.tif", image, photometric="rgb")
+    (data / "test" / "blue" / "000.png").write_bytes(b"no image")
+    metrics = metrics_of(disc_model, data)
+    assert metrics["n"] == 5
+    assert len(metrics["warnings"]) == 1
+    said = metrics["warnings"][0]
+    assert said.startswith("data: 2 images could not be read and are in no figure: ")
+    assert "blue/000.png is not an image" in said
+    assert "red/nan.tif" in said
+    assert "not finite" in said
+
+
+def test_nothing_readable_is_refused(disc_model: Path, data: Path) -> None:
+    for path in data.rglob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"None of the 6 images could be read: .*000\.png"):
+        metrics_of(disc_model, data)
+
+
+def test_no_labels_are_refused(disc_model: Path, data: Path, tmp_path: Path) -> None:
+    rows = [f"{path},,test" for path in sorted(data.rglob("*.png"))]
+    (tmp_path / "cells.csv").write_text("\n".join(["path,class,split", *rows]) + "\n")
+    with pytest.raises(InputError, match="has no labelled images in its test split"):
+        metrics_of(disc_model, tmp_path / "cells.csv")
