@@ -196,12 +196,19 @@ def test_one_image_of_a_class(run, model, data, tmp_path) -> None:
         (("--split", "holdout"), "split"),
         (("--coverage", "nan"), "coverage"),
         (("--error-rate", "1.5"), "error rate"),
+        (("--error-rate", "0.001"), "error rate"),
         (("--pixel-size", "nan"), "pixel size"),
         (("--by-class",), "class"),
         (("--annotations", "nowhere.csv"), "nowhere.csv"),
     ],
 )
-def test_wrong_input_is_one_sentence(run, model, data, tmp_path, arguments, words) -> None:
+def test_wrong_input_is_one_sentence(
+    run, model, data, tmp_path, arguments, words, monkeypatch
+) -> None:
+    def refuse(*_) -> None:
+        raise AssertionError("images were measured before all was checked")
+
+    monkeypatch.setattr("cytodiffusion.evaluation.context.Frames", refuse)
     done = run(model, data, "-o", tmp_path / "r", *arguments, "--json")
     assert done.code == 1
     said = done.json

@@ -16,6 +16,7 @@ from cytodiffusion.evaluation.cells import Scored, score
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.figures import difference, figures, set_figures, shift_figures
 from cytodiffusion.evaluation.leave_out import model_without, slug
+from cytodiffusion.judgement import check_promises
 
 #: Key of the evaluated model itself, in the table and in folders.
 MODEL = "model"
@@ -48,6 +49,10 @@ class Contender:
         """Cells of the data whose class it has."""
         assert self.scored is not None
         return self.scored[self.scored.known]
+
+    def check(self, settings: ClassifySettings) -> None:
+        """Refuse, before any image is read, what the classifier cannot promise."""
+        check_promises(getattr(self.model, "calibration", self.model), settings, self.model.name)
 
     def measure(self, context: Context) -> None:
         """Go through all stations."""

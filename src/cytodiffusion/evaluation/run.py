@@ -83,6 +83,8 @@ class Run:
             Contender("", load_classifier(folder, settings.device)) for folder in settings.baselines
         ]
         name_baselines(self.baselines)
+        for contender in (self.main, *self.baselines):
+            contender.check(settings.classify)
         self.settings = settings
         self.taxonomy = self._taxonomy()
         self.context = context = Context(settings, progress, model.class_names)
