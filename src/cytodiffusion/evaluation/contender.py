@@ -176,9 +176,9 @@ def stated_thresholds(model: Any, scored: Scored, settings: ClassifySettings) ->
     }
 
 
-def name_baselines(baselines: list[Contender]) -> None:
-    """Give each baseline a name of its own."""
-    seen: Counter[str] = Counter()
+def name_baselines(baselines: list[Contender], main: str) -> None:
+    """Give each baseline a name of its own, which is not that of the model ``main`` either."""
+    seen = Counter([MODEL, main])
     for baseline in baselines:
         name = str(baseline.model.name)
         seen[name] += 1

@@ -82,7 +82,7 @@ class Run:
         self.baselines = [
             Contender("", load_classifier(folder, settings.device)) for folder in settings.baselines
         ]
-        name_baselines(self.baselines)
+        name_baselines(self.baselines, model.name)
         for contender in (self.main, *self.baselines):
             contender.check(settings.classify)
         self.settings = settings
@@ -111,7 +111,8 @@ class Run:
     def _taxonomy(self) -> Taxonomy | None:
         if self.settings.taxonomy:
             return load_taxonomy(self.settings.taxonomy)
-        return taxonomy_for(self.main.model.class_names)
+        own: Taxonomy | None = getattr(self.main.model, "taxonomy", None)
+        return own or taxonomy_for(self.main.model.class_names)
 
     def all(self) -> Evaluation:
         """Go through all of them."""
