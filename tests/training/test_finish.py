@@ -12,12 +12,15 @@ from cytodiffusion.classify import ClassifySettings, classify
 from cytodiffusion.datasets.seen import overlap
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.metrics import summarise
+from cytodiffusion.evaluation.run import Run
+from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.colors import PALETTE
 from cytodiffusion.taxonomy import load_taxonomy
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
 from cytodiffusion.training.finish import describe_classes, training_record
-from toys import PIXEL_SIZE_UM, toy_settings
+from cytodiffusion.training.trainer import train
+from toys import PIXEL_SIZE_UM, toy_settings, write_discs
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +130,20 @@ def test_the_taxonomy_that_was_asked_for(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(training_record(settings))
     with pytest.raises(InputError, match="no taxonomy 'none-such'"):
         describe_classes(["blue"], toy_settings(tmp_path, tmp_path / "m", taxonomy="none-such"))
+
+
+def test_the_taxonomy_travels_with_the_bundle(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "data", {"train": 3, "val": 2})
+    own = tmp_path / "own.json"
+    classes = [{"name": n, "color": f"#0000{k}0"} for k, n in enumerate(("red", "blue", "green"))]
+    content = {"name": "discs", "classes": classes, "neighbours": [["red", "blue"]]}
+    own.write_text(json.dumps(content))
+    bundle = train(toy_settings(data, tmp_path / "m", steps=2, taxonomy=str(own)))
+    own.unlink()
+    asked = EvaluateSettings(model=str(bundle), data=data, output=tmp_path / "r", device="cpu")
+    taxonomy = Run(asked.model_copy(update={"split": "val"})).taxonomy
+    assert taxonomy is not None
+    assert taxonomy.are_neighbours("red", "blue")
 
 
 def test_the_bundle_knows_its_training_images(disc_model: Path, model: ModelBundle) -> None:
