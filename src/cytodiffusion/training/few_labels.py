@@ -1,8 +1,9 @@
 """Few labels, many crops: pre-train on all, guess the missing labels, train with both.
 
-The guesses come from the pre-trained trunk: labels spread over the graph of nearest neighbours
-of its features (Zhou et al., Learning with local and global consistency, 2004), and only those
-that are clear enough are used, as in pseudo-labelling (Lee 2013).
+The guesses come from what cells look like (`describe_cells`) and, where there is a trained model
+to start from, from its features. Two ways to guess are averaged: a logistic regression, and labels
+that spread over the graph of nearest neighbours (Zhou et al., Learning with local and global
+consistency, 2004). Only guesses that are clear enough are used, as in pseudo-labelling (Lee 2013).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 from sklearn.semi_supervised import LabelSpreading
 from torch import Tensor
 
@@ -27,6 +29,7 @@ from cytodiffusion.progress import Progress, silent
 
 from .checkpoint import find_checkpoint
 from .data import UNLABELLED, CellSet, generator_for
+from .descriptors import describe_cells
 from .finish import finish_bundle
 from .self_supervised import pretrain
 from .sets import load_sets
@@ -37,6 +40,8 @@ from .trainer import Trainer
 LEVELS = (30, 150)
 #: Neighbours of a crop in the graph, and how much they count against its own label.
 NEIGHBOURS, SPREAD = 12, 0.9
+#: Principal components that labels are guessed from, and the freedom of the regression on them.
+COMPONENTS, FREEDOM = 60, 0.3
 BATCH = 256
 
 
@@ -68,8 +73,8 @@ def train_few_labels(settings: TrainSettings, progress: Progress = silent) -> Pa
 
 def _start(
     settings: TrainSettings, names: list[str], sets: dict[str, CellSet], progress: Progress
-) -> UNetDenoiser:
-    """Pre-train, or take the model that the settings name."""
+) -> UNetDenoiser | None:
+    """Pre-train, take the model that the settings name, or begin with nothing."""
     if settings.pretrain_steps:
         folder = settings.output.with_name(settings.output.name + ".run")
         output = folder / "pretrained"
@@ -79,24 +84,21 @@ def _start(
             )
         return pretrain(settings, names, sets["train"], output, progress)
     if settings.init is None:
-        raise InputError(
-            "Labels are guessed from the features of a network that is trained already: give "
-            "steps of pre-training, or a model to start from."
-        )
+        return None
     denoiser = load_bundle(settings.init, device="cpu").denoiser
     assert isinstance(denoiser, UNetDenoiser)  # like_start has checked it
-    return denoiser
+    return denoiser  # type: ignore[no-any-return]
 
 
 def few_labels_run(
     settings: TrainSettings,
     names: list[str],
     sets: dict[str, CellSet],
-    start: UNetDenoiser,
+    start: UNetDenoiser | None,
     features: NDArray[np.float32] | None = None,
     progress: Progress = silent,
 ) -> Trainer:
-    """Prepare a run that starts from ``start`` and uses its guesses of the missing labels.
+    """Prepare a run that starts from ``start`` and has guesses of the missing labels.
 
     Parameters
     ----------
@@ -104,8 +106,8 @@ def few_labels_run(
     names : list of str
     sets : dict of CellSet
         The labels that are missing from ``train`` are -1.
-    start : UNetDenoiser
-        The network whose features the guesses are made from.
+    start : UNetDenoiser or None
+        None begins with random weights.
     features : (N, D) float32 array, optional
         Of the training crops, where they are known already.
     progress : callable
@@ -113,13 +115,26 @@ def few_labels_run(
     train = sets["train"]
     if settings.pseudo_labels and (train.labels == UNLABELLED).any():
         if features is None:
-            features = embed(start, train, settings)
+            features = features_of(train, settings, start)
         labels = guess_labels(features, train.labels, settings.pseudo_labels)
         train = replace(train, labels=labels)
     state = None  # a model to start from is read by name, so that its classes are found
-    if settings.init is None:
+    if settings.init is None and start is not None:
         state = {k: v.cpu() for k, v in start.state_dict().items()}
     return Trainer(settings, progress, (names, {**sets, "train": train}), state)
+
+
+def features_of(
+    cells: CellSet, settings: TrainSettings, start: UNetDenoiser | None
+) -> NDArray[np.float32]:
+    """Features ``(N, D)`` that labels are guessed from, each of mean 0 and deviation 1.
+
+    Those of a network that has seen no label are left out: they made guesses worse.
+    """
+    features = describe_cells(cells, settings.input_size)
+    if settings.init is not None and start is not None:
+        features = np.concatenate([features, embed(start, cells, settings)], axis=1)
+    return (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
 
 
 @torch.inference_mode()
@@ -151,19 +166,39 @@ def guess_labels(features: NDArray[np.float32], labels: Tensor, least: float) ->
     Parameters
     ----------
     features : (N, D) array
+        On common scales.
     labels : (N,) int64 tensor
         -1 where missing.
     least : float
         Share of the votes that the first class must have; guesses below it stay -1.
     """
-    scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
-    unit = scaled / (np.linalg.norm(scaled, axis=1, keepdims=True) + 1e-6)
+    known = (labels >= 0).numpy()
+    classes = np.unique(labels[known].numpy())
+    if len(classes) < 2:
+        return labels  # there is nothing to choose between
+    points = _components(features)
+    regression = LogisticRegression(C=FREEDOM, max_iter=500)
+    regression.fit(points[known], labels[known].numpy())
+    votes = (regression.predict_proba(points) + _spread(points, labels)) / 2
+    guessed = torch.from_numpy(classes[votes.argmax(axis=1)])
+    clear = torch.from_numpy(votes.max(axis=1) >= least)
+    return torch.where(labels >= 0, labels, guessed.where(clear, UNLABELLED))
+
+
+def _components(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Principal components, their spreads drawn half-way together."""
+    centred = features.astype(np.float64) - features.mean(axis=0)
+    left, spread, _ = np.linalg.svd(centred, full_matrices=False)
+    points = left[:, :COMPONENTS] * np.sqrt(spread[:COMPONENTS])
+    return np.asarray(points / (points.std() + 1e-12))
+
+
+def _spread(points: NDArray[np.float64], labels: Tensor) -> NDArray[np.float64]:
+    """Votes ``(N, K)`` of labels that spread from neighbour to neighbour; 0 where none arrives."""
+    unit = points / (np.linalg.norm(points, axis=1, keepdims=True) + 1e-12)
     near = min(NEIGHBOURS, len(unit) - 1)
     graph = LabelSpreading(kernel="knn", n_neighbors=near, alpha=SPREAD, max_iter=100)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged to the last digit, or cells nobody reaches
         graph.fit(unit, labels.numpy())
-        votes = np.nan_to_num(graph.label_distributions_)
-    guessed = torch.from_numpy(graph.classes_[votes.argmax(axis=1)])
-    clear = torch.from_numpy(votes.max(axis=1) >= least)
-    return torch.where(labels >= 0, labels, guessed.where(clear, UNLABELLED))
+        return np.asarray(np.nan_to_num(graph.label_distributions_))
