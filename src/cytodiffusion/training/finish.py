@@ -139,6 +139,7 @@ def write_card(
         f"- Training: {settings.steps} steps of {settings.batch_size} crops, seed {settings.seed}; "
         + ", ".join(f"{k} {v}" for k, v in versions.items())
         + f"; napari-cytodiffusion {__version__}.",
+        *([f"- Started from the weights of {Path(settings.init).name}."] if settings.init else []),
         f"- Data and licence: {settings.attribution or 'not stated'}",
         f"- Trials go round the noise levels {', '.join(map(str, model.calibration.levels))}; "
         f"temperature {model.calibration.temperature:.3f}; anomaly threshold "
