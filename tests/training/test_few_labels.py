@@ -15,7 +15,7 @@ from cytodiffusion.model.bundle import load_bundle
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.training import few_labels
 from cytodiffusion.training.data import CellSet
-from cytodiffusion.training.few_labels import embed, few_labels_run, guess_labels
+from cytodiffusion.training.few_labels import embed, features_of, few_labels_run, guess_labels
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import train
@@ -62,7 +62,7 @@ def test_labels_spread_through_clusters() -> None:
     assert guess_labels(features, labels, 0.6).tolist() == truth.tolist()
 
 
-def test_what_is_known_stays_and_what_nobody_reaches_is_not_guessed() -> None:
+def test_what_is_known_stays() -> None:
     features = clusters((0, 0), (3, 0), (0, 3))
     labels = torch.full((45,), -1)
     labels[[0, 1, 2, 3, 15]] = torch.tensor([0, 0, 0, 1, 1])  # the fourth is an odd one out
@@ -70,7 +70,13 @@ def test_what_is_known_stays_and_what_nobody_reaches_is_not_guessed() -> None:
     assert guessed[[0, 1, 2, 3, 15]].tolist() == [0, 0, 0, 1, 1]
     assert (guessed[4:15] == 0).all()
     assert (guessed[15:30] == 1).all()
-    assert (guessed[30:] == -1).all()
+
+
+def test_one_known_class_is_not_spread_over_all() -> None:
+    features = clusters((0, 0), (3, 0))
+    labels = torch.full((30,), -1)
+    labels[0] = 2
+    assert torch.equal(guess_labels(features, labels, 0.3), labels)
 
 
 def test_only_clear_guesses_are_taken() -> None:
@@ -80,7 +86,7 @@ def test_only_clear_guesses_are_taken() -> None:
     features = np.concatenate([*mirrored, between]).astype(np.float32)
     labels = torch.full((61,), -1)
     labels[[0, 15, 30, 45]] = torch.arange(4)
-    lax, strict = guess_labels(features, labels, 0.3), guess_labels(features, labels, 0.9)
+    lax, strict = guess_labels(features, labels, 0.2), guess_labels(features, labels, 0.6)
     assert lax[60] in (0, 1)
     assert strict[60] == -1
     assert torch.equal(strict[:60], torch.arange(4).repeat_interleave(15))
@@ -121,9 +127,17 @@ def test_a_run_starts_from_the_network_and_has_the_guesses(
     assert few_labels_run(plain, names, cells, start).sets["train"].labels.equal(known)
 
 
-def test_guesses_need_features_that_mean_something(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="steps of pre-training, or a model"):
-        train(toy_settings(data, tmp_path / "m", pseudo_labels=0.5))
+def test_features_of_a_model_that_has_seen_labels_are_used_too(
+    sets: Sets, start: UNetDenoiser, data: Path, disc_model: Path
+) -> None:
+    cells, settings = sets[1]["train"], toy_settings(data, data.parent / "m")
+    described = features_of(cells, settings, start)
+    np.testing.assert_allclose(described.mean(axis=0), 0, atol=1e-3)
+    assert described.std(axis=0).max() == pytest.approx(1, abs=0.01)
+    np.testing.assert_array_equal(features_of(cells, settings, None), described)
+    own = settings.model_copy(update={"init": str(disc_model)})
+    both = features_of(cells, own, start)
+    assert both.shape == (36, described.shape[1] + 32)
 
 
 def quick(data: Path, output: Path, **changes: Any) -> TrainSettings:

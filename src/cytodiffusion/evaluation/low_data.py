@@ -1,9 +1,9 @@
 """The low-data curve: a few labelled cells a class, all other training cells without a label.
 
 For each seed the labelled cells are drawn at random, class by class, and the draws are
-nested: the 10 are among the 20. Ours is pre-trained once on all crops without labels; every
-model is trained from the same crops with the same augmentation, sampler and batches. Every
-finished run is stored, so that an interrupted curve goes on where it stopped.
+nested: the 10 are among the 20. Ours is trained with guesses of the missing labels
+(`training.few_labels`); every model sees the same crops with the same augmentation and sampler.
+Every finished run is stored, so that an interrupted curve goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from cytodiffusion.training.augment import AugmentSettings
 from cytodiffusion.training.baseline import BaselineTrainer
 from cytodiffusion.training.calibrate import Views, blank_calibration, plain_views
 from cytodiffusion.training.data import UNLABELLED, CellSet
-from cytodiffusion.training.few_labels import embed, few_labels_run
+from cytodiffusion.training.few_labels import features_of, few_labels_run
 from cytodiffusion.training.finish import describe_classes
 from cytodiffusion.training.self_supervised import pretrain
 from cytodiffusion.training.settings import TrainSettings
@@ -89,35 +89,35 @@ class LowDataSettings(BaseModel):
     rivals: dict[str, Any] = {}
 
 
-#: One laboratory's cells: stains are varied less than for a model that is to travel.
-MILD = AugmentSettings(
-    scale=0.25,
+#: One laboratory's cells: stains are hardly varied, as colours tell most with few labels.
+GENTLE = AugmentSettings(
+    scale=0.2,
     shift=0.05,
     cut_share=0.0,
-    mixing=0.10,
+    mixing=0.03,
     dyes=0.0,
-    density=0.22,
-    thickness=0.22,
+    density=0.08,
+    thickness=0.1,
     contrast=0.0,
     grey_share=0.0,
-    tint=0.03,
-    hue=0.25,
-    blur=0.6,
-    noise=0.025,
+    tint=0.01,
+    hue=0.05,
+    blur=0.5,
+    noise=0.015,
     plain_share=0.25,
 )
 #: Smaller crops, networks and batches than the default model's: a curve is dozens of trainings.
-SMALL: dict[str, Any] = {"warmup": 20, "steps": 150, "augment": MILD, "ema_decay": 0.98}
+SMALL: dict[str, Any] = {"steps": 300, "warmup": 20, "augment": GENTLE, "ema_decay": 0.98}
 OURS: dict[str, Any] = SMALL | {
     "batch_size": 64,
     "patch": 4,
     "widths": (32, 64, 128),
     "blocks": (1, 1, 2),
-    "pretrain_steps": 800,
-    "contrast": 1.0,
-    "pseudo_labels": 0.6,
-    "learning_rate": 1e-3,
-    "class_loss": 0.5,
+    "dropout": 0.0,
+    "learning_rate": 2e-3,
+    "class_loss": 1.0,
+    "pseudo_labels": 0.45,
+    "unlabelled_share": 0.0,
 }
 RIVALS: dict[str, Any] = SMALL | {"batch_size": 32}
 
@@ -227,7 +227,7 @@ def _check(names: list[str], sets: dict[str, CellSet], settings: LowDataSettings
 
 
 class _Study:
-    """The runs of one curve, and what they share: the pre-trained trunk and its features."""
+    """The runs of one curve, and what they share: the descriptions of all crops."""
 
     def __init__(
         self,
@@ -239,7 +239,7 @@ class _Study:
     ):
         self.names, self.sets, self.folder = names, sets, folder
         self.settings, self.progress = settings, progress
-        self.shared: tuple[UNetDenoiser, NDArray[np.float32]] | None = None
+        self.shared: tuple[UNetDenoiser | None, NDArray[np.float32]] | None = None
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         self._check_folder()
 
@@ -308,14 +308,16 @@ class _Study:
         )
         yield model, evidence.logits.argmax(axis=1)
 
-    def _shared(self, settings: TrainSettings) -> tuple[UNetDenoiser, NDArray[np.float32]]:
-        """Pre-train once, with seed 0, whatever the labels of a run are."""
+    def _shared(self, settings: TrainSettings) -> tuple[UNetDenoiser | None, NDArray[np.float32]]:
+        """Describe all crops, and pre-train where asked to; once, whatever the labels are."""
         if self.shared is None:
             own = settings.model_copy(update={"seed": 0})
             train = self.sets["train"]
-            blind = replace(train, labels=train.labels.clone())
-            start = pretrain(own, self.names, blind, self.folder / "pretrained", self.progress)
-            self.shared = start, embed(start, train, own)
+            start = None
+            if own.pretrain_steps:
+                place = self.folder / "pretrained"
+                start = pretrain(own, self.names, train, place, self.progress)
+            self.shared = start, features_of(train, own, start)
         return self.shared
 
     def _rival(self, model: str, few: dict[str, CellSet], seed: int, views: Views) -> Predictions:
