@@ -134,7 +134,8 @@ def features_of(
     features = describe_cells(cells, settings.input_size)
     if settings.init is not None and start is not None:
         features = np.concatenate([features, embed(start, cells, settings)], axis=1)
-    return (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
+    scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
+    return np.asarray(scaled, np.float32)
 
 
 @torch.inference_mode()
