@@ -112,6 +112,10 @@ def test_images_without_empty_slide_take_the_background_of_the_others() -> None:
     np.testing.assert_array_equal(common[:4], light)
     assert (np.abs(common[4:] - [250, 229.5, 209]) < 2.5).all()
     np.testing.assert_array_equal(common_backgrounds(cells), cells)  # no folder to speak of
+    yellow = np.concatenate([light, light, [[250, 230, 150]]])
+    np.testing.assert_array_equal(common_backgrounds(yellow), yellow)  # darker in one colour only
+    lamps = np.concatenate([light, light * 0.8, light * 0.6])
+    np.testing.assert_allclose(common_backgrounds(lamps), lamps)  # no lamp is that of most images
     uneven = np.repeat([[250], [200], [150], [110], [80], [60], [45]], 3, axis=1)
     np.testing.assert_array_equal(common_backgrounds(uneven), uneven)  # no two agree
     assert common_backgrounds(np.zeros((0, 3))).shape == (0, 3)

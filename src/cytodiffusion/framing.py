@@ -43,9 +43,11 @@ SPREAD = {"estimated": 0.10, "assumed": 0.20}
 AGREEING, TOLERANCE = 0.6, 0.3
 #: Fewer images than this are no folder to speak of.
 FEW = 4
-#: Brightest images of a folder, whose median is the background's colour; others that are darker
-#: than it by this much, in log, show no background. Share that must not be.
-BRIGHTEST, DARKER, SHOWING = 0.4, 0.15, 0.3
+#: The median of this share of a folder's images, the brightest, is the colour of its background,
+#: where half of all images agree with it to this much, in log.
+BRIGHTEST, ALIKE, MOST = 0.4, 0.06, 0.5
+#: An image that is darker in every colour by that, and in one by this much, shows no background.
+DARKER = 0.15
 #: The cell is in the centre when its nucleus is no further from it than this.
 NEAR_UM = 2.0
 
@@ -148,7 +150,8 @@ def common_backgrounds(backgrounds: NDArray[np.floating]) -> NDArray[np.float32]
     """Give images of one folder that show no empty slide the background of those that do.
 
     An image that shows none is taken for darker than it is: what is estimated is the colour of
-    its brightest part, a cell.
+    its brightest part, a cell. Where lamp or white balance change from image to image, a darker
+    background may be a true one, and nothing is changed.
 
     Parameters
     ----------
@@ -158,7 +161,7 @@ def common_backgrounds(backgrounds: NDArray[np.floating]) -> NDArray[np.float32]
     Returns
     -------
     (N, 3) float32 array
-        The estimates as they were where the images are few, or most are dark.
+        The estimates as they were where the images are few, or most do not agree.
     """
     found = np.asarray(backgrounds, np.float32)
     if len(found) < FEW:
@@ -166,9 +169,10 @@ def common_backgrounds(backgrounds: NDArray[np.floating]) -> NDArray[np.float32]
     brightness = found.sum(axis=1)
     brightest = found[brightness >= np.quantile(brightness, 1 - BRIGHTEST)]
     common = np.median(brightest, axis=0)
-    dark = np.log(np.maximum(found, 1) / np.maximum(common, 1)).min(axis=1) < -DARKER
-    if dark.mean() > 1 - SHOWING:
+    difference = np.log(np.maximum(found, 1) / np.maximum(common, 1))
+    if (np.abs(difference).max(axis=1) <= ALIKE).mean() < MOST:
         return found
+    dark = (difference.max(axis=1) < -ALIKE) & (difference.min(axis=1) < -DARKER)
     return np.where(dark[:, None], common[None], found).astype(np.float32)
 
 
