@@ -33,7 +33,8 @@ def with_classes(model: ModelBundle, k: int, seed: int = 0) -> ModelBundle:
     noise = 0.5 * table.std() * torch.randn(k, table.shape[1], generator=generator)
     denoiser = copy.deepcopy(model.denoiser)
     denoiser.class_table = torch.nn.Parameter((table[rows] + fresh * noise).to(model.device))
-    calibration = replace(model.calibration, class_means=model.calibration.class_means[rows])
+    means = model.calibration.class_means[rows]
+    calibration = replace(model.calibration, class_means=means, typical=None)
     classes = tuple(CellClass(f"class {i}", "#000000") for i in range(k))
     return replace(model, denoiser=denoiser, calibration=calibration, classes=classes)
 
@@ -42,7 +43,7 @@ def cells_for(
     options: argparse.Namespace, model: ModelBundle
 ) -> tuple[np.ndarray, np.ndarray | None]:
     if (options.data / "manifest.csv").is_file():
-        sample = load_sample("pbc", options.data, model.input_size, model.window_um, options.cells)
+        sample = load_sample(options.data, model.input_size, model.window_um, options.cells)
         return sample.windows, sample.backgrounds
     index = np.arange(options.cells) % len(model.classes)
     return sample_cells(model, index, steps=20), None

@@ -219,7 +219,7 @@ def device_name(device: torch.device) -> str:
 
 def sample_for(model: ModelBundle, options: argparse.Namespace) -> CellSample:
     return load_sample(
-        "pbc", options.data, model.input_size, model.window_um, options.limit, options.split
+        options.data, model.input_size, model.window_um, options.limit, options.split
     )
 
 

@@ -146,21 +146,13 @@ class BaselineTrainer(Trainer):
             training=training_record(s),
         )
 
-    def _validate(self, parts: dict[str, float]) -> None:
+    def _accuracy(self) -> float:
         views = plain_views(self.sets["val"], self.settings.input_size)
         logits = _logits(views, self.baseline())
-        accuracy = balanced_accuracy(views.labels, logits.argmax(axis=1))
-        self.history.append({"step": self.step, **parts, "validation": accuracy})
-        log.info("step %d: validation balanced accuracy %.4f", self.step, accuracy)
+        return balanced_accuracy(views.labels, logits.argmax(axis=1))
 
-    def _report(self, parts: dict[str, float], seconds: float) -> None:
-        last = self.history[-1]["validation"] if self.history else float("nan")
-        self.progress(
-            self.step / self.settings.steps,
-            f"step {self.step}/{self.settings.steps}, classes {parts['classes']:.3f}, "
-            f"batch accuracy {parts['accuracy']:.2f}, validation {last:.3f}, "
-            f"{seconds:.2f} s a step",
-        )
+    def _told(self, parts: dict[str, float]) -> str:
+        return f"classes {parts['classes']:.3f}, batch accuracy {parts['accuracy']:.2f}"
 
 
 def finish_baseline(run: BaselineTrainer, progress: Progress) -> Path:

@@ -212,7 +212,7 @@ class StableDiffusionTrainer(Trainer):
             self.ema.restore(parameters)
             self.model.train()
 
-    def _validate(self, parts: dict[str, float]) -> None:
+    def _accuracy(self) -> float:
         cells = few_cells(self.sets["val"], QUICK_CELLS, self.settings.seed)
         quick = ClassifySettings(trials=2, min_trials=2, seed=self.settings.seed)
         with self.averaged() as denoiser:
@@ -223,17 +223,10 @@ class StableDiffusionTrainer(Trainer):
             windows = cells.windows(model.input_size)
             colours = cells.backgrounds.numpy()
             evidence = gather_evidence(windows, model, quick, background=colours, stop_early=False)
-        accuracy = balanced_accuracy(cells.labels.numpy(), evidence.logits.argmax(axis=1))
-        self.history.append({"step": self.step, **parts, "validation": accuracy})
-        log.info("step %d: validation balanced accuracy %.4f", self.step, accuracy)
+        return balanced_accuracy(cells.labels.numpy(), evidence.logits.argmax(axis=1))
 
-    def _report(self, parts: dict[str, float], seconds: float) -> None:
-        last = self.history[-1]["validation"] if self.history else float("nan")
-        self.progress(
-            self.step / self.settings.steps,
-            f"step {self.step}/{self.settings.steps}, denoising {parts['denoising']:.4f}, "
-            f"validation {last:.3f}, {seconds:.2f} s a step",
-        )
+    def _told(self, parts: dict[str, float]) -> str:
+        return f"denoising {parts['denoising']:.4f}"
 
 
 def _start_folder(settings: TrainSettings) -> Path:

@@ -293,20 +293,30 @@ class Trainer:
                 target.copy_(source)
         return averaged.eval()  # type: ignore[no-any-return]
 
-    def _validate(self, parts: dict[str, float]) -> None:
-        accuracy = quick_accuracy(
+    def _accuracy(self) -> float:
+        """Balanced accuracy of the averaged network on validation cells."""
+        return quick_accuracy(
             self.ema_denoiser(), self.codec, self.sets["val"], self.settings, self.accelerator
         )
+
+    def _validate(self, parts: dict[str, float]) -> None:
+        accuracy = self._accuracy()
         self.history.append({"step": self.step, **parts, "validation": accuracy})
         log.info("step %d: validation balanced accuracy %.4f", self.step, accuracy)
+
+    def _told(self, parts: dict[str, float]) -> str:
+        """Words of the progress on the last batch."""
+        return (
+            f"denoising {parts['denoising']:.4f}, classes {parts['classes']:.3f}, "
+            f"batch accuracy {parts['accuracy']:.2f}"
+        )
 
     def _report(self, parts: dict[str, float], seconds: float) -> None:
         last = self.history[-1]["validation"] if self.history else float("nan")
         self.progress(
             self.step / self.settings.steps,
-            f"step {self.step}/{self.settings.steps}, denoising {parts['denoising']:.4f}, "
-            f"classes {parts['classes']:.3f}, batch accuracy {parts['accuracy']:.2f}, "
-            f"validation {last:.3f}, {seconds:.2f} s a step",
+            f"step {self.step}/{self.settings.steps}, {self._told(parts)}, validation {last:.3f}, "
+            f"{seconds:.2f} s a step",
         )
 
     def _save(self) -> None:
