@@ -72,7 +72,8 @@ def _font(size: int, latin: bool = True) -> Font:
     return ImageFont.load_default(size)
 
 
-def _font_for(text: str, size: int) -> Font:
+def font_for(text: str, size: int) -> Font:
+    """Return a font that has the letters of `text`, where this machine has one."""
     return _font(size, latin=text.isascii())
 
 
@@ -166,7 +167,7 @@ def _panel_height(rows: Sequence[Row], bar: ColourBar | None, size: int) -> int:
 
 def _panel_width(rows: Sequence[Row], bar: ColourBar | None, size: int) -> int:
     def length(text: str, scale: float = 1.0) -> float:
-        return float(_font_for(text, round(size * scale)).getlength(text))
+        return float(font_for(text, round(size * scale)).getlength(text))
 
     widths = [
         length(row.text, 1.2 if row.heading else 1.0)
@@ -191,10 +192,10 @@ def _draw_row(
         _draw_swatch(draw, row, box, max(2, round(0.14 * size)))
         text_left += 1.7 * size
     scale = 1.2 if row.heading else 1.0
-    font = _font_for(row.text, round(size * scale))
+    font = font_for(row.text, round(size * scale))
     draw.text((text_left, middle), row.text, fill=ink, font=font, anchor="lm")
     if row.value:
-        font = _font_for(row.value, size)
+        font = font_for(row.value, size)
         draw.text((right, middle), row.value, fill=ink, font=font, anchor="rm")
 
 
@@ -249,5 +250,5 @@ def _draw_bar(
     for fraction, text in bar.ticks:
         y = top + (1 - fraction) * height
         draw.line((left + width, y, left + width + 0.4 * size, y), fill=INK, width=line)
-        font = _font_for(text, size)
+        font = font_for(text, size)
         draw.text((left + width + 0.8 * size, y), text, fill=INK, font=font, anchor="lm")

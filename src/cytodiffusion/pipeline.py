@@ -284,11 +284,18 @@ def provenance(model: Classifier, settings: ClassifySettings, **more: Any) -> di
         "model": model.record(),
         "settings": settings.model_dump(),
         "seed": settings.seed,
+        **circumstances(),
+        **more,
+    }
+
+
+def circumstances() -> dict[str, Any]:
+    """Record what a result was made with, and when: versions, machine, time."""
+    return {
         "versions": _versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **more,
     }
 
 

@@ -1,0 +1,154 @@
+"""Generated cells on disk: a folder a class, a table, a contact sheet and their provenance."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cytodiffusion.export import write_cells_csv, write_run_json
+from cytodiffusion.generation.cells import GeneratedCells, joined
+from cytodiffusion.generation.generate import generate_parts
+from cytodiffusion.generation.provenance import PROVENANCE, STATEMENT, write_synthetic_png
+from cytodiffusion.generation.settings import GenerationSettings, Mix
+from cytodiffusion.generation.sheet import COLUMNS, LINES, contact_sheet
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.output import check_folder, staged_folder
+from cytodiffusion.progress import Progress, silent
+
+CELLS, SHEET = "cells.csv", "contact_sheet.png"
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """Generated cells that are on disk.
+
+    Attributes
+    ----------
+    folder : Path
+    frame : DataFrame
+        The table of the cells, as in ``cells.csv``; ``path`` is relative to the folder.
+    cells : GeneratedCells
+        What is known of all of them; without their pixels.
+    """
+
+    folder: Path
+    frame: pd.DataFrame
+    cells: GeneratedCells
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Paths of the table, the sheet and the provenance."""
+        return {Path(name).stem: self.folder / name for name in (CELLS, SHEET, PROVENANCE)}
+
+    def record(self) -> dict[str, Any]:
+        """Return what a program wants to know."""
+        return {"folder": self.folder, "files": self.files, **self.cells.record()}
+
+
+def save_generated(cells: GeneratedCells, folder: str | Path) -> Saved:
+    """Write a PNG a cell in a folder per class, ``cells.csv``, ``contact_sheet.png`` and
+    ``provenance.json``; every image says that it is synthetic.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written.
+    """  # noqa: D205
+    writer = _Writer(Path(folder))
+    writer.add(cells)
+    return writer.finish()
+
+
+def generate_into(
+    folder: str | Path,
+    model: ModelBundle,
+    counts: Mapping[str, int],
+    settings: GenerationSettings | None = None,
+    *,
+    towards: Mix | None = None,
+    progress: Progress = silent,
+    insist: bool = False,
+) -> Saved:
+    """Draw cells and write each part as it is done; see `generate` and `save_generated`.
+
+    Work that is cancelled or interrupted leaves what is done, with its table.
+
+    Raises
+    ------
+    InputError
+        As `generate`, or when the folder cannot be written.
+    Cancelled
+        If it is cancelled before any cell is done.
+    """
+    check_folder(Path(folder))
+    writer = _Writer(Path(folder))
+    parts = generate_parts(
+        model, counts, settings, towards=towards, progress=progress, insist=insist
+    )
+    try:
+        for part in parts:
+            writer.add(part)
+    except KeyboardInterrupt:
+        if writer.parts:
+            writer.finish(complete=False)
+        raise
+    return writer.finish()
+
+
+class _Writer:
+    """Writes cells part by part and remembers what the tables need."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.parts: list[GeneratedCells] = []  #: without pixels
+        self.paths: list[str] = []
+        self.made: Counter[str] = Counter()
+        self.sheet: list[GeneratedCells] = []
+
+    def add(self, cells: GeneratedCells) -> None:
+        """Write the images of some cells."""
+        check_folder(self.folder)
+        for row, pixels in enumerate(cells.pixels):
+            name = f"{_safe(cells.classes[row])}/{file_name(cells, row)}"
+            record = cells.cell_record(row)
+            write_synthetic_png(self.folder / name, pixels, record, cells.pixel_size_um)
+            self.paths.append(name)
+        full = {name for name, n in self.made.items() if n >= COLUMNS * LINES}
+        if any(name not in full for name in cells.classes):
+            self.sheet.append(cells)
+        self.made.update(cells.classes)
+        self.parts.append(replace(cells, pixels=cells.pixels[:0]))
+
+    def finish(self, complete: bool = True) -> Saved:
+        """Write table, sheet and provenance of all cells that were added."""
+        cells = joined(self.parts)
+        if not complete:
+            cells = replace(cells, complete=False)
+        frame = cells.frame()
+        frame.insert(0, "path", self.paths)
+        record = {"statement": STATEMENT, **cells.record()}
+        with staged_folder(self.folder) as staging:
+            write_cells_csv(staging / CELLS, frame)
+            sheet = contact_sheet(joined(self.sheet or self.parts), self.made)
+            about = {key: record[key] for key in ("synthetic", "model", "settings", "towards")}
+            write_synthetic_png(staging / SHEET, sheet, about)
+            write_run_json(staging / PROVENANCE, record)
+        return Saved(self.folder, frame, cells)
+
+
+def file_name(cells: GeneratedCells, row: int) -> str:
+    """Return the name of a cell's image: class, seed and number, as far as they tell it apart."""
+    mix = f"-to-{_safe(cells.towards.name)}-{cells.towards.share:g}" if cells.towards else ""
+    name = _safe(cells.classes[row]).replace(" ", "_")
+    return f"synthetic-{name}{mix.replace(' ', '_')}-s{cells.seed}-{cells.numbers[row]:05d}.png"
+
+
+def _safe(name: str) -> str:
+    """Return the name of a class without what names of folders may not have."""
+    return re.sub(r'[\\/:*?"<>|]', "_", name)
