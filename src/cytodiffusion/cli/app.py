@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cytodiffusion import __version__
-from cytodiffusion.cli import classify, demo, evaluate, models, run, segment, train
+from cytodiffusion.cli import classify, demo, evaluate, generate, models, run, segment, train
 
 app = typer.Typer(
     name="cytodiffusion",
@@ -22,6 +22,7 @@ app.command("classify")(classify.classify)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
+app.command("generate")(generate.generate)
 app.add_typer(models.app, name="models")
 
 

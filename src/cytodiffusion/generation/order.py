@@ -90,7 +90,9 @@ def take_order(model: ModelBundle, counts: Mapping[str, int], mix: Mix | None = 
     """
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
-            raise InputError(f"The number of {name} must be a whole number, not {count!r}.")
+            raise InputError(
+                f"The number of {name} cells must be a whole number of at least 0, not {count!r}."
+            )
     wanted: dict[str, int] = {}
     for name, count in counts.items():
         known = class_of(model, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from cytodiffusion.generation.sheet import COLUMNS, LINES, contact_sheet
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.output import check_folder, staged_folder
 from cytodiffusion.progress import Progress, silent
+
+log = logging.getLogger(__name__)
 
 CELLS, SHEET = "cells.csv", "contact_sheet.png"
 
@@ -96,7 +99,8 @@ def generate_into(
             writer.add(part)
     except KeyboardInterrupt:
         if writer.parts:
-            writer.finish(complete=False)
+            kept = writer.finish(complete=False)
+            log.warning("%s They are in %s.", " ".join(kept.cells.warnings), kept.folder)
         raise
     return writer.finish()
 

@@ -1,0 +1,182 @@
+"""``cytodiffusion generate``: synthetic cells of the asked classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cytodiffusion.cli.options import (
+    DeviceOption,
+    DownloadOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    SeedOption,
+)
+from cytodiffusion.cli.reporter import reporting
+from cytodiffusion.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cytodiffusion.generation import GeneratedCells, Mix
+    from cytodiffusion.model.bundle import ModelBundle
+
+StepsOption = Annotated[
+    int | None,
+    typer.Option("--steps", help="Steps of the sampler, 2 to 1000.", show_default="the engine's"),
+]
+GuidanceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance",
+        help="1 draws a class as it was learned, more exaggerates it; 0 to 20.",
+        show_default="the engine's",
+    ),
+]
+RejectOption = Annotated[
+    bool,
+    typer.Option(
+        "--reject/--no-reject", help="Draw anew what the classifier takes for another class."
+    ),
+]
+TriesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--tries",
+        help="Drawings of a cell at most, 1 to 100; a cell that is never accepted is left out.",
+        show_default="the engine's",
+    ),
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Begin even what will take very long.", show_default=False)
+]
+
+
+def generate(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the cells.")
+    ],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", "-c", metavar="NAME", help="Class to draw. Repeatable."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Draw every class.")] = False,
+    number: Annotated[int, typer.Option("-n", "--number", help="Cells of each class.")] = 10,
+    towards: Annotated[
+        str | None,
+        typer.Option(
+            "--towards",
+            metavar="CLASS=SHARE",
+            help="Draw cells between the class and this one: 0 stays, 1 arrives.",
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    guidance: GuidanceOption = None,
+    steps: StepsOption = None,
+    reject: RejectOption = True,
+    tries: TriesOption = None,
+    yes: YesOption = False,
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    allow_download: DownloadOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw synthetic cells: a PNG each in a folder per class, cells.csv and contact_sheet.png.
+
+    Every file says in its metadata that it is synthetic. The same seed draws the same cells.
+    """
+    values = {"seed": seed, "guidance": guidance, "steps": steps, "reject": reject, "tries": tries}
+    with reporting("generate", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.cli.shared import load_model, make_settings
+        from cytodiffusion.generation import GenerationSettings, LargeOrder, generate_into
+
+        settings = make_settings(GenerationSettings, given(values))
+        mix = parse_mix(towards)
+        bundle = drawing_model(load_model(reporter, model, device, allow_download))
+        counts = _counts(bundle, classes or [], everything, number)
+        try:
+            with reporter.progress(f"Drawing {sum(counts.values()):,} cells") as progress:
+                saved = generate_into(
+                    out, bundle, counts, settings, towards=mix, progress=progress, insist=yes
+                )
+        except LargeOrder as error:
+            raise InputError(f"{error} On the command line that is --yes.") from None
+        for warning in saved.cells.warnings:
+            reporter.warn(warning)
+        reporter.result(saved.record(), summary(saved.cells))
+        reporter.say(f"The cells are in {out.resolve()}: look at contact_sheet.png first.")
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def parse_mix(text: str | None) -> Mix | None:
+    """Read ``CLASS=SHARE``; a class alone means half-way.
+
+    Raises
+    ------
+    InputError
+        If the share is no number of 0 to 1.
+    """
+    if text is None:
+        return None
+    from cytodiffusion.cli.shared import make_settings
+    from cytodiffusion.generation import Mix
+
+    name, found, share = text.rpartition("=")
+    return make_settings(Mix, {"name": name, "share": share} if found else {"name": text})
+
+
+def drawing_model(model: Any) -> ModelBundle:
+    """Return the model if it can draw cells.
+
+    Raises
+    ------
+    InputError
+        For a baseline, which cannot.
+    """
+    from cytodiffusion.model.bundle import ModelBundle
+
+    if not isinstance(model, ModelBundle):
+        raise InputError(f"{model.name} draws no cells: only diffusion models do.")
+    return model
+
+
+def summary(cells: GeneratedCells) -> Table:
+    """Count, by class, what was drawn, rejected and left out."""
+    from collections import Counter
+
+    from rich.table import Table
+
+    made, missing = Counter(cells.classes), cells.missing
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Class")
+    for title in ("Asked", "Made", "Accepted", "Drawn anew", "Left out"):
+        table.add_column(title, justify="right")
+    for name, asked in cells.asked.items():
+        own = [ok for c, ok in zip(cells.classes, cells.accepted, strict=True) if c == name]
+        again = cells.rejected.get(name, 0)
+        row = (asked, made[name], sum(own), again, missing.get(name, 0))
+        table.add_row(name, *(f"{value:,}" for value in row))
+    return table
+
+
+def _counts(
+    model: ModelBundle, classes: list[str], everything: bool, number: int
+) -> dict[str, int]:
+    from cytodiffusion.generation.order import class_of
+
+    if everything == bool(classes):
+        raise InputError(
+            f"Say which classes to draw, by --class or --all; {model.name} draws "
+            f"{', '.join(model.class_names)}."
+        )
+    names = list(model.class_names) if everything else [class_of(model, n) for n in classes]
+    return dict.fromkeys(names, number)
