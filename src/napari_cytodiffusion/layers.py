@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.transforms import Affine
 
 from cytodiffusion.errors import InputError
 
@@ -58,6 +59,48 @@ def placement(layer: Layer) -> dict[str, Any]:
         "affine": affine,
         "units": layer.units,
         "axis_labels": layer.axis_labels,
+    }
+
+
+def part_placement(
+    layer: Layer, origin: Sequence[float], step: float = 1.0, stacked: bool = False
+) -> dict[str, Any]:
+    """Return the keyword arguments that put a new layer onto a part of ``layer``.
+
+    Parameters
+    ----------
+    layer : Layer
+        Two-dimensional.
+    origin : (y, x)
+        Where the centre of the new layer's first pixel lies, in pixels of ``layer``.
+    step : float
+        Side of the new layer's pixels, in pixels of ``layer``.
+    stacked : bool
+        Whether the new layer has an axis of frames before the two others.
+    """
+    own = Affine(
+        scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear
+    )
+    part = {
+        **placement(layer),
+        "scale": tuple(np.asarray(layer.scale) * step),
+        "translate": tuple(own(origin)),
+    }
+    return _stacked(part) if stacked else part
+
+
+def _stacked(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a placement in a plane as one of frames that all lie in that plane."""
+    rotate = np.eye(3)
+    rotate[1:, 1:] = part["rotate"]
+    return {
+        "scale": (1.0, *part["scale"]),
+        "translate": (0.0, *part["translate"]),
+        "rotate": rotate,
+        "shear": [0.0, 0.0, *np.ravel(part["shear"])[:1]],
+        "affine": part["affine"].expand_dims([0]),
+        "units": ("pixel", *part["units"]),
+        "axis_labels": ("frame", *part["axis_labels"]),
     }
 
 

@@ -66,7 +66,7 @@ class Session(QObject):
         self._views: list[CellViews] = []
         self.models: dict[tuple[str, str], Any] = {}
         self.current: CellViews | None = None
-        self.inspecting = False
+        self._watchers: set[int] = set()
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.layers.selection.events.active.connect(self._on_active_layer)
         viewer.mouse_drag_callbacks.append(self._on_mouse)
@@ -93,12 +93,26 @@ class Session(QObject):
         """Stop the run of a widget that is destroyed, as when its dock or its window closes."""
         widget.destroyed.connect(partial(_owner_gone, weakref.ref(self), id(widget)))
 
+    def watch(self, widget: QObject) -> None:
+        """Tell of clicked cells, by ``inspected``, while a widget that shows them lives."""
+        self._watchers.add(id(widget))
+        widget.destroyed.connect(partial(_watcher_gone, weakref.ref(self), id(widget)))
+
     # -- work ---------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
         """Whether a run is going on."""
         return self._job is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether `start` would start: nothing runs, and no cancelled run is in its last step."""
+        return self._job is None and not any(job.is_lingering for job in self._lingering)
+
+    def owns_run(self, widget: QObject) -> bool:
+        """Whether the run that is going on is that of a widget."""
+        return self._job is not None and self._job_owner == id(widget)
 
     def start(
         self,
@@ -259,7 +273,7 @@ class Session(QObject):
         views = self.current
         active = viewer.layers.selection.active
         painting = getattr(active, "mode", "pan_zoom") != "pan_zoom"
-        if not self.inspecting or views is None or painting or getattr(event, "button", 1) != 1:
+        if not self._watchers or views is None or painting or getattr(event, "button", 1) != 1:
             return
         pressed_at = tuple(event.pos)
         yield
@@ -300,6 +314,13 @@ def _owner_gone(session: weakref.ref[Session], owner: int, *_: Any) -> None:
     alive = session()
     if alive is not None:
         alive.abandon(owner)
+
+
+def _watcher_gone(session: weakref.ref[Session], watcher: int, *_: Any) -> None:
+    """Forget a widget that is being destroyed."""
+    alive = session()
+    if alive is not None:
+        alive._watchers.discard(watcher)
 
 
 _SESSIONS = weakref.WeakKeyDictionary()

@@ -48,6 +48,8 @@ class CellViews:
         self.pixel_size_um = 0.0
         self.window_um = 0.0
         self.error_rate: float | None = None  # that cells were accepted by
+        self.model = ("default", "auto")  # where it was loaded from, and the device
+        self.background: np.ndarray | None = None  # of the image, once somebody measured it
         self.shown = [True] * len(results.class_names)
         self._ids = labels.data[0] if labels.multiscale else labels.data
         self.layers: dict[str, Labels] = {}

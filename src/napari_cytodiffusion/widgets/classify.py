@@ -230,7 +230,9 @@ class ClassifyWidget(QWidget):
             "model": model.name,
             "model_version": model.version,
         }
-        self._views.error_rate = None if self._request is None else self._request.error_rate
+        if self._request is not None:
+            self._views.error_rate = self._request.error_rate
+            self._views.model = (self._request.source, self._request.device)
         self._session.add_views(self._views)
         self._show_outlines()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from napari.layers import Shapes
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import (
@@ -22,7 +21,8 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion import runs
-from napari_cytodiffusion.layers import NOTE, full_size, placement
+from napari_cytodiffusion.layers import full_size
+from napari_cytodiffusion.marker import mark_cell
 from napari_cytodiffusion.results import REVIEW, Record, percent
 from napari_cytodiffusion.session import NEXT_KEY, PREVIOUS_KEY, Session
 from napari_cytodiffusion.views import CellViews
@@ -54,14 +54,11 @@ class InspectWidget(QWidget):
         self._session = Session.of(napari_viewer)
         self._label = 0
         self._views: CellViews | None = None
-        self._marker: Shapes | None = None
         self._build()
-        self._session.inspecting = True
+        self._session.watch(self)
         self._session.inspected.connect(self.show_cell)
         self._session.stepped.connect(self.step)
         self._session.cells_changed.connect(self._on_cells)
-        session = self._session
-        self.destroyed.connect(lambda: setattr(session, "inspecting", False))
         self._on_cells()
 
     # -- layout -------------------------------------------------------------------------------
@@ -200,7 +197,8 @@ class InspectWidget(QWidget):
         if not walk:
             return
         at = walk.index(self._label) + by if self._label in walk else 0
-        self.show_cell(walk[at % len(walk)])
+        # through the session, so that other widgets follow
+        self._session.inspect(walk[at % len(walk)])
         if self.follow.isChecked():
             self._look_at()
 
@@ -216,7 +214,8 @@ class InspectWidget(QWidget):
         self._on_cells()
         self._show_numbers(record, views)
         self._show_crop(record, views)
-        self._mark(record, views)
+        if self._session.viewer is not None:
+            mark_cell(self._session.viewer, views, record)
 
     def _show_numbers(self, record: Record, views: CellViews) -> None:
         results = views.results
@@ -266,30 +265,6 @@ class InspectWidget(QWidget):
         painter.end()
         self.crop.setPixmap(pixmap)
         self.crop.setToolTip(f"What the classifier sees: {views.window_um:.3g} \u00b5m a side")
-
-    def _mark(self, record: Record, views: CellViews) -> None:
-        """Frame the cell in the canvas."""
-        viewer = self._session.viewer
-        if viewer is None:
-            return
-        half = views.window_um / views.pixel_size_um / 2
-        corners = [(-half, -half), (-half, half), (half, half), (half, -half)]
-        frame = np.array(corners) + np.array([record.y, record.x])
-        if self._marker is None or self._marker not in viewer.layers:
-            active = viewer.layers.selection.active
-            self._marker = Shapes(
-                [frame],
-                name="inspected cell",
-                edge_color="#111111",
-                face_color="transparent",
-                edge_width=max(1.0, half / 60),
-                metadata={NOTE: {"role": "inspected"}},
-                **placement(views.labels),
-            )
-            viewer.add_layer(self._marker)
-            viewer.layers.selection.active = active
-        else:
-            self._marker.data = [frame]
 
     def _look_at(self) -> None:
         viewer, views = self._session.viewer, self._views
