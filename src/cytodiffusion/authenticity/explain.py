@@ -1,0 +1,65 @@
+"""Teaching mode: what in the picture speaks for the class, as a counterfactual heatmap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytodiffusion.authenticity.presenting import PAPER
+from cytodiffusion.crops import centre_crop
+from cytodiffusion.errors import InputError
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.taxonomy import plain
+
+if TYPE_CHECKING:
+    from cytodiffusion.counterfactual.heatmap import Heatmap
+    from cytodiffusion.model.bundle import ModelBundle
+
+
+def explain(
+    pixels: NDArray[np.uint8],
+    window_um: float,
+    class_name: str,
+    model: ModelBundle,
+    progress: Progress = silent,
+) -> Heatmap:
+    """Heatmap of a cell: its class against the one the model takes for the next likely.
+
+    Parameters
+    ----------
+    pixels : (S, S, 3) uint8
+        The image of a trial.
+    window_um : float
+        Side of the window it shows.
+    class_name : str
+        Class of the cell: of a synthetic one, that it was made as.
+    model : ModelBundle
+    progress : callable
+
+    Returns
+    -------
+    Heatmap
+        In pixels of the model's input.
+
+    Raises
+    ------
+    InputError
+        If the model does not know the class.
+    """
+    from cytodiffusion.counterfactual.heatmap import heatmaps
+
+    known = [plain(name) for name in model.class_names]
+    if plain(class_name) not in known:
+        raise InputError(f"The model does not know the class {class_name!r}.")
+    crop = centre_crop(pixels, window_um / len(pixels), model.input_size, model.window_um)
+    (found,) = heatmaps(
+        crop[None],
+        model,
+        None,
+        predicted=np.array([known.index(plain(class_name))]),
+        background=np.full(3, PAPER, np.float32),
+        progress=progress,
+    )
+    return found

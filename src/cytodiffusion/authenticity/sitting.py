@@ -1,0 +1,133 @@
+"""One participant in front of one test: show, answer, next; never back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytodiffusion.authenticity.presenting import decode
+from cytodiffusion.authenticity.store import AuthenticityTest, SittingInfo, now
+from cytodiffusion.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A cell to judge; nothing in it says what it is.
+
+    Attributes
+    ----------
+    number, of : int
+        Number of the trial, from 1, and of all.
+    pixels : (S, S, 3) uint8
+    """
+
+    number: int
+    of: int
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What teaching mode tells after an answer.
+
+    Attributes
+    ----------
+    synthetic : bool
+    class_name : str
+    right : bool
+        Whether real or synthetic was answered rightly.
+    class_right : bool or None
+        Whether the class was; None where none was said.
+    """
+
+    synthetic: bool
+    class_name: str
+    right: bool
+    class_right: bool | None
+
+
+class Sitting:
+    """Asks one participant the trials that are left.
+
+    Parameters
+    ----------
+    test : AuthenticityTest
+        Writable; stays open as long as the sitting goes on.
+    participant : str
+    mode : str
+        ``"blind"`` or ``"teaching"``.
+
+    Raises
+    ------
+    InputError
+        See `AuthenticityTest.begin`.
+    """
+
+    def __init__(self, test: AuthenticityTest, participant: str, mode: str = "blind") -> None:
+        info: SittingInfo = test.begin(participant, mode)
+        self.test, self.id, self.participant, self.mode = test, info.id, info.participant, mode
+        self._order = test.order(info.id)
+        self.answered = info.answered
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial is answered."""
+        return self.answered >= len(self._order)
+
+    def show(self) -> Trial | None:
+        """Return the next trial, None after the last.
+
+        Each call is a showing and is recorded: a cell that was shown before the answer, and hidden
+        by a pause or by closing the window, has no answer time that means anything.
+        """
+        if self.finished:
+            return None
+        image = self.test.image(self._order[self.answered])
+        pixels = decode(image)
+        row = (self.id, self.answered, now())
+        self.test.append("INSERT INTO showings VALUES (?, ?, ?)", row)
+        return Trial(self.answered + 1, len(self._order), pixels)
+
+    def answer(
+        self, synthetic: bool, class_name: str | None = None, *, seconds: float
+    ) -> Told | None:
+        """Record the answer to the current trial; it is on the disk when this returns.
+
+        Parameters
+        ----------
+        synthetic : bool
+            What the participant says.
+        class_name : str, optional
+            The class, where it was said too.
+        seconds : float
+            How long the cell was to be seen.
+
+        Returns
+        -------
+        Told or None
+            None in a blind test.
+
+        Raises
+        ------
+        InputError
+            If there is nothing left to answer, the class is none of the test, or the answer
+            cannot be written; it may then be given again.
+        """
+        if self.finished:
+            raise InputError("Every cell of this test is answered already.")
+        if class_name is not None and class_name not in self.test.classes:
+            raise InputError(f"{class_name!r} is none of the classes of this test.")
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise InputError(f"An answer cannot take {seconds} seconds.")
+        cell = self._order[self.answered]
+        row = (self.id, self.answered, cell, int(synthetic), class_name, float(seconds), now())
+        self.test.append("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self.answered += 1
+        if self.mode == "blind":
+            return None
+        made, name = self.test.truth(cell)
+        agreed = None if class_name is None else class_name == name
+        return Told(made, name, made == synthetic, agreed)

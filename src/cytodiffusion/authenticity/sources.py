@@ -1,0 +1,236 @@
+"""Where the cells of a test come from: labelled images, generated folders, the model itself."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytodiffusion.authenticity.cells import Window
+from cytodiffusion.authenticity.presenting import PAPER
+from cytodiffusion.datasets import read_dataset
+from cytodiffusion.errors import Cancelled, CytoDiffusionError, InputError, naming
+from cytodiffusion.framing import find_centre, framing_of, framings_of
+from cytodiffusion.image import open_image
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.taxonomy import plain
+
+if TYPE_CHECKING:
+    from cytodiffusion.generation import GenerationSettings
+    from cytodiffusion.model.bundle import ModelBundle
+
+#: Images looked at beyond those needed: some will not do.
+_SPARE, _SPARE_SHARE = 4, 0.5
+
+
+def images_by_class(data: Path, split: str = "all") -> dict[str, list[Path]]:
+    """Labelled images of each class.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    records = read_dataset(data).records
+    found: dict[str, list[Path]] = defaultdict(list)
+    for record in records:
+        if record.label and split in ("all", record.split):
+            found[record.label].append(record.path)
+    if not found:
+        part = "" if split == "all" else f" in the split {split}"
+        raise InputError(f"{data} has no labelled images{part}.")
+    return dict(found)
+
+
+def shared_classes(
+    real: Sequence[str], synthetic: Sequence[str], asked: Sequence[str] = ()
+) -> list[str]:
+    """Classes of which there are real and synthetic cells, in the spelling of the real ones.
+
+    Parameters
+    ----------
+    real, synthetic : sequence of str
+    asked : sequence of str
+        Only these; empty for all.
+
+    Raises
+    ------
+    InputError
+        If there are none, or one that was asked for lacks cells of either kind.
+    """
+    made = {plain(name) for name in synthetic}
+    known = {plain(name): name for name in real}
+    for name in asked:
+        for kind, names in (("real", known), ("synthetic", made)):
+            if plain(name) not in names:
+                there = ", ".join(sorted(real if kind == "real" else synthetic))
+                raise InputError(f"There are no {kind} cells of the class {name!r}; {there}.")
+    wanted = {plain(name) for name in asked} or set(known)
+    found = sorted(known[key] for key in wanted & made)
+    if not found:
+        raise InputError(
+            f"No class has both real and synthetic cells: real are {', '.join(sorted(real))}; "
+            f"synthetic are {', '.join(sorted(synthetic))}."
+        )
+    return found
+
+
+class RealCells:
+    """Real cells of each class in random order, looked at a portion at a time.
+
+    Parameters
+    ----------
+    images : mapping
+        Paths of each class.
+    seed : int
+    pixel_size_um : float, optional
+        Of all images.
+    """
+
+    def __init__(
+        self, images: Mapping[str, Sequence[Path]], seed: int, pixel_size_um: float | None = None
+    ) -> None:
+        rng = np.random.default_rng([seed, 2])
+        self._left = {
+            name: [images[name][i] for i in rng.permutation(len(images[name]))]
+            for name in sorted(images)
+        }
+        self._pixel_size_um = pixel_size_um
+        self.skipped: list[str] = []
+
+    def take(self, wanted: Mapping[str, int], progress: Progress = silent) -> list[Window]:
+        """Look at some more images than the wanted ones; none where none are left."""
+        paths: list[tuple[str, Path]] = []
+        for name, n in wanted.items():
+            portion = n and math.ceil(n * (1 + _SPARE_SHARE)) + _SPARE
+            some, self._left[name] = self._left[name][:portion], self._left[name][portion:]
+            paths += [(name, path) for path in some]
+        return list(self._read(paths, progress))
+
+    def _read(self, paths: Sequence[tuple[str, Path]], progress: Progress) -> Iterator[Window]:
+        def measuring(share: float, message: str) -> None:
+            progress(share / 2, message)
+
+        framings = framings_of([path for _, path in paths], self._pixel_size_um, measuring)
+        for number, (name, path) in enumerate(paths):
+            progress(0.5 + number / len(paths) / 2, f"looking at real cells, {number}")
+            try:
+                if says_synthetic(path):
+                    raise InputError(f"{path.name} says that it is synthetic.")
+                rgb = open_image(path).rgb()
+                framing = framing_of(path, framings)
+                scale = framing.scale.pixel_size_um
+                centre = find_centre(rgb, scale)
+            except CytoDiffusionError as error:
+                self.skipped.append(naming(path, error))
+                continue
+            yield Window(rgb, scale, centre, framing.background, name, str(path))
+
+
+def stored_cells(
+    folder: Path, counts: Mapping[str, int], window_um: float, seed: int
+) -> list[Window]:
+    """Draw generated cells out of a folder, as many of each class as asked.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder per class. The images are square, all of one size, and show the window.
+    counts : mapping
+        Fewer come back where there are fewer.
+    window_um : float
+        Side of the window that the images show, where they do not say it themselves.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If an image cannot be read, is not square, or has another size than the others.
+    """
+    images = {plain(name): paths for name, paths in images_by_class(folder).items()}
+    rng = np.random.default_rng([seed, 3])
+    found: list[Window] = []
+    for name, n in counts.items():
+        paths = images.get(plain(name), [])
+        for index in rng.permutation(len(paths))[:n]:
+            path = paths[index]
+            image = open_image(path)
+            rgb = image.rgb()
+            side = len(found[0].pixels) if found else rgb.shape[0]
+            if rgb.shape[:2] != (side, side):
+                raise InputError(
+                    f"The synthetic cells must be square and of one size; {path.name} has "
+                    f"{rgb.shape[1]} x {rgb.shape[0]} pixels"
+                    + (f", others {side} x {side}." if found else ".")
+                )
+            scale = image.pixel_size_um or window_um / side
+            found.append(synthetic_window(rgb, scale, name, str(path)))
+    return found
+
+
+def sampled_cells(
+    model: ModelBundle,
+    counts: Mapping[str, int],
+    settings: GenerationSettings,
+    progress: Progress = silent,
+) -> tuple[list[Window], list[str]]:
+    """Generate cells by the model, as many of each class as asked.
+
+    Returns
+    -------
+    windows : list of Window
+    notes : list of str
+        Which cells the classifier never accepted; others of their class are there in their place.
+
+    Raises
+    ------
+    Cancelled
+        If it is cancelled: a part of a test is none.
+    """
+    from cytodiffusion.generation import generate
+
+    names = {plain(name): name for name in model.class_names}
+    own = {names[plain(name)]: name for name in counts}
+    wanted = {names[plain(name)]: n for name, n in counts.items() if n}
+    parts = [generate(model, wanted, settings, progress=progress)]
+    missing = dict(Counter(wanted) - Counter(parts[0].classes))
+    notes = []
+    if missing and parts[0].complete:
+        said = ", ".join(f"{n} {name}" for name, n in missing.items())
+        notes.append(f"Synthetic cells that the model's classifier does not accept: {said}.")
+        again = settings.model_copy(update={"reject": False, "seed": settings.seed + 1})
+        parts.append(generate(model, missing, again, progress=progress))
+    if not all(part.complete for part in parts):
+        raise Cancelled("Cancelled.")
+    windows = [
+        synthetic_window(
+            pixels,
+            part.pixel_size_um,
+            own[part.classes[row]],
+            f"{model.name} {model.version}, seed {part.seed}, number {part.numbers[row]}",
+        )
+        for part in parts
+        for row, pixels in enumerate(part.pixels)
+    ]
+    return windows, notes
+
+
+def synthetic_window(
+    pixels: NDArray[np.uint8], pixel_size_um: float, class_name: str, source: str
+) -> Window:
+    """Return a generated cell as a window; its empty slide has the colour of all samples."""
+    middle = ((len(pixels) - 1) / 2,) * 2
+    paper = np.full(3, PAPER, np.float32)
+    return Window(pixels, pixel_size_um, middle, paper, class_name, source)
+
+
+def says_synthetic(path: Path) -> bool:
+    """Whether a file says of itself that it is synthetic."""
+    from cytodiffusion.generation.provenance import is_synthetic
+
+    return is_synthetic(path)
