@@ -231,7 +231,7 @@ def test_a_cell_does_not_depend_on_the_others(tiny: ModelBundle, rendered: list[
 @pytest.mark.parametrize("name", [*SKETCHES, "platelet"])
 def test_a_sketch_rendered_as_it_is_comes_back(tiny: ModelBundle, name: str) -> None:
     drawn = sketched(name, 9.6, np.random.default_rng(2))
-    sketch = in_window(drawn, tiny, 9.6)
+    sketch = in_window(drawn, tiny, 9.6, tiny.input_size)
     assert sketch.shape == (32, 32, 3)
     patch = cut_out(sketch, sketch, drawn, 20.0, 9.6)
     assert patch is not None
@@ -249,7 +249,7 @@ def test_sketches_differ() -> None:
 
 def test_what_is_not_the_drawn_cell_is_refused(tiny: ModelBundle) -> None:
     drawn = sketched("monocyte", 8.0, np.random.default_rng(0))
-    sketch = in_window(drawn, tiny, 8.0)
+    sketch = in_window(drawn, tiny, 8.0, tiny.input_size)
     noise = np.random.default_rng(0).integers(0, 256, sketch.shape).astype(np.uint8)
     for crop in (np.full_like(sketch, 230), np.zeros_like(sketch), noise, 255 - sketch):
         assert cut_out(crop, sketch, drawn, 20.0, 8.0) is None

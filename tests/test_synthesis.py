@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cytodiffusion import synthesis
+from cytodiffusion import sampler, synthesis
 from cytodiffusion.classify import classify
-from cytodiffusion.errors import Cancelled, InputError
+from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.model.testing import tiny_bundle
-from cytodiffusion.synthesis import sample_cells
+from cytodiffusion.model.testing import tiny_bundle, tiny_generator
+from cytodiffusion.synthesis import sample_cells, sampled_size
 
 
 @pytest.fixture(autouse=True)
 def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthesis, "half_precision_pays", lambda device: False)
+    monkeypatch.setattr(sampler, "half_precision_pays", lambda device: False)
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +102,84 @@ def test_a_trained_model_makes_what_it_was_asked_for(disc_model: Path) -> None:
     cells = sample_cells(model, index, steps=12)
     found = classify(cells, model, background=np.full(3, 0.92 * 255))
     assert (found.predicted == index).mean() > 0.6
+
+
+@pytest.fixture(scope="module", params=["denoiser", "generator"])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    """A model that draws with its denoiser, and one with a generator."""
+    generator = tiny_generator(2) if request.param == "generator" else None
+    folder = tmp_path_factory.mktemp("either") / "tiny"
+    return load_bundle(tiny_bundle(folder, ("a", "b"), generator=generator), device="cpu")
+
+
+def test_between_two_classes(either: ModelBundle) -> None:
+    ends = [sample_cells(either, [k], steps=4, seed=3) for k in (0, 1)]
+    for share, end in ((0.0, ends[0]), (1.0, ends[1])):
+        found = sample_cells(either, [0], steps=4, seed=3, towards=[1], share=[share])
+        assert near(found, end)
+    middle = sample_cells(either, [0], steps=4, seed=3, towards=[1])
+    assert not near(middle, ends[0])
+    assert not near(middle, ends[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"towards": [2]}, "Class numbers"),
+        ({"towards": [1, 0]}, "as many"),
+        ({"towards": [1], "share": [1.5]}, "between 0 and 1"),
+        ({"towards": [1], "share": [float("nan")]}, "between 0 and 1"),
+        ({"share": [0.5]}, "other class"),
+    ],
+)
+def test_mixtures_that_cannot_be(model: ModelBundle, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        sample_cells(model, [0], steps=4, **options)
+
+
+def test_the_preview_ends_in_the_cells(either: ModelBundle) -> None:
+    seen: list[tuple[slice, np.ndarray]] = []
+    cells = sample_cells(either, [0, 1], steps=6, preview=lambda part, c: seen.append((part, c)))
+    assert all(part == slice(0, 2) and c.shape == cells.shape for part, c in seen)
+    first, last = (np.abs(c.astype(int) - cells).mean() for c in (seen[0][1], seen[-1][1]))
+    assert last <= 1
+    assert first > last
+
+
+def test_a_generator_keeps_the_sketch_under_little_noise(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", ("a", "b"), generator=tiny_generator(2))
+    model = load_bundle(bundle, device="cpu")
+    size = sampled_size(model)
+    sketch = np.full((1, size, size, 3), 235, np.uint8)
+    sketch[:, size // 4 : size // 2, size // 4 : size // 2] = (120, 60, 150)
+    options = {"steps": 3, "sketches": sketch, "guidance": 1.0}
+    kept = sample_cells(model, [0], strength=0.01, **options)
+    lost = sample_cells(model, [0], strength=1.0, **options)
+    change = [np.abs(c.astype(int) - sketch).mean() for c in (kept, lost)]
+    assert change[0] < 0.6 * change[1]
+
+
+def test_memory_that_is_full_halves_the_batch(
+    model: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = sample_cells(model, [0, 1, 0, 1, 1], steps=3)
+    paint, sizes = sampler.DenoiserPainter.paint, []
+
+    def short_of_memory(self: Any, wish: Any, *rest: Any) -> Any:
+        sizes.append(len(wish.classes))
+        if len(wish.classes) > 2:
+            raise MemoryError
+        return paint(self, wish, *rest)
+
+    monkeypatch.setattr(sampler.DenoiserPainter, "paint", short_of_memory)
+    assert near(sample_cells(model, [0, 1, 0, 1, 1], steps=3), expected)
+    assert sizes == [5, 2, 2, 1]
+
+
+def test_no_memory_at_all_is_told(model: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(sampler.DenoiserPainter, "paint", full)
+    with pytest.raises(OutOfMemoryError, match="no memory left"):
+        sample_cells(model, [0, 1], steps=3)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import DPMSolverMultistepScheduler
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from cytodiffusion.device import half_precision_pays
-from cytodiffusion.errors import InputError
+from cytodiffusion.errors import InputError, OutOfMemoryError
+from cytodiffusion.memory import free_memory, is_out_of_memory
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.model.codec import to_network, to_uint8
-from cytodiffusion.model.noise import NoiseSchedule
-from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser
 from cytodiffusion.progress import Progress, silent
+from cytodiffusion.sampler import Wish, from_pictures, painter_of, picture
 
 #: Cells sampled at once.
 BATCH = 64
+
+#: Called at each step with the cells being drawn and what they look like so far, uint8.
+Preview = Callable[[slice, NDArray[np.uint8]], None]
+
+
+def sampled_size(model: ModelBundle) -> int:
+    """Side in pixels of the cells that ``model`` draws; the window is ``model.window_um`` wide."""
+    return painter_of(model).size
 
 
 def sample_cells(
@@ -27,16 +33,20 @@ def sample_cells(
     class_index: ArrayLike,
     *,
     seed: int = 0,
-    steps: int = 40,
+    steps: int = 30,
     guidance: float = 1.5,
     sketches: NDArray[np.uint8] | None = None,
     strength: float = 0.6,
+    towards: ArrayLike | None = None,
+    share: ArrayLike | None = None,
+    numbers: ArrayLike | None = None,
+    preview: Preview | None = None,
     progress: Progress = silent,
 ) -> NDArray[np.uint8]:
     """Generate cells of the asked classes in the style of the training laboratory.
 
     DPM-Solver++ (Lu et al. 2022) with classifier-free guidance (Ho & Salimans 2022) against
-    the null class; one trunk pass a step serves both.
+    the null class, by the model's generator where it has one, else by its denoiser.
 
     Parameters
     ----------
@@ -44,8 +54,8 @@ def sample_cells(
     class_index : (N,) integers
         Index of the class of each cell.
     seed : int
-        Same seed, same cells on the same device; each cell depends on its place in the
-        list, not on its neighbours.
+        Same seed, same cells on the same device; each cell depends on its number, by default
+        its place in the list, not on its neighbours.
     steps : int
         Sampling steps, 2 to 1000.
     guidance : float
@@ -56,33 +66,102 @@ def sample_cells(
         model the texture.
     strength : float
         How far a sketch is noised, above 0 (hardly) to 1 (wholly); unused without sketches.
+    towards : (N,) integers, optional
+        Another class for each cell, to lie between the two.
+    share : (N,) floats, optional
+        How far to go towards it, 0 to 1; half-way where missing.
+    numbers : (N,) integers, optional
+        Number of each cell, 0 to 2**40, which with the seed says what noise it is drawn from.
+    preview : callable
+        Gets the cells of a batch at each step as they seem by then.
     progress : callable
-        Called once a step; may raise ``Cancelled``.
+        Called at each step; may raise ``Cancelled``.
 
     Returns
     -------
     (N, S, S, 3) uint8
-        The cell in the centre of a window of the model's size.
+        The cell in the centre of a window, S = `sampled_size`. Empty background is about
+        235 in all channels.
 
     Raises
     ------
     InputError
-        If a class, the seed, the steps or the guidance are out of range.
+        If a class, the seed, the steps, the guidance or the share are out of range.
+    OutOfMemoryError
+        If the memory does not suffice for one cell at a time.
     """
     index = _checked(class_index, model, seed, steps, guidance)
-    drawn = None if sketches is None else _checked_sketches(sketches, len(index), strength, model)
-    sampler = _Sampler(model, seed, steps, guidance, strength if drawn is not None else 1.0)
-    cells = np.empty((len(index), model.input_size, model.input_size, 3), np.uint8)
-    for start in range(0, len(index), BATCH):
-        part = slice(start, min(start + BATCH, len(index)))
-
-        def report(share: float, first: int = start, last: int = part.stop) -> None:
-            done = first + share * (last - first)
-            progress(done / len(index), f"sampling {len(index)} cells")
-
-        given = None if drawn is None else drawn[part]
-        cells[part] = sampler.run(index[part], range(start, part.stop), given, report)
+    other, part_of = _checked_mix(index, towards, share, model)
+    size = sampled_size(model)
+    drawn = None if sketches is None else _checked_sketches(sketches, len(index), strength, size)
+    own = _checked_numbers(numbers, len(index))
+    job = _Job(model, index, other, part_of, own, seed, steps, guidance, drawn, strength)
+    cells = np.empty((len(index), size, size, 3), np.uint8)
+    start, batch = 0, BATCH
+    while start < len(index):
+        part = slice(start, min(start + batch, len(index)))
+        try:
+            cells[part] = job.run(part, preview, progress)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if batch == 1:
+                raise OutOfMemoryError(
+                    f"{model.device} has no memory left even for one cell at a time; close other "
+                    "programs or use the CPU (--device cpu)."
+                ) from error
+            batch = max(1, (part.stop - part.start) // 2)
+        else:
+            start = part.stop
+            continue
+        free_memory()  # outside of the handler, which holds the failed attempt's tensors
     return cells
+
+
+@dataclass
+class _Job:
+    """All cells that were asked for, drawn part by part."""
+
+    model: ModelBundle
+    index: NDArray[np.int64]
+    towards: NDArray[np.int64]
+    share: NDArray[np.float32]
+    numbers: NDArray[np.int64]
+    seed: int
+    steps: int
+    guidance: float
+    sketches: NDArray[np.uint8] | None
+    strength: float
+
+    @torch.inference_mode()
+    def run(self, part: slice, preview: Preview | None, progress: Progress) -> NDArray[np.uint8]:
+        """Draw the cells ``part``; ``(n, S, S, 3)``."""
+        device = self.model.device
+        wish = Wish(
+            torch.from_numpy(self.index[part]).to(device),
+            torch.from_numpy(self.towards[part]).to(device),
+            torch.from_numpy(self.share[part]).to(device),
+            self.guidance,
+        )
+        sketch = None
+        if self.sketches is not None:
+            sketch = from_pictures(torch.from_numpy(np.ascontiguousarray(self.sketches[part])))
+            sketch = sketch.to(device)
+
+        def noise(stage: int, shape: tuple[int, int, int]) -> Tensor:
+            numbers = self.numbers[part].tolist()
+            return torch.stack([_noise(shape, self.seed, n, stage) for n in numbers]).to(device)
+
+        def watch(done: float, seems: Callable[[], Tensor]) -> None:
+            cells = part.start + done * (part.stop - part.start)
+            progress(cells / len(self.index), f"sampling {len(self.index)} cells")
+            if preview is not None:
+                preview(part, picture(seems()).numpy())
+
+        strength = self.strength if sketch is not None else 1.0
+        painter = painter_of(self.model)
+        cells = painter.paint(wish, noise, self.steps, sketch, strength, watch)
+        return picture(cells).numpy()
 
 
 def _checked(
@@ -104,10 +183,39 @@ def _checked(
     return index
 
 
+def _checked_mix(
+    index: NDArray[np.int64],
+    towards: ArrayLike | None,
+    share: ArrayLike | None,
+    model: ModelBundle,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the other class and how much of it, for each cell."""
+    if towards is None:
+        if share is not None:
+            raise InputError("A share needs the other class that cells should go towards.")
+        return index, np.zeros(len(index), np.float32)
+    other = _checked(towards, model, 0, 2, 1.0)
+    part = np.broadcast_to(np.asarray(0.5 if share is None else share, np.float32), (len(index),))
+    if len(other) != len(index):
+        raise InputError(f"{len(index)} cells need as many other classes, not {len(other)}.")
+    if part.size and not (part.min() >= 0 and part.max() <= 1):
+        raise InputError("The share of the other class must lie between 0 and 1.")
+    return other, part.copy()  # one share may stand for all
+
+
+def _checked_numbers(numbers: ArrayLike | None, n: int) -> NDArray[np.int64]:
+    if numbers is None:
+        return np.arange(n, dtype=np.int64)
+    own = np.asarray(numbers).ravel().astype(np.int64)
+    if len(own) != n or (n and not (own.min() >= 0 and own.max() <= 2**40)):
+        raise InputError(f"{n} cells need as many numbers, of 0 to 2**40.")
+    return own
+
+
 def _checked_sketches(
-    sketches: NDArray[np.uint8], n: int, strength: float, model: ModelBundle
+    sketches: NDArray[np.uint8], n: int, strength: float, size: int
 ) -> NDArray[np.uint8]:
-    expected = (n, model.input_size, model.input_size, 3)
+    expected = (n, size, size, 3)
     if sketches.shape != expected or sketches.dtype != np.uint8:
         raise InputError(
             f"The sketches must be uint8 of shape {expected}, not {sketches.dtype} of "
@@ -118,68 +226,7 @@ def _checked_sketches(
     return sketches
 
 
-class _Sampler:
-    """DPM-Solver++ over the noise levels below ``strength``."""
-
-    def __init__(self, model: ModelBundle, seed: int, steps: int, guidance: float, strength: float):
-        self.model, self.seed, self.guidance = model, seed, guidance
-        self.half = half_precision_pays(model.device)
-        # Fewer levels are left below the strength: spread more, so that `steps` remain.
-        self.total = min(1000, max(steps, round(steps / strength)))
-        self.skipped = self.total - steps if strength < 1 else 0
-
-    @torch.inference_mode()
-    def run(
-        self,
-        index: NDArray[np.int64],
-        numbers: range,
-        sketches: NDArray[np.uint8] | None,
-        report: Callable[[float], None],
-    ) -> NDArray[np.uint8]:
-        """Sample cells ``(N, S, S, 3)`` of the classes ``index``."""
-        model, codec, device = self.model, self.model.codec, self.model.device
-        scheduler = _scheduler(model.schedule)
-        scheduler.set_timesteps(self.total, device=device)
-        levels = scheduler.timesteps[self.skipped :]
-        scheduler.set_begin_index(self.skipped)
-        shape = (1, codec.channels, codec.grid, codec.grid)
-        z = torch.cat([_noise(shape, self.seed, number) for number in numbers]).to(device)
-        if sketches is not None:
-            planes = torch.from_numpy(np.ascontiguousarray(sketches)).permute(0, 3, 1, 2)
-            clean = codec.encode(to_network(planes.float() / 255)).to(device)
-            z = model.schedule.add_noise(clean, levels[:1].expand(len(index)), z)
-        classes = torch.from_numpy(index).to(device)
-        for number, level in enumerate(levels):
-            clean = self._predict(z, int(level), classes)
-            z = scheduler.step(clean, level, z).prev_sample
-            report((number + 1) / len(levels))
-        return to_uint8(codec.decode(z)).permute(0, 2, 3, 1).cpu().numpy()
-
-    def _predict(self, z: Tensor, level: int, classes: Tensor) -> Tensor:
-        denoiser = self.model.denoiser
-        t = torch.full((len(z),), level, device=z.device)
-        nothing = torch.full_like(classes, -1)
-        with torch.autocast(z.device.type, dtype=torch.bfloat16, enabled=self.half):
-            if isinstance(denoiser, StableDiffusionDenoiser):
-                plain = denoiser.predict_class(z, t, nothing)
-                asked = denoiser.predict_class(z, t, classes)
-                return plain + self.guidance * (asked - plain)  # a VAE's latents have no bounds
-            out = denoiser.trunk(z, t, torch.ones_like(t))
-        plain = denoiser.prediction_from(out, nothing)
-        asked = denoiser.prediction_from(out, classes)
-        return (plain + self.guidance * (asked - plain)).clamp(-1.05, 1.05)
-
-
-def _noise(shape: tuple[int, ...], seed: int, number: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+def _noise(shape: tuple[int, ...], seed: int, number: int, stage: int = 0) -> Tensor:
+    """Noise of one cell in one stage."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + number + stage * 2**61)
     return torch.randn(shape, generator=generator)
-
-
-def _scheduler(schedule: NoiseSchedule) -> DPMSolverMultistepScheduler:
-    levels = {k: v for k, v in schedule.to_config().items() if k != "clip_sample"}
-    return DPMSolverMultistepScheduler(
-        **levels | {"prediction_type": "sample"},
-        algorithm_type="dpmsolver++",
-        solver_order=2,
-        final_sigmas_type="zero",
-    )

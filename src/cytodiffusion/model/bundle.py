@@ -30,6 +30,9 @@ from .denoiser import UNetDenoiser, embedding_width
 from .files import check_weights, read_json
 from .files import file_checksum as file_checksum
 from .files import read_tensors as read_tensors
+from .generator import Generator
+from .generator_files import FILES as GENERATOR_FILES
+from .generator_files import load_generator
 from .noise import NoiseSchedule, centred_disc
 from .stable_diffusion import StableDiffusionDenoiser, hard_disc
 
@@ -49,7 +52,7 @@ STABLE_DIFFUSION_FILES = (
     *(f"{part}/{name}" for part in ("unet", "vae") for name in FILES[:2]),
 )
 #: Files that a bundle may have besides; checked like the others where it has them.
-OPTIONAL_FILES = (TRAINING_IMAGES,)
+OPTIONAL_FILES = (TRAINING_IMAGES, *GENERATOR_FILES)
 CHECKSUMS = "checksums.json"
 FORMAT = 1
 
@@ -94,6 +97,8 @@ class ModelBundle:
         Hierarchy that its classes belong to.
     training_images : TrainingImages, optional
         Fingerprints of what it was trained on; older bundles have none.
+    generator : Generator, optional
+        Draws synthetic cells; without one the denoiser does.
     """
 
     name: str
@@ -113,6 +118,7 @@ class ModelBundle:
     training: dict[str, Any] = field(default_factory=dict)
     taxonomy: Taxonomy | None = None
     training_images: TrainingImages | None = None
+    generator: Generator | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -251,6 +257,7 @@ def load_bundle(
         training=described["training"],
         taxonomy=described["taxonomy"],
         training_images=load_training_images(folder),
+        generator=_generator(folder, len(classes), target),
     )
 
 
@@ -338,6 +345,14 @@ def load_training_images(folder: Path) -> TrainingImages | None:
     if TRAINING_IMAGES not in read_json(folder / CHECKSUMS):
         return None
     return TrainingImages.load(folder / TRAINING_IMAGES)
+
+
+def _generator(folder: Path, n_classes: int, device: torch.device) -> Generator | None:
+    """Return the generator of a verified bundle; None where it has none."""
+    if not set(GENERATOR_FILES) <= read_json(folder / CHECKSUMS).keys():
+        return None
+    generator = load_generator(folder, n_classes)
+    return generator.to(device, memory_format=torch.channels_last)  # type: ignore[no-any-return]
 
 
 def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoiser:

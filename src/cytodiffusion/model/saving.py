@@ -34,6 +34,9 @@ from .bundle import (
 from .calibration import Calibration
 from .codec import Codec
 from .denoiser import UNetDenoiser
+from .generator import Generator
+from .generator_files import FILES as GENERATOR_FILES
+from .generator_files import save_generator
 from .noise import NoiseSchedule
 from .stable_diffusion import StableDiffusionCodec, StableDiffusionDenoiser
 
@@ -53,6 +56,7 @@ def save_bundle(
     training: dict[str, Any] | None = None,
     taxonomy: Taxonomy | None = None,
     training_images: TrainingImages | None = None,
+    generator: Generator | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> Path:
     """Write a bundle, whole or not at all; an older bundle in its place is replaced.
@@ -97,6 +101,9 @@ def save_bundle(
         if training_images is not None:
             training_images.save(fresh / TRAINING_IMAGES)
             files = (*files, TRAINING_IMAGES)
+        if generator is not None:
+            save_generator(fresh, generator)
+            files = (*files, *GENERATOR_FILES)
         _write_json(fresh / CHECKSUMS, {n: file_checksum(fresh / n) for n in files})
         for name in files:  # safetensors writes for the owner alone
             (fresh / name).chmod((fresh / CHECKSUMS).stat().st_mode)

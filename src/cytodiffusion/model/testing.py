@@ -12,6 +12,7 @@ from .bundle import CellClass
 from .calibration import Calibration
 from .codec import PixelCodec
 from .denoiser import UNetDenoiser
+from .generator import Generator
 from .saving import save_bundle
 from .stable_diffusion import DISC_RADIUS, StableDiffusionCodec, StableDiffusionDenoiser
 
@@ -48,11 +49,30 @@ def tiny_denoiser(n_classes: int, channels: int, seed: int = 0) -> UNetDenoiser:
     return denoiser
 
 
+def tiny_generator(n_classes: int, size: int = 64, seed: int = 0) -> Generator:
+    """Smallest generator that has all parts; its weights are random."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = Generator(
+            num_classes=n_classes,
+            size=size,
+            base_widths=(8, 16),
+            base_blocks=(1, 1),
+            detail_widths=(8, 8),
+            detail_blocks=(1, 1),
+        )
+        for name, weight in generator.named_parameters():
+            if name.endswith(("conv2.weight", "conv_out.weight")):  # those begin as zeros
+                torch.nn.init.normal_(weight, std=0.1)
+    return generator.eval()  # type: ignore[no-any-return]
+
+
 def tiny_bundle(
     folder: str | Path,
     class_names: Sequence[str] = DEFAULT_NAMES,
     seed: int = 0,
     size: int = 32,
+    generator: Generator | None = None,
 ) -> Path:
     """Write a random bundle of a few kB.
 
@@ -63,6 +83,8 @@ def tiny_bundle(
     seed : int
     size : int
         Side of the model's input in pixels.
+    generator : Generator, optional
+        Such as `tiny_generator`.
 
     Returns
     -------
@@ -71,7 +93,7 @@ def tiny_bundle(
     """
     codec = PixelCodec(size, 4)
     k = len(class_names)
-    generator = torch.Generator().manual_seed(seed)
+    chance = torch.Generator().manual_seed(seed)
     calibration = Calibration(
         levels=(60, 200),
         temperature=1.0,
@@ -81,7 +103,7 @@ def tiny_bundle(
         anomaly_threshold=5.0,
         false_alarms=0.02,
         embedding_mean=torch.zeros(16),
-        class_means=torch.randn(k, 16, generator=generator),
+        class_means=torch.randn(k, 16, generator=chance),
         within_factor=torch.eye(16),
         total_factor=torch.eye(16),
     )
@@ -99,6 +121,7 @@ def tiny_bundle(
         window_um=20.0,
         disc_radius=0.42,
         card="# tiny\n\nRandom weights, for tests.\n",
+        generator=generator,
         dtype=torch.float32,
     )
 

@@ -162,9 +162,10 @@ def _rendered(
     progress: Progress,
 ) -> list[Patch | None]:
     """Let the model render sketches; None where it made something else of one."""
-    from cytodiffusion.synthesis import sample_cells
+    from cytodiffusion.synthesis import sample_cells, sampled_size
 
-    sketches = np.stack([in_window(patch, model, px_um) for patch in drawn])
+    size = sampled_size(model)
+    sketches = np.stack([in_window(patch, model, px_um, size) for patch in drawn])
     crops = sample_cells(
         model,
         [list(model.class_names).index(name) for name in names],
@@ -190,14 +191,17 @@ def _agreed(
     agreed = np.zeros(len(cells), np.float32)
     there = [i for i, cell in enumerate(cells) if cell is not None]
     if there:
-        crops = np.stack([in_window(cell, model, px_um) for cell in cells if cell is not None])
+        size = model.input_size
+        crops = np.stack(
+            [in_window(cell, model, px_um, size) for cell in cells if cell is not None]
+        )
         result = classify(crops, model, ClassifySettings(), background=np.full(3, _PAPER))
         index = np.array([list(model.class_names).index(names[i]) for i in there])
         agreed[there] = np.where(result.predicted == index, result.confidence, 0.0)
     return agreed
 
 
-def in_window(patch: Patch, model: ModelBundle, px_um: float) -> ByteImage:
+def in_window(patch: Patch, model: ModelBundle, px_um: float, size: int) -> ByteImage:
     """Photograph a cell alone on an empty slide.
 
     Parameters
@@ -205,16 +209,18 @@ def in_window(patch: Patch, model: ModelBundle, px_um: float) -> ByteImage:
     patch
         The cell.
     model
-        Says how many pixels and micrometres wide the window is.
+        Says how many micrometres wide the window is.
     px_um
         Pixels a micrometre of the patch.
+    size
+        Side S of the window in pixels.
 
     Returns
     -------
     ByteImage
         ``(S, S, 3)`` uint8, the cell in the centre.
     """
-    side, size = round(model.window_um * px_um), model.input_size
+    side = round(model.window_um * px_um)
     density = np.zeros((side, side, 3), np.float32)
     lay(density, patch, (side / 2, side / 2))
     pixels = cv2.resize(_PAPER * np.exp(-density), (size, size), interpolation=cv2.INTER_AREA)

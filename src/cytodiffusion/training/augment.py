@@ -65,7 +65,7 @@ def augment(
         Crops that were turned and shifted only.
     """
     settings = settings or AugmentSettings()
-    window = _turn(unit, size, generator, settings)
+    window = turn(unit, size, generator, settings)
     varied = _focus(_stain(window, generator, settings), generator, settings)
     varied = _sensor(varied, generator, settings)
     plain = torch.rand(len(unit), generator=generator) < settings.plain_share
@@ -76,7 +76,8 @@ def _uniform(n: int, span: float, generator: Generator) -> Tensor:
     return (torch.rand(n, generator=generator) * 2 - 1) * span
 
 
-def _turn(unit: Tensor, size: int, generator: Generator, settings: AugmentSettings) -> Tensor:
+def turn(unit: Tensor, size: int, generator: Generator, settings: AugmentSettings) -> Tensor:
+    """Turn, mirror, zoom and shift crops ``(N, 3, S, S)``, and cut out windows of ``size``."""
     n, _, side, _ = unit.shape
     angle = torch.rand(n, generator=generator) * 2 * math.pi
     right = torch.rand(n, generator=generator) < 0.4  # right angles keep pixels sharp

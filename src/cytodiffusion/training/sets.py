@@ -27,9 +27,16 @@ _WITHOUT = {
 
 
 def load_sets(
-    settings: TrainSettings, progress: Progress = silent
+    settings: TrainSettings, progress: Progress = silent, splits: Sequence[str] = SPLITS
 ) -> tuple[list[str], dict[str, CellSet]]:
-    """Read all images of ``settings.data`` as crops.
+    """Read the images of ``settings.data`` as crops.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    progress : callable
+    splits : sequence of str
+        Which of ``train``, ``val`` and ``test`` to read.
 
     Returns
     -------
@@ -50,7 +57,7 @@ def load_sets(
     for sentence in oddities(records, names):
         log.warning(sentence)
     sets, skipped = {}, []
-    for split in SPLITS:
+    for split in splits:
         chosen = [r for r in records if r.split == split and (r.label or split == "train")]
         chosen = [r for r in chosen if r.label is None or r.label in names]
         if not chosen and split == "test":

@@ -16,6 +16,13 @@ from .augment import AugmentSettings
 RECIPES: dict[str, dict[str, Any]] = {
     "resnet18": {"steps": 3000, "learning_rate": 1e-3},
     "vit": {"steps": 3000, "learning_rate": 5e-4},
+    "generator": {
+        "input_size": 128,
+        "batch_size": 64,
+        "steps": 8000,
+        "balance": 0.7,
+        "augment": {"scale": 0.06, "aspect": 0.03, "shift": 0.02, "cut_share": 0.0},
+    },
     "stable-diffusion": {  # as published for few images; `balance` and augmentation are ours
         "input_size": 360,
         "disc_radius": 20 / 45,
@@ -38,8 +45,8 @@ class TrainSettings(BaseModel):
     data: Path
     output: Path
     duplicates: Policy = "refuse"  #: what to do with an image that is in two splits
-    #: Ours; the baselines; the published network.
-    kind: Literal["diffusion", "resnet18", "vit", "stable-diffusion"] = "diffusion"
+    #: Ours; the baselines; the published network; what draws synthetic cells.
+    kind: Literal["diffusion", "resnet18", "vit", "stable-diffusion", "generator"] = "diffusion"
     pretrained: bool = False  #: baselines only: start from ImageNet weights
     allow_download: bool = False  #: of those weights, when they are not on this machine
     name: str = "cytodiffusion"
@@ -53,6 +60,11 @@ class TrainSettings(BaseModel):
     blocks: tuple[int, ...] = (1, 2, 2)
     head_channels: PositiveInt = 64
     dropout: float = Field(0.1, ge=0, lt=1)
+    base_widths: tuple[int, ...] = (64, 128, 128)  #: generator: network of the coarse picture
+    base_blocks: tuple[int, ...] = (2, 2, 2)
+    detail_widths: tuple[int, ...] = (64, 96)  #: generator: network of the detail
+    detail_blocks: tuple[int, ...] = (1, 2)
+    detail_steps: PositiveInt = 5000  #: generator: steps of the detail's network
     steps: PositiveInt = 7000
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 8e-4
@@ -106,6 +118,8 @@ class TrainSettings(BaseModel):
             raise ValueError("only a diffusion model can start from another")
         if self.kind == "stable-diffusion" and self.init is None:
             raise ValueError("name the Stable Diffusion 1.5 to start from with init")
+        if self.kind == "generator" and self.init is None:
+            raise ValueError("name the model that the generator is for with init")
         if self.kind != "stable-diffusion" and self.lora:
             raise ValueError("low-rank adapters (lora) are for the kind stable-diffusion")
         if self.kind != "diffusion" and (self.pretrain_steps or self.pseudo_labels):
@@ -122,6 +136,8 @@ class TrainSettings(BaseModel):
         cell = self.patch * 2 ** (len(self.widths) - 1)
         if self.kind == "stable-diffusion":
             cell = 8  # of its VAE
+        if self.kind == "generator":
+            cell = 4 * 2 ** len(self.base_widths)
         if self.input_size % cell:
             raise ValueError(
                 f"the input size must be a multiple of {cell} (patch and levels, or VAE)"

@@ -50,7 +50,7 @@ FREE_SETTINGS = {
 
 
 def train(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Train a bundle, or a baseline.
+    """Train a bundle, a baseline, or a bundle's generator of synthetic cells.
 
     Every random draw depends on the seed and the step alone, so a run that was killed and
     resumed ends as an unbroken one does.
@@ -76,6 +76,10 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
         from .stable_diffusion import train_stable_diffusion  # imports this module
 
         return train_stable_diffusion(settings, progress)
+    if settings.kind == "generator":
+        from .generator import train_generator  # imports this module
+
+        return train_generator(settings, progress)
     if settings.kind != "diffusion":
         from .baseline import train_baseline  # imports this module
 
