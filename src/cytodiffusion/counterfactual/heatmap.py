@@ -38,8 +38,8 @@ class HeatmapSettings(BaseModel):
     Attributes
     ----------
     trials : int
-        Passes of the network a cell: noise levels x noises x views. Rounded up to whole rounds
-        of all levels and views.
+        Passes of the network a cell. Rounded up to whole rounds of all noise levels, views and
+        both signs of the noise.
     views : int
         Turns and flips of the crop: 1, 2 (flip), 4 (turns) or 8 (both).
     noise : tuple of float
@@ -68,7 +68,7 @@ class HeatmapSettings(BaseModel):
     def rounds(self) -> int:
         """Times that all levels and views are gone through; two halves can be made of them."""
         least = 2 if self.views == 1 else 1
-        return max(least, -(-self.trials // (self.views * len(self.noise))))
+        return max(least, -(-self.trials // (2 * self.views * len(self.noise))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +86,9 @@ class Heatmap:
         Target's version less predicted version, in the brightness (0 to 1) of the normalised
         crop, whose empty background is 0.92.
     null_std : (S, S) float32
-        Standard deviation that chance alone gives `values` of the predicted class against
-        itself: from the scatter of that class's own residual over noises and views, which is what
-        the differences of all half-sets of trials have on average.
+        Standard deviation that chance gives a map of the predicted class against itself, noise
+        not shared: from the scatter of that class's own residual over noises and views, which
+        is what the differences of all half-sets of trials have on average.
     null : (S, S) float32
         One such map: the predicted class's residual in one half of the trials less that in the
         other, halved.

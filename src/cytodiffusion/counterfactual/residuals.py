@@ -1,9 +1,10 @@
 """Predictions of several classes for one crop, averaged over noises, levels and views.
 
-Two things keep the patches of the latents out of the map. Every round of trials shifts the crop by
-another part of a patch before it is encoded and undoes it afterwards (cycle spinning, Coifman &
-Donoho 1995), and turns and flips spread each shift over up to eight. The same noise serves
-all views of a round, so that a turned crop gives the turned map.
+Every round of trials shifts the crop by another part of a latent's patch before it is encoded and
+undoes it afterwards, and turns and flips spread each shift over up to eight: what is due to where
+the patches happen to lie averages out (cycle spinning, Coifman & Donoho 1995). Each noise is
+used with both signs, which cancels most of its effect (antithetic variates, Hammersley & Morton
+1956). One noise serves all views of a round, so that a turned crop gives the turned map.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from cytodiffusion.model.noise import LEVELS
 
 #: Passes that go through the network at once.
 MICRO_BATCH = {"cpu": 16, "cuda": 256, "mps": 64}
-#: Share of a patch by which each round shifts the crop (y, x), in quarters. Turned and flipped,
-#: the first two cancel every pattern that repeats with the patch but the finest.
-SHIFTS = ((0, 1), (1, 2), (1, 1), (0, 2), (0, 0), (2, 2))
+#: Share of a patch by which each round shifts the crop (y, x), in quarters. Turned, two rounds
+#: (unturned, eight) cancel every pattern that repeats with the patch but a chequerboard of pixels.
+SHIFTS = ((0, 1), (1, 2), (1, 0), (2, 1), (0, 3), (3, 2), (3, 0), (2, 3))
 #: A null of no scatter (a network that ignores the noise) is taken for this much.
 LEAST_NULL = 1e-7
 
@@ -62,7 +63,7 @@ class View:
 
 
 def make_views(count: int, number: int, patch: int) -> list[View]:
-    """Views of round ``number``: 1, 2 (flip), 4 (turns) or 8 (both), neighbours unlike."""
+    """Make the views of a round: 1, 2 (flip), 4 (turns) or 8 (both), neighbours unlike."""
     quarters = SHIFTS[number % len(SHIFTS)]
     shift = (quarters[0] * patch // 4, quarters[1] * patch // 4)
     if count == 4:
@@ -73,16 +74,16 @@ def make_views(count: int, number: int, patch: int) -> list[View]:
 class Averages:
     """Sums over replicates of what each class predicts; the first class is the predicted one.
 
-    A replicate is one round and view, averaged over the noise levels. Replicates go to two
-    half-sets in turn.
+    A replicate is one round and view, averaged over the noise levels and both signs of the
+    noise. Replicates go to two half-sets in turn.
     """
 
     def __init__(self, classes: int, size: int, blur: float):
         self.blur = blur
         self.count = 0
         self.halves = np.zeros((2, classes, size, size, 3))
-        self.square = np.zeros((size, size))
         self.mean = np.zeros((size, size))
+        self.square = np.zeros((size, size))
 
     def add(self, predictions: NDArray[np.float32]) -> None:
         """Add a replicate ``(C, S, S, 3)``."""
@@ -101,30 +102,30 @@ class Averages:
 
     def convergence(self, which: int) -> float:
         """Correlation of the difference in the two half-sets; 0 where one of them is flat."""
-        first, second = (
-            (half[which] - half[0]).mean(axis=2).ravel() for half in self._half_means()
-        )
+        first, second = (half[which] - half[0] for half in self._half_means())
         if not (first.std() and second.std()):
             return 0.0
-        return float(np.corrcoef(first, second)[0, 1])
+        return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
     def null(self) -> NDArray[np.float32]:
         """First class in one half-set less in the other, halved, ``(S, S)``."""
-        first, second = (half[0].mean(axis=2) for half in self._half_means())
-        return np.asarray((first - second) / 2, np.float32)
+        first, second = self._half_means()
+        return np.asarray((first[0] - second[0]) / 2, np.float32)
 
     def null_std(self) -> NDArray[np.float32]:
-        """Standard error of the first class's mean over the replicates, ``(S, S)``.
+        """Return the standard error of the first class's mean over the replicates, ``(S, S)``.
 
         Over all ways to halve the replicates, the mean square of `null` is this squared.
         """
         variance = self.square / (self.count - 1) / self.count
-        # As smooth as the map, but estimated from few replicates: neighbours help
+        # Few replicates scatter, and neighbours have about the same variance
         variance = self._smooth(variance, 2 * self.blur + 1)
         return np.asarray(np.sqrt(np.maximum(variance, LEAST_NULL**2)), np.float32)
 
     def _half_means(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return self.halves[0] / ((self.count + 1) // 2), self.halves[1] / (self.count // 2)
+        """Mean over the colours of each class in each half-set, ``(C, S, S)``."""
+        first, second = self.halves.mean(axis=4)
+        return first / ((self.count + 1) // 2), second / (self.count // 2)
 
     @staticmethod
     def _smooth(
@@ -191,17 +192,18 @@ class Runner:
         classes: list[int],
         report: Callable[[float], None],
     ) -> Tensor:
-        """Clean latents ``(V, C, ...)`` of all views and classes, averaged over the levels."""
+        """Clean latents ``(V, C, ...)`` of views and classes, mean over levels and signs."""
         total = torch.zeros(len(x), len(classes), *x.shape[1:], device=x.device)
-        pairs = [(v, level) for level in range(len(levels)) for v in range(len(x))]
+        noises = torch.cat([epsilon, -epsilon])
+        steps = torch.tensor(levels * 2, device=x.device)
+        pairs = [(v, n) for n in range(len(noises)) for v in range(len(x))]
         start = 0
         while start < len(pairs):
             part = pairs[start : start + self.batch]
             view = torch.tensor([v for v, _ in part], device=x.device)
-            level = torch.tensor([n for _, n in part], device=x.device)
-            t = torch.tensor(levels, device=x.device)[level]
+            which = torch.tensor([n for _, n in part], device=x.device)
             try:
-                found = self._forward(x[view], t, epsilon[level], classes)
+                found = self._forward(x[view], steps[which], noises[which], classes)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -210,7 +212,7 @@ class Runner:
             total.index_add_(0, view, found)
             start += len(part)
             report(start / len(pairs))
-        return total / len(levels)
+        return total / len(noises)
 
     @torch.inference_mode()
     def _forward(self, x: Tensor, t: Tensor, epsilon: Tensor, classes: list[int]) -> Tensor:
