@@ -1,0 +1,372 @@
+"""Counterfactual cells: the version of a cell that the model takes for another class.
+
+See `cytodiffusion.counterfactual.editing` for how a cell is changed. What changes is laid over the
+crop as it was photographed: lamp, camera and stain of the slide are kept, and what is around the
+cell stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from cytodiffusion.classify import (
+    ClassifySettings,
+    Evidence,
+    gather_evidence,
+    judge,
+    normalised_crops,
+)
+from cytodiffusion.crops import Crops
+from cytodiffusion.errors import InputError
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.predict import Classifier
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.stain import estimate_background
+
+from .heatmap import check_explains
+from .overlaying import Canvas
+from .run import Order, run_order
+
+#: Strengths that are tried in turn, as shares of the noise levels, where the least is looked for.
+LADDER = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+class CounterfactualSettings(BaseModel):
+    """How a cell is turned into its version of another class.
+
+    Attributes
+    ----------
+    strength : float, optional
+        Share of the noise levels to go up to: near 0 the cell keeps all but fine texture, at 1
+        little but its background. None looks for the least that the class changes with.
+    guidance : float
+        1 follows the target class as learned, more exaggerates it.
+    steps : int
+        Of each walk through the noise levels.
+    method : str
+        ``inversion``, or ``noise`` for plain noising and denoising (SDEdit).
+    seed : int
+        Of the trials of the classifier, and of the noise.
+    trials : int
+        Trials of the classifier a cell.
+    batch_size : int, optional
+        Cells at once: memory and speed, never the result.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    strength: float | None = Field(None, gt=0, le=1)
+    guidance: float = Field(3.0, ge=0, le=20)
+    steps: int = Field(12, ge=2, le=200)
+    method: Literal["inversion", "noise"] = "inversion"
+    seed: int = Field(0, ge=0, lt=2**40)
+    trials: int = Field(12, ge=1, le=2000)
+    batch_size: int | None = Field(None, ge=1, le=65536)
+
+
+@dataclass(frozen=True, eq=False)
+class Counterfactuals:
+    """Versions of N cells that belong to other classes. They are synthetic pictures.
+
+    Attributes
+    ----------
+    pixels : (N, S, S, 3) uint8
+        In the colours of the crops they were made from.
+    originals : (N, S, S, 3) uint8
+    predicted, target : (N,) int64
+        Class that the cell is taken for, and the one its version should be taken for.
+    taken_for : (N,) int64
+        Class that the version is taken for.
+    flipped : (N,) bool
+        Whether that is the target.
+    confidence : (N,) float64
+        Posterior of the target for the version.
+    confidence_before : (N,) float64
+        The same for the cell itself.
+    distance : (N,) float64
+        Mean absolute difference to the cell within the model's disc, in the brightness (0 to 1)
+        of normalised crops.
+    feature_distance : (N,) float64
+        Euclidean distance between the denoiser's embeddings of both, over the square root of
+        their length.
+    strength : (N,) float64
+        That was used for each cell.
+    class_names : tuple of str
+    settings : CounterfactualSettings
+    model : dict
+        Record of the model.
+    """
+
+    pixels: NDArray[np.uint8]
+    originals: NDArray[np.uint8]
+    predicted: NDArray[np.int64]
+    target: NDArray[np.int64]
+    taken_for: NDArray[np.int64]
+    flipped: NDArray[np.bool_]
+    confidence: NDArray[np.float64]
+    confidence_before: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    feature_distance: NDArray[np.float64]
+    strength: NDArray[np.float64]
+    class_names: tuple[str, ...]
+    settings: CounterfactualSettings
+    model: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def record(self, cell: int = 0) -> dict[str, Any]:
+        """Return what ``counterfactual.json`` says of one of the cells."""
+        return {
+            "synthetic": True,
+            "predicted": self.class_names[self.predicted[cell]],
+            "target": self.class_names[self.target[cell]],
+            "flipped": bool(self.flipped[cell]),
+            "taken_for": self.class_names[self.taken_for[cell]],
+            "confidence": float(self.confidence[cell]),
+            "confidence_before": float(self.confidence_before[cell]),
+            "distance": float(self.distance[cell]),
+            "feature_distance": float(self.feature_distance[cell]),
+            "strength": float(self.strength[cell]),
+            "size": self.pixels.shape[1],
+            "settings": self.settings.model_dump(),
+            "seed": self.settings.seed,
+            "model": self.model,
+        }
+
+
+def counterfactual_cells(
+    crops: Crops | NDArray[np.uint8],
+    model: Classifier,
+    targets: ArrayLike,
+    *,
+    predicted: ArrayLike | None = None,
+    background: NDArray[np.floating] | None = None,
+    masks: NDArray[np.bool_] | None = None,
+    settings: CounterfactualSettings | None = None,
+    progress: Progress = silent,
+) -> Counterfactuals:
+    """Turn cells into the nearest versions that the model takes for other classes.
+
+    Parameters
+    ----------
+    crops : Crops or (N, S, S, 3) uint8 array
+        S is the model's input size; the window is the model's, the cell in the centre.
+    model : ModelBundle
+        Of our own or of Stable Diffusion's kind.
+    targets : integer or (N,) integers
+        Class that each cell is to become.
+    predicted : (N,) integers, optional
+        Class that the cell is taken for; as the model says where None.
+    background : (3,) or (N, 3) array, optional
+        Colour of the empty background, 0 to 255; estimated from each crop where missing.
+    masks : (N, S, S) bool array, optional
+        Where the cell is; nothing changes far from it. The model's disc where missing.
+    settings : CounterfactualSettings, optional
+    progress : callable
+        May raise ``Cancelled``.
+
+    Returns
+    -------
+    Counterfactuals
+        The same for the same seed, whatever the batch size.
+
+    Raises
+    ------
+    InputError
+        If the model is no diffusion model or has one class, crops or masks do not fit it, a class
+        is unknown, or a target is the predicted class.
+    OutOfMemoryError
+        If the device runs out of memory even for one cell at a time.
+    """
+    settings = settings or CounterfactualSettings()
+    bundle = check_explains(model)
+    pixels = crops.pixels if isinstance(crops, Crops) else np.asarray(crops)
+    unit = normalised_crops(pixels, bundle, background)
+    canvas = Canvas.of(bundle, pixels, unit, background_of(pixels, background), masks)
+    wanted = check_classes(targets, len(pixels), bundle)
+    judging = _Judge(bundle, canvas.background, settings)
+    before = judging.see(pixels, part_of(progress, 0.0, 0.1))
+    now = before.predicted if predicted is None else check_classes(predicted, len(pixels), bundle)
+    check_differ(now, wanted, bundle)
+    search = _Search(bundle, canvas, judging, now, wanted, settings)
+    made, after, strength = search.run(part_of(progress, 0.1, 1.0))
+    everyone = np.arange(len(pixels))
+    return Counterfactuals(
+        pixels=made,
+        originals=pixels,
+        predicted=now,
+        target=wanted,
+        taken_for=after.predicted,
+        flipped=after.predicted == wanted,
+        confidence=after.posterior[everyone, wanted],
+        confidence_before=before.posterior[everyone, wanted],
+        distance=canvas.distance(made),
+        feature_distance=np.sqrt(np.mean((after.embedding - before.embedding) ** 2, axis=1)),
+        strength=strength,
+        class_names=bundle.class_names,
+        settings=settings,
+        model=bundle.record(),
+    )
+
+
+def check_classes(given: ArrayLike, n: int, model: ModelBundle) -> NDArray[np.int64]:
+    """Return one class number for each of ``n`` cells; one may stand for all.
+
+    Raises
+    ------
+    InputError
+    """
+    index = np.asarray(given)
+    if index.size and index.dtype.kind not in "iu":
+        raise InputError("Classes must be given by their numbers.")
+    if index.shape not in ((), (n,)):
+        raise InputError(f"There must be one class number for each of the {n} cells.")
+    k = len(model.classes)
+    if index.size and (index.min() < 0 or index.max() >= k):
+        raise InputError(f"Class numbers must lie between 0 and {k - 1}.")
+    return np.broadcast_to(index.astype(np.int64), (n,)).copy()
+
+
+def check_differ(now: NDArray[np.int64], wanted: NDArray[np.int64], model: ModelBundle) -> None:
+    """Raise InputError if a cell is of its target class already."""
+    same = np.flatnonzero(now == wanted)
+    if same.size:
+        which = f" number {same[0] + 1} of {len(now)}" if len(now) > 1 else ""
+        raise InputError(
+            f"The target {model.class_names[wanted[same[0]]]} is the class that the cell{which} is "
+            "taken for already: choose another target."
+        )
+
+
+def background_of(
+    pixels: NDArray[np.uint8], background: NDArray[np.floating] | None
+) -> NDArray[np.float32]:
+    """Colour of the background of each crop, ``(N, 3)``."""
+    if background is None:
+        found = [estimate_background(crop) for crop in pixels]
+        return np.asarray(np.reshape(found, (-1, 3)), np.float32)
+    return np.broadcast_to(np.asarray(background, np.float32), (len(pixels), 3)).copy()
+
+
+@dataclass(eq=False)
+class _Seen:
+    """What the classifier says of some pictures."""
+
+    predicted: NDArray[np.int64]
+    posterior: NDArray[np.float64]
+    embedding: NDArray[np.float32]
+
+    def update(self, index: NDArray[np.int64], other: _Seen) -> None:
+        """Put what is said of cells ``index`` in their places."""
+        for name, values in vars(self).items():
+            values[index] = getattr(other, name)
+
+
+class _Judge:
+    """Shows pictures to the classifier, on the backgrounds that are known."""
+
+    def __init__(
+        self,
+        model: ModelBundle,
+        background: NDArray[np.float32],
+        settings: CounterfactualSettings,
+    ):
+        self.model, self.background = model, background
+        few = min(settings.trials, ClassifySettings().min_trials)
+        self.settings = ClassifySettings(trials=settings.trials, min_trials=few, seed=settings.seed)
+
+    def see(
+        self,
+        pixels: NDArray[np.uint8],
+        progress: Progress = silent,
+        index: NDArray[np.int64] | None = None,
+    ) -> _Seen:
+        """Classify ``pixels``, which are versions of the cells ``index``."""
+        colours = self.background if index is None else self.background[index]
+        evidence: Evidence = gather_evidence(
+            pixels, self.model, self.settings, background=colours, progress=progress
+        )
+        result = judge(evidence, self.model, self.settings)
+        return _Seen(result.predicted, result.posterior, evidence.embedding)
+
+
+class _Search:
+    """Makes versions of cells at the strength that is asked for, or at the least that flips."""
+
+    def __init__(
+        self,
+        model: ModelBundle,
+        canvas: Canvas,
+        judging: _Judge,
+        source: NDArray[np.int64],
+        target: NDArray[np.int64],
+        settings: CounterfactualSettings,
+    ):
+        self.model, self.canvas, self.judging, self.settings = model, canvas, judging, settings
+        self.source, self.target = source, target
+
+    def run(self, progress: Progress) -> tuple[NDArray[np.uint8], _Seen, NDArray[np.float64]]:
+        """Pictures, what is said of them, and the strength of each.
+
+        A cell that no strength flips keeps the version with most of the target.
+        """
+        n = len(self.source)
+        asked = self.settings.strength
+        rungs = LADDER if asked is None else (asked,)
+        made = np.empty_like(self.canvas.pixels)
+        strength = np.full(n, rungs[0])
+        seen: _Seen | None = None
+        left = np.arange(n)
+        for number, rung in enumerate(rungs):
+            part = part_of(progress, number / len(rungs), (number + 1) / len(rungs))
+            pictures = self._make(left, rung, part)
+            found = self.judging.see(pictures, index=left)
+            if seen is None:
+                seen, better = found, np.ones(n, bool)
+            else:
+                better = self._better(found, seen, left)
+            index = left[better]
+            seen.update(index, _part(found, better))
+            made[index], strength[index] = pictures[better], rung
+            left = left[found.predicted != self.target[left]]
+            if not len(left):
+                break
+        progress(1.0, "counterfactual cells")
+        assert seen is not None
+        return made, seen, strength
+
+    def _better(self, found: _Seen, seen: _Seen, left: NDArray[np.int64]) -> NDArray[np.bool_]:
+        target = self.target[left]
+        now = found.posterior[np.arange(len(left)), target]
+        flipped = found.predicted == target
+        return np.asarray(flipped | (now > seen.posterior[left, target]))
+
+    def _make(
+        self, index: NDArray[np.int64], strength: float, progress: Progress
+    ) -> NDArray[np.uint8]:
+        order = Order(
+            unit=self.canvas.unit[torch.from_numpy(index)],
+            numbers=index,
+            source=self.source[index],
+            target=self.target[index],
+            share=np.ones(len(index), np.float32),
+            strength=np.full(len(index), strength, np.float32),
+            guidance=np.full(len(index), self.settings.guidance, np.float32),
+        )
+        return self.canvas.paint(run_order(order, self.model, self.settings, progress), index)
+
+
+def _part(seen: _Seen, chosen: NDArray[np.bool_]) -> _Seen:
+    return _Seen(*(values[chosen] for values in vars(seen).values()))
+
+
+def part_of(progress: Progress, start: float, end: float) -> Progress:
+    """Return a progress that covers ``start`` to ``end`` of a whole."""
+    return lambda fraction, message: progress(start + (end - start) * fraction, message)

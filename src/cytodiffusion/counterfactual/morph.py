@@ -1,0 +1,94 @@
+"""A morph: from a cell to its counterfactual in small steps, as a stack of pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cytodiffusion.classify import normalised_crops
+from cytodiffusion.errors import InputError
+from cytodiffusion.predict import Classifier
+from cytodiffusion.progress import Progress, silent
+
+from .cells import CounterfactualSettings, background_of, counterfactual_cells, part_of
+from .files import save_morph
+from .heatmap import check_explains
+from .overlaying import Canvas
+from .run import Order, run_order
+
+__all__ = ["MAX_FRAMES", "morph", "save_morph"]
+
+#: More frames than this are a mistake.
+MAX_FRAMES = 240
+
+
+def morph(
+    crop: NDArray[np.uint8],
+    model: Classifier,
+    target: int,
+    *,
+    frames: int = 16,
+    predicted: int | None = None,
+    background: NDArray[np.floating] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    settings: CounterfactualSettings | None = None,
+    progress: Progress = silent,
+) -> NDArray[np.uint8]:
+    """Turn a cell step by step into its version of another class.
+
+    All frames come from the same noise; from the first, which is the cell itself, to the last the
+    share of the target class grows evenly.
+
+    Parameters
+    ----------
+    crop : (S, S, 3) uint8
+    model : ModelBundle
+    target : int
+    frames : int
+        2 to 240.
+    predicted, background, mask, settings, progress
+        As in `counterfactual_cells`, for one cell.
+
+    Returns
+    -------
+    (frames, S, S, 3) uint8
+
+    Raises
+    ------
+    InputError, OutOfMemoryError
+        As `counterfactual_cells`.
+    """
+    if not 2 <= frames <= MAX_FRAMES:
+        raise InputError(f"A morph has 2 to {MAX_FRAMES} frames, not {frames}.")
+    settings = settings or CounterfactualSettings()
+    bundle = check_explains(model)
+    crops = np.asarray(crop)[None]
+    last = counterfactual_cells(
+        crops,
+        bundle,
+        [target],
+        predicted=None if predicted is None else [predicted],
+        background=background,
+        masks=None if mask is None else np.asarray(mask)[None],
+        settings=settings,
+        progress=part_of(progress, 0.0, 0.5),
+    )
+    unit = normalised_crops(crops, bundle, background)
+    masks = None if mask is None else np.asarray(mask)[None]
+    canvas = Canvas.of(bundle, crops, unit, background_of(crops, background), masks)
+    share = np.linspace(0, 1, frames, dtype=np.float32)
+    order = Order(
+        unit=unit.expand(frames, -1, -1, -1),
+        numbers=np.zeros(frames, np.int64),
+        source=np.full(frames, last.predicted[0]),
+        target=np.full(frames, last.target[0]),
+        share=share,
+        strength=np.full(frames, last.strength[0], np.float32),
+        guidance=np.full(frames, settings.guidance, np.float32),
+    )
+    edited = run_order(order, bundle, settings, part_of(progress, 0.5, 1.0))
+    # What noising alone changes would be there at once
+    fading = torch.from_numpy(1 - share).reshape(-1, 1, 1, 1)
+    edited = edited + fading * (unit - edited[:1])
+    return canvas.paint(edited, np.zeros(frames, np.int64))
