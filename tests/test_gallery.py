@@ -24,8 +24,8 @@ def cells(n, size=64):
 
 def test_each_cell_is_where_its_label_is():
     made = gallery()
-    made.put(0, cells(5))
-    made.put(5, cells(7)[5:])
+    made.put(np.arange(5), cells(5))
+    made.put([6, 5], cells(7)[[6, 5]])
     for number in range(len(NAMES)):
         tile = made.labels == number + 1
         assert tile.sum() == 64 * 64
@@ -63,7 +63,7 @@ def test_the_headline_loses_sentences_rather_than_letters():
 
 def test_marked_cells_are_framed_and_stay_whole():
     made = gallery()
-    made.put(0, cells(7))
+    made.put(range(7), cells(7))
     made.mark([2])
     red = (made.image == MARK).all(axis=-1)
     assert red.any()
@@ -82,7 +82,8 @@ def test_many_cells_are_shown_in_part():
     assert len(made.shown) == made.labels.max() == 10
     assert made.names.count("basophil") == 5
     for start in range(0, 100, 7):
-        made.put(start, np.full((min(7, 100 - start), 64, 64, 3), start, np.uint8))
+        numbers = np.arange(start, min(start + 7, 100))
+        made.put(numbers, np.full((len(numbers), 64, 64, 3), start, np.uint8))
     for tile, number in enumerate(made.shown):
         assert (made.image[made.labels == tile + 1] == number // 7 * 7).all()
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cytodiffusion.errors import InputError
@@ -68,6 +68,7 @@ class Gallery:
         n = min(len(names), max(1, most))
         self.shown = np.linspace(0, len(names) - 1, n).round().astype(np.int64)
         self.names = [names[i] for i in self.shown]
+        self._tiles = {int(number): tile for tile, number in enumerate(self.shown)}
         self._gap = max(2, size // 12)
         self._strip = max(12, round(0.19 * size))
         self.columns = columns_for(self.names, (size + self._strip) / (size + self._gap))
@@ -111,19 +112,19 @@ class Gallery:
         y = self._top + row * (step + self._strip) + self._strip
         return y, self._gap + column * step
 
-    def put(self, start: int, cells: NDArray[np.uint8]) -> None:
-        """Show ``cells (n, S, S, 3)``, the first of which has the number ``start``."""
-        first, last = np.searchsorted(self.shown, [start, start + len(cells)])
-        for tile in range(int(first), int(last)):
-            y, x = self.corner(tile)
-            cell = cells[int(self.shown[tile]) - start]
-            self.image[y : y + self.size, x : x + self.size] = cell
+    def put(self, numbers: ArrayLike, cells: NDArray[np.uint8]) -> None:
+        """Show ``cells (n, S, S, 3)``, given their ``numbers (n,)``."""
+        for number, cell in zip(np.asarray(numbers).tolist(), cells, strict=True):
+            tile = self._tiles.get(number)
+            if tile is not None:
+                y, x = self.corner(tile)
+                self.image[y : y + self.size, x : x + self.size] = cell
 
     def mark(self, numbers: Sequence[int]) -> None:
         """Draw a red frame around the tiles of cells, given by their numbers."""
         wide = max(1, self._gap // 3)
-        for tile in np.flatnonzero(np.isin(self.shown, np.asarray(numbers, np.int64))):
-            y, x = self.corner(int(tile))
+        for tile in (self._tiles[n] for n in map(int, numbers) if n in self._tiles):
+            y, x = self.corner(tile)
             y1, x1 = y + self.size, x + self.size
             self.image[y - wide : y, x - wide : x1 + wide] = MARK
             self.image[y1 : y1 + wide, x - wide : x1 + wide] = MARK

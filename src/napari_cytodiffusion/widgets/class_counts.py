@@ -1,0 +1,141 @@
+"""How many cells of each class: colour, name and a number a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cytodiffusion.widgets.common import TallArea
+
+_SWATCH = 14
+_MOST = 1_000_000
+#: Rows that are seen at least; the rest is scrolled to.
+_ROWS_SEEN = 5
+
+
+class _Count(QSpinBox):
+    """A number that scrolling the list over it does not change."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setRange(0, _MOST)
+        self.setGroupSeparatorShown(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.setMinimumWidth(96)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        """Leave the wheel to the list, unless one is typing here."""
+        if event is not None and not self.hasFocus():
+            event.ignore()
+        else:
+            super().wheelEvent(event)
+
+
+class ClassCounts(QWidget):
+    """Numbers of cells by class.
+
+    Signals
+    -------
+    changed ()
+        A number was changed.
+
+    Parameters
+    ----------
+    parent : QWidget
+    each : int
+        Number of a class that is new.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget, each: int = 1) -> None:
+        super().__init__(parent)
+        self._each = each
+        self.spins: dict[str, QSpinBox] = {}
+        self._rows = QWidget(self)
+        self._grid = QGridLayout(self._rows)
+        self._grid.setContentsMargins(0, 0, 4, 0)
+        self._grid.setHorizontalSpacing(8)
+        self._grid.setVerticalSpacing(2)
+        self._grid.setColumnStretch(1, 1)
+        self._area = TallArea(self._rows, self)
+        self._area.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.buttons = {
+            text: QPushButton(text, self) for text in ("1 of each", "10 of each", "Clear")
+        }
+        buttons = QHBoxLayout()
+        buttons.setSpacing(4)
+        for (text, button), count in zip(self.buttons.items(), (1, 10, 0), strict=True):
+            button.clicked.connect(lambda _, count=count: self.set_all(count))
+            button.setToolTip("No cells of any class" if not count else f"{text} class")
+            buttons.addWidget(button, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self._area, 1)
+        layout.addLayout(buttons)
+
+    def set_classes(self, names: Sequence[str], colors: Sequence[str]) -> None:
+        """Offer these classes; those that were there keep their numbers."""
+        before = {name: spin.value() for name, spin in self.spins.items()}
+        while self._grid.count():
+            widget = self._grid.takeAt(0).widget()
+            if widget is not None:
+                widget.setParent(None)
+                widget.deleteLater()
+        self.spins = {}
+        for row, (name, color) in enumerate(zip(names, colors, strict=True)):
+            self._add(row, name, color, before.get(name, self._each))
+        self._grid.setRowStretch(len(names), 1)
+        height = 0 if not self.spins else next(iter(self.spins.values())).sizeHint().height() + 2
+        self._area.setMinimumHeight(min(len(names), _ROWS_SEEN) * height)
+        self.changed.emit()
+
+    def _add(self, row: int, name: str, color: str, count: int) -> None:
+        swatch = QLabel(self._rows)
+        swatch.setFixedSize(_SWATCH, _SWATCH)
+        swatch.setStyleSheet(f"background: {color}; border-radius: 3px;")
+        spin = _Count(self._rows)
+        spin.setValue(count)
+        spin.valueChanged.connect(self._on_value)
+        label = QLabel(name, self._rows)
+        label.setBuddy(spin)
+        self._grid.addWidget(swatch, row, 0)
+        self._grid.addWidget(label, row, 1)
+        self._grid.addWidget(spin, row, 2)
+        self.spins[name] = spin
+
+    def set_all(self, count: int) -> None:
+        """Set the numbers of all classes."""
+        self.set_counts(dict.fromkeys(self.spins, count))
+
+    def set_counts(self, counts: dict[str, int]) -> None:
+        """Set the numbers of some classes."""
+        for name, count in counts.items():
+            with QSignalBlocker(self.spins[name]):
+                self.spins[name].setValue(count)
+        self.changed.emit()
+
+    def counts(self) -> dict[str, int]:
+        """Numbers by class, those with none left out."""
+        return {name: spin.value() for name, spin in self.spins.items() if spin.value()}
+
+    def total(self) -> int:
+        """Cells of all classes."""
+        return sum(self.counts().values())
+
+    def _on_value(self, _: int) -> None:
+        self.changed.emit()
