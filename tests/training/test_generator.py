@@ -1,0 +1,97 @@
+"""Training of a generator: it learns, can be resumed, and ends beside the model it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cytodiffusion.errors import Cancelled, InputError
+from cytodiffusion.model.bundle import load_bundle
+from cytodiffusion.model.testing import tiny_bundle
+from cytodiffusion.synthesis import sample_cells
+from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.trainer import train
+from toys import COLORS, PIXEL_SIZE_UM, write_discs
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_discs(tmp_path_factory.mktemp("discs") / "data")
+
+
+def settings(data: Path, folder: Path, **changes: Any) -> TrainSettings:
+    if not (folder / "model").exists():
+        tiny_bundle(folder / "model", ("red", "blue", "green"))
+    options: dict[str, Any] = {
+        "data": data,
+        "output": folder / "generator",
+        "init": str(folder / "model"),
+        "kind": "generator",
+        "pixel_size_um": PIXEL_SIZE_UM,
+        "input_size": 64,
+        "base_widths": (16, 32),
+        "base_blocks": (1, 1),
+        "detail_widths": (8, 8),
+        "detail_blocks": (1, 1),
+        "steps": 6,
+        "detail_steps": 4,
+        "warmup": 2,
+        "batch_size": 8,
+        "checkpoint_every": 3,
+        "validate_every": 3,
+        "duplicates": "allow",
+        "device": "cpu",
+        "mixed_precision": "no",
+    }
+    return TrainSettings(**options | changes)
+
+
+def test_it_learns_the_colours_of_the_classes(discs: Path, tmp_path: Path) -> None:
+    wanted = settings(discs, tmp_path, steps=150, learning_rate=4e-3, batch_size=16, ema_decay=0.9)
+    model = load_bundle(train(wanted), device="cpu")
+    names = ("red", "blue", "green")
+    assert model.class_names == names
+    cells = sample_cells(model, np.repeat([0, 1, 2], 4), steps=8).astype(float)
+    middle = cells[:, 26:38, 26:38].mean(axis=(1, 2))
+    colours = np.array([COLORS[name] for name in names], float)
+    nearest = np.abs(middle[:, None] - colours).sum(axis=2).argmin(axis=1)
+    assert (nearest == np.repeat([0, 1, 2], 4)).mean() >= 0.75
+    assert "synthetic" in model.card
+    assert model.training["generator"]["steps"] == 150
+
+
+def test_a_stopped_run_ends_as_an_unbroken_one(discs: Path, tmp_path: Path) -> None:
+    whole = load_bundle(train(settings(discs, tmp_path / "whole")), device="cpu")
+
+    def stop(share: float, message: str) -> None:
+        if "base" in message:  # after six steps; three are in the checkpoint
+            raise Cancelled("Cancelled.")
+
+    with pytest.raises(Cancelled):
+        train(settings(discs, tmp_path / "stopped"), stop)
+    resumed = settings(discs, tmp_path / "stopped", resume=True)
+    again = load_bundle(train(resumed), device="cpu")
+    assert whole.generator is not None
+    assert again.generator is not None
+    for one, other in zip(whole.generator.parameters(), again.generator.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=2e-3)  # kept as float16
+
+
+def test_it_draws_for_a_model_that_knows_the_classes(discs: Path, tmp_path: Path) -> None:
+    tiny_bundle(tmp_path / "model", ("red", "blue", "violet"))
+    with pytest.raises(InputError, match="green, violet"):
+        train(settings(discs, tmp_path))
+
+
+def test_a_generator_needs_its_model(discs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="init"):
+        settings(discs, tmp_path, init=None)
+
+
+def test_the_window_must_halve(discs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="multiple of 16"):
+        settings(discs, tmp_path, input_size=72)
