@@ -35,6 +35,8 @@ default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 		--settings scripts/default_model.json --resume
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default \
 		--settings scripts/default_model_broad.json --resume
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-drawing \
+		--init results/default --settings scripts/default_generator.json --resume
 
 clean:
 	rm -rf results .pytest_cache .mypy_cache .ruff_cache

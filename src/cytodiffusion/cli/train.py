@@ -59,8 +59,9 @@ def train(
         str | None,
         _option(
             "--kind",
-            help="diffusion (default); a baseline to compare it with: resnet18 or vit; or "
-            "stable-diffusion, the published network, fine-tuned from --init.",
+            help="diffusion (default); a baseline to compare it with: resnet18 or vit; "
+            "stable-diffusion, the published network, fine-tuned from --init; or generator, which "
+            "draws synthetic cells and is added to the model --init.",
             panel=_NETWORK,
         ),
     ] = None,
@@ -68,8 +69,8 @@ def train(
         str | None,
         _option(
             "--init",
-            help="Model to start from; for stable-diffusion a folder, or a Hugging Face id, with "
-            "unet and vae.",
+            help="Model to start from, or to add a generator to; for stable-diffusion a folder, or "
+            "a Hugging Face id, with unet and vae.",
             panel=_NETWORK,
             metavar="MODEL",
         ),
