@@ -238,6 +238,33 @@ def centre_crop(
     return crop
 
 
+def window_bounds(centre: ArrayLike, window: float, size: int) -> tuple[float, float, float]:
+    """Where the window of a crop lies in the image.
+
+    Parameters
+    ----------
+    centre : (y, x)
+        In pixels; the centre of the first pixel is (0, 0).
+    window : float
+        Side of the window, in pixels of the image.
+    size : int
+        Side of the crop.
+
+    Returns
+    -------
+    top, left, side : float
+        In pixels of the image; the first pixel reaches from 0 to 1.
+    """
+    middle = np.asarray(centre, np.float64) + 0.5
+    if window < size:
+        side, start = window, middle - window / 2
+    else:
+        # Area averaging needs whole pixels: at most half a pixel off, less than half a crop pixel.
+        side = round(window)
+        start = np.floor(middle - side / 2 + 0.5)
+    return float(start[0]), float(start[1]), float(side)
+
+
 class _Cutter:
     """Cuts windows of `window` image pixels and resamples them to `size` pixels."""
 
@@ -261,14 +288,11 @@ class _Cutter:
                 list(pool.map(fill, [range(n, len(out), _THREADS) for n in range(_THREADS)]))
 
     def _shrunk(self, centre: NDArray[np.float64]) -> NDArray[np.uint8]:
-        # Area averaging needs whole pixels: at most half a pixel off, less than half a crop pixel.
-        side = round(self.window)
-        top, left = (math.floor(c + 0.5 - side / 2 + 0.5) for c in centre)
-        patch = self._patch(top, left, side)
+        patch = self._patch(*(int(v) for v in window_bounds(centre, self.window, self.size)))
         return np.asarray(cv2.resize(patch, (self.size, self.size), interpolation=cv2.INTER_AREA))
 
     def _enlarged(self, centre: NDArray[np.float64]) -> NDArray[np.uint8]:
-        start = centre + 0.5 - self.window / 2
+        start = np.array(window_bounds(centre, self.window, self.size)[:2])
         top, left = (math.floor(s) - 3 for s in start)
         patch = self._patch(top, left, math.ceil(self.window) + 7)
         scale = self.window / self.size

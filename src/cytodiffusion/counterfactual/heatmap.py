@@ -46,7 +46,8 @@ class HeatmapSettings(BaseModel):
         Noise amplitudes of the levels, above 0 (clean) and below 1 (nothing but noise); the
         signal's is ``sqrt(1 - noise**2)``. Chosen on validation cells.
     blur : float
-        Standard deviation, in pixels of the crop, of the Gaussian that smooths the map.
+        Standard deviation of the Gaussian that smooths the map, as a share of a latent's side:
+        there is no finer detail in it, only the grid of the latents.
     sigmas : float
         Threshold, in standard deviations of the null.
     seed : int
@@ -59,7 +60,7 @@ class HeatmapSettings(BaseModel):
     trials: int = Field(64, ge=1, le=20_000)
     views: Literal[1, 2, 4, 8] = 8
     noise: tuple[float, ...] = Field((0.81, 0.92), min_length=1, max_length=50)
-    blur: float = Field(1.0, ge=0, le=20)
+    blur: float = Field(0.375, ge=0, le=10)
     sigmas: float = Field(3.0, ge=0, le=100)
     seed: int = Field(0, ge=0, lt=2**40)
     batch_size: int | None = Field(None, ge=1, le=65536)

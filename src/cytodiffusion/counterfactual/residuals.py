@@ -156,9 +156,9 @@ class Runner:
     ) -> Averages:
         """Average the predictions of ``classes`` for ``unit (3, S, S)`` in 0..1."""
         codec = self.model.codec
-        result = Averages(len(classes), codec.size, blur)
-        levels = self._levels(noise)
         patch = codec.size // codec.grid
+        result = Averages(len(classes), codec.size, blur * patch)
+        levels = self._levels(noise)
         for number in range(rounds):
             epsilon = self._noise(len(levels), seed, number)
             chosen = make_views(views, number, patch)
