@@ -16,7 +16,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtTest import QTest
 
-from cytodiffusion.smear import Smear, synthetic_smear
+from cytodiffusion.smear import Smear, SmearSettings, synthetic_smear
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.widgets.classify import ClassifyWidget
 
@@ -58,12 +58,15 @@ def field_of_cells() -> Smear:
     white, platelets = 12, 14
     return synthetic_smear(
         None,
-        shape=SHAPE,
-        n_white=white,
-        n_platelets=platelets,
-        n_artefacts=1,
-        n_red=CELLS - white - platelets - 1,
-        seed=1,
+        SmearSettings(
+            height=SHAPE[0],
+            width=SHAPE[1],
+            n_white=white,
+            n_platelets=platelets,
+            n_artefacts=1,
+            n_red=CELLS - white - platelets - 1,
+            seed=1,
+        ),
     )
 
 

@@ -23,7 +23,7 @@ from cytodiffusion.export import CELL_COLUMNS
 from cytodiffusion.labels import read_labels, write_labels_tif
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.output import sha256
-from cytodiffusion.smear import Smear, synthetic_smear
+from cytodiffusion.smear import Smear, SmearSettings, synthetic_smear
 
 RESULTS = ["cells.csv", "labels.tif", "overlay.png", "run.json", "uncertainty.png"]
 PIXEL_SIZE = 0.2
@@ -65,7 +65,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def smear() -> Smear:
     return synthetic_smear(
-        None, shape=(160, 208), pixel_size_um=PIXEL_SIZE, n_white=3, n_platelets=2, seed=3
+        None,
+        SmearSettings(
+            height=160, width=208, pixel_size_um=PIXEL_SIZE, n_white=3, n_platelets=2, seed=3
+        ),
     )
 
 
@@ -714,7 +717,7 @@ def test_demo(
     outcome = run("demo", "-o", out, "-m", model, "--trials", 1, "--json")
     assert outcome.code == 0, outcome.err
     assert set(RESULTS) < set(names(out))
-    assert {"smear.tif", "truth.csv", "truth_labels.tif"} < set(names(out))
+    assert {"smear.tif", "truth.csv", "truth_labels.tif", "provenance.json"} < set(names(out))
     assert str(out) in outcome.err
     told = outcome.json
     assert told["truth"]["made"] >= told["truth"]["found"] >= told["truth"]["right"] >= 0

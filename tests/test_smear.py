@@ -10,15 +10,24 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
+from cytodiffusion.checked import make_settings
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.testing import tiny_bundle
-from cytodiffusion.smear import DIFFERENTIAL, Sampling, Smear, generated, synthetic_smear
+from cytodiffusion.smear import (
+    DIFFERENTIAL,
+    Sampling,
+    Smear,
+    SmearSettings,
+    generated,
+    synthetic_smear,
+)
 from cytodiffusion.smear.generated import cut_out, generated_cells, in_window
 from cytodiffusion.smear.procedural import SKETCHES, sketched
 
 SMALL: dict[str, Any] = {
-    "shape": (420, 500),
+    "height": 420,
+    "width": 500,
     "n_white": 3,
     "n_platelets": 4,
     "differential": {"neutrophil": 1, "lymphocyte": 2},
@@ -27,20 +36,20 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def default() -> Smear:
-    return synthetic_smear(seed=1)
+    return synthetic_smear(None, SmearSettings(seed=1))
 
 
 @pytest.fixture(scope="module")
 def small() -> Smear:
-    return synthetic_smear(seed=5, **SMALL)
+    return synthetic_smear(None, SmearSettings(seed=5, **SMALL))
 
 
 def test_same_seed_same_smear(small: Smear) -> None:
-    again = synthetic_smear(seed=5, **SMALL)
+    again = synthetic_smear(None, SmearSettings(seed=5, **SMALL))
     np.testing.assert_array_equal(small.rgb, again.rgb)
     np.testing.assert_array_equal(small.labels, again.labels)
     assert small.cells.equals(again.cells)
-    other = synthetic_smear(seed=6, **SMALL)
+    other = synthetic_smear(None, SmearSettings(seed=6, **SMALL))
     assert (other.labels != small.labels).any()
 
 
@@ -62,7 +71,8 @@ def test_counts_are_what_was_asked_for(default: Smear, small: Smear) -> None:
     assert counts["platelet"] == 14
     assert counts["artefact"] == 1
     assert counts["red cell"] == default.settings["n_red"] > 100
-    asked = synthetic_smear(seed=2, n_red=7, n_artefacts=0, **SMALL).cells["class"].value_counts()
+    smear = synthetic_smear(None, SmearSettings(seed=2, n_red=7, n_artefacts=0, **SMALL))
+    asked = smear.cells["class"].value_counts()
     assert asked.to_dict() == {"red cell": 7, "platelet": 4, "lymphocyte": 2, "neutrophil": 1}
 
 
@@ -110,42 +120,47 @@ def test_white_cells_are_whole(default: Smear) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"shape": (0, 500)}, "128 to 4096"),
-        ({"shape": (500,)}, "128 to 4096"),
-        ({"shape": (500.0, 500)}, "128 to 4096"),
-        ({"shape": (500, 100_000)}, "128 to 4096"),
-        ({"pixel_size_um": 0.0}, "."),
-        ({"pixel_size_um": float("nan")}, "."),
-        ({"n_white": -1}, "'n_white' must be a whole number"),
+        ({"height": 0}, "height cannot be 0"),
+        ({"width": 500.5}, "width cannot be 500.5"),
+        ({"width": 100_000}, "less than or equal to 4096"),
+        ({"pixel_size_um": 0.0}, "pixel size um cannot be 0.0"),
+        ({"pixel_size_um": float("nan")}, "pixel size um cannot be nan"),
+        ({"n_white": -1}, "n white cannot be -1"),
         ({"n_white": 200}, "no room"),
-        ({"n_red": 2.5}, "'n_red' must be a whole number"),
+        ({"n_red": 2.5}, "n red cannot be 2.5"),
         ({"n_red": 5000}, "no room"),
-        ({"n_platelets": True}, "'n_platelets' must be a whole number"),
-        ({"seed": -3}, "'seed' must be a whole number"),
+        ({"n_platelets": True}, "n platelets cannot be True"),
+        ({"seed": -3}, "seed cannot be -3"),
+        ({"overlap": 1.5}, "overlap cannot be 1.5"),
+        ({"stain_variation": -0.1}, "stain variation cannot be -0.1"),
+        ({"light_variation": 9}, "light variation cannot be 9"),
+        ({"drops": 1}, "no setting 'drops'"),
         ({"differential": {"unicorn": 1.0}}, "'unicorn' is no white cell"),
         ({"differential": {"red cell": 1.0}}, "'red cell' is no white cell"),
-        ({"differential": {"neutrophil": -1.0}}, "share of 'neutrophil'"),
+        ({"differential": {"neutrophil": -1.0}}, "share of neutrophil"),
+        ({"differential": {"neutrophil": float("nan")}}, "share of neutrophil"),
         ({"differential": {"neutrophil": 0.0}}, "more than 0"),
     ],
 )
 def test_unusable_settings_are_one_sentence(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        synthetic_smear(**{**SMALL, **settings})
+        synthetic_smear(None, make_settings(SmearSettings, {**SMALL, **settings}))
     assert "\n" not in str(caught.value)
 
 
 def test_nothing_but_red_cells_or_nothing_at_all() -> None:
-    options: dict[str, Any] = {"n_white": 0, "n_platelets": 0, "n_artefacts": 0}
-    only_red = synthetic_smear(shape=(200, 200), n_red=3, **options)
+    nothing = SmearSettings(height=200, width=200, n_white=0, n_platelets=0, n_artefacts=0, n_red=0)
+    only_red = synthetic_smear(None, nothing.model_copy(update={"n_red": 3}))
     assert only_red.cells["class"].tolist() == ["red cell"] * 3
-    empty = synthetic_smear(shape=(200, 200), n_red=0, **options)
+    empty = synthetic_smear(None, nothing)
     assert len(empty.cells) == 0
     assert not empty.labels.any()
 
 
 def test_progress_ends_at_one_and_can_cancel() -> None:
     seen: list[float] = []
-    synthetic_smear(seed=0, progress=lambda fraction, _: seen.append(fraction), **SMALL)
+    settings = SmearSettings(**SMALL)
+    synthetic_smear(None, settings, progress=lambda fraction, _: seen.append(fraction))
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 
@@ -154,7 +169,7 @@ def test_progress_ends_at_one_and_can_cancel() -> None:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        synthetic_smear(seed=0, progress=cancel, **SMALL)
+        synthetic_smear(None, settings, progress=cancel)
 
 
 # Cells from a model: random weights, and a stand-in that renders every sketch as it is drawn.
@@ -188,7 +203,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_only_what_was_refused_is_sampled_again(tiny: ModelBundle, rendered: list[int]) -> None:
-    smear = synthetic_smear(tiny, seed=3, **SMALL)
+    smear = synthetic_smear(tiny, SmearSettings(seed=3, **SMALL))
     assert rendered == [7, 1]
     assert smear.settings["model"] == tiny.name
     assert (smear.settings["generated"], smear.settings["drawn"]) == (7, 0)
@@ -200,21 +215,20 @@ def test_only_what_was_refused_is_sampled_again(tiny: ModelBundle, rendered: lis
 
 
 def test_any_model_makes_a_smear(tiny: ModelBundle) -> None:
-    smear = synthetic_smear(tiny, seed=3, sampling=QUICK, **SMALL)
+    smear = synthetic_smear(tiny, SmearSettings(seed=3, **SMALL), sampling=QUICK)
     settings = smear.settings
     assert settings["generated"] + settings["drawn"] == 7
     assert settings["drawn"] > 0, "random weights cannot render a cell"
     assert f"rendered {settings['generated']} of 7" in smear.warnings[0]
     assert json.loads(json.dumps(settings))["sampling"]["steps"] == 2
-    again = synthetic_smear(tiny, seed=3, sampling=QUICK, **SMALL)
+    again = synthetic_smear(tiny, SmearSettings(seed=3, **SMALL), sampling=QUICK)
     np.testing.assert_array_equal(smear.rgb, again.rgb)
 
 
 def test_classes_without_a_sketch_and_without_a_model_class(tmp_path: Path) -> None:
     model = load_bundle(tiny_bundle(tmp_path / "ab", ("blast", "smudge cell")), device="cpu")
-    smear = synthetic_smear(
-        model, shape=(300, 300), n_white=2, n_platelets=1, sampling=QUICK, seed=1
-    )
+    settings = SmearSettings(height=300, width=300, n_white=2, n_platelets=1, seed=1)
+    smear = synthetic_smear(model, settings, sampling=QUICK)
     made = smear.cells["class"].value_counts()
     assert made["blast"] == made["smudge cell"] == made["platelet"] == 1
 

@@ -16,7 +16,7 @@ from PIL import Image as Picture
 from cytodiffusion.cli import main
 from cytodiffusion.model.testing import tiny_stable_diffusion_bundle
 from cytodiffusion.output import sha256
-from cytodiffusion.smear import synthetic_smear
+from cytodiffusion.smear import SmearSettings, synthetic_smear
 from toys import PIXEL_SIZE_UM, write_discs
 
 NAMES = ("blue", "green", "red")
@@ -136,7 +136,8 @@ def test_classify_a_folder(run: Run, data: Path, bundle: Path, tmp_path: Path) -
 
 def test_run_on_a_field(run: Run, bundle: Path, tmp_path: Path) -> None:
     smear = synthetic_smear(
-        None, shape=(160, 208), pixel_size_um=0.2, n_white=3, n_platelets=2, seed=3
+        None,
+        SmearSettings(height=160, width=208, pixel_size_um=0.2, n_white=3, n_platelets=2, seed=3),
     )
     Picture.fromarray(smear.rgb).save(tmp_path / "field.png")
     code, _, err = run(

@@ -9,19 +9,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tifffile
 from numpy.typing import NDArray
 
-from cytodiffusion.export import write_cells_csv
 from cytodiffusion.headless import Analysis
-from cytodiffusion.labels import read_labels, write_labels_tif
+from cytodiffusion.labels import read_labels
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.output import staged_folder
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.smear import ARTEFACT, PLATELET, RED_CELL, Smear, synthetic_smear
+from cytodiffusion.smear import (
+    ARTEFACT,
+    PLATELET,
+    RED_CELL,
+    Smear,
+    SmearSettings,
+    synthetic_smear,
+)
+from cytodiffusion.smear.files import save_smear
 
-#: File names of the smear and its truth, beside the results.
-SMEAR, TRUTH, TRUTH_LABELS = "smear.tif", "truth.csv", "truth_labels.tif"
+#: The true labels, beside those that are found.
+TRUTH_LABELS = "truth_labels.tif"
 
 
 @dataclass(frozen=True)
@@ -96,13 +101,9 @@ def make_smear(
     InputError
         When the folder cannot be written.
     """
-    smear = synthetic_smear(model, seed=seed, progress=progress)
-    size = smear.pixel_size_um
-    with staged_folder(folder) as staging:
-        _write_image(staging / SMEAR, smear.rgb, size)
-        write_labels_tif(staging / TRUTH_LABELS, smear.labels, size)
-        write_cells_csv(staging / TRUTH, smear.cells)
-    return smear, folder / SMEAR
+    smear = synthetic_smear(model, SmearSettings(seed=seed), progress=progress)
+    files = save_smear(smear, folder, model=model.record(), labels=TRUTH_LABELS)
+    return smear, files["smear"]
 
 
 def agreement(smear: Smear, analysis: Analysis) -> Agreement:
@@ -136,17 +137,3 @@ def best_overlap(
     union = shared["truth"].map(area["truth"]) + shared["found"].map(area["found"])
     good = shared[shared["shared"] / (union - shared["shared"]) > least]
     return {int(a): int(b) for a, b in zip(good["truth"], good["found"], strict=True)}
-
-
-def _write_image(path: Path, rgb: NDArray[np.uint8], pixel_size_um: float) -> None:
-    metadata = {
-        "axes": "YXS",
-        "PhysicalSizeX": pixel_size_um,
-        "PhysicalSizeXUnit": "µm",
-        "PhysicalSizeY": pixel_size_um,
-        "PhysicalSizeYUnit": "µm",
-    }
-    tifffile.imwrite(
-        path, rgb, photometric="rgb", ome=True, compression="zlib", predictor=True,
-        metadata=metadata,
-    )  # fmt: skip

@@ -47,6 +47,7 @@ def synthetic_smear(seed: int = 0) -> list[tuple[Any, dict[str, Any], str]]:
     """
     import_engine()
     from cytodiffusion.model import load_bundle
+    from cytodiffusion.smear import SmearSettings
     from cytodiffusion.smear import synthetic_smear as make
 
     bar = progress(total=100, desc="Making a blood smear")
@@ -57,7 +58,7 @@ def synthetic_smear(seed: int = 0) -> list[tuple[Any, dict[str, Any], str]]:
         QApplication.processEvents()
 
     try:
-        smear = make(load_bundle("default"), seed=seed, progress=report)
+        smear = make(load_bundle("default"), SmearSettings(seed=seed), progress=report)
     finally:
         bar.close()
     for sentence in smear.warnings:

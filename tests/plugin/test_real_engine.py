@@ -11,7 +11,7 @@ from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.pipeline import classify_labels
-from cytodiffusion.smear import synthetic_smear
+from cytodiffusion.smear import SmearSettings, synthetic_smear
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.widgets.classify import ClassifyWidget
 from napari_cytodiffusion.widgets.inspect import InspectWidget
@@ -25,7 +25,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def field():
-    return synthetic_smear(None, shape=(384, 512), n_white=3, n_platelets=4)
+    return synthetic_smear(None, SmearSettings(height=384, width=512, n_white=3, n_platelets=4))
 
 
 @pytest.fixture

@@ -51,7 +51,11 @@ def test_synthetic_smear_has_ground_truth(monkeypatch, qtbot):
     monkeypatch.setattr(
         smear_package,
         "synthetic_smear",
-        lambda model, **options: make(model, shape=(384, 512), n_white=3, **options),
+        lambda model, settings, **options: make(
+            model,
+            settings.model_copy(update={"height": 384, "width": 512, "n_white": 3}),
+            **options,
+        ),
     )
     (rgb, image_options, kind), (labels, label_options, label_kind) = sample_data.synthetic_smear()
     assert (kind, label_kind) == ("image", "labels")

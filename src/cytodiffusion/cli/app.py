@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from cytodiffusion import __version__
-from cytodiffusion.cli import classify, demo, evaluate, generate, models, run, segment, train
+from cytodiffusion.cli import (
+    authenticity,
+    classify,
+    demo,
+    evaluate,
+    generate,
+    models,
+    run,
+    segment,
+    smear,
+    train,
+)
 
 app = typer.Typer(
     name="cytodiffusion",
@@ -23,7 +34,9 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
 app.command("generate")(generate.generate)
+app.command("smear")(smear.smear)
 app.add_typer(models.app, name="models")
+app.add_typer(authenticity.app, name="authenticity")
 
 
 def _show_version(wanted: bool) -> None:

@@ -100,7 +100,7 @@ def generate(
         bundle = drawing_model(load_model(reporter, model, device, allow_download))
         counts = _counts(bundle, classes or [], everything, number)
         try:
-            with reporter.progress(f"Drawing {sum(counts.values()):,} cells") as progress:
+            with reporter.progress("Drawing cells") as progress:
                 saved = generate_into(
                     out, bundle, counts, settings, towards=mix, progress=progress, insist=yes
                 )

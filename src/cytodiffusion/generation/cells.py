@@ -115,7 +115,7 @@ class GeneratedCells:
             "towards": [self.towards.name if self.towards else ""] * n,
             "share": [self.towards.share if self.towards else 0.0] * n,
             "predicted": list(self.predicted),
-            "confidence": self.confidence.round(6),
+            "classifier_confidence": self.confidence.round(6),
             "accepted": ["true" if ok else "false" for ok in self.accepted],
             "attempts": self.attempts,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cytodiffusion.smear.generated import Sampling
+from cytodiffusion.smear.settings import SmearSettings
 from cytodiffusion.smear.synthetic import (
     ARTEFACT,
     DIFFERENTIAL,
@@ -19,5 +20,6 @@ __all__ = [
     "RED_CELL",
     "Sampling",
     "Smear",
+    "SmearSettings",
     "synthetic_smear",
 ]

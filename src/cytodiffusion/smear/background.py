@@ -10,18 +10,50 @@ from cytodiffusion.patches import ByteImage, FloatImage, blur, waves
 _PAPER = np.array([240.0, 231.0, 223.0])
 
 
-def uneven_light(shape: tuple[int, int], rng: np.random.Generator) -> FloatImage:
-    """Light of a lamp that is not quite centred, ``(H, W, 3)`` in grey levels."""
+def uneven_light(
+    shape: tuple[int, int], rng: np.random.Generator, amount: float = 1.0
+) -> FloatImage:
+    """Light of a lamp that is not quite centred, ``(H, W, 3)`` in grey levels.
+
+    Parameters
+    ----------
+    shape
+        Height and width in pixels.
+    rng
+        Source of chance.
+    amount
+        0 for an even, white light, 1 for that of a usual microscope.
+    """
     h, w = shape
     yy = (np.arange(h, dtype=np.float32)[:, None] / max(h, w) - h / max(h, w) / 2) * 2
     xx = (np.arange(w, dtype=np.float32)[None, :] / max(h, w) - w / max(h, w) / 2) * 2
     cy, cx = rng.uniform(-0.25, 0.25, 2)
-    falloff = rng.uniform(0.05, 0.09) * ((yy - cy) ** 2 + (xx - cx) ** 2)
-    wavy = 0.008 * waves(shape, 0.2 * max(shape), rng)
-    paper = _PAPER + rng.normal(0, 1.5, 3)
+    falloff = amount * rng.uniform(0.05, 0.09) * ((yy - cy) ** 2 + (xx - cx) ** 2)
+    wavy = amount * 0.008 * waves(shape, 0.2 * max(shape), rng)
+    paper = _PAPER + amount * rng.normal(0, 1.5, 3)
     # The condenser colours the rim of the field a little: red falls off less than blue.
     tint = np.array([0.85, 1.0, 1.15], np.float32)
     return np.asarray(paper * (1.015 - falloff[..., None] * tint + wavy[..., None]), np.float32)
+
+
+def restained(density: FloatImage, rng: np.random.Generator, amount: float) -> FloatImage:
+    """Density ``(H, W, 3)`` as another batch of stain and another camera would give it.
+
+    Parameters
+    ----------
+    density
+        ``(H, W, 3)``.
+    rng
+        Source of chance.
+    amount
+        0 for no change, 1 for as much as laboratories differ.
+    """
+    strength = np.exp(amount * rng.normal(0, 0.18))
+    tint = np.exp(amount * rng.normal(0, 0.10, 3))
+    mixing = amount * rng.uniform(0, 0.10, (3, 3))  # filters of a camera overlap
+    np.fill_diagonal(mixing, 0)
+    mixing += np.diag(1 - mixing.sum(axis=0))
+    return np.asarray(density @ (mixing * tint * strength), np.float32)
 
 
 def haze(shape: tuple[int, int], px_um: float, rng: np.random.Generator) -> FloatImage:

@@ -12,6 +12,8 @@ from scipy import ndimage as ndi
 from cytodiffusion.patches import FloatImage, Patch, largest_piece, lay, window
 
 _TRIES = 400
+#: Share of the red cells that lean on others in a usual smear.
+OVERLAP = 0.22
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,18 @@ class Slide:
         Pixels a micrometre.
     rng
         The only source of chance.
+    overlap
+        Share of the cells that may overlap which are laid against another one; 0 for none.
     """
 
-    def __init__(self, shape: tuple[int, int], px_um: float, rng: np.random.Generator) -> None:
-        self.shape, self.px_um, self.rng = shape, px_um, rng
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        px_um: float,
+        rng: np.random.Generator,
+        overlap: float = OVERLAP,
+    ) -> None:
+        self.shape, self.px_um, self.rng, self.overlap = shape, px_um, rng, overlap
         self.spots: list[Spot] = []
         self._centres = np.zeros((0, 2))
         self._radii = np.zeros(0)
@@ -72,7 +82,7 @@ class Slide:
     def _candidate(self, radius: float, inside: bool, overlaps: bool) -> npt.NDArray[np.float64]:
         """Draw a place: anywhere, or for some red cells leaning on another one."""
         soft = np.flatnonzero(self._soft)
-        if overlaps and len(soft) and self.rng.random() < 0.22:
+        if overlaps and len(soft) and self.rng.random() < self.overlap:
             other = int(self.rng.choice(soft))
             angle = self.rng.uniform(0, 2 * np.pi)
             reach = (self._radii[other] + radius) * self.rng.uniform(0.66, 1.0)
@@ -101,7 +111,8 @@ class Slide:
 
     def _wanted(self, partners: int) -> bool:
         """Lone cells are kept always, overlapping ones now and then."""
-        return partners == 0 or self.rng.random() < (0.5 if partners == 1 else 0.2)
+        likely = min(1.0, self.overlap / OVERLAP) * (0.5 if partners == 1 else 0.2)
+        return partners == 0 or self.rng.random() < likely
 
     def _visible(self, place: npt.NDArray[np.float64], radius: float) -> bool:
         """Whether at least about a third of the cell is on the field."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,15 +12,15 @@ import pandas as pd
 from scipy import ndimage as ndi
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image import check_pixel_size
 from cytodiffusion.patches import ByteImage, Patch, largest_piece
 from cytodiffusion.precipitate import precipitate
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.smear.background import haze, photograph, uneven_light
+from cytodiffusion.smear.background import haze, photograph, restained, uneven_light
 from cytodiffusion.smear.generated import Cells, Sampling, drawn_cells, generated_cells
 from cytodiffusion.smear.placement import Slide
 from cytodiffusion.smear.procedural import SKETCHES
 from cytodiffusion.smear.red_cells import RedCellStyle, red_cell
+from cytodiffusion.smear.settings import SmearSettings
 
 if TYPE_CHECKING:
     from cytodiffusion.model.bundle import ModelBundle
@@ -43,7 +42,6 @@ DIFFERENTIAL: Mapping[str, float] = {
 #: Mean area of a red cell in um2, and the part of the field they cover by default.
 _RED_AREA_UM2 = 43.0
 _RED_COVER = 0.36
-_SIDES = (128, 4096)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +78,8 @@ class Smear:
 
 def synthetic_smear(
     model: ModelBundle | None = None,
+    settings: SmearSettings | None = None,
     *,
-    shape: tuple[int, int] = (1024, 1280),
-    pixel_size_um: float = 0.12,
-    n_white: int = 12,
-    n_red: int | None = None,
-    n_platelets: int = 14,
-    n_artefacts: int = 1,
-    differential: Mapping[str, float] | None = None,
-    seed: int = 0,
     sampling: Sampling | None = None,
     progress: Progress = silent,
 ) -> Smear:
@@ -102,19 +93,8 @@ def synthetic_smear(
     ----------
     model
         Bundle to sample from; None draws plain sketches instead (fast, for tests).
-    shape
-        Height and width in pixels, 128 to 4096 each.
-    pixel_size_um
-        Micrometres a pixel.
-    n_white, n_platelets, n_artefacts
-        How many white cells, platelets and clusters of stain precipitate.
-    n_red
-        How many red cells; by default as many as cover a third of the field.
-    differential
-        Shares of the white cells by class name; by default :data:`DIFFERENTIAL`, as far as
-        the model knows these classes.
-    seed
-        Same seed and settings, same field.
+    settings
+        What the field shows.
     sampling
         Denoising steps, guidance, strength and rejection.
     progress
@@ -127,69 +107,70 @@ def synthetic_smear(
     Raises
     ------
     InputError
-        If a setting makes no sense or there is no room for so many cells.
+        If the differential makes no sense or there is no room for so many cells.
     """
-    pixel_size_um = check_pixel_size(pixel_size_um)
-    shape = _checked_shape(shape)
-    if n_red is None:
-        n_red = round(_RED_COVER * shape[0] * shape[1] * pixel_size_um**2 / _RED_AREA_UM2)
-    counts = {"n_white": n_white, "n_red": n_red, "n_platelets": n_platelets}
-    counts["n_artefacts"] = n_artefacts
-    _check_counts(counts, seed)
-    names = _white_names(model, n_white, differential)
-    px_um, sampling = 1 / pixel_size_um, sampling or Sampling()
-    rng = np.random.default_rng([seed, 0x5EA])
+    settings, sampling = settings or SmearSettings(), sampling or Sampling()
+    names = _white_names(model, settings.n_white, settings.differential)
+    wanted = names + [PLATELET] * settings.n_platelets
     progress(0.0, "Sampling white cells")
-
-    def sampled(fraction: float, message: str) -> None:
-        progress(0.7 * fraction, message)
-
-    wanted = names + [PLATELET] * n_platelets
-    if model is None:
-        stained = drawn_cells(wanted, px_um, seed=seed)
-    else:
-        stained = generated_cells(
-            model, wanted, px_um, seed=seed, sampling=sampling, progress=sampled
-        )
+    stained = _cells(model, wanted, settings, sampling, progress)
     progress(0.7, "Placing cells")
-    slide = Slide(shape, px_um, rng)
-    white = list(zip(names, stained.patches[:n_white], strict=True))
-    _fill(slide, white, stained.patches[n_white:], n_red, n_artefacts)
+    px_um = 1 / settings.pixel_size_um
+    rng = np.random.default_rng([settings.seed, 0x5EA])
+    slide = Slide(settings.shape, px_um, rng, settings.overlap)
+    white = list(zip(names, stained.patches[: len(names)], strict=True))
+    n_red = _red_cells(settings)
+    _fill(slide, white, stained.patches[len(names) :], n_red, settings.n_artefacts)
     progress(0.85, "Taking the picture")
-    density = slide.density() + haze(shape, px_um, rng)
-    rgb = photograph(uneven_light(shape, rng), density, px_um, rng)
+    rgb = _picture(slide, settings, rng)
     labels = slide.labels()
-    settings: dict[str, Any] = {"shape": list(shape), **counts, "classes": names}
-    settings["model"] = None if model is None else model.name
-    settings |= {
+    made: dict[str, Any] = {**settings.model_dump(), "n_red": n_red, "classes": names}
+    made |= {
+        "model": None if model is None else model.name,
         "generated": int(stained.generated.sum()),
         "drawn": int((~stained.generated).sum()),
     }
     if model is not None:
-        settings["sampling"] = asdict(sampling)
+        made["sampling"] = asdict(sampling)
     cells = _table(labels, [spot.name for spot in slide.spots])
     progress(1.0, "Smear ready")
     warnings = () if model is None else _warnings(model, wanted, stained)
-    return Smear(rgb, labels, cells, pixel_size_um, seed, settings, warnings)
+    return Smear(rgb, labels, cells, settings.pixel_size_um, settings.seed, made, warnings)
 
 
-def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Check height and width."""
-    sides = tuple(shape)
-    good = len(sides) == 2 and all(
-        isinstance(side, int | np.integer) and _SIDES[0] <= side <= _SIDES[1] for side in sides
-    )
-    if not good:
-        raise InputError(
-            f"The smear must be {_SIDES[0]} to {_SIDES[1]} pixels high and wide, not {shape}."
-        )
-    return int(sides[0]), int(sides[1])
+def _cells(
+    model: ModelBundle | None,
+    wanted: list[str],
+    settings: SmearSettings,
+    sampling: Sampling,
+    progress: Progress,
+) -> Cells:
+    """White cells and platelets, from the model where there is one."""
+    px_um, seed = 1 / settings.pixel_size_um, settings.seed
+    if model is None:
+        return drawn_cells(wanted, px_um, seed=seed)
+
+    def sampled(fraction: float, message: str) -> None:
+        progress(0.7 * fraction, message)
+
+    return generated_cells(model, wanted, px_um, seed=seed, sampling=sampling, progress=sampled)
 
 
-def _check_counts(counts: Mapping[str, Any], seed: Any) -> None:
-    for name, value in {**counts, "seed": seed}.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-            raise InputError(f"'{name}' must be a whole number of at least 0, not {value!r}.")
+def _red_cells(settings: SmearSettings) -> int:
+    """How many red cells: so many as were asked for, or as cover a third of the field."""
+    if settings.n_red is not None:
+        return settings.n_red
+    area = settings.height * settings.width * settings.pixel_size_um**2
+    return round(_RED_COVER * area / _RED_AREA_UM2)
+
+
+def _picture(slide: Slide, settings: SmearSettings, rng: np.random.Generator) -> ByteImage:
+    """Photograph the slide under the microscope."""
+    density = slide.density() + haze(slide.shape, slide.px_um, rng)
+    stain = np.random.default_rng([settings.seed, 0x57A1])
+    density = restained(density, stain, settings.stain_variation)
+    light = uneven_light(slide.shape, rng, settings.light_variation)
+    return photograph(light, density, slide.px_um, rng)
 
 
 def _white_names(
@@ -203,11 +184,9 @@ def _white_names(
         shares = shares or dict.fromkeys(known, 1.0)
     else:
         shares = dict(differential)
-    for name, share in shares.items():
+    for name in shares:
         if name not in known:
             raise InputError(f"'{name}' is no white cell of this model; it knows {_listed(known)}.")
-        if not (math.isfinite(share) and share >= 0):
-            raise InputError(f"The share of '{name}' must be a number of at least 0, not {share}.")
     total = sum(shares.values())
     if n and total <= 0:
         raise InputError("The shares of the white cells must add up to more than 0.")
