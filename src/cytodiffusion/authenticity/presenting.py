@@ -22,6 +22,8 @@ from cytodiffusion.stain import estimate_background
 PAPER = 234.6
 #: An estimate of the background that is off by more than this shows a cell, not the slide.
 CREDIBLE = 0.12
+#: Pixels that differ from the empty slide by no more grey values belong to it.
+NEAR = 6.0
 #: Quality of the JPEG coding; the colours keep their full resolution.
 QUALITY = 92
 #: Fewer pixels than this a side show no granules.
@@ -44,10 +46,20 @@ def levelled(pixels: NDArray[np.uint8], background: ArrayLike) -> NDArray[np.flo
     """
     gain = PAPER / np.maximum(np.asarray(background, np.float32), 40)
     level = np.clip(pixels.astype(np.float32) * gain, 0, 255)
-    seen = estimate_background(level.round().astype(np.uint8))
+    seen = _finely(level, estimate_background(level.round().astype(np.uint8)))
     if np.abs(seen / PAPER - 1).max() <= CREDIBLE:
         level = np.clip(level * (PAPER / seen), 0, 255)
     return np.asarray(level, np.float32)
+
+
+def _finely(level: NDArray[np.float32], near: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean colour of the pixels like a background that is known to whole grey values only."""
+    for _ in range(3):
+        like = np.abs(level - near).max(axis=2) <= NEAR
+        if not like.any():
+            break
+        near = level[like].mean(axis=0)
+    return near
 
 
 def present(pixels: NDArray[np.uint8], background: ArrayLike, turn: int) -> bytes:

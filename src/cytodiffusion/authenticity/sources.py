@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cytodiffusion.model.bundle import ModelBundle
 
 #: Images looked at beyond those needed: some will not do.
-_SPARE, _SPARE_SHARE = 4, 0.5
+_SPARE, _SPARE_SHARE = 2, 0.15
 
 
 def images_by_class(data: Path, split: str = "all") -> dict[str, list[Path]]:

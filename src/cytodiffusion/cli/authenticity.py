@@ -1,0 +1,200 @@
+"""``cytodiffusion authenticity``: tests of whether synthetic cells can be told from real ones."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cytodiffusion.cli.options import (
+    DeviceOption,
+    DownloadOption,
+    JsonOption,
+    ModelOption,
+    PixelSizeOption,
+    QuietOption,
+    SeedOption,
+)
+from cytodiffusion.cli.reporter import reporting
+
+app = typer.Typer(
+    help="Can people tell synthetic cells from real ones? Make a test, and see what came of it; "
+    "it is taken in napari (*Authenticity test*).",
+    no_args_is_help=True,
+)
+_SYNTHETIC = "Synthetic cells"
+
+TestArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="TEST...",
+        help="Files of tests: copies of one that several people took, or different ones.",
+        readable=False,
+    ),
+]
+
+
+class Mode(StrEnum):
+    """Answers that were given without being told, or in teaching mode."""
+
+    blind = "blind"
+    teaching = "teaching"
+
+
+@app.command()
+def new(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REAL_DATA",
+            help="Real cells: a folder per class, a CSV, or a published data set.",
+            readable=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="TEST.sqlite", help="File of the new test.")
+    ],
+    number: Annotated[
+        int, typer.Option("--number", "-n", help="Trials, half real and half synthetic.")
+    ] = 288,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            metavar="NAME",
+            help="Show this class. Repeatable.",
+            show_default="all that have both real and synthetic cells",
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Part of REAL_DATA: train, val, test or all.")
+    ] = "all",
+    ask_class: Annotated[
+        bool, typer.Option(help="Let participants say the class too, if they like.")
+    ] = True,
+    synthetic: Annotated[
+        Path | None,
+        typer.Option(
+            "--synthetic",
+            metavar="FOLDER",
+            help="Generated cells, a folder per class, as cytodiffusion generate writes them.",
+            show_default="the model generates them now",
+            rich_help_panel=_SYNTHETIC,
+            readable=False,
+        ),
+    ] = None,
+    steps: Annotated[
+        int, typer.Option("--steps", help="Steps of the sampler.", rich_help_panel=_SYNTHETIC)
+    ] = 30,
+    guidance: Annotated[
+        float,
+        typer.Option(
+            "--guidance", help="Classifier-free guidance; 1 is none.", rich_help_panel=_SYNTHETIC
+        ),
+    ] = 1.5,
+    reject: Annotated[
+        bool,
+        typer.Option(
+            help="Draw anew what the model's classifier does not accept.",
+            rich_help_panel=_SYNTHETIC,
+        ),
+    ] = True,
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+    allow_download: DownloadOption = False,
+    pixel_size: PixelSizeOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw real and synthetic cells, make them alike, and write a test to one file."""
+    with reporting("authenticity new", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
+        from cytodiffusion.authenticity.make import make_test, summary
+        from cytodiffusion.authenticity.settings import SUFFIX
+
+        settings = AuthenticitySettings(
+            real=data,
+            output=out if out.suffix else out.with_suffix(SUFFIX),
+            synthetic=synthetic,
+            trials=number,
+            seed=seed,
+            classes=tuple(classes or ()),
+            ask_class=ask_class,
+            split=split,
+            pixel_size_um=pixel_size,
+            model=model,
+            device=device,
+            allow_download=allow_download,
+            steps=steps,
+            guidance=guidance,
+            reject=reject,
+        )
+        with reporter.progress("authenticity test") as progress:
+            made = make_test(settings, progress)
+        with AuthenticityTest(made, writable=False) as test:
+            for note in test.record["notes"]:
+                reporter.warn(note)
+            record = {"test": made, "id": test.id, "trials": len(test), "classes": test.classes}
+            text = f"{summary(test.record, len(test), test.classes)} -> {made}"
+            reporter.result({**record, **test.record}, text)
+
+
+@app.command()
+def status(
+    test: Annotated[Path, typer.Argument(metavar="TEST", help="File of a test.", readable=False)],
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Say who has taken a test and how far they are; verify the file."""
+    with reporting("authenticity status", as_json=as_json, quiet=quiet) as reporter:
+        from dataclasses import asdict
+
+        from rich.table import Table
+
+        from cytodiffusion.authenticity import AuthenticityTest
+
+        with AuthenticityTest(test, writable=False) as opened:
+            people = opened.sittings()
+            record = {"test": test, "id": opened.id, "trials": len(opened)}
+            record |= {"classes": opened.classes, "sittings": [asdict(s) for s in people]}
+        if not people:
+            reporter.result(record, f"{record['trials']} trials; nobody has begun.")
+            return
+        table = Table("Participant", "Mode", "Answered", "Begun", box=None, pad_edge=False)
+        for s in people:
+            table.add_row(s.participant, s.mode, f"{s.answered} of {s.of}", s.started[:16])
+        reporter.result(record, table)
+
+
+@app.command()
+def result(
+    tests: TestArgument,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the result.")
+    ],
+    mode: Annotated[
+        Mode, typer.Option("--mode", help="Which answers; the two are never put together.")
+    ] = Mode.blind,
+    curves: Annotated[
+        bool, typer.Option(help="Fit psychometric functions where there is enough.")
+    ] = True,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write accuracy, d', class agreement and answer times of all participants."""
+    with reporting("authenticity result", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.authenticity.export import save_result
+        from cytodiffusion.authenticity.result import read_results
+        from cytodiffusion.output import check_folder
+
+        check_folder(out)
+        with reporter.progress("result") as progress:
+            found = read_results(tests, str(mode), curves=curves, seed=seed, progress=progress)
+        for note in found.figures["notes"]:
+            reporter.warn(note)
+        save_result(out, found)
+        reporter.result({"folder": out, **found.figures}, f"{found.sentence()}\n-> {out}")
