@@ -62,18 +62,21 @@ def svg_figure(figures: Mapping[str, Any], answers: pd.DataFrame) -> str:
 def _draw(figures: Mapping[str, Any], answers: pd.DataFrame) -> Figure:
     curves = figures["psychometric"].get("observers", {})
     drawn = any("curve" in found for found in curves.values())
-    people = min(len(figures["participants"]), MOST) + 1
-    classes = len(figures["pooled"]["classes"])
-    figure = Figure(figsize=(9.6, 3.6 + 0.19 * (people + classes)), layout="constrained")
-    grid = figure.subplots(2, 2, height_ratios=[people + 3, classes + 5])
-    _forest(grid[0, 0], _people(figures), "Accuracy of each participant")
-    _detection(grid[0, 1], figures)
-    rows = [(name, found["accuracy"]) for name, found in figures["pooled"]["classes"].items()]
-    _forest(grid[1, 0], rows, "Accuracy of each class, all participants")
+    people, classes = len(_people(figures)), len(figures["pooled"]["classes"])
+    rows = [["people", "sensitivity"], ["classes", "times"]]
+    heights = [max(5, people + 2), classes + 2]
     if drawn:
-        _curves(grid[1, 1], figures["psychometric"])
-    else:
-        _times(grid[1, 1], answers)
+        rows.append(["curves", "curves"])
+        heights.append(9)
+    figure = Figure(figsize=(10, 1.2 + 0.36 * sum(heights)), layout="constrained")
+    axes = figure.subplot_mosaic(rows, height_ratios=heights)
+    _forest(axes["people"], _people(figures), "Accuracy of each participant")
+    _detection(axes["sensitivity"], figures)
+    shares = [(name, found["accuracy"]) for name, found in figures["pooled"]["classes"].items()]
+    _forest(axes["classes"], shares, "Accuracy of each class, all participants")
+    _times(axes["times"], answers)
+    if drawn:
+        _curves(axes["curves"], figures["psychometric"])
     return figure
 
 
@@ -113,12 +116,12 @@ def _detection(axes: Axes, figures: Mapping[str, Any]) -> None:
             color=COLOURS[number % len(COLOURS)],
             label=f"{_short(name)}, d' {found['dprime']:.2f}",
         )
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.set_xlabel("real cells called synthetic")
-    axes.set_ylabel("synthetic cells called synthetic")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set_xlabel("real called synthetic: false alarms")
+    axes.set_ylabel("synthetic called so: hits")
     axes.set_title("Sensitivity; dashed: guessing")
     if len(figures["participants"]) <= 8 and axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
+        axes.legend(loc="lower right", fontsize=7.5)
 
 
 def _times(axes: Axes, answers: pd.DataFrame) -> None:
@@ -128,7 +131,10 @@ def _times(axes: Axes, answers: pd.DataFrame) -> None:
         for _, made, said in ANSWERS
     ]
     axes.boxplot([g.to_numpy() for g in groups], orientation="horizontal", showfliers=False)
-    labels = [f"{name} ({len(g)})" for (name, _, _), g in zip(ANSWERS, groups, strict=True)]
+    labels = [
+        name.replace(" called", ",\ncalled") + f" ({len(g)})"
+        for (name, _, _), g in zip(ANSWERS, groups, strict=True)
+    ]
     axes.set_yticks(range(1, 5), labels)
     axes.invert_yaxis()
     axes.set_xlim(left=0)
@@ -155,8 +161,8 @@ def _curves(axes: Axes, part: Mapping[str, Any]) -> None:
         )
         number += 1
     axes.axhline(part["guess_rate"], color=GREY, linestyle=(0, (4, 3)), linewidth=1)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    axes.set_xlabel(part["index"]["stated"], fontsize=8)
+    axes.set(xlim=(-0.02, 1.02), ylim=(0.2, 1.02))
+    axes.set_xlabel(f"easy to the right: {part['index']['stated']}")
     axes.set_ylabel("share of right answers")
     axes.set_title("Psychometric functions")
     axes.legend(fontsize=8, loc="lower right")
