@@ -1,0 +1,206 @@
+"""Made-up laboratories: how a model bears stains, lamps, focus and cameras it was not trained on.
+
+    python benchmarks/laboratories.py "$DATA/pbc" default results/other -n 25
+
+Validation cells of PBC are changed as another laboratory might show them, one change at a time and
+several together, and classified by each model. Meant for choosing between models without looking at
+the data of true other laboratories. Scale and centre are given; framing is measured elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from cytodiffusion.crops import centre_crop
+from cytodiffusion.datasets import find_records
+from cytodiffusion.evaluation.metrics import balanced_accuracy
+from cytodiffusion.image import open_image
+from cytodiffusion.predict import load_classifier, predict
+from cytodiffusion.stain import estimate_background
+from cytodiffusion.training.augment import DYES
+
+PIXEL_SIZE_UM = 0.1
+#: Classes that are left open in the second column, those of most differential counts.
+FIVE = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
+
+Picture = NDArray[np.float32]  # (H, W, 3), 0 to 1
+Change = Callable[[Picture, np.random.Generator], Picture]
+
+
+def density(picture: Picture) -> Picture:
+    return -np.log(np.clip(picture / 0.92, 0.01, 1.2))
+
+
+def shown(density_: Picture) -> Picture:
+    return np.clip(0.92 * np.exp(-density_), 0, 1).astype(np.float32)
+
+
+def soft(sigma: float) -> Change:
+    """Out of focus; sigma in pixels of 0.1 um."""
+    return lambda p, rng: cv2.GaussianBlur(p, (0, 0), sigma)
+
+
+def coarse(factor: float) -> Change:
+    """Enlarge the pixels of the camera."""
+
+    def change(p: Picture, rng: np.random.Generator) -> Picture:
+        small = cv2.resize(p, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, p.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+
+    return change
+
+
+def outlined(strength: float) -> Change:
+    """Dark rims, as a closed condenser draws them."""
+
+    def change(p: Picture, rng: np.random.Generator) -> Picture:
+        d = cv2.GaussianBlur(density(p), (0, 0), 2)
+        grey = d.mean(axis=2)
+        slope = np.hypot(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1))
+        rim = cv2.GaussianBlur(slope, (0, 0), 1.5)
+        return shown(density(p) + strength * rim[..., None])
+
+    return change
+
+
+def dyed(azure: float, eosin: float) -> Change:
+    """Other strengths of the two dyes."""
+    dyes = np.array(DYES, np.float32).T
+    matrix = dyes @ np.diag([azure, eosin, 1.0]).astype(np.float32) @ np.linalg.inv(dyes)
+    return lambda p, rng: shown(density(p) @ matrix.T)
+
+
+def faded(gain: float, grey: float) -> Change:
+    def change(p: Picture, rng: np.random.Generator) -> Picture:
+        d = gain * density(p)
+        return shown((1 - grey) * d + grey * d.mean(axis=2, keepdims=True))
+
+    return change
+
+
+def lamp(colour: tuple[float, float, float], gamma: float) -> Change:
+    """Take another lamp, and a camera that is not linear."""
+    return lambda p, rng: np.clip(p * np.array(colour, np.float32), 0, 1) ** np.float32(gamma)
+
+
+def pressed(quality: int) -> Change:
+    """Strong JPEG compression."""
+
+    def change(p: Picture, rng: np.random.Generator) -> Picture:
+        _, data = cv2.imencode(".jpg", to_bytes(p), [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return (cv2.imdecode(data, cv2.IMREAD_COLOR) / 255).astype(np.float32)
+
+    return change
+
+
+def grain(sigma: float) -> Change:
+    return lambda p, rng: (p + sigma * rng.standard_normal(p.shape)).astype(np.float32).clip(0, 1)
+
+
+def to_bytes(picture: Picture) -> NDArray[np.uint8]:
+    return np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
+
+
+LABORATORIES: dict[str, tuple[Change, ...]] = {
+    "as photographed": (),
+    "soft": (soft(3),),
+    "very soft": (soft(6),),
+    "coarse pixels": (coarse(5),),
+    "dark rims": (outlined(0.8),),
+    "pink": (dyed(0.75, 1.7),),
+    "blue": (dyed(1.5, 0.6),),
+    "pale and grey": (faded(0.55, 0.5),),
+    "overstained": (faded(1.7, 0.0),),
+    "yellow lamp": (lamp((1.0, 0.93, 0.7), 0.7),),
+    "compressed": (pressed(15),),
+    "grainy": (grain(0.06),),
+    "A: soft, rims, pink, yellow": (
+        dyed(0.85, 1.4),
+        outlined(0.6),
+        soft(4),
+        lamp((1.0, 0.93, 0.75), 0.85),
+        pressed(40),
+    ),
+    "B: pale, coarse, blue, grain": (
+        dyed(1.3, 0.7),
+        faded(0.7, 0.3),
+        coarse(4),
+        lamp((0.93, 0.97, 1.0), 1.25),
+        grain(0.03),
+    ),
+}
+
+
+def cells_of(pbc: Path, n: int) -> tuple[list[Picture], list[str]]:
+    """``n`` validation cells of each class, drawn once for all time."""
+    records = [r for r in find_records(pbc) if r.split == "val" and r.label]
+    rng, pictures, labels = np.random.default_rng(7), [], []
+    for name in sorted({str(r.label) for r in records}):
+        of_class = [r for r in records if r.label == name]
+        for i in rng.permutation(len(of_class))[:n]:
+            pictures.append((open_image(of_class[i].path).rgb() / 255).astype(np.float32))
+            labels.append(name)
+    return pictures, labels
+
+
+def measure(model: Any, pictures: list[Picture], labels: list[str]) -> dict[str, list[float]]:
+    """Balanced accuracy in each laboratory: all classes open, and the five."""
+    names = list(model.class_names)
+    found = {}
+    truth = np.array([names.index(label) for label in labels])
+    five = [names.index(name) for name in FIVE]
+    among = np.isin(truth, five)
+    for laboratory, changes in LABORATORIES.items():
+        crops, backgrounds = [], []
+        for number, picture in enumerate(pictures):
+            rng, changed = np.random.default_rng(number), picture
+            for change in changes:
+                changed = change(changed, rng)
+            rgb = to_bytes(changed)
+            crops.append(centre_crop(rgb, PIXEL_SIZE_UM, model.input_size, model.window_um))
+            backgrounds.append(estimate_background(rgb))
+        result = predict(model, np.stack(crops), background=np.stack(backgrounds))
+        open_five = np.array(five)[result.posterior[:, five].argmax(axis=1)]
+        found[laboratory] = [
+            balanced_accuracy(truth, result.predicted),
+            balanced_accuracy(truth[among], open_five[among]),
+        ]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pbc", type=Path, help="folder with the split folders of PBC")
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("-n", type=int, default=25, help="cells of each class")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file for the figures")
+    options = parser.parse_args()
+    pictures, labels = cells_of(options.pbc, options.n)
+    found = {}
+    for name in options.models:
+        found[name] = measure(load_classifier(name, device="cpu"), pictures, labels)
+    table = Table("laboratory", *(f"{name}, all / five open" for name in options.models))
+    for laboratory in LABORATORIES:
+        table.add_row(
+            laboratory, *("{:.3f} / {:.3f}".format(*f[laboratory]) for f in found.values())
+        )
+    means = [np.mean(list(f.values())[1:], axis=0) for f in found.values()]
+    table.add_section()
+    table.add_row("mean of the made-up ones", *("{:.3f} / {:.3f}".format(*m) for m in means))
+    Console().print(table)
+    if options.output:
+        options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
