@@ -71,6 +71,11 @@ class HeatmapSettings(BaseModel):
         least = 2 if self.views == 1 else 1
         return max(least, -(-self.trials // (2 * self.views * len(self.noise))))
 
+    @property
+    def passes(self) -> int:
+        """Trials that are really made."""
+        return self.rounds * 2 * self.views * len(self.noise)
+
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
@@ -128,7 +133,10 @@ class Heatmap:
         return np.where(beyond, self.values, np.float32(0))
 
     def energy_share(self, mask: NDArray[Any]) -> float:
-        """Share of the map's energy (sum of squares) inside ``mask (S, S)``; NaN of an empty map.
+        """Share of the energy of `change` that lies inside ``mask (S, S)``; NaN of an empty map.
+
+        The energy is the sum of squares over pixels and colours: a change of hue counts, even
+        where the brightness stays.
 
         Raises
         ------
@@ -140,7 +148,7 @@ class Heatmap:
             raise InputError(
                 f"The mask has the shape {inside.shape}, the heatmap {self.values.shape}."
             )
-        energy = self.values.astype(np.float64) ** 2
+        energy = (self.change.astype(np.float64) ** 2).sum(axis=2)
         total = energy.sum()
         return float(energy[inside].sum() / total) if total > 0 else float("nan")
 
@@ -156,7 +164,7 @@ class Heatmap:
             "null_std": float(np.sqrt(np.mean(self.null_std.astype(np.float64) ** 2))),
             "window_um": self.window_um,
             "size": len(self.values),
-            "settings": self.settings.model_dump(),
+            "settings": self.settings.model_dump() | {"trials": self.settings.passes},
             "seed": self.settings.seed,
             "model": self.model,
         }

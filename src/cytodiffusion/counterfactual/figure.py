@@ -1,0 +1,220 @@
+"""Figures of heatmaps, for papers and for looking at once.
+
+Matplotlib's object interface is used without pyplot: no global state, no window, any thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from cytodiffusion import __version__
+from cytodiffusion.output import atomic_file
+
+from .heatmap import Heatmap
+
+#: Diverging, even for colour-blind eyes: blue is darker in the target's version, red is brighter.
+COLOURS = "RdBu_r"
+#: Opacity of the heatmap on the picture.
+OPACITY = 0.75
+DPI = 300
+_INK, _FAINT = "#2b2f36", "#5c6370"
+_STYLE: Any = {
+    "font.size": 7.5,
+    "axes.titlesize": 7,
+    "axes.titlepad": 3,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlecolor": _INK,
+    "axes.edgecolor": _FAINT,
+    "xtick.color": _FAINT,
+    "ytick.color": _FAINT,
+    "svg.fonttype": "path",
+    "figure.facecolor": "white",
+}
+_COLUMNS = 5
+
+
+def heatmap_figure(
+    heatmap: Heatmap, *, mask: NDArray[Any] | None = None, sigmas: float | None = None
+) -> Figure:
+    """Draw original, signed heatmap, what of it is beyond the threshold, and an exaggeration.
+
+    Parameters
+    ----------
+    heatmap : Heatmap
+    mask : (S, S) array, optional
+        The cell, whose outline is drawn on the original and the heatmap.
+    sigmas : float, optional
+        Threshold; that of the heatmap's settings where None.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    limit = heatmap.settings.sigmas if sigmas is None else sigmas
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 2.25), layout="constrained")
+        axes = list(figure.subplots(1, 4))
+        scale = _scale(heatmap.values)
+        _picture(axes[0], heatmap.crop, f"taken for {heatmap.predicted_name}")
+        _scale_bar(axes[0], heatmap)
+        drawn = _map(axes[1], heatmap.values, scale)
+        axes[1].set_title(f"towards {heatmap.target_name}")
+        _overlay(axes[2], heatmap, limit, scale)
+        axes[2].set_title(f"beyond {limit:g} standard deviations")
+        times, pixels = exaggerated(heatmap)
+        _picture(axes[3], pixels, f"change {times:.2g} times as strong")
+        for one in axes[:2]:
+            _outline(one, mask)
+        _bar(figure, drawn, axes[:3], heatmap.target_name)
+        figure.supxlabel(_reliability(heatmap), fontsize=6.5, color=_FAINT)
+        return figure
+
+
+def exaggerated(heatmap: Heatmap) -> tuple[float, NDArray[np.uint8]]:
+    """Add the change to the crop, so strongly that a quarter of the range is reached.
+
+    Returns
+    -------
+    times : float
+        How much stronger than it is.
+    pixels : (S, S, 3) uint8
+    """
+    times = 0.25 / max(float(np.abs(heatmap.change).max()), 1e-6)
+    changed = heatmap.crop / 255 + times * heatmap.change
+    return times, np.asarray(np.clip(changed, 0, 1) * 255 + 0.5, np.uint8)
+
+
+def grid_figure(heatmaps: Sequence[Heatmap], *, sigmas: float | None = None) -> Figure:
+    """Draw one cell and its heatmaps towards several classes, all on one scale.
+
+    Parameters
+    ----------
+    heatmaps : sequence of Heatmap
+        Of one cell, see `cytodiffusion.counterfactual.heatmap.all_class_heatmaps`.
+    sigmas : float, optional
+        Leave out what is within this threshold; nothing where None.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    first = heatmaps[0]
+    scale = max(_scale(h.values) for h in heatmaps)
+    rows = math.ceil((len(heatmaps) + 1) / _COLUMNS)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 1.4 * rows + 0.35), layout="constrained")
+        axes = figure.subplots(rows, _COLUMNS, squeeze=False)
+        places = list(axes.flat)
+        _picture(places[0], first.crop, f"taken for {first.predicted_name}")
+        _scale_bar(places[0], first)
+        for place, heatmap in zip(places[1:], heatmaps, strict=False):
+            values = heatmap.values if sigmas is None else heatmap.thresholded(sigmas)
+            drawn = _map(place, values, scale)
+            place.set_title(heatmap.target_name)
+        for place in places[len(heatmaps) + 1 :]:
+            place.set_axis_off()
+        _bar(figure, drawn, places, "the target")
+        least = min(heatmaps, key=lambda h: h.convergence)
+        figure.supxlabel(f"one scale; least {_reliability(least)}", fontsize=6.5, color=_FAINT)
+        return figure
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
+    """Write a figure as PNG, TIFF, SVG or PDF, by the ending of ``path``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    target = Path(path)
+    kind = target.suffix.lower().lstrip(".")
+    said = {"Software": f"cytodiffusion {__version__}"} if kind == "png" else {}
+    with atomic_file(target) as partial, rc_context(_STYLE):
+        figure.savefig(partial, dpi=dpi, format=kind, **({"metadata": said} if said else {}))
+    return target
+
+
+def overlay_rgba(values: NDArray[np.floating], scale: float, opacity: float = OPACITY) -> Any:
+    """Colours ``(..., 4)``, 0 to 1, of thresholded values; clear where they are 0.
+
+    Parameters
+    ----------
+    values : array
+    scale : float
+        Value of the strongest colour, with either sign.
+    opacity : float
+        Where the value is not 0.
+    """
+    from matplotlib import colormaps
+
+    coloured = colormaps[COLOURS](np.clip(values / scale, -1, 1) / 2 + 0.5)
+    coloured[..., 3] = np.where(values != 0, opacity, 0)
+    return coloured
+
+
+def _scale(values: NDArray[np.floating]) -> float:
+    return max(float(np.abs(values).max()), 1e-6)
+
+
+def _reliability(heatmap: Heatmap) -> str:
+    return f"convergence {heatmap.convergence:.3f}, {heatmap.settings.passes} trials"
+
+
+def _picture(axes: Axes, pixels: NDArray[np.uint8], title: str) -> None:
+    axes.imshow(pixels, interpolation="lanczos")
+    axes.set_title(title)
+    _bare(axes)
+
+
+def _map(axes: Axes, values: NDArray[np.floating], scale: float) -> Any:
+    drawn = axes.imshow(values, cmap=COLOURS, vmin=-scale, vmax=scale, interpolation="bilinear")
+    _bare(axes)
+    return drawn
+
+
+def _overlay(axes: Axes, heatmap: Heatmap, sigmas: float, scale: float) -> None:
+    axes.imshow(heatmap.crop, interpolation="lanczos")
+    axes.imshow(overlay_rgba(heatmap.thresholded(sigmas), scale), interpolation="nearest")
+    _bare(axes)
+
+
+def _outline(axes: Axes, mask: NDArray[Any] | None) -> None:
+    if mask is not None and np.asarray(mask).any():
+        axes.contour(np.asarray(mask, float), levels=[0.5], colors=[_INK], linewidths=0.6)
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_linewidth(0.5)
+
+
+def _scale_bar(axes: Axes, heatmap: Heatmap) -> None:
+    """Draw 5 um at the lower left."""
+    size = len(heatmap.values)
+    length = 5 / heatmap.window_um * size
+    if length > size / 2:
+        return
+    left, low = 0.05 * size, 0.94 * size
+    axes.plot([left, left + length], [low, low], color="black", linewidth=2, solid_capstyle="butt")
+    axes.text(left + length / 2, low - 0.02 * size, "5 µm", ha="center", va="bottom", fontsize=6.5)
+
+
+def _bar(figure: Figure, drawn: Any, axes: list[Axes], target: str) -> None:
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, aspect=18, pad=0.01)
+    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+    bar.ax.tick_params(labelsize=6, length=2, width=0.5)
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    bar.set_label(f"brightness as {target}", fontsize=6.5)
