@@ -15,26 +15,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from cytodiffusion.classify import (
-    ClassifySettings,
-    Evidence,
-    gather_evidence,
-    judge,
-    normalised_crops,
-)
+from cytodiffusion.classify import ClassifySettings, Evidence, gather_evidence, judge
 from cytodiffusion.crops import Crops
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.stain import estimate_background
 
 from .heatmap import check_explains
-from .overlaying import Canvas
+from .overlaying import Canvas, shrunk
 from .run import Order, run_order
 
 #: Strengths that are tried in turn, as shares of the noise levels, where the least is looked for.
-LADDER = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LADDER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 class CounterfactualSettings(BaseModel):
@@ -62,7 +55,7 @@ class CounterfactualSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     strength: float | None = Field(None, gt=0, le=1)
-    guidance: float = Field(3.0, ge=0, le=20)
+    guidance: float = Field(5.0, ge=0, le=20)
     steps: int = Field(12, ge=2, le=200)
     method: Literal["inversion", "noise"] = "inversion"
     seed: int = Field(0, ge=0, lt=2**40)
@@ -99,6 +92,8 @@ class Counterfactuals:
         That was used for each cell.
     class_names : tuple of str
     settings : CounterfactualSettings
+    window_um : float
+        Side of the crops in micrometres.
     model : dict
         Record of the model.
     """
@@ -116,6 +111,7 @@ class Counterfactuals:
     strength: NDArray[np.float64]
     class_names: tuple[str, ...]
     settings: CounterfactualSettings
+    window_um: float
     model: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -135,6 +131,7 @@ class Counterfactuals:
             "feature_distance": float(self.feature_distance[cell]),
             "strength": float(self.strength[cell]),
             "size": self.pixels.shape[1],
+            "window_um": self.window_um,
             "settings": self.settings.model_dump(),
             "seed": self.settings.seed,
             "model": self.model,
@@ -157,7 +154,9 @@ def counterfactual_cells(
     Parameters
     ----------
     crops : Crops or (N, S, S, 3) uint8 array
-        S is the model's input size; the window is the model's, the cell in the centre.
+        S is the model's input size, or that of what it edits
+        (`cytodiffusion.counterfactual.run.edited_size`), which keeps more detail; the window is
+        the model's, the cell in the centre.
     model : ModelBundle
         Of our own or of Stable Diffusion's kind.
     targets : integer or (N,) integers
@@ -188,8 +187,7 @@ def counterfactual_cells(
     settings = settings or CounterfactualSettings()
     bundle = check_explains(model)
     pixels = crops.pixels if isinstance(crops, Crops) else np.asarray(crops)
-    unit = normalised_crops(pixels, bundle, background)
-    canvas = Canvas.of(bundle, pixels, unit, background_of(pixels, background), masks)
+    canvas = Canvas.of(bundle, pixels, background, masks)
     wanted = check_classes(targets, len(pixels), bundle)
     judging = _Judge(bundle, canvas.background, settings)
     before = judging.see(pixels, part_of(progress, 0.0, 0.1))
@@ -212,6 +210,7 @@ def counterfactual_cells(
         strength=strength,
         class_names=bundle.class_names,
         settings=settings,
+        window_um=bundle.window_um,
         model=bundle.record(),
     )
 
@@ -245,14 +244,23 @@ def check_differ(now: NDArray[np.int64], wanted: NDArray[np.int64], model: Model
         )
 
 
-def background_of(
-    pixels: NDArray[np.uint8], background: NDArray[np.floating] | None
-) -> NDArray[np.float32]:
-    """Colour of the background of each crop, ``(N, 3)``."""
-    if background is None:
-        found = [estimate_background(crop) for crop in pixels]
-        return np.asarray(np.reshape(found, (-1, 3)), np.float32)
-    return np.broadcast_to(np.asarray(background, np.float32), (len(pixels), 3)).copy()
+def runner_up(
+    crops: NDArray[np.uint8],
+    model: Classifier,
+    background: NDArray[np.floating] | None = None,
+    settings: CounterfactualSettings | None = None,
+) -> NDArray[np.int64]:
+    """Return the second most probable class of each crop, ``(N,)``: a target to begin with.
+
+    Raises
+    ------
+    InputError, OutOfMemoryError
+        As `counterfactual_cells`.
+    """
+    bundle = check_explains(model)
+    canvas = Canvas.of(bundle, np.asarray(crops), background, None)
+    seen = _Judge(bundle, canvas.background, settings or CounterfactualSettings()).see(crops)
+    return np.asarray(np.argsort(seen.posterior, axis=1)[:, -2])
 
 
 @dataclass(eq=False)
@@ -290,6 +298,7 @@ class _Judge:
     ) -> _Seen:
         """Classify ``pixels``, which are versions of the cells ``index``."""
         colours = self.background if index is None else self.background[index]
+        pixels = shrunk(pixels, self.model.input_size)
         evidence: Evidence = gather_evidence(
             pixels, self.model, self.settings, background=colours, progress=progress
         )

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cytodiffusion.classify import normalised_crops
 from cytodiffusion.errors import InputError
 from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, silent
 
-from .cells import CounterfactualSettings, background_of, counterfactual_cells, part_of
+from .cells import Counterfactuals, CounterfactualSettings, counterfactual_cells, part_of
 from .files import save_morph
 from .heatmap import check_explains
 from .overlaying import Canvas
 from .run import Order, run_order
 
-__all__ = ["MAX_FRAMES", "morph", "save_morph"]
+__all__ = ["MAX_FRAMES", "Morph", "make_morph", "morph", "save_morph"]
 
 #: More frames than this are a mistake.
 MAX_FRAMES = 240
+
+
+@dataclass(frozen=True, eq=False)
+class Morph:
+    """A cell on its way to another class. All frames but the first are synthetic pictures.
+
+    Attributes
+    ----------
+    frames : (F, S, S, 3) uint8
+        From the cell itself to its counterfactual.
+    share : (F,) float32
+        Of the target class in each frame, 0 to 1.
+    last : Counterfactuals
+        What is known of the last frame.
+    """
+
+    frames: NDArray[np.uint8]
+    share: NDArray[np.float32]
+    last: Counterfactuals
+
+    def record(self) -> dict[str, Any]:
+        """Return what is said of it in its files."""
+        return self.last.record() | {"frames": len(self.frames)}
 
 
 def morph(
@@ -35,6 +60,33 @@ def morph(
     settings: CounterfactualSettings | None = None,
     progress: Progress = silent,
 ) -> NDArray[np.uint8]:
+    """Return the frames ``(F, S, S, 3)`` of a morph; see `make_morph`."""
+    made = make_morph(
+        crop,
+        model,
+        target,
+        frames=frames,
+        predicted=predicted,
+        background=background,
+        mask=mask,
+        settings=settings,
+        progress=progress,
+    )
+    return made.frames
+
+
+def make_morph(
+    crop: NDArray[np.uint8],
+    model: Classifier,
+    target: int,
+    *,
+    frames: int = 16,
+    predicted: int | None = None,
+    background: NDArray[np.floating] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    settings: CounterfactualSettings | None = None,
+    progress: Progress = silent,
+) -> Morph:
     """Turn a cell step by step into its version of another class.
 
     All frames come from the same noise; from the first, which is the cell itself, to the last the
@@ -52,7 +104,7 @@ def morph(
 
     Returns
     -------
-    (frames, S, S, 3) uint8
+    Morph
 
     Raises
     ------
@@ -64,22 +116,21 @@ def morph(
     settings = settings or CounterfactualSettings()
     bundle = check_explains(model)
     crops = np.asarray(crop)[None]
+    masks = None if mask is None else np.asarray(mask)[None]
     last = counterfactual_cells(
         crops,
         bundle,
         [target],
         predicted=None if predicted is None else [predicted],
         background=background,
-        masks=None if mask is None else np.asarray(mask)[None],
+        masks=masks,
         settings=settings,
         progress=part_of(progress, 0.0, 0.5),
     )
-    unit = normalised_crops(crops, bundle, background)
-    masks = None if mask is None else np.asarray(mask)[None]
-    canvas = Canvas.of(bundle, crops, unit, background_of(crops, background), masks)
+    canvas = Canvas.of(bundle, crops, background, masks)
     share = np.linspace(0, 1, frames, dtype=np.float32)
     order = Order(
-        unit=unit.expand(frames, -1, -1, -1),
+        unit=canvas.unit.expand(frames, -1, -1, -1),
         numbers=np.zeros(frames, np.int64),
         source=np.full(frames, last.predicted[0]),
         target=np.full(frames, last.target[0]),
@@ -90,5 +141,6 @@ def morph(
     edited = run_order(order, bundle, settings, part_of(progress, 0.5, 1.0))
     # What noising alone changes would be there at once
     fading = torch.from_numpy(1 - share).reshape(-1, 1, 1, 1)
-    edited = edited + fading * (unit - edited[:1])
-    return canvas.paint(edited, np.zeros(frames, np.int64))
+    edited = edited + fading * (canvas.unit - edited[:1])
+    pictures = canvas.paint(edited, np.zeros(frames, np.int64))
+    return Morph(np.concatenate([pictures[:-1], last.pixels]), share, last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import WHITE, to_unit
 from cytodiffusion.model.noise import centred_disc
+from cytodiffusion.stain import estimate_background
+
+from .run import edited_size
 
 #: Around a cell's mask this much may change as well (a cell may grow), and the width of the edge
 #: over which the change fades, in micrometres.
@@ -48,11 +52,14 @@ class Canvas:
         cls,
         model: ModelBundle,
         pixels: NDArray[np.uint8],
-        unit: Tensor,
-        background: NDArray[np.float32],
+        background: NDArray[np.floating] | None,
         masks: NDArray[np.bool_] | None,
     ) -> Canvas:
-        """Prepare crops; InputError if the masks do not fit them."""
+        """Prepare crops; InputError if they do not fit the model, or the masks do not fit them."""
+        _check(pixels, model)
+        colours = _colours(pixels, background)
+        planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+        unit = to_unit(planes, torch.from_numpy(colours))
         disc = centred_disc(pixels.shape[1], model.disc_radius).numpy()
         room = np.broadcast_to(disc, pixels.shape[:3])
         if masks is not None:
@@ -65,7 +72,7 @@ class Canvas:
             per_um = pixels.shape[1] / model.window_um
             around = np.stack([_around(mask, per_um) for mask in given])
             room = np.asarray(disc * around, np.float32)
-        return cls(pixels, unit, background, room, disc)
+        return cls(pixels, unit, colours, room, disc)
 
     def paint(self, edited: Tensor, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pictures ``(n, S, S, 3)`` of the cells ``index`` from ``edited (n, 3, S, S)``, 0..1.
@@ -83,6 +90,42 @@ class Canvas:
         unit = to_unit(planes, torch.from_numpy(np.ascontiguousarray(self.background)))
         apart = (unit - self.unit).abs().mean(dim=1).double().numpy()
         return np.asarray((apart * self.disc).sum(axis=(1, 2)) / self.disc.sum())
+
+
+def shrunk(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Crops ``(N, S, S, 3)`` at the size that the classifier takes."""
+    if pixels.shape[1] == size or not len(pixels):
+        return pixels
+    return np.stack(
+        [cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in pixels]
+    )
+
+
+def _check(pixels: NDArray[np.uint8], model: ModelBundle) -> None:
+    sizes = sorted({model.input_size, edited_size(model)})
+    fits = pixels.ndim == 4 and pixels.shape[3] == 3 and pixels.shape[1] == pixels.shape[2]
+    if not fits or pixels.shape[1] not in sizes or pixels.dtype != np.uint8:
+        side = " or ".join(str(size) for size in sizes)
+        raise InputError(
+            f"The model {model.name} changes crops of {side} pixels a side, shape (N, S, S, 3) and "
+            f"type uint8, not {pixels.shape} and {pixels.dtype}."
+        )
+
+
+def _colours(
+    pixels: NDArray[np.uint8], background: NDArray[np.floating] | None
+) -> NDArray[np.float32]:
+    """Colour of the background of each crop, ``(N, 3)``."""
+    if background is None:
+        found = [estimate_background(crop) for crop in pixels]
+        return np.asarray(np.reshape(found, (-1, 3)), np.float32)
+    given = np.asarray(background, np.float32)
+    if given.shape not in ((3,), (len(pixels), 3)) or not np.isfinite(given).all():
+        raise InputError(
+            f"The background must be one colour (3,) or one a crop ({len(pixels)}, 3), in numbers "
+            f"of 0 to 255, not {given.shape}."
+        )
+    return np.broadcast_to(given, (len(pixels), 3)).copy()
 
 
 def _around(mask: NDArray[np.bool_], per_um: float) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from cytodiffusion.errors import OutOfMemoryError
 from cytodiffusion.memory import free_memory, is_out_of_memory
@@ -16,6 +17,7 @@ from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network
 from cytodiffusion.progress import Progress
 
+from .cascade import GeneratorEditor
 from .editing import Change, DenoiserEditor, Editor, Noise
 
 #: Cells edited at once.
@@ -73,7 +75,12 @@ class Order:
 
 def editor_of(model: ModelBundle) -> Editor:
     """Return the best that a model has to edit cells with."""
-    return DenoiserEditor(model)
+    return DenoiserEditor(model) if model.generator is None else GeneratorEditor(model)
+
+
+def edited_size(model: ModelBundle) -> int:
+    """Side in pixels at which cells are edited; crops of that size keep the most detail."""
+    return editor_of(model).size
 
 
 def run_order(order: Order, model: ModelBundle, how: HowToEdit, progress: Progress) -> Tensor:
@@ -134,8 +141,18 @@ def _edit(
 
     given: Noise | None = noise if how.method == "noise" else None
     pixels = to_network(order.unit[part]).to(model.device)
-    edited = editor.edit(pixels, order.change(part, model.device), how.steps, given, report)
+    large = _resized(pixels, editor.size)
+    edited = editor.edit(large, order.change(part, model.device), how.steps, given, report)
+    edited = pixels + _resized(edited - large, pixels.shape[-1])
     return ((edited + 1) / 2).clamp(0, 1).cpu()
+
+
+def _resized(pixels: Tensor, size: int) -> Tensor:
+    if pixels.shape[-1] == size:
+        return pixels
+    return F.interpolate(
+        pixels, size=(size, size), mode="bicubic", align_corners=False, antialias=True
+    )
 
 
 def _noise(shape: tuple[int, int, int], seed: int, number: int, stage: int) -> Tensor:

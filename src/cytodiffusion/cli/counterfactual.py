@@ -1,0 +1,327 @@
+"""``cytodiffusion counterfactual`` and ``morph``: a cell as another class would look."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cytodiffusion.cli.options import (
+    DeviceOption,
+    DownloadOption,
+    JsonOption,
+    ModelOption,
+    PixelSizeOption,
+    QuietOption,
+    SeedOption,
+)
+from cytodiffusion.cli.reporter import Reporter, reporting
+
+if TYPE_CHECKING:
+    from cytodiffusion.counterfactual.cells import Counterfactuals, CounterfactualSettings
+    from cytodiffusion.counterfactual.chosen import ChosenCell
+    from cytodiffusion.model.bundle import ModelBundle
+
+
+class EditMethod(StrEnum):
+    """How a cell is changed."""
+
+    inversion = "inversion"
+    noise = "noise"
+
+
+_CHANGE = "Change"
+
+CellImageArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="IMAGE",
+        help="An image, with --labels; or a single-cell image.",
+        readable=False,  # the engine says it better
+    ),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", "-l", metavar="LABELS.tif", help="Label image of IMAGE.", readable=False
+    ),
+]
+CellOption = Annotated[
+    int | None, typer.Option("--cell", metavar="N", help="Label of the cell.", min=1)
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="CLASS",
+        help="Class that the cell is to become.",
+        show_default="the runner-up",
+    ),
+]
+StrengthOption = Annotated[
+    float | None,
+    typer.Option(
+        "--strength",
+        metavar="SHARE",
+        help="How far the cell may change: near 0 in its texture only, at 1 in everything.",
+        show_default="the least that the class changes with",
+        rich_help_panel=_CHANGE,
+    ),
+]
+GuidanceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance",
+        help="1 follows the class as it was learned, more exaggerates it; 0 to 20.",
+        show_default="the engine's",
+        rich_help_panel=_CHANGE,
+    ),
+]
+StepsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        help="Steps through the noise, 2 to 200.",
+        show_default="the engine's",
+        rich_help_panel=_CHANGE,
+    ),
+]
+EditOption = Annotated[
+    EditMethod,
+    typer.Option(
+        "--method",
+        help="inversion keeps most of the cell; noise is plain noising and denoising.",
+        rich_help_panel=_CHANGE,
+    ),
+]
+
+
+def counterfactual(
+    source: CellImageArgument,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the results.")
+    ],
+    labels: LabelsOption = None,
+    cell: CellOption = None,
+    target: TargetOption = None,
+    strength: StrengthOption = None,
+    guidance: GuidanceOption = None,
+    steps: StepsOption = None,
+    method: EditOption = EditMethod.inversion,
+    seed: SeedOption = 0,
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    allow_download: DownloadOption = False,
+    pixel_size: PixelSizeOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw the nearest version of a cell that the model takes for another class.
+
+    Writes counterfactual.png, figure.png and counterfactual.json. The pictures are synthetic, and
+    their metadata say so.
+    """
+    chosen = _Settings(strength, guidance, steps, method, seed)
+    with reporting("counterfactual", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.counterfactual.pictures import save_counterfactual
+        from cytodiffusion.output import check_folder
+
+        check_folder(out)
+        settings = chosen.checked()
+        bundle, one = _prepare(
+            reporter, source, labels, cell, model, device, allow_download, pixel_size
+        )
+        with reporter.progress(source.name) as progress:
+            wanted = _target(bundle, one, target, settings)
+            made = _change(bundle, one, wanted, settings, progress)
+        record = _record(source, labels, cell, one, bundle, settings)
+        files = save_counterfactual(out, made, record=record)
+        _warn(reporter, one, made)
+        said = record | made.record() | {"files": files}
+        reporter.result(said, f"{_summary(made)} -> {out}")
+
+
+def morph(
+    source: CellImageArgument,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="MORPH.gif", help="Film (.gif, .mp4) or stack (.tif)."),
+    ],
+    labels: LabelsOption = None,
+    cell: CellOption = None,
+    target: TargetOption = None,
+    frames: Annotated[
+        int, typer.Option("--frames", help="Pictures from the one to the other, 2 to 240.")
+    ] = 16,
+    speed: Annotated[float, typer.Option("--fps", help="Pictures a second of a film.")] = 10.0,
+    strength: StrengthOption = None,
+    guidance: GuidanceOption = None,
+    steps: StepsOption = None,
+    method: EditOption = EditMethod.inversion,
+    seed: SeedOption = 0,
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    allow_download: DownloadOption = False,
+    pixel_size: PixelSizeOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Turn a cell into its version of another class, picture by picture.
+
+    A record of how it was made is written beside the film. The pictures are synthetic, and their
+    metadata say so.
+    """
+    chosen = _Settings(strength, guidance, steps, method, seed)
+    with reporting("morph", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.counterfactual.files import MORPH_SUFFIXES
+        from cytodiffusion.counterfactual.morph import make_morph, save_morph
+        from cytodiffusion.export import write_run_json
+        from cytodiffusion.inputs import check_output
+
+        check_output(out, *MORPH_SUFFIXES, inputs=[source, *([labels] if labels else [])])
+        settings = chosen.checked()
+        bundle, one = _prepare(
+            reporter, source, labels, cell, model, device, allow_download, pixel_size
+        )
+        with reporter.progress(source.name) as progress:
+            wanted = _target(bundle, one, target, settings)
+            film = make_morph(
+                one.pixels,
+                bundle,
+                wanted,
+                frames=frames,
+                background=one.background,
+                mask=one.mask,
+                settings=settings,
+                progress=progress,
+            )
+        record = _record(source, labels, cell, one, bundle, settings) | film.record()
+        size = bundle.window_um / film.frames.shape[1]
+        save_morph(film.frames, out, record, frames_per_second=speed, pixel_size_um=size)
+        beside = write_run_json(out.with_suffix(".json"), record)
+        _warn(reporter, one, film.last)
+        said = record | {"file": out, "record": beside}
+        reporter.result(said, f"{_summary(film.last)} in {frames} pictures -> {out}")
+
+
+class _Settings:
+    """What was given of the settings."""
+
+    def __init__(
+        self,
+        strength: float | None,
+        guidance: float | None,
+        steps: int | None,
+        method: EditMethod,
+        seed: int,
+    ):
+        given = {"strength": strength, "guidance": guidance, "steps": steps}
+        self.values: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        self.values |= {"method": str(method.value), "seed": seed}
+
+    def checked(self) -> CounterfactualSettings:
+        """Return the engine's settings; InputError for what does not fit."""
+        from cytodiffusion.cli.shared import make_settings
+        from cytodiffusion.counterfactual.cells import CounterfactualSettings
+
+        return make_settings(CounterfactualSettings, self.values)
+
+
+def _prepare(
+    reporter: Reporter,
+    source: Path,
+    labels: Path | None,
+    cell: int | None,
+    model: str,
+    device: str,
+    allow_download: bool,
+    pixel_size: float | None,
+) -> tuple[ModelBundle, ChosenCell]:
+    from cytodiffusion.cli.shared import load_model
+    from cytodiffusion.counterfactual.chosen import choose_cell
+    from cytodiffusion.counterfactual.heatmap import check_explains
+    from cytodiffusion.counterfactual.run import edited_size
+
+    bundle = check_explains(load_model(reporter, model, device, allow_download))
+    size = edited_size(bundle)
+    return bundle, choose_cell(source, labels, cell, size, bundle.window_um, pixel_size)
+
+
+def _target(
+    model: ModelBundle, one: ChosenCell, name: str | None, settings: CounterfactualSettings
+) -> int:
+    from cytodiffusion.counterfactual.cells import runner_up
+    from cytodiffusion.counterfactual.heatmap import class_number
+
+    if name is not None:
+        return class_number(name, model.class_names)
+    return int(runner_up(one.pixels[None], model, one.background, settings)[0])
+
+
+def _change(
+    model: ModelBundle,
+    one: ChosenCell,
+    target: int,
+    settings: CounterfactualSettings,
+    progress: Any,
+) -> Counterfactuals:
+    from cytodiffusion.counterfactual.cells import counterfactual_cells
+
+    return counterfactual_cells(
+        one.pixels[None],
+        model,
+        [target],
+        background=one.background,
+        masks=None if one.mask is None else one.mask[None],
+        settings=settings,
+        progress=progress,
+    )
+
+
+def _record(
+    source: Path,
+    labels: Path | None,
+    cell: int | None,
+    one: ChosenCell,
+    model: ModelBundle,
+    settings: CounterfactualSettings,
+) -> dict[str, Any]:
+    from cytodiffusion import __version__
+    from cytodiffusion.pipeline import provenance
+
+    return provenance(
+        model,
+        settings,
+        program="cytodiffusion",
+        version=__version__,
+        image=source,
+        labels=labels,
+        cell=cell,
+        pixel_size_um=one.pixel_size_um,
+        pixel_size_source=one.scale_source,
+        touches_border=one.touches_border,
+        offset=[one.placement.top, one.placement.left],
+        window_pixels=one.placement.side,
+    )
+
+
+def _warn(reporter: Reporter, one: ChosenCell, made: Counterfactuals) -> None:
+    for sentence in one.warnings():
+        reporter.warn(sentence)
+    if not made.flipped[0]:
+        reporter.warn(
+            f"The model takes the version still for {made.class_names[made.taken_for[0]]}: try "
+            "more --strength or --guidance."
+        )
+
+
+def _summary(made: Counterfactuals) -> str:
+    before, after = (made.class_names[index[0]] for index in (made.predicted, made.taken_for))
+    return (
+        f"{before} -> {after} (probability of {made.class_names[made.target[0]]} "
+        f"{made.confidence_before[0]:.3f} -> {made.confidence[0]:.3f}, mean difference "
+        f"{made.distance[0]:.3f})"
+    )
