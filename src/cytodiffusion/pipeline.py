@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -278,7 +278,18 @@ def _images_frame(cells: Sequence[_SingleCell], result: Classification) -> pd.Da
     return frame
 
 
-def provenance(model: Classifier, settings: ClassifySettings, **more: Any) -> dict[str, Any]:
+class Seeded(Protocol):
+    """Settings of whatever was done."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the random numbers."""
+
+    def model_dump(self) -> dict[str, Any]:
+        """Return the settings by name."""
+
+
+def provenance(model: Classifier, settings: Seeded, **more: Any) -> dict[str, Any]:
     """Record how a result came about: model, settings, seed, versions, machine."""
     return {
         "model": model.record(),

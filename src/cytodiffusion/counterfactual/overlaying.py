@@ -133,4 +133,4 @@ def _around(mask: NDArray[np.bool_], per_um: float) -> NDArray[np.float32]:
     if not mask.any():
         return np.ones(mask.shape, np.float32)
     away = ndimage.distance_transform_edt(~mask) / per_um
-    return np.clip((MARGIN_UM + FADE_UM - away) / FADE_UM, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((MARGIN_UM + FADE_UM - away) / FADE_UM, 0, 1), np.float32)
