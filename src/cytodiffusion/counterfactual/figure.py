@@ -63,7 +63,7 @@ def heatmap_figure(
     """
     limit = heatmap.settings.sigmas if sigmas is None else sigmas
     with rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 2.25), layout="constrained")
+        figure = Figure(figsize=(7.2, 2.1), layout="constrained")
         axes = list(figure.subplots(1, 4))
         scale = _scale(heatmap.values)
         _picture(axes[0], heatmap.crop, f"taken for {heatmap.predicted_name}")
@@ -113,7 +113,7 @@ def grid_figure(heatmaps: Sequence[Heatmap], *, sigmas: float | None = None) -> 
     scale = max(_scale(h.values) for h in heatmaps)
     rows = math.ceil((len(heatmaps) + 1) / _COLUMNS)
     with rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 1.4 * rows + 0.35), layout="constrained")
+        figure = Figure(figsize=(7.2, 1.4 * rows + 0.25), layout="constrained")
         axes = figure.subplots(rows, _COLUMNS, squeeze=False)
         places = list(axes.flat)
         _picture(places[0], first.crop, f"taken for {first.predicted_name}")
