@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.authenticity.presenting import PAPER
+from cytodiffusion.authenticity.presenting import PAPER, enlarged
 from cytodiffusion.crops import centre_crop
 from cytodiffusion.errors import InputError
 from cytodiffusion.progress import Progress, silent
@@ -63,3 +64,31 @@ def explain(
         progress=progress,
     )
     return found
+
+
+def overlaid(
+    pixels: NDArray[np.uint8], window_um: float, heatmap: Heatmap, side: int
+) -> NDArray[np.uint8]:
+    """Lay what stands out of a heatmap over the cell, ``(side, side, 3)`` uint8.
+
+    Parameters
+    ----------
+    pixels : (S, S, 3) uint8
+        The image of a trial.
+    window_um : float
+        Side of the window it shows; that of the heatmap may be larger.
+    heatmap : Heatmap
+    side : int
+        Pixels of a side of the picture.
+    """
+    from cytodiffusion.counterfactual.figure import overlay_rgba
+
+    values = heatmap.thresholded()
+    shown = round(len(values) * min(1.0, window_um / heatmap.window_um))
+    first = (len(values) - shown) // 2
+    part = np.ascontiguousarray(values[first : first + shown, first : first + shown])
+    large = cv2.resize(part, (side, side), interpolation=cv2.INTER_NEAREST)
+    colours = overlay_rgba(large, max(float(np.abs(values).max()), 1e-6))
+    opacity = colours[..., 3:]
+    mixed = enlarged(pixels, side) * (1 - opacity) + 255 * colours[..., :3] * opacity
+    return np.asarray(mixed.round(), np.uint8)

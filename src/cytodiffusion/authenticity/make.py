@@ -49,7 +49,12 @@ class View:
     side: int
 
 
-def make_test(settings: AuthenticitySettings, progress: Progress = silent) -> Path:
+def make_test(
+    settings: AuthenticitySettings,
+    progress: Progress = silent,
+    *,
+    model: ModelBundle | None = None,
+) -> Path:
     """Draw the cells of a test and write its file.
 
     Parameters
@@ -57,6 +62,8 @@ def make_test(settings: AuthenticitySettings, progress: Progress = silent) -> Pa
     settings : AuthenticitySettings
     progress : callable
         May raise ``Cancelled``; nothing is written then.
+    model : ModelBundle, optional
+        That of the settings, where it is loaded already.
 
     Returns
     -------
@@ -72,7 +79,7 @@ def make_test(settings: AuthenticitySettings, progress: Progress = silent) -> Pa
     if settings.output.exists():
         raise InputError(f"{settings.output} exists already: choose another name for the test.")
     real = images_by_class(settings.real, settings.split)
-    model = _load(settings, progress)
+    model = model or _load(settings, progress)
     made = list(model.class_names)
     if settings.synthetic is not None:
         made = list(images_by_class(settings.synthetic))
