@@ -8,11 +8,14 @@ import typer
 
 from cytodiffusion import __version__
 from cytodiffusion.cli import (
+    augment,
     authenticity,
     classify,
+    counterfactual,
     demo,
     evaluate,
     generate,
+    heatmap,
     models,
     run,
     segment,
@@ -33,8 +36,12 @@ app.command("classify")(classify.classify)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
+app.command("counterfactual")(counterfactual.counterfactual)
+app.command("morph")(counterfactual.morph)
 app.command("generate")(generate.generate)
+app.command("heatmap")(heatmap.heatmap)
 app.command("smear")(smear.smear)
+app.command("augment")(augment.augment)
 app.add_typer(models.app, name="models")
 app.add_typer(authenticity.app, name="authenticity")
 

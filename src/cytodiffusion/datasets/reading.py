@@ -107,7 +107,21 @@ def read_dataset(
         records, how = assign_splits(records)
     notes = [*reading.notes, *renamed, *how]
     log.info("%s read as %s: %s", path, chosen.title, "; ".join(notes))
+    if made_up := sum(_synthetic(r) for r in records if r.split != "train"):
+        log.warning(
+            "%d of the images that %s validates and tests on are synthetic: what is measured on "
+            "them says nothing of real cells.",
+            made_up,
+            path,
+        )
     return Dataset(records, chosen.name, notes)
+
+
+def _synthetic(record: Record) -> bool:
+    """Tell whether an image is marked as synthetic, in its table or in its own header."""
+    from cytodiffusion.generation.provenance import is_synthetic
+
+    return record.attributes.get("synthetic") == "true" or is_synthetic(record.path)
 
 
 def detect_layout(path: Path) -> str:

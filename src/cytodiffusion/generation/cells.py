@@ -170,6 +170,22 @@ def joined(parts: Sequence[GeneratedCells]) -> GeneratedCells:
     )
 
 
+def renamed(cells: GeneratedCells, names: Mapping[str, str]) -> GeneratedCells:
+    """Call classes by other names."""
+
+    def new(name: str) -> str:
+        return names.get(name, name)
+
+    return replace(
+        cells,
+        classes=tuple(map(new, cells.classes)),
+        predicted=tuple(map(new, cells.predicted)),
+        asked={new(k): n for k, n in cells.asked.items()},
+        rejected={new(k): n for k, n in cells.rejected.items()},
+        colors={new(k): c for k, c in cells.colors.items()},
+    )
+
+
 def summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Add up counts by name."""
     total: Counter[str] = Counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -123,7 +124,8 @@ def generate_parts(
         if not part.complete:
             return
         anything = True
-    progress(1.0, f"{len(order)} cells")
+    with contextlib.suppress(Cancelled):  # there is nothing left to cancel
+        progress(1.0, f"{len(order)} cells")
 
 
 def _part_of(progress: Progress, places: NDArray[np.int64], n: int) -> Progress:

@@ -13,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from cytodiffusion.export import write_cells_csv, write_run_json
-from cytodiffusion.generation.cells import GeneratedCells, joined
-from cytodiffusion.generation.generate import generate_parts
+from cytodiffusion.generation.cells import GeneratedCells, joined, renamed
+from cytodiffusion.generation.generate import as_crops, generate_parts
 from cytodiffusion.generation.provenance import PROVENANCE, STATEMENT, write_synthetic_png
 from cytodiffusion.generation.settings import GenerationSettings, Mix
 from cytodiffusion.generation.sheet import COLUMNS, LINES, contact_sheet
+from cytodiffusion.image import check_pixel_size
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.output import check_folder, staged_folder
 from cytodiffusion.progress import Progress, silent
@@ -77,10 +78,21 @@ def generate_into(
     towards: Mix | None = None,
     progress: Progress = silent,
     insist: bool = False,
+    pixel_size_um: float | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Saved:
     """Draw cells and write each part as it is done; see `generate` and `save_generated`.
 
     Work that is cancelled or interrupted leaves what is done, with its table.
+
+    Parameters
+    ----------
+    folder, model, counts, settings, towards, progress, insist
+        As in `generate` and `save_generated`.
+    pixel_size_um : float, optional
+        Micrometres a pixel of the images; by default those of the model.
+    names : mapping, optional
+        Other names of the classes for folders and table, by the model's.
 
     Raises
     ------
@@ -89,14 +101,16 @@ def generate_into(
     Cancelled
         If it is cancelled before any cell is done.
     """
+    if pixel_size_um is not None:
+        check_pixel_size(pixel_size_um)
     check_folder(Path(folder))
-    writer = _Writer(Path(folder))
+    writer = _Writer(Path(folder), pixel_size_um)
     parts = generate_parts(
         model, counts, settings, towards=towards, progress=progress, insist=insist
     )
     try:
         for part in parts:
-            writer.add(part)
+            writer.add(part if names is None else renamed(part, names))
     except KeyboardInterrupt:
         if writer.parts:
             kept = writer.finish(complete=False)
@@ -108,8 +122,8 @@ def generate_into(
 class _Writer:
     """Writes cells part by part and remembers what the tables need."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, pixel_size_um: float | None = None):
+        self.folder, self.pixel_size_um = folder, pixel_size_um
         self.parts: list[GeneratedCells] = []  #: without pixels
         self.paths: list[str] = []
         self.made: Counter[str] = Counter()
@@ -118,10 +132,12 @@ class _Writer:
     def add(self, cells: GeneratedCells) -> None:
         """Write the images of some cells."""
         check_folder(self.folder)
-        for row, pixels in enumerate(cells.pixels):
+        size_um = self.pixel_size_um or cells.pixel_size_um
+        side = round(cells.pixels.shape[1] * cells.pixel_size_um / size_um)
+        for row, pixels in enumerate(as_crops(cells.pixels, side)):
             name = f"{_safe(cells.classes[row])}/{file_name(cells, row)}"
             record = cells.cell_record(row)
-            write_synthetic_png(self.folder / name, pixels, record, cells.pixel_size_um)
+            write_synthetic_png(self.folder / name, pixels, record, size_um)
             self.paths.append(name)
         full = {name for name, n in self.made.items() if n >= COLUMNS * LINES}
         if any(name not in full for name in cells.classes):

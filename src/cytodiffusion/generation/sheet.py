@@ -84,7 +84,7 @@ def contact_sheet(cells: GeneratedCells, made: Counter[str] | None = None) -> ND
             canvas.paste(Image.fromarray(cells.pixels[row]), (left, above))
             if not cells.accepted[row]:
                 box = (left - 2, above - 2, left + side + 1, above + side + 1)
-                draw.rectangle(box, outline=_DENIED, width=3)
+                draw.rectangle(box, outline=_DENIED, width=2)
         y += block.lines * (side + _GAP) + 2 * _GAP
     return np.asarray(canvas)
 
