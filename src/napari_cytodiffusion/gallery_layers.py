@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 
 from cytodiffusion.maps import class_colors
 from napari_cytodiffusion.generating import COLUMNS, Begun, Finished
-from napari_cytodiffusion.layers import NOTE, colormap_of, tell_cells
+from napari_cytodiffusion.layers import NOTE, colormap_of, right_of, tell_cells
 from napari_cytodiffusion.results import percent
 
 #: Names of the layers; napari adds a number where there is one of that name already.
@@ -38,7 +38,7 @@ class GalleryLayers:
         place: dict[str, Any] = {
             "scale": (size, size),
             "units": ("um", "um"),
-            "translate": (0.0, _right_of(viewer, _APART * size)),
+            "translate": (0.0, right_of(viewer, _APART * size)),
         }
         note = {"synthetic": True, "pixel_size_um": size, "pixel_size_source": "given"}
         note["model"] = begun.model
@@ -105,10 +105,3 @@ class GalleryLayers:
         if not cell["accepted"]:
             taken = f"the classifier takes it for {cell['predicted']}"
         return f"synthetic {name}: {taken} (tile {tile})"
-
-
-def _right_of(viewer: Any, apart: float) -> float:
-    """Where something new does not cover what is in the viewer."""
-    if not len(viewer.layers):
-        return 0.0
-    return float(viewer.layers.extent.world[1][-1]) + apart

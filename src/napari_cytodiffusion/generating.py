@@ -22,7 +22,7 @@ from napari_cytodiffusion.runs import ModelCache, duration
 #: More cells than these are for the command line, which writes them to disk as they are made.
 MOST = 20_000
 #: Columns of the table of a gallery's tiles; they stay when the tiles are classified.
-COLUMNS = ("class", "confidence", "accepted", "seed", "number", "synthetic")
+COLUMNS = ("class", "accepted", "seed", "number", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,13 @@ def generate_body(request: GenerateRequest, basket: Basket) -> Callable[[Progres
 
 
 def _generated(request: GenerateRequest, basket: Basket, report: Progress) -> Iterator[Any]:
+    from cytodiffusion.checked import make_settings
     from cytodiffusion.generation import GenerationSettings, Mix, generate_parts
     from cytodiffusion.generation.order import check_order, take_order
     from cytodiffusion.synthesis import sampled_size
 
     model = _drawing_model(request)
-    settings = GenerationSettings(**request.settings)
+    settings = make_settings(GenerationSettings, request.settings)
     mix = None if request.towards is None else Mix(name=request.towards, share=request.share)
     order = take_order(model, request.counts, mix)
     if len(order) > MOST:

@@ -104,6 +104,13 @@ def _stacked(part: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def right_of(viewer: Any, apart: float) -> float:
+    """Where in world coordinates something new does not cover what is in the viewer."""
+    if not len(viewer.layers):
+        return 0.0
+    return float(viewer.layers.extent.world[1][-1]) + apart
+
+
 def pixel_size_of(layer: Layer) -> float | None:
     """Micrometres per pixel, where a layer knows: from physical units, or noted by us.
 

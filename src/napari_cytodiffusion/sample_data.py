@@ -14,6 +14,7 @@ from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.image import open_image
 from napari_cytodiffusion.imports import import_engine
 from napari_cytodiffusion.layers import NOTE
+from napari_cytodiffusion.smears import smear_layers
 
 #: A field of the BCCD dataset (MIT licence), by commit, so that it never changes.
 REAL_URL = (
@@ -63,19 +64,7 @@ def synthetic_smear(seed: int = 0) -> list[tuple[Any, dict[str, Any], str]]:
         bar.close()
     for sentence in smear.warnings:
         show_info(sentence)
-    size = smear.pixel_size_um
-    place: dict[str, Any] = {"scale": (size, size), "units": ("um", "um")}
-    truth = smear.cells.set_index("label", drop=False).reindex(range(len(smear.cells) + 1))
-    features = {"label": list(truth.index), "true_class": list(truth["class"].fillna(""))}
-    note = {NOTE: {"pixel_size_um": size, "seed": seed}}
-    return [
-        (smear.rgb, {"name": "synthetic smear", "rgb": True, "metadata": note, **place}, "image"),
-        (
-            smear.labels,
-            {"name": "true cells", "features": features, "visible": False, **place},
-            "labels",
-        ),
-    ]
+    return smear_layers(smear)
 
 
 def real_field() -> list[tuple[Any, dict[str, Any], str]]:

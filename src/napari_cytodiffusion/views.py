@@ -9,7 +9,14 @@ import numpy as np
 from napari.layers import Labels, Layer
 
 from cytodiffusion.maps import CellMaps, class_colors, uncertainty_colors
-from napari_cytodiffusion.layers import NOTE, OUTLINE_COLORS, colormap_of, placement, tell_cells
+from napari_cytodiffusion.layers import (
+    NOTE,
+    OUTLINE_COLORS,
+    colormap_of,
+    note_of,
+    placement,
+    tell_cells,
+)
 from napari_cytodiffusion.results import Results
 
 #: What the cells can be coloured by.
@@ -166,5 +173,12 @@ class CellViews:
             layer.refresh(extent=False)
 
     def set_features(self, table: Any) -> None:
-        """Give the labels the table of their cells; assigned as a whole, so that others notice."""
+        """Give the labels the table of their cells; assigned as a whole, so that others notice.
+
+        What was known of the cells before, such as their true class, stays beside it.
+        """
+        before, known = self.labels.features, note_of(self.labels).get("columns", ())
+        stays = [name for name in known if name in before and name not in table]
+        if stays and len(before) == len(table):
+            table = table.assign(**{name: before[name].to_numpy() for name in stays})
         self.labels.features = table

@@ -19,6 +19,7 @@ from napari_cytodiffusion import generating, runs
 from napari_cytodiffusion.layers import is_cells, is_image, pixel_size_of
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.widgets import generate as module
+from napari_cytodiffusion.widgets.classify import ClassifyWidget
 from napari_cytodiffusion.widgets.generate import GenerateWidget
 
 #: The module; in its package the function of the same name hides it.
@@ -116,6 +117,23 @@ def test_the_gallery_covers_nothing_and_can_be_classified(widget, viewer, qtbot)
     difference = crops.pixels[0].astype(int) - widget._cells.pixels[0]
     assert np.abs(difference).mean() < 2
     assert not crops.touches_border.any()
+
+
+def test_classified_tiles_keep_what_they_were_asked_to_be(widget, viewer, qtbot):
+    generate(widget, qtbot, basophil=1, monocyte=1)
+    classify = ClassifyWidget(viewer)
+    qtbot.addWidget(classify)
+    assert (classify.image.layer(), classify.cells.layer()) == (
+        viewer.layers["synthetic cells"],
+        viewer.layers["synthetic tiles"],
+    )
+    classify.start()
+    qtbot.waitUntil(lambda: not widget._session.busy, timeout=60_000)
+    tiles = viewer.layers["synthetic tiles"]
+    qtbot.waitUntil(lambda: "prediction_set" in tiles.features, timeout=30_000)
+    assert list(tiles.features["class"]) == ["", "basophil", "monocyte"]
+    assert set(tiles.features["predicted"][1:]) <= set(NAMES)
+    assert tiles.features["synthetic"].all()
 
 
 def test_a_tile_says_what_it_is(widget, viewer, qtbot):

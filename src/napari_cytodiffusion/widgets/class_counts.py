@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
+from qtpy.QtGui import QFocusEvent, QWheelEvent
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -23,6 +24,8 @@ _SWATCH = 14
 _MOST = 1_000_000
 #: Rows that are seen at least; the rest is scrolled to.
 _ROWS_SEEN = 5
+#: Buttons below the rows, with the number they set.
+BUTTONS: dict[str, int | None] = {"1 of each": 1, "10 of each": 10, "Clear": 0}
 
 
 class _Count(QSpinBox):
@@ -35,6 +38,11 @@ class _Count(QSpinBox):
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.setMinimumWidth(96)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+    def focusInEvent(self, event: QFocusEvent | None) -> None:
+        """Select the number, so that typing takes its place; after the click has set the cursor."""
+        super().focusInEvent(event)
+        QTimer.singleShot(0, self.selectAll)
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Leave the wheel to the list, unless one is typing here."""
@@ -55,41 +63,51 @@ class ClassCounts(QWidget):
     Parameters
     ----------
     parent : QWidget
-    each : int
-        Number of a class that is new.
+    buttons : mapping of str to int or None
+        Buttons that set all numbers; None sets those that the classes came with.
     """
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget, each: int = 1) -> None:
+    def __init__(
+        self, parent: QWidget, buttons: Mapping[str, int | None] = MappingProxyType(BUTTONS)
+    ) -> None:
         super().__init__(parent)
-        self._each = each
+        self._usual: dict[str, int] = {}
         self.spins: dict[str, QSpinBox] = {}
         self._rows = QWidget(self)
         self._grid = QGridLayout(self._rows)
-        self._grid.setContentsMargins(0, 0, 4, 0)
+        self._grid.setContentsMargins(4, 0, 4, 0)
         self._grid.setHorizontalSpacing(8)
         self._grid.setVerticalSpacing(2)
         self._grid.setColumnStretch(1, 1)
         self._area = TallArea(self._rows, self)
         self._area.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self.buttons = {
-            text: QPushButton(text, self) for text in ("1 of each", "10 of each", "Clear")
-        }
-        buttons = QHBoxLayout()
-        buttons.setSpacing(4)
-        for (text, button), count in zip(self.buttons.items(), (1, 10, 0), strict=True):
+        self.buttons: dict[str, QPushButton] = {}
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for text, count in buttons.items():
+            button = self.buttons[text] = QPushButton(text, self)
             button.clicked.connect(lambda _, count=count: self.set_all(count))
-            button.setToolTip("No cells of any class" if not count else f"{text} class")
-            buttons.addWidget(button, 1)
+            row.addWidget(button, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self._area, 1)
-        layout.addLayout(buttons)
+        layout.addLayout(row)
 
-    def set_classes(self, names: Sequence[str], colors: Sequence[str]) -> None:
-        """Offer these classes; those that were there keep their numbers."""
+    def set_classes(
+        self, names: Sequence[str], colors: Sequence[str], counts: Sequence[int] | None = None
+    ) -> None:
+        """Offer these classes; those that were there keep their numbers.
+
+        Parameters
+        ----------
+        names, colors : sequence of str
+        counts : sequence of int, optional
+            Numbers of classes that are new; 1 of each by default.
+        """
+        self._usual = dict(zip(names, counts or [1] * len(names), strict=True))
         before = {name: spin.value() for name, spin in self.spins.items()}
         while self._grid.count():
             widget = self._grid.takeAt(0).widget()
@@ -98,10 +116,11 @@ class ClassCounts(QWidget):
                 widget.deleteLater()
         self.spins = {}
         for row, (name, color) in enumerate(zip(names, colors, strict=True)):
-            self._add(row, name, color, before.get(name, self._each))
+            self._add(row, name, color, before.get(name, self._usual[name]))
         self._grid.setRowStretch(len(names), 1)
         height = 0 if not self.spins else next(iter(self.spins.values())).sizeHint().height() + 2
         self._area.setMinimumHeight(min(len(names), _ROWS_SEEN) * height)
+        self._area.setMaximumHeight(len(names) * height + 2)
         self.changed.emit()
 
     def _add(self, row: int, name: str, color: str, count: int) -> None:
@@ -118,11 +137,11 @@ class ClassCounts(QWidget):
         self._grid.addWidget(spin, row, 2)
         self.spins[name] = spin
 
-    def set_all(self, count: int) -> None:
-        """Set the numbers of all classes."""
-        self.set_counts(dict.fromkeys(self.spins, count))
+    def set_all(self, count: int | None) -> None:
+        """Set the numbers of all classes; None sets those they came with."""
+        self.set_counts(self._usual if count is None else dict.fromkeys(self.spins, count))
 
-    def set_counts(self, counts: dict[str, int]) -> None:
+    def set_counts(self, counts: Mapping[str, int]) -> None:
         """Set the numbers of some classes."""
         for name, count in counts.items():
             with QSignalBlocker(self.spins[name]):

@@ -70,11 +70,12 @@ class GenerateWidget(QWidget):
         last.addWidget(self.classify_button, 1)
         layout = QVBoxLayout(self)
         layout.addLayout(self.form.model_rows)
-        layout.addWidget(self.counts, 1)
+        layout.addWidget(self.counts, 100)
         layout.addLayout(self.form.sampling_rows)
         layout.addWidget(self.effort)
         layout.addWidget(self.run_bar)
         layout.addLayout(last)
+        layout.addStretch(1)
 
     def _connect(self) -> None:
         self._look_timer = QTimer(self)

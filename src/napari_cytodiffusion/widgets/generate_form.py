@@ -13,8 +13,8 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QSpinBox,
-    QToolButton,
     QWidget,
 )
 
@@ -33,8 +33,7 @@ class SeedField(QWidget):
         self.spin.setRange(0, 2**31 - 1)
         self.spin.setValue(seed)
         self.spin.setToolTip("The same seed gives the same on the same device.")
-        self.new_button = QToolButton(self)
-        self.new_button.setText("New seed")
+        self.new_button = QPushButton("New seed", self)
         self.new_button.setToolTip("Throw the dice")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -119,7 +118,7 @@ class GenerateForm(QObject):
         self.share.setValue(50)
         self.share.setSuffix(" %")
         self.share.setToolTip("How far to go towards the other class.")
-        self.reject = QCheckBox("draw anew if denied", parent)
+        self.reject = QCheckBox("redraw if denied", parent)
         self.reject.setChecked(True)
         self.reject.setToolTip(
             "Cells that the model's own classifier does not take for the asked class are drawn "
@@ -129,6 +128,7 @@ class GenerateForm(QObject):
         self.tries.setRange(1, 100)
         self.tries.setValue(4)
         self.tries.setSuffix(" tries")
+        self.tries.setMinimumWidth(104)
         self.tries.setToolTip("Drawings of a cell at most.")
         self.set_classes(())
 
