@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cytodiffusion.model.codec import WHITE
-from cytodiffusion.training.augment import AugmentSettings, augment
+from cytodiffusion.training.augment import AugmentSettings, _focus, _rims, augment
 
 STILL = AugmentSettings(scale=0, aspect=0, shift=0, plain_share=1)
 
@@ -101,3 +101,30 @@ def test_dyes_and_greys() -> None:
     torch.testing.assert_close(fading.sum(2), torch.ones(64, 3))  # grey stays grey
     changed = (fading - torch.eye(3)).abs().amax((1, 2)) > 1e-6
     assert 0 < changed.sum() < 64
+
+
+def test_rims_darken_outlines_and_nothing_else(unit: torch.Tensor) -> None:
+    window = unit[:, :, 4:28, 4:28].contiguous()
+    still = AugmentSettings(rim=0.8, rim_share=1.0)
+    rimmed = _rims(window, generator(), still)
+    assert (rimmed <= window + 1e-6).all()
+    assert (window - rimmed)[:, :, 0, 0].abs().max() < 1e-6  # flat, as the cell's middle is
+    assert (window - rimmed)[:, :, 12, 12].abs().max() < 1e-6
+    darkest = (window - rimmed).mean(1).flatten(1).argmax(1)
+    slope = torch.stack(torch.gradient(window.mean(1), dim=(1, 2))).abs().sum(0).flatten(1)
+    near = torch.nn.functional.max_pool2d(slope.reshape(-1, 24, 24), 5, 1, 2).flatten(1)
+    at = near.gather(1, darkest[:, None]).squeeze(1)
+    assert (at > 0.5 * slope.amax(1)).float().mean() > 0.9
+    none = _rims(window, generator(), still.model_copy(update={"rim": 0.0}))
+    torch.testing.assert_close(none, window)
+
+
+@pytest.mark.parametrize("blur", [0.5, 3.0])
+def test_blur_keeps_the_mean_and_takes_detail(blur: float) -> None:
+    noise = torch.rand(60, 3, 40, 40, generator=generator(3))
+    settings = STILL.model_copy(update={"blur": blur})
+    out = _focus(noise, generator(), settings)
+    blurred = out.std((1, 2, 3)) < 0.99 * noise.std((1, 2, 3))
+    assert 0.1 < blurred.float().mean() < 0.7
+    assert (out.mean((1, 2, 3)) - noise.mean((1, 2, 3)))[blurred].abs().max() < 0.01
+    assert out.std((1, 2, 3)).min() < (0.25 if blur < 1 else 0.06)

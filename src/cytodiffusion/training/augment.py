@@ -39,6 +39,8 @@ class AugmentSettings(BaseModel):
     grey_share: float = 0.3
     tint: float = 0.05  #: error of the background's colour, log
     hue: float = 0.35  #: rotation of colours about grey, radians
+    rim: float = 0.5  #: largest strength of dark outlines, uniform, of `rim_share` of the crops
+    rim_share: float = 0.25
     blur: float = 1.8  #: largest Gaussian blur in pixels
     noise: float = 0.03  #: largest sensor noise, of 0..1
     plain_share: float = 0.2  #: share of crops with stain and focus left as they are
@@ -66,7 +68,8 @@ def augment(
     """
     settings = settings or AugmentSettings()
     window = turn(unit, size, generator, settings)
-    varied = _focus(_stain(window, generator, settings), generator, settings)
+    varied = _rims(_stain(window, generator, settings), generator, settings)
+    varied = _focus(varied, generator, settings)
     varied = _sensor(varied, generator, settings)
     plain = torch.rand(len(unit), generator=generator) < settings.plain_share
     return torch.where(plain[:, None, None, None], window, varied), plain
@@ -160,23 +163,42 @@ def _hue_rotation(n: int, spread: float, generator: Generator) -> Tensor:
     return torch.eye(3) + angle.sin() * k + (1 - angle.cos()) * (k @ k)
 
 
+def _rims(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
+    """Darken the outlines of some crops, as a condenser that is closed too far does."""
+    n = len(window)
+    chosen = torch.rand(n, generator=generator) < settings.rim_share
+    strength = torch.rand(n, generator=generator) * settings.rim * chosen
+    if settings.rim == 0 or not chosen.any():
+        return window
+    grey = -torch.log((window[chosen].mean(dim=1, keepdim=True) / WHITE).clamp(0.02, 1.1))
+    smooth = F.avg_pool2d(F.pad(grey, (2, 2, 2, 2), "reflect"), 3, 1)
+    dy, dx = torch.gradient(smooth, dim=(2, 3))
+    slope = F.avg_pool2d((dx.square() + dy.square()).sqrt(), 3, 1)
+    result = window.clone()
+    result[chosen] = window[chosen] * torch.exp(-8 * strength[chosen].reshape(-1, 1, 1, 1) * slope)
+    return result
+
+
 def _focus(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
     """Blur a third of the crops and sharpen a sixth."""
     n, _, size, _ = window.shape
     choice = torch.rand(n, generator=generator)
     sigma = (torch.rand(n, generator=generator) * settings.blur).clamp(min=0.3)
-    offsets = torch.arange(-3.0, 4.0)
+    reach = max(3, math.ceil(2 * settings.blur))
+    offsets = torch.arange(-float(reach), reach + 1.0)
     kernel = torch.exp(-offsets.square() / (2 * sigma[:, None].square()))
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
     chosen = (choice < 0.5).nonzero().squeeze(1)
     if len(chosen) == 0:
         return window
     picked = window[chosen].reshape(1, -1, size, size)
-    kernel = kernel.reshape(n, 3, 7)[chosen].reshape(-1, 7)
+    kernel = kernel.reshape(n, 3, -1)[chosen].flatten(0, 1)
     groups = picked.shape[1]
-    blurred = F.conv2d(F.pad(picked, (3, 3, 0, 0), "reflect"), kernel[:, None, None], groups=groups)
     blurred = F.conv2d(
-        F.pad(blurred, (0, 0, 3, 3), "reflect"), kernel[:, None, :, None], groups=groups
+        F.pad(picked, (reach, reach, 0, 0), "reflect"), kernel[:, None, None], groups=groups
+    )
+    blurred = F.conv2d(
+        F.pad(blurred, (0, 0, reach, reach), "reflect"), kernel[:, None, :, None], groups=groups
     )
     blurred = blurred.reshape(len(chosen), 3, size, size)
     sharpen = (choice[chosen] < 1 / 6)[:, None, None, None]
