@@ -8,6 +8,7 @@ from typing import Any
 BUILT_IN: dict[str, dict[str, Any]] = {
     "segmentation": {"method": "auto"},
     "classification": {"model": "default", "device": "auto", "trials": 0, "seed": 0},
+    "counterfactual": {"trials": 64, "threshold": 3.0, "seed": 0},
 }
 
 

@@ -34,8 +34,8 @@ def is_derived(layer: Layer) -> bool:
 
 
 def is_image(layer: Layer) -> bool:
-    """Whether cells can be looked for in a layer: 2D RGB or grey, multiscale or not."""
-    return type(layer) is Image and layer.ndim == 2
+    """Whether cells can be looked for in a layer: 2D RGB or grey, multiscale or not, not ours."""
+    return type(layer) is Image and layer.ndim == 2 and not is_derived(layer)
 
 
 def is_cells(layer: Layer) -> bool:

@@ -10,8 +10,8 @@ import pandas as pd
 
 #: Ways to walk through the cells in the Inspect widget.
 ORDERS = ("uncertainty", "anomaly", "class")
-#: Chooses the cells for review among all.
-REVIEW = "review"
+#: Choose the cells for review, or those unlike anything known, among all.
+REVIEW, ANOMALY = "review", "anomaly"
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,9 @@ class Results:
         by : str
             ``"uncertainty"`` (highest entropy first), ``"anomaly"`` (highest score first), or
             ``"class"`` (least confident first within each class).
-        only : int, "review" or None
-            Only cells of the class of this index, or only those for review.
+        only : int, "review", "anomaly" or None
+            Only cells of the class of this index, or only those for review or unlike anything
+            known.
         """
         if not self.batches:
             return []
@@ -174,6 +175,8 @@ class Results:
         order = np.lexsort(keys)
         if only == REVIEW:
             order = order[self._column(lambda b: b.result.review)[order]]
+        elif only == ANOMALY:
+            order = order[self._column(lambda b: b.result.anomaly)[order]]
         elif only is not None:
             order = order[predicted[order] == only]
         return [int(label) for label in ids[order]]

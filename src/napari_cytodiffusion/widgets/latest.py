@@ -10,12 +10,15 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.runs import duration
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.widgets.common import RunBar
+from napari_cytodiffusion.widgets.common import Pace, RunBar
 from napari_cytodiffusion.workers import Body
 
 #: Milliseconds between two looks whether a cancelled run has left its last step.
 _LOOK_MS = 50
+#: Time left is told of runs of more than so many seconds, after this share.
+_SHORT, _NO_GUESS = 3.0, 0.05
 _OTHERS = "Another run is going on; try again when it has ended."
 
 
@@ -44,10 +47,16 @@ class LatestRun:
     ) -> None:
         self._session, self._owner, self._bar = session, owner, bar
         self._on_item, self._on_end = on_item, on_end
+        self._pace = Pace()
         self._next: tuple[Body, tuple[Layer, ...]] | None = None
         self._timer = QTimer(owner)
         self._timer.setInterval(_LOOK_MS)
         self._timer.timeout.connect(self._look)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the latest run began."""
+        return self._pace.seconds
 
     @property
     def busy(self) -> bool:
@@ -84,15 +93,23 @@ class LatestRun:
             self._timer.start()
             return
         self._timer.stop()
+        self._pace = Pace()
         (body, layers), self._next = self._next, None
         self._session.start(
             body,
             owner=self._owner,
             layers=layers,
-            on_progress=self._bar.advance,
+            on_progress=self._advance,
             on_item=self._on_item,
             on_end=self._ended,
         )
+
+    def _advance(self, fraction: float, text: str) -> None:
+        seconds = self._pace.seconds
+        # no guess before there is something to go by
+        if _NO_GUESS < fraction < 1 and seconds > _SHORT:
+            text = f"{text}, {duration(seconds * (1 - fraction) / fraction)} left"
+        self._bar.advance(fraction, text)
 
     def _ended(self, outcome: str, error: CytoDiffusionError | None) -> None:
         said = self._on_end(outcome, error)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QHelpEvent, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 _GAP = 8
 #: Length of the scale bar in micrometres.
 _BAR_UM = 5
+#: Pictures smaller than this have no room for its number.
+_ROOM = 110
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,9 @@ class TileBoard(QWidget):
     def __init__(self, lines: int, parent: QWidget) -> None:
         super().__init__(parent)
         self._lines = lines
+        small = self.font()
+        small.setPointSizeF(0.92 * small.pointSizeF())
+        self.setFont(small)
         self._tiles: list[Tile] = []
         self._images: list[QImage | None] = []
         self._window_um = 0.0
@@ -96,11 +101,12 @@ class TileBoard(QWidget):
         """Where a picture is drawn."""
         columns, side = self._grid()
         across = min(columns, len(self._tiles))
+        down = -(-len(self._tiles) // columns)
+        high = side + self._caption
         left = (self.width() - across * side - (across - 1) * _GAP) / 2
+        top = (self.height() - down * high - (down - 1) * _GAP) / 2
         row, column = divmod(index, columns)
-        return QRectF(
-            left + column * (side + _GAP), row * (side + self._caption + _GAP), side, side
-        )
+        return QRectF(left + column * (side + _GAP), top + row * (high + _GAP), side, side)
 
     @property
     def _caption(self) -> int:
@@ -119,24 +125,33 @@ class TileBoard(QWidget):
                 best = (columns, side)
         return best
 
-    def _at(self, point: QPointF) -> Any:
+    def _at(self, point: QPointF) -> Tile | None:
         for index, tile in enumerate(self._tiles):
-            if tile.key is not None and self.place_of(index).contains(point):
-                return tile.key
+            if self.place_of(index).adjusted(0, 0, 0, self._caption).contains(point):
+                return tile
         return None
+
+    def event(self, event: QEvent | None) -> bool:
+        """Tell the whole caption of a picture, which may be cut."""
+        if isinstance(event, QHelpEvent):
+            tile = self._at(QPointF(event.pos()))
+            QToolTip.showText(event.globalPos(), tile.caption if tile is not None else "", self)
+            return True
+        return super().event(event)
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
         """Show which pictures can be clicked."""
         if event is not None:
-            clickable = self._at(event.position()) is not None
+            tile = self._at(event.position())
+            clickable = tile is not None and tile.key is not None
             shape = Qt.CursorShape.PointingHandCursor if clickable else Qt.CursorShape.ArrowCursor
             self.setCursor(shape)
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
         """Tell that a picture was clicked."""
-        key = None if event is None else self._at(event.position())
-        if key is not None:
-            self.chosen.emit(key)
+        tile = None if event is None else self._at(event.position())
+        if tile is not None and tile.key is not None:
+            self.chosen.emit(tile.key)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw the pictures and the texts."""
@@ -182,8 +197,9 @@ class TileBoard(QWidget):
         length = round(_BAR_UM / self._window_um * place.width())
         left, bottom = round(place.left()) + 8, round(place.bottom())
         painter.fillRect(left, bottom - 12, length, 4, QColor("black"))
-        painter.setPen(QColor("black"))
-        painter.drawText(left, bottom - 16, f"{_BAR_UM} \u00b5m")
+        if place.width() >= _ROOM:
+            painter.setPen(QColor("black"))
+            painter.drawText(left, bottom - 16, f"{_BAR_UM} \u00b5m")
 
 
 def image_of(pixels: np.ndarray) -> QImage:
