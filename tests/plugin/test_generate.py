@@ -216,21 +216,22 @@ def test_the_preview_keeps_only_the_latest_pictures():
     assert basket.take() == []
 
 
-def test_cancel_keeps_what_is_done_and_answers_at_once(widget, viewer, slow, monkeypatch, qtbot):
+def test_cancel_keeps_what_is_done_and_draws_no_more(widget, viewer, slow, monkeypatch, qtbot):
     monkeypatch.setattr(drawing, "PART", {"cpu": 2})
     ask_for(widget, basophil=10)
     click(widget)
     qtbot.waitUntil(lambda: len(slow[0]) > 10, timeout=30_000)
-    started = time.monotonic()
     QTest.mouseClick(widget.run_bar.cancel_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not widget._session.busy, timeout=5_000)
-    assert time.monotonic() - started < 0.9
+    done = len(slow[0])
     finish(widget, qtbot)
     assert 2 <= len(widget._cells) < 10
     assert viewer.layers["synthetic tiles"].data.max() == len(widget._cells)
     assert "Cancelled" in widget.run_bar.line.text()
     assert f"{len(widget._cells)} synthetic" in widget.run_bar.line.text()
     assert widget.save_button.isEnabled()
+    # one step at most was on its way
+    assert len(slow[0]) - done <= 1
 
 
 def test_a_step_that_takes_long_is_waited_for_after_cancel(widget, slow, monkeypatch, qtbot):
@@ -238,12 +239,12 @@ def test_a_step_that_takes_long_is_waited_for_after_cancel(widget, slow, monkeyp
     ask_for(widget, basophil=6)
     click(widget)
     qtbot.waitUntil(lambda: len(slow[0]) > 4, timeout=30_000)
-    slow[1][0] = 1.5
+    slow[1][0] = 3.0
     qtbot.wait(100)
-    started = time.monotonic()
     widget._session.cancel()
     qtbot.waitUntil(lambda: not widget._session.busy, timeout=5_000)
-    assert time.monotonic() - started < 0.9
+    # the window does not wait for the step
+    assert not widget._basket.closed.is_set()
     assert "put together" in widget.run_bar.line.text()
     finish(widget, qtbot)
     assert len(widget._cells) >= 2

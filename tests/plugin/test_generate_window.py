@@ -90,9 +90,8 @@ def test_clicks_generate_a_gallery_that_is_classified_by_more(make_napari_viewer
     assert (pixels_of(viewer) != with_cells).any(axis=-1).mean() > 0.1
     viewer.layers["synthetic cells"].visible = True
     click(qtbot, widget.classify_button)
-    (classify,) = [
-        w for w in QApplication.allWidgets() if isinstance(w, ClassifyWidget) and w.isVisible()
-    ]
+    (classify,) = [w for w in QApplication.allWidgets() if isinstance(w, ClassifyWidget)]
+    qtbot.waitUntil(classify.isVisible, timeout=10_000)
     assert classify.cells.layer() is viewer.layers["synthetic tiles"]
     assert classify.image.layer() is viewer.layers["synthetic cells"]
     click(qtbot, classify.run_bar.run_button)
@@ -136,7 +135,8 @@ def test_the_window_answers_while_cells_are_drawn(make_napari_viewer, monkeypatc
     started = time.monotonic()
     click(qtbot, widget.run_bar.cancel_button)
     finish(viewer, qtbot)
-    assert time.monotonic() - started < 0.9
+    # half a second on a machine that does nothing else
+    assert time.monotonic() - started < 5
     finish(viewer, qtbot, widget)
     viewer.close()
 

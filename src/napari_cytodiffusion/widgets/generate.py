@@ -301,11 +301,13 @@ class GenerateWidget(QWidget):
             self.run_bar.line.setText("The gallery is gone: generate the cells again.")
             return
         try:
-            _, widget = viewer.window.add_plugin_dock_widget(
-                "napari-cytodiffusion", "Classify cells"
+            dock, widget = viewer.window.add_plugin_dock_widget(
+                "napari-cytodiffusion", "Classify cells", tabify=True
             )
         except (AttributeError, KeyError, ValueError) as error:
             tell(CytoDiffusionError(f"Classify cells cannot be opened here: {error}"))
             return
+        dock.show()
+        dock.raise_()
         widget.image.choose(gallery.image)
         widget.cells.choose(gallery.tiles)
