@@ -225,3 +225,26 @@ def test_the_curve_is_a_part_of_an_evaluation(
     assert folder == tmp_path / "low-data"
     assert (own.counts, own.seeds, own.split) == ((2, 3), 2, "val")
     assert own.ours == own.rivals == {"steps": 7}
+
+
+def test_cells_that_are_added_are_in_every_run(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, both = sets
+    added = both["val"]
+    seen: list[torch.Tensor] = []
+
+    def train(self: Any, model: str, few: dict[str, CellSet], seed: int, views: Any) -> Any:
+        seen.append(few["train"].labels)
+        assert len(few["train"]) == len(both["train"]) + len(added)
+        yield model, views.labels
+
+    monkeypatch.setattr(low_data._Study, "_ours", train)
+    monkeypatch.setattr(low_data._Study, "_rival", train)
+    low_data_curve(names, both, tmp_path / "with", asked(), added=added)
+    assert len(seen) == 4
+    for labels, cells in zip(seen, (2, 2, 4, 4), strict=True):
+        assert torch.equal(labels[-len(added) :], added.labels)
+        assert int((labels[: -len(added)] >= 0).sum()) == cells * len(names)
+    with pytest.raises(InputError, match="other settings or cells"):
+        low_data_curve(names, both, tmp_path / "with", asked())

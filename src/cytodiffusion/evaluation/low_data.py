@@ -128,6 +128,7 @@ def low_data_curve(
     folder: Path,
     settings: LowDataSettings | None = None,
     progress: Progress = silent,
+    added: CellSet | None = None,
 ) -> dict[str, Any]:
     """Measure balanced accuracy against the number of labelled cells a class.
 
@@ -144,6 +145,8 @@ def low_data_curve(
     settings : LowDataSettings, optional
     progress : callable
         May raise ``Cancelled``; finished runs are kept.
+    added : CellSet, optional
+        Labelled cells that every run trains with besides, such as synthetic ones.
 
     Returns
     -------
@@ -158,7 +161,7 @@ def low_data_curve(
     """
     settings = settings or LowDataSettings()
     _check(names, sets, settings)
-    study = _Study(names, sets, folder, settings, progress)
+    study = _Study(names, sets, folder, settings, progress, added)
     # draw by draw: a curve that is stopped has compared all models on the same draws
     wanted = list(product(range(settings.seeds), settings.counts, settings.models))
     done: list[dict[str, Any]] = []
@@ -236,9 +239,11 @@ class _Study:
         folder: Path,
         settings: LowDataSettings,
         progress: Progress,
+        added: CellSet | None,
     ):
         self.names, self.sets, self.folder = names, sets, folder
-        self.settings, self.progress = settings, progress
+        self.settings, self.progress, self.added = settings, progress, added
+        self.train = sets["train"] if added is None else sets["train"] + added
         self.shared: tuple[UNetDenoiser | None, NDArray[np.float32]] | None = None
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         self._check_folder()
@@ -249,6 +254,7 @@ class _Study:
         free = {"counts", "seeds", "models", "split"}
         own = json.loads(self.settings.model_dump_json(exclude=free))
         own |= {"classes": self.names, "train": len(self.sets["train"])}
+        own |= {} if self.added is None else {"added": len(self.added)}
         own |= {"ours": OURS | own["ours"], "rivals": RIVALS | own["rivals"]}
         own = json.loads(json.dumps(own, default=lambda value: value.model_dump()))
         if not path.is_file():
@@ -274,8 +280,10 @@ class _Study:
         """Train, and store what came of it."""
         shutil.rmtree(self.folder / "run.run", ignore_errors=True)  # of a run that was killed
         labels = draw_labelled(self.sets["train"].labels, cells, seed)
+        if self.added is not None:
+            labels = torch.cat([labels, self.added.labels])
         reported = self.sets[self.settings.split]
-        few = {"train": replace(self.sets["train"], labels=labels), "val": reported}
+        few = {"train": replace(self.train, labels=labels), "val": reported}
         views = plain_views(reported, self.settings.input_size)
         train = self._ours if model == "diffusion" else self._rival
         for name, predicted in train(model, few, seed, views):
@@ -312,7 +320,7 @@ class _Study:
         """Describe all crops, and pre-train where asked to; once, whatever the labels are."""
         if self.shared is None:
             own = settings.model_copy(update={"seed": 0})
-            train = self.sets["train"]
+            train = self.train
             start = None
             if own.pretrain_steps:
                 place = self.folder / "pretrained"

@@ -84,6 +84,15 @@ class CellSet:
             None if self.prints is None else self.prints.take(index),
         )
 
+    def __add__(self, other: CellSet) -> CellSet:
+        """Return the crops of both, which are of the same size; without fingerprints."""
+        return CellSet(
+            torch.cat([self.pixels, other.pixels]),
+            torch.cat([self.labels, other.labels]),
+            torch.cat([self.backgrounds, other.backgrounds]),
+            [*self.paths, *other.paths],
+        )
+
     def windows(self, size: int) -> NDArray[np.uint8]:
         """Return the central windows as ``(N, size, size, 3)`` uint8."""
         margin = (self.pixels.shape[-1] - size) // 2
