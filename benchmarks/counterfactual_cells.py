@@ -1,0 +1,215 @@
+"""How often counterfactual cells are taken for their target, and how far they are from the cell.
+
+    python benchmarks/counterfactual_cells.py [--model MODEL] [--judge BASELINE]
+
+Cells of the validation split of PBC that the model takes for what they are, several pairs of
+classes. Inversion at the least strength that turns the cell, inversion and plain noising and
+denoising at fixed strengths. A judge is a second network, trained on real cells, that had no part
+in making the pictures: what it says shows whether they are cells of the target class or merely
+fool the model. Prints tables in Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from real_cells import PIXEL_SIZE_UM, add_data_option
+
+from cytodiffusion.baselines import Baseline
+from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.counterfactual.cells import (
+    Counterfactuals,
+    CounterfactualSettings,
+    counterfactual_cells,
+)
+from cytodiffusion.counterfactual.morph import make_morph
+from cytodiffusion.counterfactual.run import edited_size
+from cytodiffusion.crops import centre_crop
+from cytodiffusion.export import write_png
+from cytodiffusion.generation.provenance import STATEMENT
+from cytodiffusion.image import open_image
+from cytodiffusion.model.bundle import ModelBundle, load_bundle
+from cytodiffusion.predict import load_classifier, predict
+from cytodiffusion.stain import estimate_background
+
+PAIRS = (
+    ("eosinophil", "neutrophil"),
+    ("neutrophil", "eosinophil"),
+    ("neutrophil", "lymphocyte"),
+    ("lymphocyte", "monocyte"),
+    ("monocyte", "lymphocyte"),
+    ("immature granulocyte", "neutrophil"),
+    ("erythroblast", "lymphocyte"),
+    ("basophil", "neutrophil"),
+)
+#: Inversion, the least strength, is the first.
+WAYS = (
+    {},
+    {"strength": 0.5},
+    {"strength": 0.7},
+    {"strength": 0.5, "method": "noise"},
+    {"strength": 0.7, "method": "noise"},
+)
+
+
+@dataclass
+class Sample:
+    """Cells, at the sizes of the model and of the judge, and what they are to become."""
+
+    crops: np.ndarray
+    background: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+
+
+def load(data: Path, model: ModelBundle, each: int, seed: int) -> Sample:
+    """Draw ``each`` cells a pair that the model takes for what they are."""
+    table = pd.read_csv(data / "manifest.csv", dtype=str, keep_default_na=False)
+    table = table[(table["dataset"] == "pbc") & (table["split"] == "val")]
+    rng, names, size = np.random.default_rng(seed), list(model.class_names), edited_size(model)
+    rows = []
+    for a, b in PAIRS:
+        paths = sorted(table[table["class"] == a]["path"])
+        drawn = rng.choice(paths, min(len(paths), 2 * each), replace=False)
+        images = [open_image(data / path).rgb() for path in drawn]
+        ground = np.stack([estimate_background(rgb) for rgb in images])
+        small = [centre_crop(i, PIXEL_SIZE_UM, model.input_size, model.window_um) for i in images]
+        found = classify(np.stack(small), model, ClassifySettings(), background=ground).predicted
+        right = np.flatnonzero(found == names.index(a))[:each]
+        for k in right:
+            crop = centre_crop(images[k], PIXEL_SIZE_UM, size, model.window_um)
+            rows.append((crop, ground[k], names.index(a), names.index(b)))
+    return Sample(*(np.stack(part) for part in zip(*rows, strict=True)))
+
+
+def agrees(made: Counterfactuals, sample: Sample, judge: Baseline, names: list[str]) -> np.ndarray:
+    """Whether the judge takes each picture for its target."""
+    side = judge.input_size
+    windows = [cv2.resize(p, (side, side), interpolation=cv2.INTER_CUBIC) for p in made.pixels]
+    found = predict(judge, np.stack(windows), background=sample.background)
+    return np.array(
+        [
+            found.class_names[p] == names[t]
+            for p, t in zip(found.predicted, made.target, strict=True)
+        ]
+    )
+
+
+def measure(
+    sample: Sample, model: ModelBundle, judge: Baseline | None, way: dict, seed: int
+) -> tuple[dict, pd.DataFrame, np.ndarray]:
+    """Make the versions of all cells in one way."""
+    settings = CounterfactualSettings(seed=seed, **way)
+    started = time.perf_counter()
+    made = counterfactual_cells(
+        sample.crops,
+        model,
+        sample.target,
+        predicted=sample.source,
+        background=sample.background,
+        settings=settings,
+    )
+    seconds = (time.perf_counter() - started) / len(made)
+    cells = pd.DataFrame(
+        {
+            "cell": [model.class_names[i] for i in made.predicted],
+            "target": [model.class_names[i] for i in made.target],
+            "flipped": made.flipped,
+            "probability": made.confidence,
+            "distance": made.distance,
+            "feature distance": made.feature_distance,
+            "strength": made.strength,
+        }
+    )
+    if judge is not None:
+        cells["second network"] = agrees(made, sample, judge, list(model.class_names))
+    strength = "least" if settings.strength is None else f"{settings.strength:g}"
+    row = {"method": settings.method, "strength": strength} | means(cells)
+    return row | {"seconds a cell": f"{seconds:.2f}"}, cells, made.pixels
+
+
+def means(cells: pd.DataFrame) -> dict:
+    row = {"cells": len(cells), "flipped": f"{cells['flipped'].mean():.2f}"}
+    if "second network" in cells:
+        row["second network"] = f"{cells['second network'].mean():.2f}"
+    turned = cells[cells["flipped"]]
+    return row | {
+        "probability": f"{cells['probability'].mean():.2f}",
+        "distance": f"{cells['distance'].mean():.4f}",
+        "distance of flipped": f"{turned['distance'].mean():.4f}",
+        "feature distance": f"{cells['feature distance'].mean():.2f}",
+    }
+
+
+def smoothness(sample: Sample, model: ModelBundle, cells: np.ndarray, seed: int) -> dict:
+    """How the target's posterior and the picture go along morphs of some cells."""
+    drops, jumps, rises = [], [], []
+    for k in cells:
+        film = make_morph(
+            sample.crops[k],
+            model,
+            int(sample.target[k]),
+            frames=9,
+            predicted=int(sample.source[k]),
+            background=sample.background[k],
+            settings=CounterfactualSettings(seed=seed, strength=0.7),
+        )
+        side = (model.input_size,) * 2
+        small = [cv2.resize(f, side, interpolation=cv2.INTER_AREA) for f in film.frames]
+        found = classify(np.stack(small), model, background=sample.background[k])
+        p = found.posterior[:, sample.target[k]]
+        drops.append(max(0.0, float(-np.diff(p).min())))
+        rises.append(float(p[-1] - p[0]))
+        steps = np.abs(np.diff(film.frames.astype(float), axis=0)).mean(axis=(1, 2, 3))
+        jumps.append(float(steps.max() / steps.sum()))
+    return {
+        "morphs": len(cells),
+        "rise of the probability": f"{np.mean(rises):.2f}",
+        "largest fall between frames, mean": f"{np.mean(drops):.3f}",
+        "largest": f"{np.max(drops):.3f}",
+        "largest step, share of the way (even: 0.125)": f"{np.mean(jumps):.3f}",
+    }
+
+
+def show(rows: list[dict]) -> None:
+    print("| " + " | ".join(rows[0]) + " |")
+    print("|" + "---|" * len(rows[0]))
+    for row in rows:
+        print("| " + " | ".join(str(v) for v in row.values()) + " |")
+    print(flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_data_option(parser)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--judge", help="folder of a baseline")
+    parser.add_argument("--cells", type=int, default=4, help="cells a pair of classes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=Path, help="save originals and versions as a PNG")
+    options = parser.parse_args()
+    model = load_bundle(options.model)
+    judge = load_classifier(options.judge) if options.judge else None
+    if judge is not None and not isinstance(judge, Baseline):
+        parser.error("the judge must be a baseline")
+    sample = load(options.data, model, options.cells, options.seed)
+    made = [measure(sample, model, judge, way, options.seed) for way in WAYS]
+    show([row for row, _, _ in made])
+    if options.pictures:
+        tiles = [sample.crops, *(pixels for _, _, pixels in made)]
+        sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in tiles])
+        write_png(options.pictures, sheet, {"Synthetic": "true", "Description": STATEMENT})
+    pairs = made[0][1].groupby(["cell", "target"], sort=False)
+    show([{"cell": a, "target": b} | means(part) for (a, b), part in pairs])
+    first = np.flatnonzero(np.diff(sample.source * 100 + sample.target, prepend=-1))
+    show([smoothness(sample, model, first, options.seed)])
+
+
+if __name__ == "__main__":
+    main()
