@@ -66,3 +66,18 @@ class Found:
         return dataclasses.replace(
             wish, maps=wish.maps and not has_map, versions=wish.versions and not has_version
         )
+
+    def saveable(self, asked: Asked | None) -> set[str]:
+        """Return what there is to save of a cell and its target, and of all."""
+        found = {"all"} if self._maps else set()
+        if asked is None:
+            return found
+        mapped = self.map(asked) is not None
+        there = {
+            "heatmap": mapped,
+            "figure": mapped,
+            "version": self.version(asked) is not None,
+            "morph": self.morph(asked) is not None,
+            "grid": len(self.all_classes(asked.label)) > 1,
+        }
+        return found | {key for key, is_there in there.items() if is_there}

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cytodiffusion.progress import Progress
+from napari_cytodiffusion.cell_choice import Asked
+from napari_cytodiffusion.counterfactual_store import Found
 from napari_cytodiffusion.counterfactuals import Body, Changed, Mapped, Morphed
 from napari_cytodiffusion.results import Record
 from napari_cytodiffusion.views import CellViews
@@ -65,6 +67,25 @@ class Origin:
                 "touches_border": record.touches_border,
             }
         return said
+
+
+def save_body(
+    key: str, path: Path, found: Found, asked: Asked | None, views: CellViews, sigmas: float
+) -> Body:
+    """Body of a `Job` that saves one of `Found.saveable` and yields `Saved`."""
+    origin, record = Origin.of(views), views.results.record
+    if key == "all" or asked is None:
+        made = [(m, found.version(m.asked), record(m.asked.label)) for m in found.maps()]
+        return heatmaps_body(path, made, origin)
+    mapped, cell = found.map(asked), record(asked.label)
+    bodies = {
+        "heatmap": lambda: heatmaps_body(path, [(mapped, None, cell)], origin),
+        "figure": lambda: figure_body(path, mapped, sigmas),
+        "grid": lambda: grid_body(path, found.all_classes(asked.label), sigmas),
+        "version": lambda: version_body(path, found.version(asked), cell, origin),
+        "morph": lambda: morph_body(path, found.morph(asked), cell, origin),
+    }
+    return bodies[key]()
 
 
 def heatmaps_body(

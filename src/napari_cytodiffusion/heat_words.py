@@ -85,7 +85,7 @@ def summary_table(found: Sequence[Mapped]) -> Table:
         agreement = figure(heatmap.convergence, 2)
         row = ((f"{label:,}", label), (compared, compared), agreement, inside_figure(mapped))
         rows.append(row)
-    return Table(("cell", "compared", "converg.", "in cell"), tuple(rows))
+    return Table(("cell", "compared", "conv.", "in cell"), tuple(rows))
 
 
 def heat_colors() -> np.ndarray:
@@ -94,6 +94,11 @@ def heat_colors() -> np.ndarray:
     colors = np.array(Colormap(_COLORMAP)(np.linspace(0, 1, 255)))
     colors[:, 3] = np.where(shades == 0, 0.0, _FAINTEST + (1 - _FAINTEST) * np.abs(shades))
     return colors
+
+
+def limit_of(found: Sequence[Mapped]) -> float:
+    """Largest change in some heatmaps: one scale of colours for all."""
+    return max(mapped.piece.limit for mapped in found)
 
 
 def painted(values: np.ndarray, limit: float, colors: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import Colormap
 
-from napari_cytodiffusion.layers import NOTE, note_of, part_placement
+from napari_cytodiffusion.layers import NOTE, full_size, note_of, part_placement
 
 #: A layer of several heatmaps has at most this many pixels; far ones are left out of it.
 _MOST_PIXELS = 16_000_000
@@ -74,17 +74,34 @@ class HeatmapLayer:
         pieces: Sequence[Piece],
         current: Piece,
         *,
+        limit: float,
         sigmas: float,
         opacity: float,
     ) -> None:
-        """Show heatmaps; the scale of colours is that of the current one."""
+        """Show heatmaps.
+
+        Parameters
+        ----------
+        viewer : ViewerModel
+        labels : Labels
+            The cells.
+        pieces : sequence of Piece
+        current : Piece
+            One of them, which is always shown, on top.
+        limit : float
+            Value of the outermost colours.
+        sigmas : float
+            Threshold.
+        opacity : float
+            Of a layer that is new, 0 to 1.
+        """
         self._drawn, self._sigmas = together(pieces, current), sigmas
         boxes = np.array([piece.box for piece in self._drawn])
         self._low = boxes[:, 0].min(axis=0)
         canvas = np.zeros(boxes[:, 1].max(axis=0) - self._low, np.float32)
         self._paint(canvas)
         place = part_placement(labels, self._low)
-        limits = (-current.limit, current.limit)
+        limits = (-limit, limit)
         layer = self._kept(viewer, labels)
         if layer is None:
             self._add(viewer, labels, canvas, limits, opacity, place)
@@ -167,6 +184,7 @@ def add_frames(
     labels : Labels
         The cells.
     frames : (F, S, S, 3) uint8
+        What lies outside the image is left out.
     centre : (y, x)
         Middle of the window, in pixels of the image.
     window : float
@@ -176,11 +194,19 @@ def add_frames(
     step = window / frames.shape[1]
     # from the middle of the window to the middle of its first pixel
     origin = np.asarray(centre) - window / 2 + step / 2
+    shape = np.array(full_size(labels).shape[:2])
+    first = np.maximum(0, np.ceil((-0.5 - origin) / step)).astype(int)
+    last = np.minimum(frames.shape[1], np.floor((shape - 0.5 - origin) / step) + 1).astype(int)
     layer = Image(
-        frames,
+        frames[:, first[0] : last[0], first[1] : last[1]],
         rgb=True,
         name=name,
         metadata={NOTE: {"role": "morph", "labels": labels.name, "synthetic": True}},
-        **part_placement(labels, origin, step, stacked=True),
+        **part_placement(labels, origin + first * step, step, stacked=True),
     )
-    return viewer.add_layer(layer)
+    camera = viewer.scene.camera
+    # napari shows everything again when an axis is added
+    centre, zoom = camera.center, camera.zoom
+    viewer.add_layer(layer)
+    camera.center, camera.zoom = centre, zoom
+    return layer

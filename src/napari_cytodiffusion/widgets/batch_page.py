@@ -49,6 +49,10 @@ class BatchPage(QWidget):
         self.most.setSuffix(" cells, uncertain first")
         self.versions = QCheckBox("Counterfactual cells too (slower)", self)
         self.table = FigureTable(True, self)
+        self.table.setToolTip(
+            "conv.: agreement of two halves of the trials, 1 is best. in cell: share of the map's "
+            "energy inside the cell. A click shows the cell."
+        )
         fields = form(self)
         fields.addRow("Cells", self.which)
         fields.addRow("", self.numbers)

@@ -103,7 +103,7 @@ class CounterfactualWidget(QWidget):
         self.page.more_asked.connect(self._use_more)
         self.grid.chosen.connect(self._on_class)
         self.morph.layer_asked.connect(self._add_morph)
-        self.batch.chosen.connect(self._session.inspect)
+        self.batch.chosen.connect(self._on_row)
         self.save.asked.connect(self.save_as)
         self._session.inspected.connect(self.show_cell)
         self._session.cells_changed.connect(self._on_cells)
@@ -157,6 +157,11 @@ class CounterfactualWidget(QWidget):
 
     def _on_class(self, target: int) -> None:
         self.tabs.setCurrentIndex(HEATMAP)
+        self.form.choose(target)
+
+    def _on_row(self, label: int) -> None:
+        target = next(m.asked.target for m in self.found.maps() if m.asked.label == label)
+        self._session.inspect(label)
         self.form.choose(target)
 
     def _on_tab(self, index: int) -> None:
@@ -243,7 +248,15 @@ class CounterfactualWidget(QWidget):
             if self.tabs.currentIndex() != CLASSES:
                 self.found.choose(item.asked)
             self._done += 1
+            self._show_first(item.asked)
             self._refresh()
+
+    def _show_first(self, asked: Asked) -> None:
+        """Show a cell of a batch where none was chosen."""
+        if self._record is None and self._views is not None:
+            self._record = self._views.results.record(asked.label)
+            self.form.show_cell(self._record, self._views)
+            self.form.choose(asked.target)
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> str:
         self._on_cells()
@@ -271,26 +284,37 @@ class CounterfactualWidget(QWidget):
         self.found.choose(asked)
         self._show_page()
         self._show_morph(views, asked)
-        self._show_layer(views, self.found.map(asked))
+        mapped = self.found.map(asked)
+        if mapped is not None:
+            limit, whose = self._scale(mapped)
+            self.look.bar.set_scale(limit, whose)
+            self._show_layer(views, mapped, limit)
+
+    def _scale(self, mapped: engine.Mapped) -> tuple[float, str]:
+        """Value of the outermost colours, and whose version they are of."""
+        page = self.tabs.currentIndex()
+        if page == CLASSES:
+            return words.limit_of(self.found.all_classes(mapped.asked.label)), "each class"
+        if page == MANY:
+            return words.limit_of(self.found.maps()), "the target"
+        return mapped.piece.limit, mapped.heatmap.target_name
 
     def _show_page(self) -> None:
         """Show the pictures of the current page; also while a slider is dragged."""
         views, record, asked = self._views, self._record, self.form.asked()
         if views is None or record is None or asked is None:
             return
-        mapped = self.found.map(asked)
         if self.tabs.currentIndex() == CLASSES:
             found = self.found.all_classes(asked.label)
             self.grid.show_maps(record, found, self.look, asked.target)
         else:
-            version, more = self.found.version(asked), self.form.more()
+            mapped, version = self.found.map(asked), self.found.version(asked)
+            more = self.form.more()
             self.page.show_maps(record, views.results, mapped, version, self.look, more)
-        if mapped is not None:
-            self.look.bar.set_scale(mapped.piece.limit, mapped.heatmap.target_name)
 
-    def _show_layer(self, views: CellViews, mapped: engine.Mapped | None) -> None:
+    def _show_layer(self, views: CellViews, mapped: engine.Mapped, limit: float) -> None:
         viewer = self._session.viewer
-        if viewer is None or mapped is None:
+        if viewer is None:
             return
         others = [m.piece for m in self.found.maps() if m.asked.label != mapped.asked.label]
         self._heat.show(
@@ -298,6 +322,7 @@ class CounterfactualWidget(QWidget):
             views.labels,
             [*others, mapped.piece],
             mapped.piece,
+            limit=limit,
             sigmas=self.look.sigmas,
             opacity=self.look.alpha,
         )
@@ -343,18 +368,7 @@ class CounterfactualWidget(QWidget):
 
     def saveable(self) -> set[str]:
         """Return what can be saved now, by the keys of `SaveButton`."""
-        asked = self.form.asked()
-        found = {"all"} if self.found.maps() else set()
-        if asked is None:
-            return found
-        there = {
-            "heatmap": self.found.map(asked),
-            "figure": self.found.map(asked),
-            "version": self.found.version(asked),
-            "morph": self.found.morph(asked),
-            "grid": len(self.found.all_classes(asked.label)) > 1,
-        }
-        return found | {key for key, thing in there.items() if thing}
+        return self.found.saveable(self.form.asked())
 
     def save_as(self, key: str, path: Path) -> None:
         """Save what was asked for."""
@@ -362,25 +376,5 @@ class CounterfactualWidget(QWidget):
         if self._run.busy:
             self.run_bar.line.setText("Wait until the run ends, or cancel it; then save.")
         elif views is not None and key in self.saveable():
-            self._begin(self._save_body(key, path, views), views)
-
-    def _save_body(self, key: str, path: Path, views: CellViews) -> engine.Body:
-        found, origin = self.found, heat_exports.Origin.of(views)
-        asked, record, sigmas = self.form.asked(), self._record, self.look.sigmas
-        if key == "all" or asked is None or record is None:
-            return heat_exports.heatmaps_body(path, self._everything(views), origin)
-        mapped, version = found.map(asked), found.version(asked)
-        if key == "heatmap":
-            return heat_exports.heatmaps_body(path, [(mapped, None, record)], origin)
-        if key == "figure":
-            return heat_exports.figure_body(path, mapped, sigmas)
-        if key == "grid":
-            return heat_exports.grid_body(path, found.all_classes(asked.label), sigmas)
-        if key == "version":
-            return heat_exports.version_body(path, version, record, origin)
-        return heat_exports.morph_body(path, found.morph(asked), record, origin)
-
-    def _everything(self, views: CellViews) -> list[Any]:
-        """Every heatmap with its counterfactual cell, if any, and what is known of the cell."""
-        record = views.results.record
-        return [(m, self.found.version(m.asked), record(m.asked.label)) for m in self.found.maps()]
+            chosen = (self.found, self.form.asked(), views, self.look.sigmas)
+            self._begin(heat_exports.save_body(key, path, *chosen), views)

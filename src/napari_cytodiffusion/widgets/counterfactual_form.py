@@ -10,8 +10,8 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QSpinBox,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -40,14 +40,14 @@ class CounterfactualForm(QWidget):
 
     Parameters
     ----------
-    save : QToolButton
+    save : QPushButton
         Stands beside the name of the cell.
     parent : QWidget
     """
 
     changed = Signal()
 
-    def __init__(self, save: QToolButton, parent: QWidget) -> None:
+    def __init__(self, save: QPushButton, parent: QWidget) -> None:
         super().__init__(parent)
         self._record: Record | None = None
         self._wanted: int | None = None  # a target that was chosen, for the next cells too
@@ -73,7 +73,7 @@ class CounterfactualForm(QWidget):
         self.strength.changed.connect(self.changed)
         self.show_cell(None, None)
 
-    def _lay_out(self, save: QToolButton) -> None:
+    def _lay_out(self, save: QPushButton) -> None:
         head = QHBoxLayout()
         head.addWidget(self.title, 1)
         head.addWidget(save)

@@ -136,7 +136,7 @@ class ClassGrid(QWidget):
         if not found:
             self.show_nothing("Compare all classes: what would have to change for each of them.")
             return
-        first, limit = found[0].heatmap, max(mapped.piece.limit for mapped in found)
+        first, limit = found[0].heatmap, words.limit_of(found)
         tiles = [Tile(first.crop, "as it is")]
         for mapped in sorted(found, key=lambda m: -record.posterior[m.asked.target]):
             heatmap = mapped.heatmap

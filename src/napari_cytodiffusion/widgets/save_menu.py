@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QMenu, QToolButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 _FIGURES = "PNG (*.png);;TIFF (*.tif);;PDF (*.pdf);;SVG (*.svg)"
 _FILMS = "GIF (*.gif);;MP4 (*.mp4);;TIFF stack (*.tif)"
@@ -22,7 +22,7 @@ KINDS: tuple[tuple[str, str, str | None], ...] = (
 )
 
 
-class SaveButton(QToolButton):
+class SaveButton(QPushButton):
     """Asks what to save and where.
 
     Signals
@@ -42,9 +42,8 @@ class SaveButton(QToolButton):
     def __init__(self, available: Callable[[], Collection[str]], parent: QWidget) -> None:
         super().__init__(parent)
         self._available = available
-        self.setText("Save")
+        self.setText("Save ...")
         self.setToolTip("Save heatmaps, figures, counterfactual cells and morphs")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)
         self.actions_by_key = {key: menu.addAction(text) for key, text, _ in KINDS}
         for key, _, filters in KINDS:
