@@ -81,7 +81,7 @@ def test_a_disc_takes_the_colour_of_the_target(
     turned: Counterfactuals, crops: NDArray[np.uint8], discs: ModelBundle
 ) -> None:
     assert turned.flipped.all()
-    assert (turned.confidence > 0.9).all()
+    assert (turned.confidence > 0.5).all()
     assert (turned.confidence_before < 0.1).all()
     middle = slice(13, 19)
     for made, crop, target in zip(turned.pixels, crops, turned.target, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -10,12 +12,15 @@ from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.generator import ClassUNet, Generator
 from cytodiffusion.model.noise import NoiseSchedule
 
-from .editing import Change, Clean, Noise, Report, walk
+from .editing import LAST, Change, Clean, Noise, Report, walk
 
 #: Clean values may leave -1..1 by this much on the way; detail is nearly Gaussian.
 _BOUND, _DETAIL_BOUND = 1.05, 8.0
 #: The detail, given the coarse picture, needs fewer steps; this share of them.
 _DETAIL_STEPS = 0.5
+#: Detail must follow wherever the coarse picture has changed, so it is given at least this much
+#: room: at a low strength the outlines of what was there before would stay.
+_DETAIL_STRENGTH = 0.8
 
 
 class GeneratorEditor:
@@ -47,7 +52,11 @@ class GeneratorEditor:
             )
         )
         # The coarse picture says of the detail what the class would
-        plain = Change(*(vars(change) | {"guidance": torch.ones_like(change.guidance)}).values())
+        plain = replace(
+            change,
+            guidance=torch.ones_like(change.guidance),
+            strength=change.strength.clamp(min=_DETAIL_STRENGTH),
+        )
         detail = self._stage(
             g.detail,
             g.detail_of(pixels, coarse),
@@ -93,7 +102,7 @@ class GeneratorEditor:
 
     def _down(self, z: Tensor, levels: Tensor, clean: Clean, report: Report) -> Tensor:
         z = walk(z, levels.flip(0), clean, self.schedule, report)
-        return clean(z, levels[0], len(levels))
+        return clean(z, levels[0], LAST)
 
     def _cleaner(
         self, network: ClassUNet, change: Change, given: Tensor | None, bound: float

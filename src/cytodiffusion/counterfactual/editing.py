@@ -26,6 +26,8 @@ from .residuals import View, make_views
 
 #: Walks start and end at this level: below it lies what JPEG and the sensor add.
 LOWEST = 20
+#: Number of the last step, from the lowest level to the clean cell.
+LAST = -1
 #: Clean values may leave -1..1 by this much on the way.
 _BOUND = 1.05
 
@@ -150,8 +152,8 @@ def walk(
 class DenoiserEditor:
     """Edits with the classifier's denoiser; one trunk pass a step serves all classes.
 
-    Each step sees the cell turned, flipped and shifted by a part of a patch (cycle spinning), so
-    that the patches of the latents leave no grid.
+    Each step sees the cell turned, flipped and shifted by a part of a patch (cycle spinning), the
+    last in all turns and flips, so that the patches of the latents leave hardly any grid.
     """
 
     def __init__(self, model: ModelBundle):
@@ -183,7 +185,7 @@ class DenoiserEditor:
     def _down(self, z: Tensor, levels: Tensor, change: Change, report: Report) -> Tensor:
         clean = self._cleaner(change)
         z = walk(z, levels.flip(0), clean, self.model.schedule, report)
-        return clean(z, levels[0], len(levels))
+        return clean(z, levels[0], LAST)
 
     def _cleaner(self, change: Change) -> Clean:
         codec = self.model.codec
@@ -191,12 +193,16 @@ class DenoiserEditor:
         def clean(z: Tensor, t: Tensor, step: int) -> Tensor:
             if not isinstance(codec, PixelCodec):
                 return self._predict(z, t, change)
-            view = _view(step, codec.patch)
-            seen = codec.encode(view.apply(codec.decode(z)))
-            found = view.undo(codec.decode(self._predict(seen, t, change)))
-            return codec.encode(found.clamp(-_BOUND, _BOUND))
+            found = [self._seen(z, t, change, view) for view in _views(step, codec.patch)]
+            return codec.encode(torch.stack(found).mean(dim=0).clamp(-_BOUND, _BOUND))
 
         return clean
+
+    def _seen(self, z: Tensor, t: Tensor, change: Change, view: View) -> Tensor:
+        """Clean pixels as they are predicted in one view."""
+        codec = self.model.codec
+        turned = codec.encode(view.apply(codec.decode(z)))
+        return view.undo(codec.decode(self._predict(turned, t, change)))
 
     def _predict(self, z: Tensor, t: Tensor, change: Change) -> Tensor:
         denoiser = self.model.denoiser
@@ -207,8 +213,11 @@ class DenoiserEditor:
         return change.guided(lambda index: denoiser.prediction_from(out, index))
 
 
-def _view(step: int, patch: int) -> View:
-    return make_views(8, step, patch)[(3 * step) % 8]
+def _views(step: int, patch: int) -> list[View]:
+    """Return the views of a step: one, another for each; eight, with eight shifts, of the last."""
+    if step == LAST:
+        return [make_views(8, k, patch)[k] for k in range(8)]
+    return [make_views(8, step, patch)[(3 * step) % 8]]
 
 
 def _column(values: Tensor) -> Tensor:
