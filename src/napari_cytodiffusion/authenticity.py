@@ -127,7 +127,8 @@ def verdict(told: Told, said_class: str | None) -> str:
     """Say in teaching mode what a cell was."""
     kind = "Synthetic" if told.synthetic else "Real"
     made = "made as" if told.synthetic else "labelled"
-    text = f"<b>{'Right' if told.right else 'Wrong'}.</b> {kind}, {made} <b>{escape(told.class_name)}</b>."
+    right, name = "Right" if told.right else "Wrong", escape(told.class_name)
+    text = f"<b>{right}.</b> {kind}, {made} <b>{name}</b>."
     if told.class_right is False:
         text += f" You said {escape(str(said_class))}."
     return text
@@ -136,7 +137,7 @@ def verdict(told: Told, said_class: str | None) -> str:
 def explained_text(explained: Explained) -> str:
     """Say what the colours of a heatmap mean."""
     return (
-        f"What the model would have to change for {escape(explained.target)}, the next likely class: "
+        f"What would have to change for {escape(explained.target)}, the next likely class: "
         "<span style='color:#4393c3'>\u25a0</span> darker, "
         "<span style='color:#d6604d'>\u25a0</span> brighter."
     )
@@ -200,14 +201,14 @@ def pairs_table(figures: Mapping[str, Any]) -> Table:
             (short(row["first"], 14), row["first"]),
             (short(row["second"], 14), row["second"]),
             (f"{row['difference']:+.3f}", row["difference"]),
-            figure(row["agree"], 2),
-            (f"{row['cells']:,}", row["cells"]),
             _p(row["p"]),
             _p(row["p_holm"]),
+            figure(row["agree"], 2),
+            (f"{row['cells']:,}", row["cells"]),
         )
         for row in figures["pairs"]
     )
-    return Table(("first", "second", "difference", "alike", "cells", "p", "p, Holm"), rows)
+    return Table(("first", "second", "difference", "p", "p, Holm", "alike", "cells"), rows)
 
 
 def times_table(figures: Mapping[str, Any]) -> Table:

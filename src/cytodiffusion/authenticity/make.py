@@ -82,7 +82,7 @@ def make_test(
     model = model or _load(settings, progress)
     made = list(model.class_names)
     if settings.synthetic is not None:
-        made = list(images_by_class(settings.synthetic))
+        made = list(images_by_class(settings.synthetic, generated=True))
     classes = shared_classes(list(real), made, settings.classes)
     wanted = counts_of(settings.trials, classes, settings.seed)
     check_enough({name: len(paths) for name, paths in real.items()}, wanted, "real")

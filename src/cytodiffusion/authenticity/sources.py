@@ -28,15 +28,25 @@ if TYPE_CHECKING:
 _SPARE, _SPARE_SHARE = 2, 0.15
 
 
-def images_by_class(data: Path, split: str = "all") -> dict[str, list[Path]]:
+def images_by_class(
+    data: Path, split: str = "all", *, generated: bool = False
+) -> dict[str, list[Path]]:
     """Labelled images of each class.
+
+    Parameters
+    ----------
+    data : Path
+    split : str
+        Only this part of the data, unless ``all``.
+    generated : bool
+        Whether these are generated cells, which have no parts.
 
     Raises
     ------
     InputError
         If there are none.
     """
-    records = read_dataset(data).records
+    records = read_dataset(data, split="train" if generated else None).records
     found: dict[str, list[Path]] = defaultdict(list)
     for record in records:
         if record.label and split in ("all", record.split):
@@ -152,7 +162,7 @@ def stored_cells(
     InputError
         If an image cannot be read, is not square, or has another size than the others.
     """
-    images = {plain(name): paths for name, paths in images_by_class(folder).items()}
+    images = {plain(name): paths for name, paths in images_by_class(folder, generated=True).items()}
     rng = np.random.default_rng([seed, 3])
     found: list[Window] = []
     for name, n in counts.items():
@@ -212,7 +222,8 @@ def sampled_cells(
             pixels,
             part.pixel_size_um,
             own[part.classes[row]],
-            f"{model.name} {model.version}, seed {part.seed}, number {part.numbers[row]}",
+            f"{model.name} {model.version}, {part.classes[row]}, seed {part.seed}, "
+            f"number {part.numbers[row]}",
         )
         for part in parts
         for row, pixels in enumerate(part.pixels)

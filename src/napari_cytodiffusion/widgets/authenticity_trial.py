@@ -109,7 +109,7 @@ class TrialPage(QWidget):
                 # the page has the keys, always
                 button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
                 row.addWidget(button)
-        for button in (self.real_button, self.synthetic_button, self.next_button):
+        for button in (self.real_button, self.synthetic_button, self.heat_button, self.next_button):
             button.setMinimumHeight(34)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
