@@ -56,7 +56,7 @@ def contact_sheet(cells: GeneratedCells, made: Counter[str] | None = None) -> ND
     Returns
     -------
     (Y, X, 3) uint8
-        Cells keep their pixels. Those that the classifier takes for another class are framed.
+        Cells keep their pixels. Those that the classifier does not accept are framed.
     """
     made = made or Counter(cells.classes)
     blocks = _blocks(cells, made)
@@ -107,7 +107,7 @@ def _remark(cells: GeneratedCells) -> str:
     made = f"{cells.model.get('name', '')} {cells.model.get('version', '')}".strip()
     said = f"{made}, seed {s.seed}, guidance {s.guidance:g}, {s.steps} steps"
     if not cells.accepted.all():
-        said += ", framed: the classifier takes it for another class"
+        said += ", framed: not accepted by the classifier"
     return said
 
 
