@@ -1,6 +1,6 @@
 """How often counterfactual cells are taken for their target, and how far they are from the cell.
 
-    python benchmarks/counterfactual_cells.py [--model MODEL] [--judge BASELINE]
+    python benchmarks/counterfactual_cells.py [--denoiser] [--model MODEL] [--judge BASELINE]
 
 Cells of the validation split of PBC that the model takes for what they are, several pairs of
 classes. Inversion at the least strength that turns the cell, inversion and plain noising and
@@ -190,11 +190,16 @@ def main() -> None:
     add_data_option(parser)
     parser.add_argument("--model", default="default")
     parser.add_argument("--judge", help="folder of a baseline")
+    parser.add_argument(
+        "--denoiser", action="store_true", help="edit with the classifier's own network"
+    )
     parser.add_argument("--cells", type=int, default=4, help="cells a pair of classes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=Path, help="save originals and versions as a PNG")
     options = parser.parse_args()
     model = load_bundle(options.model)
+    if options.denoiser:
+        model.generator = None
     judge = load_classifier(options.judge) if options.judge else None
     if judge is not None and not isinstance(judge, Baseline):
         parser.error("the judge must be a baseline")
