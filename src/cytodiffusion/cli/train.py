@@ -181,6 +181,26 @@ def train(
         str | None,
         _option("--blocks", help="Blocks of each level.", panel=_NETWORK, metavar="N,N,..."),
     ] = None,
+    base_widths: Annotated[
+        str | None,
+        _option(
+            "--base-widths", help="generator: of the coarse picture's network.", panel=_NETWORK
+        ),
+    ] = None,
+    base_blocks: Annotated[
+        str | None, _option("--base-blocks", help="generator: likewise.", panel=_NETWORK)
+    ] = None,
+    detail_widths: Annotated[
+        str | None,
+        _option("--detail-widths", help="generator: of the detail's network.", panel=_NETWORK),
+    ] = None,
+    detail_blocks: Annotated[
+        str | None, _option("--detail-blocks", help="generator: likewise.", panel=_NETWORK)
+    ] = None,
+    detail_steps: Annotated[
+        Whole,
+        _option("--detail-steps", help="generator: steps of the detail's network.", panel=_NETWORK),
+    ] = None,
     head_channels: Annotated[
         Whole, _option("--head-channels", help="Channels of a class's head.", panel=_NETWORK)
     ] = None,
@@ -295,6 +315,9 @@ def _as_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     parse: dict[str, Callable[[Any], Any]] = {
         "widths": _whole_numbers,
         "blocks": _whole_numbers,
+        **dict.fromkeys(
+            ("base_widths", "base_blocks", "detail_widths", "detail_blocks"), _whole_numbers
+        ),
         "color": _pairs,
         "group": _pairs,
         "augment": _pairs,
