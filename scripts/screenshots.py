@@ -20,6 +20,8 @@ from cytodiffusion.image import open_image
 from napari_cytodiffusion.demo import Desk, open_desk, raise_dock
 from napari_cytodiffusion.sample_data import synthetic_smear
 from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.widgets.generate import GenerateWidget
+from napari_cytodiffusion.widgets.smear import SmearWidget
 
 #: Size of the window in pixels, and of a picture in bytes at most.
 WINDOW = (1440, 860)
@@ -88,6 +90,30 @@ def shoot(viewer: Any, desk: Desk, folder: Path) -> None:
     save(viewer, folder / "inspect.png")
 
 
+def shoot_synthetic(folder: Path, model: str) -> None:
+    """Take pictures of generated cells and of a smear made by one's own parameters."""
+    viewer = napari.Viewer()
+    viewer.window.resize(*WINDOW)
+    generate, smear = GenerateWidget(viewer), SmearWidget(viewer)
+    viewer.window.add_dock_widget(smear, name="Synthetic smear", area="right")
+    viewer.window.add_dock_widget(generate, name="Generate cells", area="right", tabify=True)
+    raise_dock(generate)
+    generate.form.model.set_value(model)
+    smear.model.set_value(model)
+    while not generate.ready:
+        QTest.qWait(50)
+    generate.counts.set_all(4)
+    generate.start()
+    settle(viewer, 1500)
+    save(viewer, folder / "generate.png")
+    viewer.layers.clear()
+    raise_dock(smear)
+    smear.start()
+    settle(viewer, 2500)
+    save(viewer, folder / "smear.png")
+    viewer.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/images"))
@@ -103,6 +129,7 @@ def main() -> None:
     viewer.fit_to_view()
     shoot(viewer, desk, arguments.out)
     viewer.close()
+    shoot_synthetic(arguments.out, arguments.model)
 
 
 if __name__ == "__main__":

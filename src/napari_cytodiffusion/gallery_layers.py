@@ -43,7 +43,12 @@ class GalleryLayers:
         note = {"synthetic": True, "pixel_size_um": size, "pixel_size_source": "given"}
         note["model"] = begun.model
         self.image = Image(
-            self.gallery.image, name=IMAGE, rgb=True, metadata={NOTE: dict(note)}, **place
+            self.gallery.image,
+            name=IMAGE,
+            rgb=True,
+            interpolation2d="linear",
+            metadata={NOTE: dict(note)},
+            **place,
         )
         self.tiles = Labels(
             self.gallery.labels,

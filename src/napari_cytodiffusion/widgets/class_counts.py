@@ -65,14 +65,20 @@ class ClassCounts(QWidget):
     parent : QWidget
     buttons : mapping of str to int or None
         Buttons that set all numbers; None sets those that the classes came with.
+    seen : int
+        Rows that are seen at least; the others are scrolled to.
     """
 
     changed = Signal()
 
     def __init__(
-        self, parent: QWidget, buttons: Mapping[str, int | None] = MappingProxyType(BUTTONS)
+        self,
+        parent: QWidget,
+        buttons: Mapping[str, int | None] = MappingProxyType(BUTTONS),
+        seen: int = _ROWS_SEEN,
     ) -> None:
         super().__init__(parent)
+        self._seen = seen
         self._usual: dict[str, int] = {}
         self.spins: dict[str, QSpinBox] = {}
         self._rows = QWidget(self)
@@ -119,8 +125,11 @@ class ClassCounts(QWidget):
             self._add(row, name, color, before.get(name, self._usual[name]))
         self._grid.setRowStretch(len(names), 1)
         height = 0 if not self.spins else next(iter(self.spins.values())).sizeHint().height() + 2
-        self._area.setMinimumHeight(min(len(names), _ROWS_SEEN) * height)
+        self._area.setMinimumHeight(min(len(names), self._seen) * height)
         self._area.setMaximumHeight(len(names) * height + 2)
+        # room that is left over belongs below all of it
+        below = max(button.sizeHint().height() for button in self.buttons.values()) + 6
+        self.setMaximumHeight(len(names) * height + 2 + below)
         self.changed.emit()
 
     def _add(self, row: int, name: str, color: str, count: int) -> None:

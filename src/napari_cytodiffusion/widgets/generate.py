@@ -97,6 +97,11 @@ class GenerateWidget(QWidget):
         """Room for all classes of the bundled model."""
         return QSize(340, 640)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the classes of the model are known and what a cell takes."""
+        return self._effort is not None
+
     # -- the model ----------------------------------------------------------------------------
 
     def showEvent(self, event: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from napari_cytodiffusion.widgets.common import form
 
@@ -31,6 +31,8 @@ class Said:
         Of a number that is not whole.
     nothing : str
         What an optional number is called where there is none.
+    beside : bool
+        Whether it stands in the row of the field before.
     """
 
     title: str
@@ -39,6 +41,7 @@ class Said:
     step: float = 0.0
     decimals: int = 2
     nothing: str = ""
+    beside: bool = False
 
 
 class SettingsForm(QWidget):
@@ -65,6 +68,7 @@ class SettingsForm(QWidget):
         self.fields: dict[str, QSpinBox | QDoubleSpinBox] = {}
         self._optional: set[str] = set()
         self._rows = form(self)
+        self._last = QHBoxLayout()
         for name, words in said.items():
             self._add(name, properties[name], words)
         layout = QVBoxLayout(self)
@@ -92,8 +96,15 @@ class SettingsForm(QWidget):
         spin.setSuffix(words.suffix)
         spin.setToolTip(words.tip)
         spin.valueChanged.connect(self._on_value)
-        self._rows.addRow(words.title, spin)
         self.fields[name] = spin
+        if not words.beside:
+            row = QHBoxLayout()
+            row.setSpacing(6)
+            self._rows.addRow(words.title, row)
+            self._last = row
+        else:
+            self._last.addWidget(QLabel(words.title, self))
+        self._last.addWidget(spin, 1)
 
     def values(self) -> dict[str, Any]:
         """Return the settings by name."""

@@ -19,7 +19,7 @@ from napari_cytodiffusion.runs import duration
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.smears import SmearMade, SmearRequest
 from napari_cytodiffusion.widgets.class_counts import ClassCounts
-from napari_cytodiffusion.widgets.common import Pace, RunBar, TallArea, ask, form, note
+from napari_cytodiffusion.widgets.common import Pace, RunBar, TallArea, ask, form
 from napari_cytodiffusion.widgets.fields import DeviceField, ModelField
 from napari_cytodiffusion.widgets.generate_form import SeedField
 from napari_cytodiffusion.widgets.settings_form import Said, SettingsForm
@@ -27,13 +27,15 @@ from napari_cytodiffusion.workers import Job
 
 #: Stands for cells that no model renders.
 DRAWN = "drawn"
+#: Rows of the differential that are seen: all, as the form around them scrolls already.
+_ALL = 1000
 #: Micrometres between a smear and what is left of it.
 _APART_UM = 5.0
 #: Width in pixels of the outlines of the true cells.
 _OUTLINE = 3
 _SAID = {
-    "width": Said("Width", "Of the field in pixels.", " px", 64),
-    "height": Said("Height", "Of the field in pixels.", " px", 64),
+    "width": Said("Width", "Of the field in pixels.", step=64),
+    "height": Said("Height", "Of the field in pixels.", step=64, beside=True),
     "pixel_size_um": Said("Pixel size", "Micrometres per pixel.", " \u00b5m", 0.01, 3),
     "n_white": Said("White cells", "Those of the differential, together."),
     "n_red": Said(
@@ -43,7 +45,7 @@ _SAID = {
         nothing="a third of the field",
     ),
     "n_platelets": Said("Platelets", "How many."),
-    "n_artefacts": Said("Artefacts", "Clusters of stain precipitate."),
+    "n_artefacts": Said("Artefacts", "Clusters of stain precipitate.", beside=True),
     "overlap": Said(
         "Overlap", "Share of the red cells that lie against another one; 0 for none.", step=0.05
     ),
@@ -51,7 +53,7 @@ _SAID = {
         "Stain", "0: the usual stain; 1: as far from it as laboratories are.", step=0.05
     ),
     "light_variation": Said(
-        "Light", "Unevenness and tint: 0 none, 1 as usual, up to 3.", step=0.25
+        "Light", "Unevenness and tint: 0 none, 1 as usual, up to 3.", step=0.25, beside=True
     ),
 }
 
@@ -94,7 +96,7 @@ class SmearWidget(QWidget):
         self.seed = SeedField(0, inside)
         seed_row = form(inside)
         seed_row.addRow("Seed", self.seed)
-        self.shares = ClassCounts(inside, {"As usual": None, "Equal": 1, "Clear": 0})
+        self.shares = ClassCounts(inside, {"As usual": None, "Equal": 1, "Clear": 0}, _ALL)
         self.shares.setToolTip("Parts of the white cells; they need not add up to anything.")
         content = QVBoxLayout(inside)
         content.setContentsMargins(0, 0, 0, 0)
@@ -110,7 +112,6 @@ class SmearWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.addLayout(rows)
         layout.addWidget(TallArea(inside, self), 1)
-        layout.addWidget(note("Every cell is known; the image is marked as synthetic.", self))
         layout.addWidget(self.run_bar)
         layout.addWidget(self.save_button)
         self.model.changed.connect(self._on_model)
