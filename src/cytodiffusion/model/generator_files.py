@@ -45,4 +45,4 @@ def load_generator(folder: Path, n_classes: int) -> Generator:
     weights = {k: v.float() for k, v in read_tensors(folder / WEIGHTS).items()}
     check_weights(weights, generator, folder)
     generator.load_state_dict(weights)
-    return generator.eval()
+    return generator.eval()  # type: ignore[no-any-return]

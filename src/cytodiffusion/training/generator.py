@@ -150,7 +150,7 @@ class GeneratorTrainer(Trainer):
         self.ema.store(plain.parameters())
         self.ema.copy_to(plain.parameters())
         losses = []
-        for index in chosen.split(64):
+        for index in torch.split(chosen, 64):
             batch = self._stage_batch(cells, index, generator, varied=False)
             with self.accelerator.autocast():
                 losses.append(float(self.model(*batch)[0]))
@@ -277,7 +277,7 @@ def attach_generator(
 
 def build_generator(settings: TrainSettings, classes: int, cells: CellSet) -> Generator:
     """Make a generator with random weights, its detail scaled to that of ``cells``."""
-    generator = Generator(
+    generator: Generator = Generator(
         num_classes=classes,
         size=settings.input_size,
         base_widths=settings.base_widths,
