@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 LEFT_OUT = 0.1
 #: Narrower windows do not show a whole cell.
 LEAST_WINDOW_UM = 8.0
+#: Pixel sizes are rounded where they are written down.
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,7 @@ def common_view(real: Sequence[Window], synthetic: Sequence[Window]) -> View:
         )
     made = min(window / w.pixel_size_um for w in synthetic)
     fine = float(np.quantile([window / w.pixel_size_um for w in real], LEFT_OUT))
-    side = int(min(made, fine) + 1e-6)
+    side = int(min(made, fine) * (1 + ROUNDING))
     if side < LEAST_SIDE:
         raise InputError(
             f"{window:.3g} um around a cell are only {side} pixels, and {LEAST_SIDE} are the "
@@ -223,10 +225,10 @@ def common_view(real: Sequence[Window], synthetic: Sequence[Window]) -> View:
 
 def fits(window: Window, view: View) -> bool:
     """Whether a cell fills the window without being mirrored at a border or enlarged."""
-    tolerance = 1e-6
+    enough = 1 + ROUNDING
     return (
-        window.reach_um >= view.window_um - tolerance
-        and view.window_um / window.pixel_size_um >= view.side - tolerance
+        window.reach_um * enough >= view.window_um
+        and view.window_um / window.pixel_size_um * enough >= view.side
     )
 
 
