@@ -1,0 +1,275 @@
+"""Whether counterfactual heatmaps point at the right thing.
+
+    python benchmarks/heatmaps.py --resnet results/resnet18              # both parts
+    python benchmarks/heatmaps.py --parts where --set segwbc -n 20
+    python benchmarks/heatmaps.py --parts where --set pbc-val --noise 0.6 0.9
+
+Where: share of each map's energy in nucleus, cytoplasm and beside the cell, over the share of the
+area that these have (1: no better than chance). Eosinophils and neutrophils differ in their
+granules, so their maps should fall on the cytoplasm; segmented and round nuclei differ in the
+nucleus. SegWBC has masks; those of PBC are made by our watershed and by colour.
+
+Deletion: the pixels where a map is strongest are replaced by the mean of their surroundings, more
+and more of them, until the cell is taken for another class. The better the map, the sooner. Two
+judges: the diffusion classifier and the ResNet-18.
+
+Rivals: integrated gradients (Sundararajan et al. 2017) of the ResNet-18's logits, target less
+predicted, from an empty crop, smoothed as our map is and averaged over four turns; a smooth
+random map; the same in the cell only. Settings of the heatmap are chosen on pbc-val; SegWBC and
+PBC's test split are for reporting.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from real_cells import PIXEL_SIZE_UM, default_data
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from cytodiffusion.baselines import Baseline, load_baseline
+from cytodiffusion.classify import ClassifySettings, normalised_crops
+from cytodiffusion.counterfactual.heatmap import HeatmapSettings, heatmaps
+from cytodiffusion.counterfactual.placement import Placement
+from cytodiffusion.crops import centre_crop
+from cytodiffusion.framing import find_centre, framings_of
+from cytodiffusion.image import open_image
+from cytodiffusion.model import ModelBundle, load_bundle
+from cytodiffusion.model.codec import WHITE
+from cytodiffusion.predict import Classifier, predict
+from cytodiffusion.segmentation.foreground import opened
+from cytodiffusion.segmentation.watershed import watershed
+from cytodiffusion.stain import estimate_background
+
+PAIRS = (
+    ("eosinophil", "neutrophil", "cytoplasm"),
+    ("neutrophil", "eosinophil", "cytoplasm"),
+    ("neutrophil", "lymphocyte", "nucleus"),
+    ("neutrophil", "monocyte", "nucleus"),
+)
+NUCLEUS, CYTOPLASM = 2, 1
+AREAS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+SURROUNDINGS_UM = 2.0
+#: Points on the way from the empty crop, and turns.
+STEPS, TURNS = 12, 4
+
+
+@dataclass
+class Cell:
+    """A crop ``(S, S, 3)``, its background, and its parts ``(S, S)``: 0, CYTOPLASM, NUCLEUS."""
+
+    window: np.ndarray
+    background: np.ndarray
+    parts: np.ndarray
+
+
+Mapper = Callable[[Cell, int, int], np.ndarray]
+
+
+def own_parts(rgb: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
+    """Nucleus and cytoplasm of a PBC cell, by watershed and by the red light that nuclei absorb."""
+    labels = watershed(rgb, PIXEL_SIZE_UM).labels
+    here = labels[round(centre[0]), round(centre[1])]
+    cell = (labels == here) & (here > 0)
+    if not cell.any():
+        return np.zeros(labels.shape, np.uint8)
+    red = ndimage.gaussian_filter(rgb[..., 0].astype(float), 1.0)  # eosin lets it pass
+    nucleus = opened(red < threshold_otsu(red[cell]), 3.0)
+    return np.where(cell, np.where(nucleus, NUCLEUS, CYTOPLASM), 0).astype(np.uint8)
+
+
+def read_cells(data: Path, which: str, name: str, n: int, model: ModelBundle) -> list[Cell]:
+    """Read some cells of a class; those whose parts cannot be told are left out."""
+    dataset, _, split = which.partition("-")
+    table = pd.read_csv(data / "manifest.csv", dtype=str, keep_default_na=False)
+    wanted = (table["dataset"] == dataset) & (table["class"] == name)
+    if split:
+        wanted &= table["split"] == split
+    else:
+        wanted &= table["path"].str.contains("/images/")
+    paths = table[wanted].sort_values("path")["path"]
+    chosen = [data / p for p in paths.sample(min(n, len(paths)), random_state=0)]
+    framings = framings_of(chosen, PIXEL_SIZE_UM if split else None)
+    cells = []
+    for path in chosen:
+        rgb = open_image(path).rgb()
+        scale = framings[path].scale.pixel_size_um
+        centre = find_centre(rgb, scale)
+        placement = Placement.of_cell(centre, scale, model.window_um, model.input_size)
+        if split:
+            parts = own_parts(rgb, centre)
+        else:
+            mask = open_image(next((data / dataset / "masks").glob(f"{path.stem}.*"))).rgb()
+            parts = np.digitize(mask[..., 0], (64, 192)).astype(np.uint8)
+        inside = placement.from_image(parts)
+        if not ((inside == NUCLEUS).any() and (inside == CYTOPLASM).any()):
+            continue
+        window = centre_crop(rgb, scale, model.input_size, model.window_um, centre=centre)
+        background = framings[path].background if not split else estimate_background(rgb)
+        cells.append(Cell(window, background, inside))
+    return cells
+
+
+def our_map(model: ModelBundle, settings: HeatmapSettings) -> Mapper:
+    """Strength of the counterfactual heatmap over all colours."""
+
+    def make(cell: Cell, predicted: int, target: int) -> np.ndarray:
+        (found,) = heatmaps(
+            cell.window[None],
+            model,
+            [target],
+            predicted=[predicted],
+            background=cell.background,
+            settings=settings,
+        )
+        return np.sqrt((found.change.astype(float) ** 2).sum(axis=2))
+
+    return make
+
+
+def gradient_map(rival: Baseline, names: tuple[str, ...], blur: float) -> Mapper:
+    """Strength of integrated gradients; class numbers are those of ``names``."""
+
+    def make(cell: Cell, predicted: int, target: int) -> np.ndarray:
+        now, other = (rival.class_names.index(names[k]) for k in (predicted, target))
+        unit = normalised_crops(cell.window[None], rival, cell.background)
+        total = np.zeros(unit.shape[2:])
+        for turn in range(TURNS):
+            x = torch.rot90(unit, turn, (2, 3))
+            empty = torch.full_like(x, WHITE)
+            share = ((torch.arange(STEPS) + 0.5) / STEPS).reshape(-1, 1, 1, 1)
+            way = (empty + share * (x - empty)).requires_grad_()
+            logits = rival.network(way)
+            (gradient,) = torch.autograd.grad((logits[:, other] - logits[:, now]).sum(), way)
+            found = ((x - empty) * gradient.mean(dim=0)).sum(dim=1)
+            total += torch.rot90(found, -turn, (1, 2))[0].numpy() / TURNS
+        return np.abs(ndimage.gaussian_filter(total, blur))
+
+    return make
+
+
+def random_map(in_cell: bool, blur: float) -> Mapper:
+    """Strength of smooth noise, its grain about that of our maps."""
+    rng = np.random.default_rng(0)
+
+    def make(cell: Cell, predicted: int, target: int) -> np.ndarray:
+        noise = np.abs(ndimage.gaussian_filter(rng.normal(size=cell.parts.shape), 3 * blur))
+        return np.where(cell.parts > 0, noise, 0) if in_cell else noise
+
+    return make
+
+
+def where(cell: Cell, strength: np.ndarray) -> dict[str, float]:
+    """Share of the energy in each part over its share of the area, and the share in the cell."""
+    energy = strength**2 / (strength**2).sum()
+    regions = {
+        "nucleus": cell.parts == NUCLEUS,
+        "cytoplasm": cell.parts == CYTOPLASM,
+        "beside": cell.parts == 0,
+    }
+    found = {k: float(energy[m].sum() / max(m.mean(), 1e-9)) for k, m in regions.items()}
+    return found | {"in cell": float(energy[cell.parts > 0].sum())}
+
+
+def edited(cell: Cell, strength: np.ndarray, pixel_um: float) -> np.ndarray:
+    """Crops with more and more of the strongest pixels replaced by their surroundings."""
+    sigma = SURROUNDINGS_UM / pixel_um
+    mean = ndimage.gaussian_filter(cell.window.astype(float), (sigma, sigma, 0))
+    rank = np.argsort(np.argsort(-strength, axis=None, kind="stable")).reshape(strength.shape)
+    crops = []
+    for area in AREAS:
+        mask = ndimage.gaussian_filter((rank < area * rank.size).astype(float), 1.0)[..., None]
+        crops.append(np.round(cell.window * (1 - mask) + mean * mask))
+    return np.stack(crops).astype(np.uint8)
+
+
+def deletion(cell: Cell, crops: np.ndarray, judge: Classifier, name: str) -> dict[str, float]:
+    """Area that had to be edited (1 where nothing helped), and mean probability left."""
+    found = predict(
+        judge, crops, ClassifySettings(trials=4, min_trials=4), background=cell.background
+    )
+    k = judge.class_names.index(name)
+    gone = np.flatnonzero(found.predicted != k)
+    return {
+        "area to flip": AREAS[gone[0]] if gone.size else 1.0,
+        "flipped": float(gone.size > 0),
+        "probability left": float(found.posterior[:, k].mean()),
+    }
+
+
+def right(cell: Cell, judge: Classifier, name: str) -> bool:
+    """Whether the judge takes the unedited cell for what it is."""
+    found = predict(judge, cell.window[None], background=cell.background)
+    return judge.class_names[int(found.predicted[0])] == name
+
+
+def summarise(rows: list[dict], by: list[str]) -> None:
+    """Print means and standard errors."""
+    table = pd.DataFrame(rows).groupby(by, sort=False)
+    mean, error = table.mean(numeric_only=True), table.sem(numeric_only=True)
+    text = mean.map("{:.2f}".format) + " ± " + error.map("{:.2f}".format)
+    text.insert(0, "cells", table.size())
+    print(text.to_string(), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=default_data(), help="folder of manifest.csv")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--resnet", type=Path, help="baseline for gradients and second opinion")
+    parser.add_argument("--parts", nargs="+", default=["where", "deletion"])
+    parser.add_argument("--set", default="segwbc", help="of where: segwbc, pbc-val, pbc-test")
+    parser.add_argument("--deletion-set", default="pbc-test")
+    parser.add_argument("-n", type=int, default=6, help="cells a pair of classes")
+    parser.add_argument("--noise", type=float, nargs="+")
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--views", type=int)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    model = load_bundle(args.model, device=args.device)
+    given = {"noise": args.noise, "trials": args.trials, "views": args.views}
+    settings = HeatmapSettings(**{k: v for k, v in given.items() if v is not None})
+    blur = settings.blur * model.input_size / model.codec.grid
+    mappers: dict[str, Mapper] = {"heatmap": our_map(model, settings)}
+    judges: dict[str, Classifier] = {model.name: model}
+    if args.resnet:
+        rival = load_baseline(args.resnet, device="cpu")
+        mappers["integrated gradients"] = gradient_map(rival, model.class_names, blur)
+        judges[rival.name] = rival
+    mappers |= {"random": random_map(False, blur), "random in cell": random_map(True, blur)}
+    for part in args.parts:
+        chosen = args.set if part == "where" else args.deletion_set
+        print(f"\n{part}, {chosen}, {settings.passes} trials, noise {settings.noise}")
+        rows = []
+        for name, target, expected in PAIRS:
+            pair = (model.class_names.index(name), model.class_names.index(target))
+            for cell in read_cells(args.data, chosen, name, args.n, model):
+                head = {"from": name, "to": target}
+                strengths = {m: make(cell, *pair) for m, make in mappers.items()}
+                if part == "where":
+                    head["expected"] = expected
+                    rows += [head | {"map": m} | where(cell, s) for m, s in strengths.items()]
+                    continue
+                for judge, classifier in judges.items():
+                    if right(cell, classifier, name):
+                        pixel_um = model.window_um / model.input_size
+                        rows += [
+                            {"judge": judge, "map": m, **head}
+                            | deletion(cell, edited(cell, s, pixel_um), classifier, name)
+                            for m, s in strengths.items()
+                        ]
+        if part == "where":
+            summarise(rows, ["from", "to", "expected", "map"])
+        else:
+            summarise(rows, ["judge", "map"])
+
+
+if __name__ == "__main__":
+    main()
