@@ -90,9 +90,10 @@ def summary_table(found: Sequence[Mapped]) -> Table:
 
 def heat_colors() -> np.ndarray:
     """Colours (255, 4) of a heatmap from darker to brighter; what does not change is clear."""
-    shades = np.linspace(-1, 1, 255)
+    shades = np.abs(np.linspace(-1, 1, 255))
     colors = np.array(Colormap(_COLORMAP)(np.linspace(0, 1, 255)))
-    colors[:, 3] = np.where(shades == 0, 0.0, _FAINTEST + (1 - _FAINTEST) * np.abs(shades))
+    # a graphics card looks colours up between their places: the neighbours of 0 are clear too
+    colors[:, 3] = np.where(shades < 1.5 / 127, 0.0, _FAINTEST + (1 - _FAINTEST) * shades)
     return colors
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from napari.layers import Layer
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
@@ -22,8 +22,10 @@ _SHORT, _NO_GUESS = 3.0, 0.05
 _OTHERS = "Another run is going on; try again when it has ended."
 
 
-class LatestRun:
+class LatestRun(QObject):
     """Starts runs of a widget, shown in a run bar; a new one cancels the one before.
+
+    It dies with the widget, and what a thread still reports then goes nowhere.
 
     Parameters
     ----------
@@ -45,11 +47,12 @@ class LatestRun:
         on_item: Callable[[Any], None],
         on_end: Callable[[str, CytoDiffusionError | None], str],
     ) -> None:
+        super().__init__(owner)
         self._session, self._owner, self._bar = session, owner, bar
         self._on_item, self._on_end = on_item, on_end
         self._pace = Pace()
         self._next: tuple[Body, tuple[Layer, ...]] | None = None
-        self._timer = QTimer(owner)
+        self._timer = QTimer(self)
         self._timer.setInterval(_LOOK_MS)
         self._timer.timeout.connect(self._look)
 
