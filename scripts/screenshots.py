@@ -20,6 +20,7 @@ from cytodiffusion.image import open_image
 from napari_cytodiffusion.demo import Desk, open_desk, raise_dock
 from napari_cytodiffusion.sample_data import synthetic_smear
 from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.widgets.counterfactual import CLASSES, CounterfactualWidget
 from napari_cytodiffusion.widgets.generate import GenerateWidget
 from napari_cytodiffusion.widgets.smear import SmearWidget
 
@@ -88,6 +89,30 @@ def shoot(viewer: Any, desk: Desk, folder: Path) -> None:
     desk.inspect.step(1)
     settle(viewer)
     save(viewer, folder / "inspect.png")
+    shoot_counterfactual(viewer, folder)
+
+
+def shoot_counterfactual(viewer: Any, folder: Path) -> None:
+    """Click the surest cell of a class that has heatmaps worth a look."""
+    session = Session.of(viewer)
+    widget = CounterfactualWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Counterfactual heatmap", area="right", tabify=True)
+    raise_dock(widget)
+    QTest.qWait(500)
+    results = session.current.results
+    names = [name for name in ("eosinophil", "neutrophil") if name in results.class_names]
+    labels = [
+        n for name in names for n in results.ordered("class", results.class_names.index(name))
+    ]
+    label = labels[-1] if labels else results.ordered("uncertainty")[0]
+    record = results.record(label)
+    session.inspect(label)
+    viewer.scene.camera.center = session.current.labels.data_to_world((record.y, record.x))
+    settle(viewer, 1500)
+    save(viewer, folder / "heatmap.png")
+    widget.tabs.setCurrentIndex(CLASSES)
+    settle(viewer, 1500)
+    save(viewer, folder / "heatmap-classes.png")
 
 
 def shoot_synthetic(folder: Path, model: str) -> None:
