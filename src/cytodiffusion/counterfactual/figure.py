@@ -140,9 +140,9 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
     """
     target = Path(path)
     kind = target.suffix.lower().lstrip(".")
-    said = {"Software": f"cytodiffusion {__version__}"} if kind == "png" else {}
+    said = {"Software": f"cytodiffusion {__version__}"} if kind == "png" else None
     with atomic_file(target) as partial, rc_context(_STYLE):
-        figure.savefig(partial, dpi=dpi, format=kind, **({"metadata": said} if said else {}))
+        figure.savefig(partial, dpi=dpi, format=kind, metadata=said)
     return target
 
 

@@ -94,7 +94,8 @@ class Heatmap:
     null_std : (S, S) float32
         Standard deviation that chance gives a map of the predicted class against itself, noise
         not shared: from the scatter of that class's own residual over noises and views, which
-        is what the differences of all half-sets of trials have on average.
+        is what the differences of all half-sets of trials have on average. On the wide side,
+        as what turns and shifts change scatters too.
     null : (S, S) float32
         One such map: the predicted class's residual in one half of the trials less that in the
         other, halved.
