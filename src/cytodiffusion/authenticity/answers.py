@@ -93,9 +93,10 @@ def read_answers(paths: Sequence[Path], mode: str = "blind") -> Answers:
         raise InputError(f"Nobody has answered yet in {mode} mode: {listed}.")
     table = pd.concat(parts, ignore_index=True)
     table["participant"] = table["sitting"].map(names)
-    for name, n in table.groupby("participant", sort=False).size().items():
-        if n < trials[str(name)]:
-            notes.append(f"{name} has answered {n} of {trials[str(name)]} trials.")
+    answered = table["participant"].value_counts()
+    for who, n in trials.items():
+        if answered[who] < n:
+            notes.append(f"{who} has answered {answered[who]} of {n} trials.")
     return Answers(table[list(COLUMNS)], trials, asks, tuple(notes))
 
 

@@ -38,7 +38,7 @@ class Window:
         height, width = self.pixels.shape[:2]
         y, x = self.centre
         half = min(y + 0.5, x + 0.5, height - 0.5 - y, width - 0.5 - x)
-        return 2 * half * self.pixel_size_um
+        return float(2 * half * self.pixel_size_um)
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,7 +87,8 @@ def overlaid(
     shown = round(len(values) * min(1.0, window_um / heatmap.window_um))
     first = (len(values) - shown) // 2
     part = np.ascontiguousarray(values[first : first + shown, first : first + shown])
-    large = cv2.resize(part, (side, side), interpolation=cv2.INTER_NEAREST)
+    resized = cv2.resize(part, (side, side), interpolation=cv2.INTER_NEAREST)
+    large = np.asarray(resized, np.float32)
     colours = overlay_rgba(large, max(float(np.abs(values).max()), 1e-6))
     opacity = colours[..., 3:]
     mixed = enlarged(pixels, side) * (1 - opacity) + 255 * colours[..., :3] * opacity

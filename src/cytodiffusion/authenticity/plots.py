@@ -63,7 +63,7 @@ def _draw(figures: Mapping[str, Any], answers: pd.DataFrame) -> Figure:
     curves = figures["psychometric"].get("observers", {})
     drawn = any("curve" in found for found in curves.values())
     people, classes = len(_people(figures)), len(figures["pooled"]["classes"])
-    rows = [["people", "sensitivity"], ["classes", "times"]]
+    rows: list[Any] = [["people", "sensitivity"], ["classes", "times"]]
     heights = [max(5, people + 2), classes + 2]
     if drawn:
         rows.append(["curves", "curves"])

@@ -45,11 +45,11 @@ def levelled(pixels: NDArray[np.uint8], background: ArrayLike) -> NDArray[np.flo
         The rest of the difference is taken from the window itself, where it shows empty slide.
     """
     gain = PAPER / np.maximum(np.asarray(background, np.float32), 40)
-    level = np.clip(pixels.astype(np.float32) * gain, 0, 255)
+    level = np.clip(pixels.astype(np.float32) * gain, 0, 255).astype(np.float32)
     seen = _finely(level, estimate_background(level.round().astype(np.uint8)))
     if np.abs(seen / PAPER - 1).max() <= CREDIBLE:
-        level = np.clip(level * (PAPER / seen), 0, 255)
-    return np.asarray(level, np.float32)
+        level = np.clip(level * (PAPER / seen), 0, 255).astype(np.float32)
+    return level
 
 
 def _finely(level: NDArray[np.float32], near: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -226,7 +226,10 @@ class AuthenticityTest:
             "(SELECT count(*) FROM answers a WHERE a.sitting = s.id) FROM sittings s "
             "ORDER BY s.rowid"
         )
-        return [SittingInfo(*row, of=len(self)) for row in found]
+        return [
+            SittingInfo(str(key), str(name), str(mode), str(started), int(n), len(self))
+            for key, name, mode, started, n in found
+        ]
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
