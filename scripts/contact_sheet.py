@@ -30,7 +30,7 @@ GAP, LABEL, HEAD = 4, 190, 34
 
 
 def real_cells(data: Path, name: str, n: int, size: int, um: float) -> list[NDArray[np.uint8]]:
-    """Validation cells of a class, on the background that synthetic ones have."""
+    """Cut out validation cells of a class, on the background that synthetic ones have."""
     records = [r for r in find_records(data) if r.label == name and r.split == "val"]
     chosen = np.random.default_rng(3).permutation(len(records))[:n]
     cells = []
