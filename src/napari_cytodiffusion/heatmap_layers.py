@@ -201,6 +201,7 @@ def add_frames(
         frames[:, first[0] : last[0], first[1] : last[1]],
         rgb=True,
         name=name,
+        interpolation2d="linear",  # its pixels are larger than those of most images
         metadata={NOTE: {"role": "morph", "labels": labels.name, "synthetic": True}},
         **part_placement(labels, origin + first * step, step, stacked=True),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cytodiffusion.errors import InputError
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion.imports import import_engine
 
@@ -169,9 +170,15 @@ def table_body(frame_of: Callable[[], Any], max_id: int) -> Callable[[Progress],
 
 
 def _load(source: str, device: str, allow_download: bool, cache: ModelCache) -> Any:
+    from cytodiffusion.baselines import is_baseline
     from cytodiffusion.model import load_bundle
 
     folder = Path(source)
+    if source != "default" and is_baseline(folder):
+        raise InputError(
+            f"{folder} is a baseline: it gives no uncertainty by noise trials and no heatmaps. "
+            "Choose a diffusion model here; the command line classifies with baselines too."
+        )
     files = folder.glob("*") if folder.is_dir() else ()
     key = (source, device, max((f.stat().st_mtime for f in files), default=0.0))
     if key not in cache:

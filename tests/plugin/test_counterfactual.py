@@ -12,6 +12,7 @@ import tifffile
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
+from cytodiffusion.baselines.files import CONFIG, FORMAT
 from cytodiffusion.counterfactual.heatmap import HeatmapSettings, heatmaps
 from cytodiffusion.counterfactual.placement import Placement, heatmap_on_image
 from cytodiffusion.crops import extract_crops
@@ -328,6 +329,14 @@ def test_a_model_of_one_class_says_why_not(viewer, qtbot, tmp_path):
     assert "one class only" in widget.page.board.tiles()[0].instead
     widget.start()
     assert "one class only" in widget.run_bar.line.text()
+
+
+def test_a_baseline_is_refused_before_anything_is_classified(viewer, qtbot, tmp_path, messages):
+    (tmp_path / CONFIG).write_text(json.dumps({"format": FORMAT}))
+    classify(viewer, tmp_path, qtbot)
+    assert len(messages) == 1
+    assert "is a baseline" in messages[0]
+    assert Session.of(viewer).current is None
 
 
 def test_errors_of_the_engine_are_one_sentence(widget, qtbot, messages, monkeypatch):
