@@ -7,7 +7,8 @@
 Where: share of each map's energy in nucleus, cytoplasm and beside the cell, over the share of the
 area that these have (1: no better than chance). Eosinophils and neutrophils differ in their
 granules, so their maps should fall on the cytoplasm; segmented and round nuclei differ in the
-nucleus. SegWBC has masks; those of PBC are made by our watershed and by colour.
+nucleus and in what lies between its lobes (its convex hull). SegWBC has masks; those of PBC are
+made by our watershed and by colour.
 
 Deletion: the pixels where a map is strongest are replaced by the mean of their surroundings, more
 and more of them, until the cell is taken for another class. The better the map, the sooner. Two
@@ -32,6 +33,7 @@ import torch
 from real_cells import PIXEL_SIZE_UM, default_data
 from scipy import ndimage
 from skimage.filters import threshold_otsu
+from skimage.morphology import convex_hull_image
 
 from cytodiffusion.baselines import Baseline, load_baseline
 from cytodiffusion.classify import ClassifySettings, normalised_crops
@@ -170,6 +172,7 @@ def where(cell: Cell, strength: np.ndarray) -> dict[str, float]:
     energy = strength**2 / (strength**2).sum()
     regions = {
         "nucleus": cell.parts == NUCLEUS,
+        "nucleus and notch": convex_hull_image(cell.parts == NUCLEUS),
         "cytoplasm": cell.parts == CYTOPLASM,
         "beside": cell.parts == 0,
     }
