@@ -1,6 +1,6 @@
 """Real and synthetic cells side by side, to judge the generator by eye.
 
-    python scripts/contact_sheet.py sheet.png                       # synthetic cells only
+    python scripts/contact_sheet.py sheet.jpg                       # synthetic cells only
     python scripts/contact_sheet.py sheet.png --real "$DATA/pbc"    # a line of real ones above each
 
 Every cell is taken as it comes: nothing is rejected or picked unless ``--reject`` is given.
@@ -76,7 +76,10 @@ def main() -> None:
         draw.text((8, top + size // 2 - 8), name, "black", font)
         for column, cell in enumerate(cells):
             sheet.paste(Image.fromarray(cell), (LABEL + column * (size + GAP), top))
-    write_synthetic_png(options.output, np.asarray(sheet), made.record())
+    if options.output.suffix == ".jpg":  # small enough for a README
+        sheet.save(options.output, quality=88, comment="Synthetic cells")
+    else:
+        write_synthetic_png(options.output, np.asarray(sheet), made.record())
 
 
 if __name__ == "__main__":

@@ -27,7 +27,10 @@ _BOUND = 1.05
 #: Detail is nearly Gaussian; beyond so many standard deviations it is an accident.
 _DETAIL_BOUND = 8.0
 #: The detail, given the coarse picture, needs fewer steps; this share of them.
-_DETAIL_STEPS = 0.4
+_DETAIL_STEPS = 0.8
+#: What a network predicts is drawn towards the mean, which leaves pictures soft. With this gain the
+#: power spectrum is nearest that of validation cells without a grain on the empty background.
+_DETAIL_GAIN = 1.02
 
 #: Gives the clean latents of noised ones ``(N, C, H, W)`` at a noise level.
 Clean = Callable[[Tensor, int], Tensor]
@@ -254,7 +257,8 @@ class GeneratorPainter:
     def _detail(self, z: Tensor, level: int, wish: Wish, coarse: Tensor) -> Tensor:
         network, seen = self.generator.detail, torch.cat([z, coarse], dim=1)
         velocity = wish.guided(lambda index: self._velocity(network, seen, level, index))
-        return self._clean(z, level, velocity).clamp(-_DETAIL_BOUND, _DETAIL_BOUND)
+        clean = _DETAIL_GAIN * self._clean(z, level, velocity)
+        return clean.clamp(-_DETAIL_BOUND, _DETAIL_BOUND)
 
     def _velocity(self, network: ClassUNet, z: Tensor, level: int, index: Tensor) -> Tensor:
         t = torch.full((len(z),), level, device=z.device)
