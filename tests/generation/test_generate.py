@@ -22,6 +22,7 @@ from cytodiffusion.generation import (
     Mix,
     generate,
     generate_parts,
+    order,
 )
 from cytodiffusion.generation.order import duration
 from cytodiffusion.model import ModelBundle
@@ -268,6 +269,22 @@ def test_a_million_cells_are_asked_about_first(tiny: ModelBundle) -> None:
         generate(tiny, {"neutrophil": 10**6}, RAW)
     first = next(generate_parts(tiny, {"neutrophil": 10**6}, RAW, insist=True))
     assert len(first) == engine.PART["cpu"]
+
+
+@pytest.mark.parametrize("steps", [5, 10, 30, 100])
+def test_the_time_of_few_steps_tells_that_of_many(
+    tiny: ModelBundle, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    clock = [0.0]
+
+    def sample(model: ModelBundle, index: np.ndarray, *, steps: int, guidance: float) -> None:
+        # as a generator does: all steps for the coarse picture, four fifths for its detail
+        clock[0] += len(index) * (2 * steps + 3 * max(4, round(0.8 * steps)))
+
+    monkeypatch.setattr(order, "sample_cells", sample)
+    monkeypatch.setattr(order.time, "perf_counter", lambda: clock[0])
+    found = order.estimate_effort(tiny, 100, GenerationSettings(steps=steps))
+    assert found.seconds == pytest.approx(100 * (2 * steps + 3 * 0.8 * steps))
 
 
 @pytest.mark.parametrize(

@@ -303,6 +303,20 @@ def test_what_it_takes_is_said_before(viewer, model, monkeypatch, qtbot):
     assert " h" in made.effort.text() or "min" in made.effort.text()
 
 
+def test_the_window_and_the_question_before_many_cells_agree_in_time(model, monkeypatch):
+    from cytodiffusion.generation import Effort, GenerationSettings
+
+    def estimate(model, n, settings):  # as if every step took a second, and three at least
+        return Effort(n, 1.0 * n * max(settings.steps, 3), 0.1 * n, "cpu")
+
+    monkeypatch.setattr(runs, "_load", lambda *_: model)
+    monkeypatch.setattr("cytodiffusion.generation.estimate_effort", estimate)
+    body = generating.model_body(generating.GenerateRequest("default", "cpu", {}, {}))
+    found = list(body(lambda *_: None))[-1]
+    usual = GenerationSettings().steps
+    assert found.seconds * usual == pytest.approx(estimate(model, 1, GenerationSettings()).seconds)
+
+
 @pytest.mark.parametrize("yes", [True, False])
 def test_many_cells_are_asked_about_first(widget, viewer, monkeypatch, qtbot, yes):
     from cytodiffusion.generation import order
