@@ -139,7 +139,7 @@ def model_body(request: GenerateRequest) -> Callable[[Progress], Iterator[Any]]:
         yield model
         from cytodiffusion.generation import GenerationSettings, estimate_effort
 
-        settings = GenerationSettings(steps=2)
+        settings = GenerationSettings()
         found = estimate_effort(model, 1, settings)
         yield Effort(found.seconds / settings.steps, found.megabytes, found.device)
 
