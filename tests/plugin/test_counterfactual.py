@@ -595,6 +595,17 @@ def test_figures_are_saved(mapped, coarse, qtbot, tmp_path):
     assert "grid" not in mapped.saveable()
 
 
+@pytest.mark.parametrize("name", ["figure.foo", "figure.jpg", "figure"])
+def test_a_figure_of_another_kind_is_refused_in_one_sentence(
+    mapped, qtbot, tmp_path, messages, name
+):
+    mapped.save.asked.emit("figure", tmp_path / name)
+    finish(mapped, qtbot)
+    assert "PNG, TIFF, PDF or SVG" in messages[-1]
+    assert "should not have happened" not in messages[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_counterfactual_cell_morph_and_everything_are_saved(mapped, coarse, qtbot, tmp_path):
     save(mapped, "version", tmp_path, qtbot)
     assert is_synthetic(tmp_path / "cell-000006-synthetic" / "counterfactual.png")

@@ -18,6 +18,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from cytodiffusion import __version__
+from cytodiffusion.errors import InputError
 from cytodiffusion.output import atomic_file
 
 from .heatmap import Heatmap
@@ -27,6 +28,8 @@ COLOURS = "RdBu_r"
 #: Opacity of the heatmap on the picture.
 OPACITY = 0.75
 DPI = 300
+#: Endings of the files that figures are saved as.
+_KINDS = ("png", "tif", "tiff", "pdf", "svg")
 _INK, _FAINT = "#2b2f36", "#5c6370"
 _STYLE: Any = {
     "font.size": 7.5,
@@ -136,10 +139,15 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
     Raises
     ------
     InputError
-        If it cannot be written.
+        If the ending is another, or it cannot be written.
     """
     target = Path(path)
     kind = target.suffix.lower().lstrip(".")
+    if kind not in _KINDS:
+        raise InputError(
+            f"A figure is saved as PNG, TIFF, PDF or SVG: {target.name} should end in .png, .tif, "
+            ".pdf or .svg."
+        )
     said = {"Software": f"cytodiffusion {__version__}"} if kind == "png" else None
     with atomic_file(target) as partial, rc_context(_STYLE):
         figure.savefig(partial, dpi=dpi, format=kind, metadata=said)
