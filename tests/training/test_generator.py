@@ -78,7 +78,7 @@ def test_a_stopped_run_ends_as_an_unbroken_one(discs: Path, tmp_path: Path) -> N
     assert whole.generator is not None
     assert again.generator is not None
     for one, other in zip(whole.generator.parameters(), again.generator.parameters(), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=2e-3)  # kept as float16
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=2e-3)  # kept in few bits
 
 
 def test_it_draws_for_a_model_that_knows_the_classes(discs: Path, tmp_path: Path) -> None:

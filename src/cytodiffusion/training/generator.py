@@ -248,7 +248,7 @@ def attach_generator(
         "",
         f"- Draws cells of {generator.size} x {generator.size} px, {model.window_um:g} um wide: a "
         f"picture of {generator.coarse_size} px first, then its detail. {million:.1f} million "
-        "weights, stored in half precision.",
+        "weights, convolutions stored in 8 bits.",
         f"- Trained on the {len(sets['train'])} training images for {settings.steps} and "
         f"{settings.detail_steps} steps of {settings.batch_size}, seed {settings.seed}; loss on "
         "validation images "
