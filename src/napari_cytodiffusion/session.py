@@ -14,8 +14,10 @@ from typing import Any
 from napari.layers import Labels, Layer
 from napari.utils import notifications
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.docks import share_place
 from napari_cytodiffusion.views import CellViews
 from napari_cytodiffusion.workers import Body, Job
 
@@ -67,6 +69,7 @@ class Session(QObject):
         self.models: dict[tuple[str, str], Any] = {}
         self.current: CellViews | None = None
         self._watchers: set[int] = set()
+        self._docked: weakref.WeakSet[QWidget] = weakref.WeakSet()
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.layers.selection.events.active.connect(self._on_active_layer)
         viewer.mouse_drag_callbacks.append(self._on_mouse)
@@ -92,6 +95,8 @@ class Session(QObject):
     def attach(self, widget: QObject) -> None:
         """Stop the run of a widget that is destroyed, as when its dock or its window closes."""
         widget.destroyed.connect(partial(_owner_gone, weakref.ref(self), id(widget)))
+        if isinstance(widget, QWidget):
+            share_place(widget, self._docked)
 
     def watch(self, widget: QObject) -> None:
         """Tell of clicked cells, by ``inspected``, while a widget that shows them lives."""

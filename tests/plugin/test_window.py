@@ -249,3 +249,27 @@ def test_the_demo_runs_to_the_inspected_cell(shown, engine, smear, qtbot, monkey
     run(desk)
     qtbot.waitUntil(lambda: desk.inspect._label > 0, timeout=15_000)
     assert "smear cells class" in shown.layers
+
+
+def test_widgets_of_the_menu_share_one_place_and_leave_the_window_its_size(
+    make_napari_viewer, engine, qtbot
+):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1280, 800)
+    qtbot.wait(200)
+    other = viewer.window.add_dock_widget(QWidget(), name="another plugin's", area="right")
+    docks = []
+    for name in ("Segment cells", "Classify cells", "Counterfactual heatmap"):
+        # as the Plugins menu does
+        docks.append(viewer.window.add_plugin_dock_widget("napari-cytodiffusion", name)[0])
+        qtbot.wait(200)
+    window = viewer.window._qt_window
+    assert set(window.tabifiedDockWidgets(docks[0])) == set(docks[1:])
+    assert other not in window.tabifiedDockWidgets(docks[0])
+    assert docks[-1].visibleRegion().isEmpty() is False
+    assert window.height() <= 820
+    # what the user has pulled apart stays so
+    docks[0].setFloating(True)
+    viewer.window.add_plugin_dock_widget("napari-cytodiffusion", "Inspect cell")
+    qtbot.wait(200)
+    assert docks[0].isFloating()
