@@ -132,7 +132,9 @@ def check_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> Non
         written.
     """
     if path.suffix.lower() not in suffixes:
-        raise InputError(f"{path} should end in {suffixes[0]}.")
+        *others, last = suffixes
+        endings = f"{', '.join(others)} or {last}" if others else last
+        raise InputError(f"{path} should end in {endings}.")
     if any(path.resolve() == source.resolve() for source in inputs):
         raise InputError(f"{path} is the input: choose another name for the result.")
     check_folder(path.parent)

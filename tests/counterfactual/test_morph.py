@@ -102,6 +102,7 @@ def test_gif(film: Morph, tmp_path: Path) -> None:
         comment = picture.info["comment"].decode()
         first = np.asarray(picture.convert("RGB"))
     assert comment.startswith("SYNTHETIC IMAGE")
+    assert is_synthetic(path)
     assert '"target": "red"' in comment
     small = cv2.resize(first, (32, 32), interpolation=cv2.INTER_AREA)
     assert np.abs(small.astype(float) - film.frames[0]).mean() < 4

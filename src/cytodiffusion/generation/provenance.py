@@ -125,6 +125,9 @@ def is_synthetic(path: str | Path) -> bool:
                 texts = [str(tags[name].value) for name in ("ImageDescription", "Software")
                          if name in tags]  # fmt: skip
             return any(MARK in text or text == _SOFTWARE for text in texts)
+        if path.suffix.lower() == ".gif":
+            with PIL.Image.open(path, formats=("GIF",)) as picture:
+                return MARK.encode() in picture.info.get("comment", b"")
         if path.suffix.lower() != ".png":
             return False
         with PIL.Image.open(path, formats=("PNG",)) as picture:
