@@ -13,8 +13,10 @@ from typing import Any
 
 import napari
 import numpy as np
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from PIL import Image
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from cytodiffusion.image import open_image
 from napari_cytodiffusion.demo import Desk, open_desk, raise_dock
@@ -47,7 +49,10 @@ def palette_of(picture: Image.Image, colors: int) -> Image.Image:
 
 
 def save(viewer: Any, path: Path) -> None:
-    """Write the window with as many colours as the size allows."""
+    """Write the window, without notifications, with as many colours as the size allows."""
+    for widget in QApplication.allWidgets():
+        if isinstance(widget, NapariQtNotification):
+            widget.close()
     pixels = viewer.window.screenshot(canvas_only=False, flash=False)
     picture = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
     for colors in (255, 192, 128, 96):
@@ -122,6 +127,7 @@ def shoot_synthetic(folder: Path, model: str) -> None:
     generate, smear = GenerateWidget(viewer), SmearWidget(viewer)
     viewer.window.add_dock_widget(smear, name="Synthetic smear", area="right")
     viewer.window.add_dock_widget(generate, name="Generate cells", area="right", tabify=True)
+    QTest.qWait(500)  # the docks take their places
     raise_dock(generate)
     generate.form.model.set_value(model)
     smear.model.set_value(model)
