@@ -126,6 +126,16 @@ def test_writing_as_it_goes_is_saving_at_the_end(
     np.testing.assert_array_equal(a, b)
 
 
+def test_images_of_an_earlier_order_are_told(
+    tiny: ModelBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    generate_into(tmp_path, tiny, {"neutrophil": 3}, RAW)
+    generate_into(tmp_path, tiny, {"neutrophil": 3}, RAW)
+    assert not caplog.messages
+    generate_into(tmp_path, tiny, {"neutrophil": 1, "platelet": 1}, RAW)
+    assert "holds 2 images of an earlier order" in caplog.messages[-1]
+
+
 def test_cancelling_leaves_what_is_done_with_its_table(
     tiny: ModelBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

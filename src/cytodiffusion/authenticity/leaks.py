@@ -7,7 +7,7 @@ itself (samples that are too smooth, say), which is what participants are asked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -19,6 +19,8 @@ from cytodiffusion.authenticity.presenting import decode
 from cytodiffusion.stain import estimate_background
 
 _BLOCK = 8  # side of the blocks of JPEG
+#: A measure is warned of from this far of an AUC of 0.5 on, and up to this probability of chance.
+MUCH, CHANCE = 0.2, 0.01
 
 
 def leaks(images: Sequence[bytes], synthetic: NDArray[np.bool_]) -> list[dict[str, Any]]:
@@ -46,6 +48,17 @@ def leaks(images: Sequence[bytes], synthetic: NDArray[np.bool_]) -> list[dict[st
         p = 1.0 if np.ptp(values) == 0 else float(test.pvalue)
         found.append({"measure": name, "auc": round(auc, 4), "p": p})
     return sorted(found, key=lambda row: -abs(row["auc"] - 0.5))
+
+
+def telling(found: Sequence[Mapping[str, Any]]) -> str | None:
+    """Warn of the most telling measure where it tells much and not by chance; else None."""
+    worst = max(found, key=lambda row: abs(row["auc"] - 0.5))
+    if abs(worst["auc"] - 0.5) < MUCH or worst["p"] * len(found) > CHANCE:
+        return None
+    return (
+        f"The {worst['measure']} alone tells synthetic from real images (AUC {worst['auc']:.2f}): "
+        "participants may be right without looking at the cell."
+    )
 
 
 def _sharpness(image: bytes, pixels: NDArray[np.uint8]) -> float:

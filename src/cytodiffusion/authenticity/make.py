@@ -14,7 +14,7 @@ import numpy as np
 from cytodiffusion import __version__
 from cytodiffusion.authenticity.balance import check_enough, counts_of
 from cytodiffusion.authenticity.cells import TestCell, Window
-from cytodiffusion.authenticity.leaks import leaks
+from cytodiffusion.authenticity.leaks import leaks, telling
 from cytodiffusion.authenticity.presenting import LEAST_SIDE, PAPER, QUALITY, decode, present
 from cytodiffusion.authenticity.settings import AuthenticitySettings
 from cytodiffusion.authenticity.sources import (
@@ -97,6 +97,9 @@ def make_test(
     left_out = sorted({plain(n): n for n in (*real, *made)}.keys() - {plain(n) for n in classes})
     if left_out and not settings.classes:
         notes.append(f"Classes without real or without synthetic cells: {', '.join(left_out)}.")
+    found = leaks([c.image for c in cells], np.array([c.synthetic for c in cells]))
+    if warning := telling(found):
+        notes.append(warning)
     record = {
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -107,7 +110,7 @@ def make_test(
         "background": PAPER,
         "jpeg_quality": QUALITY,
         "notes": notes,
-        "leaks": leaks([c.image for c in cells], np.array([c.synthetic for c in cells])),
+        "leaks": found,
     }
     write_test(settings.output, cells, classes, record)
     progress(1.0, "the test is ready")

@@ -21,8 +21,9 @@ from cytodiffusion.model.codec import WHITE
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.synthesis import sample_cells, sampled_size
 
-#: Cells that are drawn, judged and finished together.
-PART = {"cpu": 32, "cuda": 256, "mps": 64}
+#: Cells that are drawn, judged and finished together: few enough on slow devices that little is
+#: lost when the work is interrupted.
+PART = {"cpu": 8, "cuda": 256, "mps": 32}
 #: Colour of the empty background of generated cells.
 BACKGROUND = np.full(3, 255 * WHITE, np.float32)
 #: Share of the progress of a part that its first drawings are, and so on with what is left.
@@ -109,7 +110,7 @@ def generate_parts(
     settings = settings or GenerationSettings()
     order = take_order(model, counts, towards)
     check_order(order, model, settings, insist)
-    size = PART.get(model.device.type, 32)
+    size = PART.get(model.device.type, 8)
     work = _Work(model, order, settings, towards, preview)
     anything = False
     for start in range(0, len(order), size):

@@ -124,6 +124,7 @@ class _Writer:
 
     def __init__(self, folder: Path, pixel_size_um: float | None = None):
         self.folder, self.pixel_size_um = folder, pixel_size_um
+        self.earlier = {p.relative_to(folder).as_posix() for p in folder.glob("*/synthetic-*.png")}
         self.parts: list[GeneratedCells] = []  #: without pixels
         self.paths: list[str] = []
         self.made: Counter[str] = Counter()
@@ -148,6 +149,14 @@ class _Writer:
     def finish(self, complete: bool = True) -> Saved:
         """Write table, sheet and provenance of all cells that were added."""
         cells = joined(self.parts)
+        if stale := self.earlier.difference(self.paths):
+            log.warning(
+                "%s holds %d images of an earlier order, such as %s; they are not in the new %s.",
+                self.folder,
+                len(stale),
+                min(stale),
+                CELLS,
+            )
         if not complete:
             cells = replace(cells, complete=False)
         frame = cells.frame()
