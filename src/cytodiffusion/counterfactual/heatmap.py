@@ -60,7 +60,7 @@ class HeatmapSettings(BaseModel):
     trials: int = Field(64, ge=1, le=20_000)
     views: Literal[1, 2, 4, 8] = 8
     noise: tuple[float, ...] = Field((0.81, 0.92), min_length=1, max_length=50)
-    blur: float = Field(0.375, ge=0, le=10)
+    blur: float = Field(0.5, ge=0, le=10)
     sigmas: float = Field(3.0, ge=0, le=100)
     seed: int = Field(0, ge=0, lt=2**40)
     batch_size: int | None = Field(None, ge=1, le=65536)
