@@ -264,6 +264,8 @@ def test_bad_input_is_said_in_a_sentence(tiny: ModelBundle, tmp_path: Path) -> N
     with pytest.raises(InputError, match="knows no class 'blast'; it knows basophil"):
         class_number("blast", tiny.class_names)
     assert class_number(" Eosinophil", tiny.class_names) == tiny.class_names.index("eosinophil")
+    with pytest.raises(InputError, match="Did you mean eosinophil"):
+        class_number("eosinphil", tiny.class_names)
 
 
 def test_a_baseline_explains_nothing() -> None:

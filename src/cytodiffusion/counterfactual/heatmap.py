@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import numpy as np
@@ -319,7 +320,10 @@ def class_number(name: str, names: Sequence[str]) -> int:
     for index, known in enumerate(names):
         if known.casefold() == name.strip().casefold():
             return index
-    raise InputError(f"The model knows no class {name!r}; it knows {', '.join(names)}.")
+    by_name = {known.casefold(): known for known in names}
+    near = get_close_matches(name.strip().casefold(), by_name, 1)
+    meant = f" Did you mean {by_name[near[0]]}?" if near else ""
+    raise InputError(f"The model knows no class {name!r}; it knows {', '.join(names)}.{meant}")
 
 
 def _classes(
