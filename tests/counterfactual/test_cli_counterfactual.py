@@ -152,11 +152,11 @@ def test_morph(call: Run, single: Path, disc_model: Path, tmp_path: Path) -> Non
     assert outcome.code == 0, outcome.err
     assert tifffile.imread(out).shape == (5, 32, 32, 3)
     assert is_synthetic(out)
-    record = json.loads((tmp_path / "film.json").read_text())
+    record = json.loads((tmp_path / "film.tif.json").read_text())
     assert record["frames"] == 5
     assert record["flipped"] is True
     assert record["synthetic"] is True
-    assert json.loads(outcome.out)["record"] == str(tmp_path / "film.json")
+    assert json.loads(outcome.out)["record"] == str(tmp_path / "film.tif.json")
 
 
 def test_a_version_that_does_not_turn_is_said(

@@ -201,7 +201,7 @@ def morph(
         record = _record(source, labels, cell, one, bundle, settings) | film.record()
         size = bundle.window_um / film.frames.shape[1]
         save_morph(film.frames, out, record, frames_per_second=speed, pixel_size_um=size)
-        beside = write_run_json(out.with_suffix(".json"), record)
+        beside = write_run_json(out.with_name(f"{out.name}.json"), record)
         _warn(reporter, one, film.last)
         said = record | {"file": out, "record": beside}
         reporter.result(said, f"{_summary(film.last)} in {frames} pictures -> {out}")
