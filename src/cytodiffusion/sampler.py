@@ -18,14 +18,12 @@ from torch import Tensor
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_uint8
-from cytodiffusion.model.generator import ClassUNet, Generator
+from cytodiffusion.model.generator import COARSE_BOUND, DETAIL_BOUND, ClassUNet, Generator
 from cytodiffusion.model.noise import NoiseSchedule
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser
 
 #: Clean values may leave -1..1 by this much while a cell is drawn.
 _BOUND = 1.05
-#: Detail is nearly Gaussian; beyond so many standard deviations it is an accident.
-_DETAIL_BOUND = 8.0
 #: The detail, given the coarse picture, needs fewer steps; this share of them.
 _DETAIL_STEPS = 0.8
 #: What a network predicts is drawn towards the mean, which leaves pictures soft. With this gain the
@@ -252,13 +250,13 @@ class GeneratorPainter:
 
     def _coarse(self, z: Tensor, level: int, wish: Wish) -> Tensor:
         velocity = wish.guided(lambda index: self._velocity(self.generator.base, z, level, index))
-        return self._clean(z, level, velocity).clamp(-_BOUND, _BOUND)
+        return self._clean(z, level, velocity).clamp(-COARSE_BOUND, COARSE_BOUND)
 
     def _detail(self, z: Tensor, level: int, wish: Wish, coarse: Tensor) -> Tensor:
         network, seen = self.generator.detail, torch.cat([z, coarse], dim=1)
         velocity = wish.guided(lambda index: self._velocity(network, seen, level, index))
         clean = _DETAIL_GAIN * self._clean(z, level, velocity)
-        return clean.clamp(-_DETAIL_BOUND, _DETAIL_BOUND)
+        return clean.clamp(-DETAIL_BOUND, DETAIL_BOUND)
 
     def _velocity(self, network: ClassUNet, z: Tensor, level: int, index: Tensor) -> Tensor:
         t = torch.full((len(z),), level, device=z.device)
@@ -267,7 +265,7 @@ class GeneratorPainter:
 
     def _clean(self, z: Tensor, level: int, velocity: Tensor) -> Tensor:
         t = torch.tensor([level], device=z.device)
-        return self.schedule.signal(t) * z - self.schedule.noise(t) * velocity
+        return self.schedule.clean_of(z, t, velocity)
 
 
 def picture(cells: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from cytodiffusion.errors import InputError, OutOfMemoryError
-from cytodiffusion.memory import free_memory, is_out_of_memory
+from cytodiffusion.errors import InputError
+from cytodiffusion.memory import Batches
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.sampler import Wish, from_pictures, painter_of, picture
@@ -97,24 +97,9 @@ def sample_cells(
     own = _checked_numbers(numbers, len(index))
     job = _Job(model, index, other, part_of, own, seed, steps, guidance, drawn, strength)
     cells = np.empty((len(index), size, size, 3), np.uint8)
-    start, batch = 0, BATCH
-    while start < len(index):
-        part = slice(start, min(start + batch, len(index)))
-        try:
-            cells[part] = job.run(part, preview, progress)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if batch == 1:
-                raise OutOfMemoryError(
-                    f"{model.device} has no memory left even for one cell at a time; close other "
-                    "programs or use the CPU (--device cpu)."
-                ) from error
-            batch = max(1, (part.stop - part.start) // 2)
-        else:
-            start = part.stop
-            continue
-        free_memory()  # outside of the handler, which holds the failed attempt's tensors
+    batches = Batches(BATCH, model.device)
+    for part, drawn_part in batches.run(len(index), lambda p: job.run(p, preview, progress)):
+        cells[part] = drawn_part
     return cells
 
 

@@ -15,9 +15,9 @@ from cytodiffusion.classify import ClassifySettings, _check_background, _normali
 from cytodiffusion.crops import Crops
 from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.device import half_precision_pays
-from cytodiffusion.errors import InputError, OutOfMemoryError
+from cytodiffusion.errors import InputError
 from cytodiffusion.judgement import accept_above, check_promises, prediction_sets
-from cytodiffusion.memory import free_memory, is_out_of_memory
+from cytodiffusion.memory import Batches
 from cytodiffusion.model.bundle import CellClass
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.uncertainty import entropy, margin, softmax
@@ -185,24 +185,13 @@ def baseline_logits(
     n = len(pixels)
     parts = [np.zeros((0, len(model.classes)))]
     micro = min(batch_size, MICRO_BATCH.get(model.device.type, 64), max(n, 1))
-    start = 0
-    while start < n:
-        part = slice(start, min(start + micro, n))
-        try:
-            parts.append(_forward(_normalised(pixels[part], background, part), model))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if micro == 1:
-                raise OutOfMemoryError(
-                    f"{model.device} has no memory left even for one cell at a time; "
-                    "close other programs or use the CPU (--device cpu)."
-                ) from error
-            micro //= 2
-            free_memory()
-            continue
-        start = part.stop
-        progress(start / n, f"classified {start} of {n} cells")
+
+    def logits(part: slice) -> NDArray[np.float64]:
+        return _forward(_normalised(pixels[part], background, part), model)
+
+    for part, found in Batches(micro, model.device).run(n, logits):
+        parts.append(found)
+        progress(part.stop / n, f"classified {part.stop} of {n} cells")
     return np.concatenate(parts)
 
 

@@ -9,13 +9,11 @@ from torch import Tensor
 
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.model.generator import ClassUNet, Generator
+from cytodiffusion.model.generator import COARSE_BOUND, DETAIL_BOUND, ClassUNet, Generator
 from cytodiffusion.model.noise import NoiseSchedule
 
 from .editing import LAST, Change, Clean, Noise, Report, walk
 
-#: Clean values may leave -1..1 by this much on the way; detail is nearly Gaussian.
-_BOUND, _DETAIL_BOUND = 1.05, 8.0
 #: The detail, given the coarse picture, needs fewer steps; this share of them.
 _DETAIL_STEPS = 0.5
 #: Detail must follow wherever the coarse picture has changed, so it is given at least this much
@@ -48,7 +46,7 @@ class GeneratorEditor:
         coarse = g.shrink(pixels)
         edited = g.unfold(
             self._stage(
-                g.base, g.fold(coarse), None, None, change, steps, noise, part(0), _BOUND, 0
+                g.base, g.fold(coarse), None, None, change, steps, noise, part(0), COARSE_BOUND, 0
             )
         )
         # The coarse picture says of the detail what the class would
@@ -66,7 +64,7 @@ class GeneratorEditor:
             max(2, round(_DETAIL_STEPS * steps)),
             noise,
             part(1),
-            _DETAIL_BOUND,
+            DETAIL_BOUND,
             1,
         )
         return g.with_detail(edited, detail)
@@ -115,8 +113,6 @@ class GeneratorEditor:
                     return network(seen, t, index)  # type: ignore[no-any-return]
 
             found = change.guided(velocity)
-            return (self.schedule.signal(t) * z - self.schedule.noise(t) * found).clamp(
-                -bound, bound
-            )
+            return self.schedule.clean_of(z, t, found).clamp(-bound, bound)
 
         return clean

@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cytodiffusion.device import half_precision_pays
-from cytodiffusion.errors import OutOfMemoryError
-from cytodiffusion.memory import free_memory, is_out_of_memory
+from cytodiffusion.memory import Batches
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network
 from cytodiffusion.model.denoiser import UNetDenoiser
@@ -139,7 +138,8 @@ class Runner:
 
     def __init__(self, model: ModelBundle, batch_size: int | None = None):
         self.model = model
-        self.batch = batch_size or MICRO_BATCH.get(model.device.type, 16)
+        size = batch_size or MICRO_BATCH.get(model.device.type, 16)
+        self.batches = Batches(size, model.device, "pass")
         self.half = half_precision_pays(model.device)
 
     def run(
@@ -197,21 +197,14 @@ class Runner:
         noises = torch.cat([epsilon, -epsilon])
         steps = torch.tensor(levels * 2, device=x.device)
         pairs = [(v, n) for n in range(len(noises)) for v in range(len(x))]
-        start = 0
-        while start < len(pairs):
-            part = pairs[start : start + self.batch]
-            view = torch.tensor([v for v, _ in part], device=x.device)
-            which = torch.tensor([n for _, n in part], device=x.device)
-            try:
-                found = self._forward(x[view], steps[which], noises[which], classes)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._halve(error)
-                continue
+
+        def predict(part: slice) -> tuple[Tensor, Tensor]:
+            view, which = torch.tensor(pairs[part], device=x.device).T
+            return view, self._forward(x[view], steps[which], noises[which], classes)
+
+        for part, (view, found) in self.batches.run(len(pairs), predict):
             total.index_add_(0, view, found)
-            start += len(part)
-            report(start / len(pairs))
+            report(part.stop / len(pairs))
         return total / len(noises)
 
     @torch.inference_mode()
@@ -226,12 +219,3 @@ class Runner:
             else:
                 found = [denoiser.predict_class(z, t, k) for k in index]
         return torch.stack(found, dim=1).float().clone()
-
-    def _halve(self, error: BaseException) -> None:
-        if self.batch == 1:
-            raise OutOfMemoryError(
-                f"{self.model.device} has no memory left even for one pass at a time; "
-                "close other programs or use the CPU (--device cpu)."
-            ) from error
-        self.batch //= 2
-        free_memory()

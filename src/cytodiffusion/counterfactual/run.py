@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from cytodiffusion.errors import OutOfMemoryError
-from cytodiffusion.memory import free_memory, is_out_of_memory
+from cytodiffusion.memory import Batches
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network
 from cytodiffusion.progress import Progress
@@ -99,24 +98,9 @@ def run_order(order: Order, model: ModelBundle, how: HowToEdit, progress: Progre
     editor = editor_of(model)
     n = len(order.unit)
     result = torch.empty_like(order.unit)
-    start, batch = 0, how.batch_size or BATCH.get(model.device.type, 16)
-    while start < n:
-        part = slice(start, min(start + batch, n))
-        try:
-            result[part] = _edit(order, part, editor, model, how, progress)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if batch == 1:
-                raise OutOfMemoryError(
-                    f"{model.device} has no memory left even for one cell at a time; close other "
-                    "programs or use the CPU (--device cpu)."
-                ) from error
-            batch = max(1, (part.stop - part.start) // 2)
-        else:
-            start = part.stop
-            continue
-        free_memory()  # outside of the handler, which holds the failed attempt's tensors
+    batches = Batches(how.batch_size or BATCH.get(model.device.type, 16), model.device)
+    for part, edited in batches.run(n, lambda p: _edit(order, p, editor, model, how, progress)):
+        result[part] = edited
     return result
 
 

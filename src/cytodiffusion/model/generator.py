@@ -23,6 +23,10 @@ from .blocks import ResidualBlock, SpatialAttention, level_embedding
 
 #: Width of the embedding of noise level and class.
 LEVEL_WIDTH = 128
+#: Clean coarse pictures may leave -1..1 by this much while they are drawn.
+COARSE_BOUND = 1.05
+#: Detail is nearly Gaussian; beyond so many standard deviations it is an accident.
+DETAIL_BOUND = 8.0
 
 
 class ClassUNet(nn.Module):

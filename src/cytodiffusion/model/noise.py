@@ -51,6 +51,14 @@ class NoiseSchedule:
         """Noised latents ``signal * clean + noise * epsilon``."""
         return self.signal(t) * clean + self.noise(t) * epsilon
 
+    def velocity(self, clean: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
+        """``signal * epsilon - noise * clean`` (Salimans & Ho 2022)."""
+        return self.signal(t) * epsilon - self.noise(t) * clean
+
+    def clean_of(self, z: Tensor, t: Tensor, velocity: Tensor) -> Tensor:
+        """Clean latents of noised ones whose velocity is known."""
+        return self.signal(t) * z - self.noise(t) * velocity
+
 
 def centred_disc(grid: int, radius: float, softness: float = 0.1) -> Tensor:
     """Weights of the positions: 1 in a centred disc, falling smoothly to 0.

@@ -67,7 +67,7 @@ class VelocityLoss(nn.Module):
             The coarse picture, for the detail.
         """
         z = self.schedule.add_noise(clean, t, epsilon)
-        target = self.schedule.signal(t) * epsilon - self.schedule.noise(t) * clean
+        target = self.schedule.velocity(clean, t, epsilon)
         velocity = self.network(torch.cat([z, given], dim=1), t, classes)
         loss = (velocity - target).square().mean()
         return loss, {"denoising": loss.detach()}
