@@ -6,13 +6,14 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cytodiffusion.cell_table import CellTable as CellTable
 from cytodiffusion.errors import InputError
 from cytodiffusion.image import as_rgb8, as_source, check_pixel_size
 from cytodiffusion.lazy import BlockReader
@@ -25,49 +26,6 @@ _STRIP_PIXELS = 1 << 20  # labels are read in strips of about this many pixels
 _MAX_SIZE = 4096
 _THREADS = min(4, os.cpu_count() or 1)
 _WORTH_THREADS = 64  # crops
-
-
-@dataclass(frozen=True, eq=False)
-class CellTable:
-    """Where the cells of a label image are, one row a label id, sorted by id.
-
-    Attributes
-    ----------
-    ids : (N,) int64
-        Label ids; gaps are allowed.
-    centroids : (N, 2) float64
-        y, x in pixels; the centre of the first pixel is (0, 0).
-    areas_um2 : (N,) float64
-    touches_border : (N,) bool
-        The label has pixels in the first or last row or column of the image.
-    bboxes : (N, 4) int64
-        y0, x0, y1, x1 in pixels, the last two exclusive.
-    """
-
-    ids: NDArray[np.int64]
-    centroids: NDArray[np.float64]
-    areas_um2: NDArray[np.float64]
-    touches_border: NDArray[np.bool_]
-    bboxes: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: Any) -> CellTable:
-        return CellTable(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
-
-    def select(self, ids: ArrayLike) -> CellTable:
-        """Return the rows of `ids`, in that order; InputError for an unknown id."""
-        wanted = np.atleast_1d(np.asarray(ids))
-        if wanted.size == 0:
-            return self[:0]
-        if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
-            raise InputError("The ids of the cells to cut out must be a list of whole numbers.")
-        where = np.minimum(np.searchsorted(self.ids, wanted), len(self) - 1)
-        missing = wanted[self.ids[where] != wanted]
-        if missing.size:
-            raise InputError(f"There is no cell with the label {missing[0]} in the label image.")
-        return self[where]
 
 
 @dataclass(frozen=True, eq=False)
