@@ -28,6 +28,7 @@ from cytodiffusion.image import open_image
 from cytodiffusion.predict import load_classifier, predict
 from cytodiffusion.stain import estimate_background
 from cytodiffusion.training.augment import DYES
+from cytodiffusion.training.outlines import cell_mask
 
 PIXEL_SIZE_UM = 0.1
 #: Classes that are left open in the second column, those of most differential counts.
@@ -93,6 +94,26 @@ def lamp(colour: tuple[float, float, float], gamma: float) -> Change:
     return lambda p, rng: np.clip(p * np.array(colour, np.float32), 0, 1) ** np.float32(gamma)
 
 
+def deepened(exponent: float) -> Change:
+    """Pale parts, cytoplasm above all, take up nearly as much dye as nuclei."""
+    return lambda p, rng: shown(1.4 * (np.maximum(density(p), 0) / 1.4) ** np.float32(exponent))
+
+
+def lysed(kept: float) -> Change:
+    """Red cells dissolved, all but a share of their density; the cell in the middle stays."""
+
+    def change(p: Picture, rng: np.random.Generator) -> Picture:
+        inside = (cell_mask(to_bytes(p), PIXEL_SIZE_UM) / np.float32(255))[..., None]
+        return shown(density(p) * (inside + (1 - inside) * kept))
+
+    return change
+
+
+def clipped(colour: tuple[float, float, float]) -> Change:
+    """Overexposed: each colour brighter by a factor, and cut where the empty slide is."""
+    return lambda p, rng: np.minimum(p * np.array(colour, np.float32), np.float32(0.92))
+
+
 def pressed(quality: int) -> Change:
     """Strong JPEG compression."""
 
@@ -122,6 +143,9 @@ LABORATORIES: dict[str, tuple[Change, ...]] = {
     "pale and grey": (faded(0.55, 0.5),),
     "overstained": (faded(1.7, 0.0),),
     "yellow lamp": (lamp((1.0, 0.93, 0.7), 0.7),),
+    "deep cytoplasm": (deepened(0.55),),
+    "lysed red cells": (lysed(0.15),),
+    "overexposed": (clipped((1.1, 1.3, 1.2)),),
     "compressed": (pressed(15),),
     "grainy": (grain(0.06),),
     "A: soft, rims, pink, yellow": (
@@ -137,6 +161,14 @@ LABORATORIES: dict[str, tuple[Change, ...]] = {
         coarse(4),
         lamp((0.93, 0.97, 1.0), 1.25),
         grain(0.03),
+    ),
+    "C: lysed, deep, pink, soft, clipped": (
+        lysed(0.2),
+        deepened(0.65),
+        dyed(0.9, 1.3),
+        outlined(0.3),
+        soft(3),
+        clipped((1.1, 1.15, 1.1)),
     ),
 }
 

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cytodiffusion.conformal import conformal_p_values, conformal_sets, measured_coverage
+from cytodiffusion.conformal import (
+    conformal_p_values,
+    conformal_sets,
+    enough_of_each,
+    measured_coverage,
+)
 from cytodiffusion.uncertainty import softmax
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
@@ -116,3 +121,11 @@ def test_measured_coverage_is_cross_validated() -> None:
     assert 1 < found["size"] < 3
     assert 1 < found["by_class_size"] < 3
     assert measured_coverage(posterior[:1], labels[:1], 0.9) == {}
+
+
+def test_enough_of_each_counts_the_rarest_and_the_missing() -> None:
+    classes = np.repeat([0, 1], [100, 20])
+    assert enough_of_each(classes, 2, 0.9)
+    assert not enough_of_each(classes[:-1], 2, 0.9)
+    assert not enough_of_each(classes, 2, 0.95)
+    assert not enough_of_each(classes, 3, 0.5)  # no cell of the third

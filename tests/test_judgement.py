@@ -61,7 +61,7 @@ def crops(n: int) -> np.ndarray:
 
 def test_posterior_and_sets_follow_the_calibration(model: ModelBundle) -> None:
     found, calibration = evidence(), model.calibration
-    result = judge(found, model, ClassifySettings(coverage=0.8))
+    result = judge(found, model, ClassifySettings(coverage=0.8, by_class=False))
     posterior = softmax(found.logits / 2.0)
     np.testing.assert_array_equal(result.posterior, posterior)
     scores = calibration.conformal_scores.double().numpy()
@@ -70,6 +70,22 @@ def test_posterior_and_sets_follow_the_calibration(model: ModelBundle) -> None:
     classes = calibration.conformal_classes.numpy()
     np.testing.assert_array_equal(by_class, conformal_sets(posterior, scores, 0.8, classes))
     assert (by_class != result.prediction_set).any()
+
+
+def test_sets_are_by_class_where_validation_cells_suffice(model: ModelBundle) -> None:
+    found, fewest = evidence(), int(np.bincount(model.calibration.conformal_classes.numpy()).min())
+    ample = 1 - 2.01 / fewest
+    for coverage, by_class in ((ample - 0.1, True), (1 - 0.5 / fewest, False)):
+        default = judge(found, model, ClassifySettings(coverage=coverage)).prediction_set
+        asked = judge(found, model, ClassifySettings(coverage=coverage, by_class=by_class))
+        np.testing.assert_array_equal(default, asked.prediction_set)
+    missing = model.calibration.conformal_classes.where(
+        model.calibration.conformal_classes != 0, torch.tensor(1)
+    )
+    model = replace(model, calibration=replace(model.calibration, conformal_classes=missing))
+    default = judge(found, model, ClassifySettings(coverage=ample - 0.1)).prediction_set
+    together = judge(found, model, ClassifySettings(coverage=ample - 0.1, by_class=False))
+    np.testing.assert_array_equal(default, together.prediction_set)
 
 
 def test_cells_below_the_threshold_are_for_review(model: ModelBundle) -> None:

@@ -39,6 +39,21 @@ def test_a_glare_spot_is_not_the_background() -> None:
     assert found == pytest.approx(np.full(3, 150, np.float32), abs=8)
 
 
+@pytest.mark.parametrize("radius", [40, 60])
+def test_a_glare_that_is_large_and_flat_betrays_itself_by_its_colour(radius: int) -> None:
+    image = smear((130, 180, 160), 0.3)
+    rows, columns = np.ogrid[:200, :200]
+    image[np.hypot(rows - 200, columns) < 2 * radius] = (95, 254, 240)
+    assert estimate_background(image) == pytest.approx(np.array((130.0, 180, 160)), abs=6)
+
+
+def test_where_all_empty_slide_is_glare_nothing_is_brighter_than_the_background() -> None:
+    image = np.full((200, 200, 3), (150, 100, 120), np.uint8)  # red cells everywhere
+    image[:70] = (105, 254, 230)
+    found = estimate_background(image)
+    assert (found >= (149, 250, 226)).all()
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 255))
 def test_background_of_one_colour_is_that_colour(height: int, width: int, value: int) -> None:

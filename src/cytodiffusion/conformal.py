@@ -7,6 +7,8 @@ from crepes import ConformalClassifier
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+#: Cells of a class that may be stranger than the asked coverage allows, at least.
+ENOUGH = 2.0
 
 
 def conformal_p_values(
@@ -67,6 +69,25 @@ def conformal_sets(
         Between 0 and 1.
     """
     return np.asarray(conformal_p_values(posterior, scores, classes) > 1.0 - coverage)
+
+
+def enough_of_each(classes: NDArray[np.int64], n_classes: int, coverage: float) -> bool:
+    """Whether every class has validation cells enough to be covered by itself.
+
+    Twice as many as it takes to rule a class out at all: with fewer, sets are large for want of
+    cells rather than of knowledge.
+
+    Parameters
+    ----------
+    classes : (M,) integer array
+        True classes of the validation cells.
+    n_classes : int
+        Classes of the model.
+    coverage : float
+        Between 0 and 1.
+    """
+    counts = np.bincount(classes, minlength=n_classes)
+    return bool(counts.min() * (1.0 - coverage) >= ENOUGH - 1e-9)
 
 
 def measured_coverage(

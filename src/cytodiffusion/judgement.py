@@ -13,7 +13,7 @@ from torch import Tensor
 from cytodiffusion.abstention import accept
 from cytodiffusion.anomaly import anomaly_scores, anomaly_threshold, default_score
 from cytodiffusion.classification import Classification
-from cytodiffusion.conformal import conformal_sets
+from cytodiffusion.conformal import conformal_sets, enough_of_each
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.uncertainty import entropy, margin, softmax
@@ -35,8 +35,10 @@ class ClassifySettings(BaseModel):
         Cells in flight; the result does not depend on it.
     coverage : float
         Of the prediction sets.
-    by_class : bool
-        Whether the coverage is to hold for every class by itself; sets are larger then.
+    by_class : bool, optional
+        Whether the coverage is to hold for every class by itself, or for all cells together; None
+        is by class where the model was calibrated on cells enough of each
+        (`cytodiffusion.conformal.enough_of_each`).
     error_rate : float, optional
         Share of accepted cells that may be wrong; cells too unsure for it are for review.
     """
@@ -49,7 +51,7 @@ class ClassifySettings(BaseModel):
     seed: int = Field(0, ge=0, lt=2**40)
     batch_size: int = Field(256, ge=1, le=65536)
     coverage: float = Field(0.95, gt=0, lt=1)
-    by_class: bool = False
+    by_class: bool | None = None
     error_rate: float | None = Field(None, gt=0, lt=1)
 
 
@@ -142,6 +144,9 @@ def prediction_sets(
     """
     scores = kept.conformal_scores.double().numpy()
     classes = classes_of_scores(kept, settings, name)
+    if settings.by_class is None and classes is not None:
+        enough = enough_of_each(classes, posterior.shape[1], settings.coverage)
+        classes = classes if enough else None
     return conformal_sets(posterior, scores, settings.coverage, classes)
 
 
@@ -160,16 +165,18 @@ def check_promises(kept: ValidationRecord, settings: ClassifySettings, name: str
 def classes_of_scores(
     kept: ValidationRecord, settings: ClassifySettings, name: str
 ) -> NDArray[np.int64] | None:
-    """Classes of the conformal scores, None where coverage is asked of all cells together.
+    """Classes of the conformal scores, None where they are not to be told apart.
 
     Raises
     ------
     InputError
         If every class is to be covered by itself and the model was calibrated without.
     """
-    if not settings.by_class:
+    if settings.by_class is False:
         return None
     classes = kept.conformal_classes.numpy()
+    if not len(classes) and settings.by_class is None:
+        return None
     if not len(classes):
         raise InputError(
             f"The model {name} was calibrated without a coverage of every class by itself; "

@@ -19,15 +19,21 @@ from cytodiffusion.errors import InputError
 _WORK_SIDE = 224
 #: A brightness peak below this share of the highest one is not taken for the background.
 _PEAK_SHARE = 0.12
+#: Nothing that absorbs light is brighter than the empty slide, in any colour. Where more than this
+#: share of the flat pixels is, by this factor, the light there is another: a glare spot.
+_OUTSHINING_SHARE, _OUTSHINING = 0.12, 1.12
+#: A peak darker than this share of the brightest is red cells rather than the slide beside a glare.
+_BESIDE_GLARE = 0.65
 
 
 def estimate_background(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Colour of the empty, bright background of a field or of a single-cell crop.
 
     The empty slide is the brightest thing in a smear that is both flat and of some size: the
-    brightest substantial peak in the histogram of the flat pixels. Red cells are darker, small
-    highlights and a glare spot are too small or too smeared out to make a peak. A crop without any
-    empty slide gives the colour of its brightest substantial part.
+    brightest substantial peak in the histogram of the flat pixels. Red cells are darker; small
+    highlights are too small or too smeared out to make a peak. A glare spot may make one, but other
+    parts outshine it in one colour or another, as nothing outshines the empty slide. A crop without
+    any empty slide gives the colour of its brightest substantial part.
 
     Parameters
     ----------
@@ -50,11 +56,28 @@ def estimate_background(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     flat = _flat_pixels(small)
     # Dyes and haemoglobin absorb green most; a little of the others keeps odd white balances apart
     brightness = small @ np.array([0.2, 0.6, 0.2], np.float32)
-    peak = _brightest_peak(brightness[flat])
-    near = flat & (np.abs(brightness - peak) <= 8)
-    chosen = small[near] if near.any() else small.reshape(-1, 3)
-    colour = np.maximum(np.median(chosen, axis=0), 1.0).astype(np.float32)
-    return np.asarray(colour)
+    brightest: NDArray[np.float32] | None = None
+    for peak in _bright_peaks(brightness[flat]):
+        near = flat & (np.abs(brightness - peak) <= 8)
+        chosen = small[near] if near.any() else small.reshape(-1, 3)
+        colour = np.maximum(np.median(chosen, axis=0), 1.0).astype(np.float32)
+        brightest = colour if brightest is None else brightest
+        if colour.sum() < _BESIDE_GLARE * brightest.sum():
+            break
+        if not _outshone(colour, small[flat & (brightness < peak)]):
+            return np.asarray(colour)
+    assert brightest is not None  # a histogram has a peak
+    return np.asarray(
+        np.maximum(brightest, np.quantile(small[flat], 1 - _OUTSHINING_SHARE, axis=0))
+    )
+
+
+def _outshone(colour: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
+    """Whether a substantial share of ``others (M, 3)`` is brighter than ``colour`` somewhere."""
+    if len(others) == 0:
+        return False
+    brighter = (others > _OUTSHINING * colour).any(axis=1)
+    return bool(brighter.mean() > _OUTSHINING_SHARE)
 
 
 def _small_inner(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -77,15 +100,16 @@ def _flat_pixels(small: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(slope <= max(8.0, float(np.median(slope))))
 
 
-def _brightest_peak(values: NDArray[np.float32]) -> float:
-    """Brightness of the brightest substantial peak of the histogram of ``values``."""
+def _bright_peaks(values: NDArray[np.float32]) -> list[float]:
+    """Brightness of the substantial peaks of the histogram of ``values``, the brightest first."""
     counts = np.bincount(np.clip(values, 0, 255).astype(np.intp), minlength=256).astype(np.float32)
     # Ends padded with zeros, so that a saturated background is a peak too
     padded = np.pad(counts, 8).reshape(1, -1)
     smooth = cv2.GaussianBlur(padded, (0, 0), 2.5, borderType=cv2.BORDER_CONSTANT).ravel()
     floor = _PEAK_SHARE * float(smooth.max())
     peaks, _ = find_peaks(smooth, height=floor, prominence=0.5 * floor)
-    return float((peaks.max() if peaks.size else smooth.argmax()) - 8)
+    found = np.sort(peaks)[::-1] if peaks.size else np.array([smooth.argmax()])
+    return [float(peak - 8) for peak in found]
 
 
 def background_map(rgb: NDArray[np.uint8], *, rounds: int = 3) -> NDArray[np.float32]:

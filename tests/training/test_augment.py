@@ -74,7 +74,7 @@ def test_stain_varies_and_the_background_stays_near_white(unit: torch.Tensor) ->
     cell = window[:, :, 12, 12]
     assert cell.std(0).min() > 0.03
     corner = window[:, :, 0, 0]
-    assert (corner - WHITE).abs().mean() < 0.06
+    assert (corner - WHITE).abs().mean() < 0.07
 
 
 def test_a_cut_crop_repeats_what_is_inside_its_borders() -> None:
@@ -128,3 +128,32 @@ def test_blur_keeps_the_mean_and_takes_detail(blur: float) -> None:
     assert 0.1 < blurred.float().mean() < 0.7
     assert (out.mean((1, 2, 3)) - noise.mean((1, 2, 3)))[blurred].abs().max() < 0.01
     assert out.std((1, 2, 3)).min() < (0.25 if blur < 1 else 0.06)
+
+
+def test_surroundings_fade_where_masks_are_known(unit: torch.Tensor) -> None:
+    """Red cells beside the cell pale; the cell, and plain crops, are left alone."""
+    quiet = AugmentSettings(
+        **dict.fromkeys(
+            ["scale", "aspect", "shift", "cut_share", "mixing", "dyes", "density", "thickness"], 0
+        ),
+        **dict.fromkeys(["contrast", "grey_share", "tint", "hue", "palette_share", "rim"], 0),
+        **dict.fromkeys(["exposure_share", "blur", "noise"], 0),
+        plain_share=0.3,
+        alone_share=1.0,
+        surroundings=0.2,
+    )
+    unit[:, :, :6] = 0.5  # a neighbour
+    asked: list[int] = []
+
+    def masks(rows: torch.Tensor) -> torch.Tensor:
+        asked.extend(rows.tolist())
+        mask = torch.zeros(len(rows), 1, 32, 32)
+        mask[:, :, 10:22, 12:20] = 1
+        return mask
+
+    window, plain = augment(unit, 32, generator(), quiet, masks)
+    assert asked == (~plain).nonzero().squeeze(1).tolist()
+    darkest = window[:, 0].flatten(1).min(1).values
+    torch.testing.assert_close(darkest[plain], torch.full((int(plain.sum()),), 0.5))
+    assert (darkest[~plain] > 0.55).all()  # the cell's 0.6 is now the darkest red
+    assert (augment(unit, 32, generator(), quiet)[0][~plain].flatten(1).min(1).values < 0.31).all()

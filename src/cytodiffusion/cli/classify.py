@@ -55,7 +55,7 @@ def classify(
     seed: SeedOption = 0,
     error_rate: ErrorRateOption = None,
     coverage: CoverageOption = None,
-    by_class: ByClassOption = False,
+    by_class: ByClassOption = None,
     batch_size: BatchOption = None,
     allow_download: DownloadOption = False,
     pixel_size: PixelSizeOption = None,

@@ -159,7 +159,7 @@ def evaluate(
     ] = None,
     trials: TrialsOption = None,
     coverage: CoverageOption = None,
-    by_class: ByClassOption = False,
+    by_class: ByClassOption = None,
     error_rate: ErrorRateOption = None,
     seed: SeedOption = 0,
     batch_size: BatchOption = None,

@@ -82,10 +82,11 @@ CoverageOption = Annotated[
     ),
 ]
 ByClassOption = Annotated[
-    bool,
+    bool | None,
     typer.Option(
-        "--by-class",
-        help="Let the coverage hold for every class by itself, not only for all cells together.",
+        "--by-class/--overall",
+        help="Let the coverage hold for every class by itself, or for all cells together.",
+        show_default="by class where validation cells suffice",
         rich_help_panel=_DOUBT,
     ),
 ]

@@ -19,7 +19,7 @@ def classify_settings(
     batch_size: int | None = None,
     error_rate: float | None = None,
     coverage: float | None = None,
-    by_class: bool = False,
+    by_class: bool | None = None,
 ) -> ClassifySettings:
     """Return the settings of the engine with those changed that were given."""
     from cytodiffusion.classify import ClassifySettings

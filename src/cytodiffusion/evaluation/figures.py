@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cytodiffusion.classification import Classification
 from cytodiffusion.classify import ClassifySettings
-from cytodiffusion.conformal import conformal_sets
 from cytodiffusion.evaluation.cells import Scored
 from cytodiffusion.evaluation.curves import (
     area_under_risk,
@@ -32,6 +31,7 @@ from cytodiffusion.evaluation.metrics import (
     predicted_among,
     summarise,
 )
+from cytodiffusion.judgement import prediction_sets
 from cytodiffusion.taxonomy import Taxonomy, group_scores
 
 #: Coverages that prediction sets are measured at, besides the one of the run.
@@ -169,7 +169,7 @@ def set_figures(
     Parameters
     ----------
     model : ModelBundle or Baseline
-        Gives the validation cells' conformal scores.
+        Gives what is kept of the validation cells.
     scored : Scored
     settings : ClassifySettings
         Of the run: the sets at its coverage are measured as they are.
@@ -182,14 +182,16 @@ def set_figures(
         (share of empty sets) and ``per_class`` with ``coverage`` and ``size`` of each class
         that occurs.
     """
-    scores, classes = conformal_scores(model, settings.by_class)
     posterior, labels = scored.result.posterior, scored.labels
+    kept = getattr(model, "calibration", model)
     rows = []
     for level in sorted({*levels, settings.coverage}):
         sets = (
             scored.result.prediction_set
             if level == settings.coverage
-            else conformal_sets(posterior, scores, level, classes)
+            else prediction_sets(
+                posterior, kept, settings.model_copy(update={"coverage": level}), model.name
+            )
         )
         covered, size = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
         rows.append(
@@ -209,21 +211,6 @@ def set_figures(
             }
         )
     return rows
-
-
-def conformal_scores(
-    model: Any, by_class: bool = False
-) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
-    """``1 - p(true class)`` of the validation cells of a bundle or baseline, and their classes.
-
-    The classes are None where sets are not to hold class by class, or cannot.
-    """
-    holder = getattr(model, "calibration", model)
-    classes = getattr(holder, "conformal_classes", None)
-    scores = holder.conformal_scores.double().numpy()
-    if not by_class or classes is None or not len(classes):
-        return scores, None
-    return scores, classes.numpy()
 
 
 def shift_figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:

@@ -8,6 +8,7 @@ the lamp stand for dyes, their ages, thickness and white balance.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +16,8 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from cytodiffusion.model.codec import WHITE
+
+from .palette import leave_alone, overexpose, repaint
 
 #: Optical densities (red, green, blue) of the azures of nuclei and of eosin, measured on PBC's
 #: training images, and a third axis for what neither explains.
@@ -39,6 +42,13 @@ class AugmentSettings(BaseModel):
     grey_share: float = 0.3
     tint: float = 0.05  #: error of the background's colour, log
     hue: float = 0.35  #: rotation of colours about grey, radians
+    palette: float = 0.6  #: gain of a node of the map of colours, log (`repaint`)
+    palette_tone: float = 0.3  #: the same for each colour apart
+    palette_share: float = 0.5  #: share of crops with a palette of their own
+    surroundings: float = 0.8  #: largest share of their density that faded surroundings keep
+    alone_share: float = 0.3  #: share of crops with faded surroundings, where outlines are known
+    exposure: float = 0.35  #: largest overexposure, log, of `exposure_share` of the crops
+    exposure_share: float = 0.15
     rim: float = 0.5  #: largest strength of dark outlines, uniform, of `rim_share` of the crops
     rim_share: float = 0.25
     blur: float = 1.8  #: largest Gaussian blur in pixels
@@ -46,8 +56,16 @@ class AugmentSettings(BaseModel):
     plain_share: float = 0.2  #: share of crops with stain and focus left as they are
 
 
+#: Soft masks ``(M, 1, S, S)`` of the cells in the crops of a batch that are numbered by ``(M,)``.
+Masks = Callable[[Tensor], Tensor]
+
+
 def augment(
-    unit: Tensor, size: int, generator: Generator, settings: AugmentSettings | None = None
+    unit: Tensor,
+    size: int,
+    generator: Generator,
+    settings: AugmentSettings | None = None,
+    masks: Masks | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Vary context crops and cut out windows.
 
@@ -59,6 +77,8 @@ def augment(
         Side of the windows to cut out.
     generator : torch.Generator
     settings : AugmentSettings, optional
+    masks : callable, optional
+        Gives the cells' masks; without it surroundings stay as they are.
 
     Returns
     -------
@@ -67,16 +87,35 @@ def augment(
         Crops that were turned and shifted only.
     """
     settings = settings or AugmentSettings()
+    plain = torch.rand(len(unit), generator=generator) < settings.plain_share
+    unit = _alone(unit, masks, ~plain, generator, settings)
     window = turn(unit, size, generator, settings)
     varied = _rims(_stain(window, generator, settings), generator, settings)
     varied = _focus(varied, generator, settings)
-    varied = _sensor(varied, generator, settings)
-    plain = torch.rand(len(unit), generator=generator) < settings.plain_share
+    varied = _exposure(_sensor(varied, generator, settings), generator, settings)
     return torch.where(plain[:, None, None, None], window, varied), plain
 
 
 def _uniform(n: int, span: float, generator: Generator) -> Tensor:
     return (torch.rand(n, generator=generator) * 2 - 1) * span
+
+
+def _alone(
+    unit: Tensor,
+    masks: Masks | None,
+    among: Tensor,
+    generator: Generator,
+    settings: AugmentSettings,
+) -> Tensor:
+    """Fade the surroundings of some of the crops ``among`` (a bool tensor)."""
+    chosen = among & (torch.rand(len(unit), generator=generator) < settings.alone_share)
+    rows = chosen.nonzero().squeeze(1)
+    if masks is None or len(rows) == 0:
+        return unit
+    faded = leave_alone(
+        unit[rows], masks(rows), generator, white=WHITE, largest=settings.surroundings
+    )
+    return unit.index_copy(0, rows, faded)
 
 
 def turn(unit: Tensor, size: int, generator: Generator, settings: AugmentSettings) -> Tensor:
@@ -120,6 +159,13 @@ def _cut(grid: Tensor, ratio: float, generator: Generator, settings: AugmentSett
 def _stain(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
     n = len(window)
     density = -torch.log((window / WHITE).clamp(0.02, 1.1))
+    density = repaint(
+        density,
+        generator,
+        strength=settings.palette,
+        tone=settings.palette_tone,
+        share=settings.palette_share,
+    )
     density = _contrast(density, generator, settings)
     identity = torch.eye(3).expand(n, 3, 3)
     mixing = identity + settings.mixing * torch.randn(n, 3, 3, generator=generator)
@@ -206,6 +252,13 @@ def _focus(window: Tensor, generator: Generator, settings: AugmentSettings) -> T
     result = window.clone()
     result[chosen] = torch.where(sharpen, sharp, blurred).clamp(0.0, 1.0)
     return result
+
+
+def _exposure(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
+    """Let the camera clip the brightest tones of some crops."""
+    chosen = torch.rand(len(window), generator=generator) < settings.exposure_share
+    clipped = overexpose(window, generator, white=WHITE, largest=settings.exposure)
+    return torch.where(chosen[:, None, None, None], clipped, window)
 
 
 def _sensor(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:

@@ -28,6 +28,7 @@ from .checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from .data import BalancedSampler, CellSet, generator_for
 from .finish import finish_bundle
 from .loss import HybridLoss, draw_levels
+from .outlines import Outlines
 from .sets import load_sets
 from .settings import TrainSettings
 from .start import like_start, start_from
@@ -125,6 +126,9 @@ class Trainer:
         self.run = settings.output.with_name(settings.output.name + ".run")
         self._check_folder()
         self.names, self.sets = cells or load_sets(settings, progress)
+        self.outlines = Outlines(
+            self.sets["train"].pixels, settings.window_um / settings.input_size
+        )
         self.codec: Codec = PixelCodec(settings.input_size, settings.patch)
         self.history: list[dict[str, float]] = []
         self.step = 0
@@ -270,7 +274,9 @@ class Trainer:
         """
         s, cells = self.settings, self.sets["train"]
         unit = to_unit(cells.pixels[index], cells.backgrounds[index])
-        return augment(unit, s.input_size, generator, s.augment)
+        return augment(
+            unit, s.input_size, generator, s.augment, lambda rows: self.outlines(index[rows])
+        )
 
     def _batch(self, step: int) -> tuple[Tensor, ...]:
         s, cells = self.settings, self.sets["train"]
