@@ -36,11 +36,21 @@ from cytodiffusion.training.trainer import Trainer
 
 #: Stains as they are; geometry, focus and noise still vary.
 SAME_STAIN = AugmentSettings(
-    mixing=0, dyes=0, density=0, thickness=0, contrast=0, grey_share=0, tint=0, hue=0
+    mixing=0,
+    dyes=0,
+    density=0,
+    thickness=0,
+    contrast=0,
+    grey_share=0,
+    tint=0,
+    hue=0,
+    palette_share=0,
+    exposure_share=0,
 )
 TRAININGS: dict[str, dict[str, Any]] = {
     "everything": {},
     "no hybrid loss": {"class_loss": 0.0},
+    "no palettes": {"augment": AugmentSettings(palette_share=0)},
     "no stain augmentation": {"augment": SAME_STAIN},
 }
 BUDGETS: dict[str, tuple[ClassifySettings, bool]] = {

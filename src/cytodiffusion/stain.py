@@ -67,9 +67,8 @@ def estimate_background(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         if not _outshone(colour, small[flat & (brightness < peak)]):
             return np.asarray(colour)
     assert brightest is not None  # a histogram has a peak
-    return np.asarray(
-        np.maximum(brightest, np.quantile(small[flat], 1 - _OUTSHINING_SHARE, axis=0))
-    )
+    upper = np.quantile(small[flat], 1 - _OUTSHINING_SHARE, axis=0)
+    return np.asarray(np.maximum(brightest, upper), np.float32)
 
 
 def _outshone(colour: NDArray[np.float32], others: NDArray[np.float32]) -> bool:

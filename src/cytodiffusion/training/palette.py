@@ -1,9 +1,9 @@
 """Random palettes: other dyes for nucleus, cytoplasm and granules, each on its own.
 
-Gains and mixtures of dyes change all of a crop alike, so the cytoplasm keeps its colour relative to
-the nucleus. Other laboratories do not keep it: there are stains in which a neutrophil's cytoplasm is
-as pink as an eosinophil's is elsewhere. A smooth random map of colours to colours (of optical
-densities, with the empty slide left alone) changes what is pale, what is pink and what is
+Gains and mixtures of dyes change all of a crop alike, so the cytoplasm keeps its colour relative
+to the nucleus. Other laboratories do not keep it: there are stains in which a neutrophil's
+cytoplasm is as pink as an eosinophil's is elsewhere. A smooth random map of colours to colours (of
+optical densities, with the empty slide left alone) changes what is pale, what is pink and what is
 dark independently, while what is alike stays alike.
 """
 
