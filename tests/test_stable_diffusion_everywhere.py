@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Picture
 
 from cytodiffusion.cli import main
-from cytodiffusion.model.testing import tiny_stable_diffusion_bundle
+from cytodiffusion.model.testing import tiny_bundle, tiny_stable_diffusion_bundle
 from cytodiffusion.output import sha256
 from cytodiffusion.smear import SmearSettings, synthetic_smear
 from toys import PIXEL_SIZE_UM, write_discs
@@ -164,6 +164,13 @@ def test_evaluate(run: Run, data: Path, bundle: Path, tmp_path: Path) -> None:
     assert metrics["n"] == 9
     assert set(metrics["per_class"]) == set(NAMES)
     assert len(metrics["trials"]["points"]) == 4
+
+
+def test_the_published_rule_is_for_no_other_network(run: Run, data: Path, tmp_path: Path) -> None:
+    ours = tiny_bundle(tmp_path / "ours", NAMES)
+    code, _, err = evaluate(run, data, ours, tmp_path / "report", "--published-cells", 4)
+    assert code == 1
+    assert "has not Stable Diffusion's network" in " ".join(err.split())
 
 
 def test_no_copy_without_a_class_is_made_of_it(

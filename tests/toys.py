@@ -7,8 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from cytodiffusion.baselines import Baseline, build_network, save_baseline
+from cytodiffusion.model.bundle import CellClass
 from cytodiffusion.training.settings import TrainSettings
 
 #: Side of the toy images and the scale at which one fills the window of 20 um.
@@ -57,6 +60,30 @@ def toy_settings(data: Path, output: Path, **changes: Any) -> TrainSettings:
         "duplicates": "allow",  # discs that were drawn alike are near copies of each other
     }
     return TrainSettings(data=data, output=output, **(small | changes))
+
+
+def tiny_baseline(
+    folder: Path, names: tuple[str, ...] = tuple(COLORS), kind: str = "resnet18"
+) -> Path:
+    """Write a baseline with random weights; it is called as its folder is."""
+    torch.manual_seed(1)
+    baseline = Baseline(
+        name=folder.name,
+        version="0",
+        kind=kind,
+        classes=tuple(CellClass(n, f"#{i}{i}8040") for i, n in enumerate(names)),
+        input_size=48,
+        window_um=20.0,
+        network=build_network(kind, len(names), 48).eval(),
+        temperature=1.0,
+        conformal_scores=torch.linspace(0, 0.9, 40),
+        anomaly_threshold=0.9,
+        false_alarms=0.02,
+        device=torch.device("cpu"),
+        card=f"# {folder.name}\n",
+        training={"steps": 3},
+    )
+    return save_baseline(folder, baseline)
 
 
 def train_on_discs(folder: Path) -> Path:

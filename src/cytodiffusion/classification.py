@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+#: What a classification has once, or takes apart by itself, rather than an entry a cell.
+WHOLE = {
+    *("class_names", "levels", "anomaly_threshold", "anomaly_scores"),
+    *("accept_above", "certainty_name"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +44,10 @@ class Classification:
     anomaly_scores : dict of (N,) float64
         Every score by name, ``anomaly_score`` being one of them; see `cytodiffusion.anomaly`.
     accept_above : float or None
-        Cells whose confidence is not above it are for review; None where no error rate was asked
+        Cells whose certainty is not above it are for review; None where no error rate was asked
         for.
+    certainty_name : str
+        Which of ``confidence`` and ``margin`` is the `certainty`.
     """
 
     class_names: tuple[str, ...]
@@ -57,20 +66,25 @@ class Classification:
     logits: NDArray[np.float64]
     anomaly_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     accept_above: float | None = None
+    certainty_name: Literal["confidence", "margin"] = "confidence"
+
+    @property
+    def certainty(self) -> NDArray[np.float64]:
+        """What cells ``(N,)`` are put in order and accepted by, the surest highest."""
+        return self.margin if self.certainty_name == "margin" else self.confidence
 
     @property
     def review(self) -> NDArray[np.bool_]:
         """Cells ``(N,)`` too unsure for the error rate that was asked for."""
         if self.accept_above is None:
             return np.zeros(len(self), bool)
-        return np.asarray(self.confidence <= self.accept_above)
+        return np.asarray(self.certainty <= self.accept_above)
 
     def __len__(self) -> int:
         return len(self.predicted)
 
     def __getitem__(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Classification:
-        whole = {"class_names", "levels", "anomaly_threshold", "anomaly_scores", "accept_above"}
-        parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
+        parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in WHOLE}
         scores = {name: score[index] for name, score in self.anomaly_scores.items()}
         return replace(self, **parts, anomaly_scores=scores)
 

@@ -65,7 +65,8 @@ def load_classifier(
     Parameters
     ----------
     source : str or Path
-        ``default``, a folder of either kind, or a Hub id of a diffusion model.
+        ``default``, a folder of either kind, or a Hub id of a diffusion model; see
+        `cytodiffusion.model.bundle.load_bundle`.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``mps``.
     allow_download : bool

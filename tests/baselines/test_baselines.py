@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from cytodiffusion.baselines import (
     KINDS,
@@ -20,6 +21,7 @@ from cytodiffusion.baselines import (
     save_baseline,
 )
 from cytodiffusion.baselines import baseline as module
+from cytodiffusion.baselines.baseline import judge_logits
 from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.errors import BundleError, DownloadNeeded, InputError, OutOfMemoryError
 from cytodiffusion.model.bundle import CellClass
@@ -108,7 +110,7 @@ def test_promises_are_those_of_a_bundle(crops: np.ndarray, tmp_path: Path) -> No
     made = replace(
         make(),
         conformal_classes=torch.arange(40) % 3,
-        validation_confidence=torch.linspace(0, 1, 200, dtype=torch.float64),
+        validation_gap=torch.linspace(0, 1, 200, dtype=torch.float64),
         validation_correct=torch.arange(200) >= 80,
     )
     back = load_baseline(save_baseline(tmp_path / "m", made, dtype=torch.float32), "cpu")
@@ -117,7 +119,41 @@ def test_promises_are_those_of_a_bundle(crops: np.ndarray, tmp_path: Path) -> No
     assert result.accept_above == pytest.approx(0.4, abs=0.1)
     same = classify_baseline(crops, made, settings)
     np.testing.assert_array_equal(result.prediction_set, same.prediction_set)
-    np.testing.assert_array_equal(result.review, result.confidence <= result.accept_above)
+    np.testing.assert_array_equal(result.review, result.margin <= result.accept_above)
+
+
+def test_cells_are_accepted_by_the_gap_not_by_the_largest_probability(model: Baseline) -> None:
+    made = replace(
+        model,
+        temperature=1.0,
+        validation_gap=torch.linspace(0, 1, 200, dtype=torch.float64),
+        validation_correct=torch.arange(200) >= 80,
+    )
+    # one of two classes, and the surest of three: the second has less probability, but more gap
+    posterior = np.array([[0.55, 0.449, 0.001], [0.5, 0.25, 0.25]])
+    result = judge_logits(np.log(posterior), made, ClassifySettings(error_rate=0.1))
+    assert result.confidence.argmax() == 0
+    np.testing.assert_allclose(result.certainty, [0.101, 0.25])
+    assert result.accept_above == pytest.approx(0.4, abs=0.1)
+    above = replace(result, accept_above=0.2)
+    assert above.review.tolist() == [True, False]
+    assert above[1:].review.tolist() == [False]
+
+
+def test_an_older_record_of_the_largest_probability_promises_nothing(
+    crops: np.ndarray, tmp_path: Path
+) -> None:
+    folder = save_baseline(tmp_path / "m", make(), dtype=torch.float32)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["validation_gap"]
+    tensors["validation_confidence"] = torch.linspace(0, 1, 200, dtype=torch.float64)
+    tensors["validation_correct"] = torch.ones(200, dtype=torch.bool)
+    save_file(tensors, folder / "model.safetensors")
+    resign(folder)
+    old = load_baseline(folder, "cpu")
+    assert len(classify_baseline(crops, old)) == 9
+    with pytest.raises(InputError, match="without a record of its errors"):
+        classify_baseline(crops, old, ClassifySettings(error_rate=0.1))
 
 
 def test_one_without_a_record_says_what_it_cannot_promise(
@@ -134,8 +170,8 @@ def test_one_without_a_record_says_what_it_cannot_promise(
     [
         {"conformal_classes": torch.zeros(7).long()},
         {"conformal_classes": torch.full((40,), 3)},
-        {"validation_confidence": torch.zeros(5)},
-        {"validation_confidence": torch.full((2,), torch.nan), "validation_correct": torch.ones(2)},
+        {"validation_gap": torch.zeros(5)},
+        {"validation_gap": torch.full((2,), torch.nan), "validation_correct": torch.ones(2)},
     ],
 )
 def test_a_record_that_makes_no_sense_is_refused(
@@ -200,7 +236,6 @@ def test_pretrained_weights_are_not_fetched_unasked(
 
 def test_pretrained_weights_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
-    from safetensors.torch import save_file
 
     torch.manual_seed(5)
     source = timm.create_model("resnet18", pretrained=False)

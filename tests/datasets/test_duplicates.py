@@ -13,7 +13,9 @@ from cytodiffusion.datasets import Record, find_records
 from cytodiffusion.datasets.duplicates import (
     Duplicate,
     find_duplicates,
+    find_repeats,
     settle_duplicates,
+    state_repeats,
 )
 from cytodiffusion.datasets.fingerprints import fingerprints
 from cytodiffusion.errors import InputError
@@ -126,3 +128,46 @@ def test_nothing_left_is_told(data: Path) -> None:
             copy(data, f"val/{c}/{n}.png", f"test/{c}/{n}.png")
     with pytest.raises(InputError, match="images of the val split are also"):
         load_sets(settings)
+
+
+def repeats(data: Path) -> list[Duplicate]:
+    records = find_records(data, split="test")
+    return find_repeats(records, fingerprints([r.path for r in records]))
+
+
+def test_copies_within_a_set_are_stated_and_contradicting_labels_told_apart(data: Path) -> None:
+    assert repeats(data) == []
+    assert state_repeats([]) == []
+    copy(data, "test/x/0.png", "test/x/7.png")
+    copy(data, "test/x/0.png", "test/x/8.png")
+    copy(data, "test/x/1.png", "test/x/9.png", mirrored=True)
+    copy(data, "test/y/0.png", "test/x/yx.png")
+    copy(data, "test/y/1.png", "test/x/yx-too.png", mirrored=True)
+    found = repeats(data)
+    assert [d.exact for d in found] == [True] * 3 + [False] * 2
+    contrary, alike = state_repeats(found)
+    assert contrary.startswith("2 pairs of the same image with different classes: ")
+    assert f"{data}/test/x/yx.png (x) and {data}/test/y/0.png (y)" in contrary
+    assert f"{data}/test/x/yx-too.png (x) and its near copy {data}/test/y/1.png (y)" in contrary
+    assert alike.startswith("3 pairs of the same image (1 of them changed a little), counted as ")
+    assert f"{data}/test/x/0.png and {data}/test/x/7.png" in alike
+    assert f"{data}/test/x/1.png and {data}/test/x/9.png" in alike
+    assert "yx" not in alike
+
+
+def test_many_copies_are_paired_with_the_first_only(data: Path) -> None:
+    for n in range(40):
+        copy(data, "test/x/0.png", f"test/x/copy{n}.png")
+    assert len(repeats(data)) == 40
+
+
+def test_drawings_that_are_all_alike_do_not_make_endless_pairs(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = cv2.imread(str(data / "test/x/0.png"))
+    assert image is not None
+    for n in range(12):
+        cv2.imwrite(str(data / f"test/x/paler{n}.png"), cv2.add(image, n + 1))
+    assert len(repeats(data)) == 13 * 12 // 2
+    monkeypatch.setattr("cytodiffusion.datasets.duplicates.MOST", 5)
+    assert len(repeats(data)) == 5

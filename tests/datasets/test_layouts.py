@@ -163,6 +163,46 @@ def test_cytodata_by_identifiers_and_tables_of_splits(cytodata: Path) -> None:
     }
 
 
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    """Class folders with notes on two of their images beside them."""
+    write_tree(tmp_path, [f"{c}/{n}.png" for c in ("red", "blue") for n in range(14)])
+    (tmp_path / "checked.csv").write_text("image,label\nred/1.png,red\n2.png,blue\n")
+    return tmp_path
+
+
+def test_a_stray_table_does_not_turn_class_folders_into_cytodata(classes: Path) -> None:
+    data = read_dataset(classes)
+    assert data.layout == "folders"
+    assert Counter(r.label for r in data.records) == {"red": 14, "blue": 14}
+    assert any("checked.csv beside the class folders was not read" in n for n in data.notes)
+    assert data.warnings == []
+    taken = read_dataset(classes, "cytodata")
+    assert len(taken.records) == 2
+    assert taken.warnings == [f"{classes}: 26 images that no table names (of 28) were left out."]
+
+
+@pytest.mark.parametrize("content", ["image,label\nred/1.png,x\n,\nnan,nan\n", 'image,label\n"'])
+def test_a_stray_table_may_be_nonsense(classes: Path, content: str) -> None:
+    (classes / "checked.csv").write_text(content)
+    assert read_dataset(classes).layout == "folders"
+
+
+def test_a_table_that_names_most_images_counts_beside_class_folders(classes: Path) -> None:
+    rows = [f"{c}/{n}.png,blast" for c in ("red", "blue") for n in range(8)]
+    (classes / "checked.csv").write_text("\n".join(["image,label", *rows]))
+    data = read_dataset(classes)
+    assert data.layout == "cytodata"
+    assert {r.label for r in data.records} == {"blast"}
+    assert data.warnings == [f"{classes}: 12 images that no table names (of 28) were left out."]
+
+
+def test_cytodata_with_many_unlabelled_images_is_that(tmp_path: Path) -> None:
+    write_tree(tmp_path, [f"{c}/{n}.png" for c in ("images", "Unlabelled") for n in range(9)])
+    (tmp_path / "labels.csv").write_text("image,label\nimages/1.png,blast\n2.png,monocyte\n")
+    assert read_dataset(tmp_path).layout == "cytodata"
+
+
 def test_cytodata_without_its_images_is_told(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("image,label\na.png,blast\n")
     with pytest.raises(InputError, match=r"None of the images that .*labels.csv names"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cytodiffusion.datasets.names import read_renaming, rename
+from cytodiffusion.datasets.names import rename, spelling
 from cytodiffusion.datasets.records import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.taxonomy import load_taxonomy
@@ -41,28 +41,14 @@ def test_a_class_that_is_not_there_is_told() -> None:
         renamed(["x"], {"y": "z"})
 
 
-def test_renaming_is_read_from_words_and_files(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"A": "b"}')
-    (tmp_path / "a.csv").write_text("class,new\nC,d\n")
-    items = [str(tmp_path / "a.json"), str(tmp_path / "a.csv"), "E = f", "G="]
-    assert read_renaming(items) == {"A": "b", "C": "d", "E": "f", "G": ""}
+def test_labels_get_the_spelling_of_the_names_they_mean() -> None:
+    spelt = spelling(("Neutrophil", "ig", "crystal"), [BLOOD])
+    said = ["neutrophils", "immature granulocytes", "IG", "CRYSTAL", "stranger"]
+    assert [spelt(x) for x in said] == ["Neutrophil", "ig", "ig", "crystal", "stranger"]
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [("{", "not JSON"), ("[]", "not a JSON object"), ('{"a": 1}', "not a JSON object")],
-)
-def test_a_wrong_file_of_names_is_told(tmp_path: Path, content: str, said: str) -> None:
-    (tmp_path / "a.json").write_text(content)
-    with pytest.raises(InputError, match=said):
-        read_renaming([str(tmp_path / "a.json")])
-
-
-def test_wrong_words_are_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="neither NAME=NEW nor"):
-        read_renaming(["neutrophil"])
-    with pytest.raises(InputError, match="both 'b' and 'c'"):
-        read_renaming(["a=b", "a=c"])
-    (tmp_path / "a.csv").write_text("class\nC\n")
-    with pytest.raises(InputError, match="two columns"):
-        read_renaming([str(tmp_path / "a.csv")])
+def test_a_name_as_it_is_comes_before_what_a_taxonomy_makes_of_it() -> None:
+    spelt = spelling(("artefact", "artifact"), [BLOOD])
+    assert [spelt(x) for x in ("Artefact", "Artifact")] == ["artefact", "artifact"]
+    bare = spelling(("neutrophil",), [])
+    assert [bare(x) for x in ("NEUTROPHIL", "neutrophils")] == ["neutrophil", "neutrophils"]

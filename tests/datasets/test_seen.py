@@ -82,7 +82,11 @@ def test_a_model_that_does_not_record_them_says_so(paths: list[Path]) -> None:
 
 def test_a_long_list_is_cut() -> None:
     found = Overlap(True, [Path(str(n)) for n in range(9)], [])
-    assert "0, 1, 2 and 6 more" in found.stated()
+    assert "on 9 of the test images (0 of them changed a little): 0, 1, 2 and 6 more;" in (
+        found.stated()
+    )
+    assert found.stated("Rival", "see there").startswith("Rival was trained on 9")
+    assert "and 6 more (see there);" in found.stated("Rival", "see there")
 
 
 @pytest.mark.parametrize(

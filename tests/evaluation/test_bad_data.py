@@ -23,13 +23,17 @@ def data(tmp_path: Path) -> Path:
     return write_discs(tmp_path / "data", {"test": 2})
 
 
-def metrics_of(model: Path, data: Path) -> dict[str, Any]:
+#: What is said of discs: those that were drawn alike are near copies of each other.
+OF_DISCS = ("was trained on", "of the same image")
+
+
+def metrics_of(model: Path, data: Path, **more: Any) -> dict[str, Any]:
     settings = EvaluateSettings(
         model=str(model), data=data, output=data.parent / "report",
-        pixel_size_um=PIXEL_SIZE_UM, resamples=10, trial_cells=0,
+        pixel_size_um=PIXEL_SIZE_UM, resamples=10, trial_cells=0, **more,
     )  # fmt: skip
     found: dict[str, Any] = read_report(evaluate(settings)).metrics
-    found["warnings"] = [w for w in found["warnings"] if "was trained on" not in w]
+    found["warnings"] = [w for w in found["warnings"] if not any(x in w for x in OF_DISCS)]
     return found
 
 
@@ -63,9 +67,40 @@ def test_one_class_with_one_image_is_measured(disc_model: Path, data: Path) -> N
     ]
 
 
-def test_an_empty_class_is_no_class(disc_model: Path, data: Path) -> None:
+def test_an_empty_class_is_left_out_and_said(disc_model: Path, data: Path) -> None:
     (data / "test" / "violet").mkdir()
-    assert metrics_of(disc_model, data)["warnings"] == []
+    metrics = metrics_of(disc_model, data)
+    assert metrics["n"] == 6
+    assert metrics["warnings"] == [f"{data}: the folder test/violet holds no images."]
+
+
+@pytest.mark.parametrize("name", ["violet", "red"])
+def test_an_empty_class_of_flat_folders_too(disc_model: Path, data: Path, name: str) -> None:
+    flat = data / "test"
+    shutil.rmtree(flat / "red")
+    (flat / name).mkdir()
+    metrics = metrics_of(disc_model, flat, split="all")
+    assert metrics["n"] == 4
+    assert metrics["warnings"] == [
+        f"{flat}: the folder {name} holds no images.",
+        "The data has no cells of red: open to the model, but in no mean.",
+    ]
+
+
+def test_an_empty_class_of_another_laboratory_is_said(disc_model: Path, data: Path) -> None:
+    other = write_discs(data.parent / "other", {"test": 2}) / "test"
+    (other / "violet").mkdir()
+    found = metrics_of(disc_model, data, shift={"b": other}, shift_pixel_size_um=PIXEL_SIZE_UM)
+    assert found["warnings"] == [f"{other}: the folder violet holds no images."]
+
+
+def test_a_stray_table_beside_class_folders_hides_no_image(disc_model: Path, data: Path) -> None:
+    flat = data / "test"
+    (flat / "checked.csv").write_text("image,label\nred/000.png,red\nblue/000.png,blue\n")
+    assert metrics_of(disc_model, flat, split="all")["n"] == 6
+    taken = metrics_of(disc_model, flat, split="all", layout="cytodata")
+    assert taken["n"] == 2
+    assert taken["warnings"][0] == f"{flat}: 4 images that no table names (of 6) were left out."
 
 
 def test_unreadable_images_and_nan_are_named_and_counted(disc_model: Path, data: Path) -> None:

@@ -10,15 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image as Picture
 
-from cytodiffusion.baselines import Baseline, build_network, save_baseline
 from cytodiffusion.cli import main
 from cytodiffusion.evaluation.figures import CONTRACT
-from cytodiffusion.model.bundle import CellClass
 from cytodiffusion.model.testing import tiny_bundle
-from toys import PIXEL_SIZE_UM, write_discs
+from toys import PIXEL_SIZE_UM, tiny_baseline, write_discs
 
 NAMES = ("blue", "green", "red")
 FILES = {"cells.csv", "metrics.json", "montage.png", "report.html"}
@@ -68,24 +65,7 @@ def elsewhere(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def rival(tmp_path_factory) -> Path:
-    torch.manual_seed(1)
-    baseline = Baseline(
-        name="rival",
-        version="0",
-        kind="resnet18",
-        classes=tuple(CellClass(n, f"#{i}{i}8040") for i, n in enumerate(NAMES)),
-        input_size=48,
-        window_um=20.0,
-        network=build_network("resnet18", 3, 48).eval(),
-        temperature=1.0,
-        conformal_scores=torch.linspace(0, 0.9, 40),
-        anomaly_threshold=0.9,
-        false_alarms=0.02,
-        device=torch.device("cpu"),
-        card="# rival\n",
-        training={"steps": 3},
-    )
-    return save_baseline(tmp_path_factory.mktemp("rival") / "rival", baseline)
+    return tiny_baseline(tmp_path_factory.mktemp("rival") / "rival", NAMES)
 
 
 def write_table(path: Path, rows: list[tuple[Path, str, str]]) -> Path:
@@ -194,6 +174,7 @@ def test_one_image_of_a_class(run, model, data, tmp_path) -> None:
         (("--low-data", "2,3"), "has 2 training cells, but 3 are to be labelled"),
         (("--leave-out", "red", "--leave-out-model", "nowhere"), "There is no model in nowhere"),
         (("--split", "holdout"), "split"),
+        (("--layout", "pcb"), "There is no layout 'pcb': choose auto or"),
         (("--coverage", "nan"), "coverage"),
         (("--error-rate", "1.5"), "error rate"),
         (("--error-rate", "0.001"), "error rate"),

@@ -75,6 +75,23 @@ def test_sets_at_several_levels() -> None:
     )
 
 
+def test_cells_are_decided_in_the_order_of_their_certainty() -> None:
+    # the first is wrong: it has the largest probability, and the least gap
+    posterior = np.array([[0.55, 0.44, 0.01, 0], [0.5, 0.3, 0.1, 0.1], [0.4, 0.2, 0.2, 0.2]])
+    cells = scored(from_posterior(posterior), ["b", "a", "a"])
+    first = figures(cells, resamples=20)
+    by_gap = figures(
+        replace(cells, result=replace(cells.result, certainty_name="margin")), resamples=20
+    )
+    assert first["risk_coverage"]["risk"] == pytest.approx([1, 1 / 2, 1 / 3])
+    assert by_gap["risk_coverage"]["risk"] == pytest.approx([0, 0, 1 / 3])
+    assert by_gap["aurc"] == pytest.approx(1 / 9)
+    assert [row["share"] for row in first["decided"]] == [0] * 4
+    assert [row["share"] for row in by_gap["decided"]] == pytest.approx([2 / 3] * 4)
+    # accuracy is held against the probability
+    assert (first["ece"], first["reliability"]) == (by_gap["ece"], by_gap["reliability"])
+
+
 def test_cells_for_review() -> None:
     cells = answers()
     hits = cells.result.predicted == cells.labels

@@ -5,17 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cytodiffusion.datasets import Record, find_records
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation import leave_out as module
-from cytodiffusion.evaluation.leave_out import model_without, slug, write_table
+from cytodiffusion.evaluation.leave_out import (
+    NoCopy,
+    given_copies,
+    model_without,
+    slug,
+    write_table,
+)
 from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.stored import read_report
 from cytodiffusion.model import load_bundle
-from toys import PIXEL_SIZE_UM
+from cytodiffusion.model.testing import tiny_bundle
+from cytodiffusion.predict import load_classifier
+from toys import PIXEL_SIZE_UM, tiny_baseline, write_discs
 
 
 def settings_for(data: Path, output: Path, **more) -> EvaluateSettings:
@@ -58,15 +67,88 @@ def test_a_copy_is_trained_once_and_measured(disc_model, tmp_path, monkeypatch) 
 
 
 def test_a_given_model_must_not_know_the_class(disc_model, tmp_path) -> None:
-    data = disc_model.parent / "data"
-    settings = settings_for(data, tmp_path, leave_out_model=disc_model)
-    model = load_bundle(disc_model)
+    data, models = disc_model.parent / "data", [load_bundle(disc_model)]
     with pytest.raises(InputError, match="knows the class red"):
-        model_without(model, find_records(data), settings, disc_model)
-    nowhere = tmp_path / "nowhere"
-    settings = settings_for(data, tmp_path, leave_out_model=nowhere)
-    with pytest.raises(InputError, match="There is no model in"):
-        model_without(model, find_records(data), settings, nowhere)
+        given_copies(models, settings_for(data, tmp_path, leave_out_model=(disc_model,)))
+    nowhere = (tmp_path / "nowhere",)
+    with pytest.raises(InputError, match=r"There is no model in .*nowhere"):
+        given_copies(models, settings_for(data, tmp_path, leave_out_model=nowhere))
+
+
+def test_copies_are_handed_out_by_kind(tmp_path) -> None:
+    def rival(name: str, kind: str, names: tuple[str, ...] = ("blue", "red")) -> Path:
+        return tiny_baseline(tmp_path / name, names, kind)
+
+    def copies(*folders: Path) -> list[str | None]:
+        settings = settings_for(tmp_path, tmp_path, leave_out_model=folders)
+        return [c and Path(c.source).name for c in given_copies(models, settings)]
+
+    model = tiny_bundle(tmp_path / "ours", ("blue", "red"))
+    sources = (model, rival("one", "resnet18"), rival("two", "vit"), rival("three", "resnet18"))
+    models = [load_classifier(source, "cpu") for source in sources]
+    ours = tiny_bundle(tmp_path / "ours-copy", ("blue", "green"))
+    first, second, third = (
+        rival(f"copy-{n}", kind, ("blue", "green"))
+        for n, kind in enumerate(("resnet18", "vit", "resnet18"))
+    )
+    assert copies() == [None] * 4
+    assert copies(second) == [None, None, "copy-1", None]
+    assert copies(third, ours, first) == ["ours-copy", "copy-2", None, "copy-0"]
+    with pytest.raises(InputError, match=r"copy-1 \(vit, .* stands for no classifier here"):
+        copies(second, second)
+    models[2] = load_classifier(rival("four", "vit", ("blue", "green")), "cpu")
+    with pytest.raises(InputError, match="each that knows red can have one copy"):
+        copies(second)
+
+
+def test_a_baseline_without_a_copy_does_not_end_the_run(tmp_path) -> None:
+    data = write_discs(tmp_path / "data", {"test": 3})
+    names = ("blue", "green", "red")
+    ours, copy = tiny_bundle(tmp_path / "m", names), tiny_bundle(tmp_path / "c", names[:2])
+    rivals = (
+        tiny_baseline(tmp_path / "one", names, "resnet18"),
+        tiny_baseline(tmp_path / "two", names, "resnet18"),
+    )
+    own = tiny_baseline(tmp_path / "without", names[:2], "resnet18")
+    settings = settings_for(
+        data, tmp_path / "r", leave_out_model=(copy, own), baselines=rivals, split="all"
+    ).model_copy(update={"model": str(ours)})
+    metrics = read_report(evaluate(settings)).metrics
+    one, two = metrics["baselines"]["one"]["anomaly"], metrics["baselines"]["two"]["anomaly"]
+    assert metrics["anomaly"]["model"]["source"] == str(copy)
+    assert one["model"]["source"] == str(own)
+    assert (one["n_known"], one["n_unknown"], one["trained_for_it"]) == (6, 3, True)
+    assert two["auc"] is None
+    assert "no copy of it without red" in two["why"]
+    (said,) = [w for w in metrics["warnings"] if "is not asked for anomalies" in w]
+    assert said.startswith("The baseline two ")
+    assert "give one with --leave-out-model" in said
+    # the model itself is what the report is about
+    alone = settings.model_copy(update={"leave_out_model": (own,), "output": tmp_path / "s"})
+    with pytest.raises(NoCopy, match="give one with --leave-out-model"):
+        evaluate(alone)
+
+
+def test_the_most_anomalous_are_those_of_the_copy(tmp_path) -> None:
+    data = write_discs(tmp_path / "data", {"test": 3})
+    ours = tiny_bundle(tmp_path / "m", ("blue", "green", "red"))
+    copy = tiny_bundle(tmp_path / "c", ("blue", "green"), seed=3)
+    settings = settings_for(data, tmp_path / "r", leave_out_model=(copy,), split="all")
+    report = read_report(evaluate(settings.model_copy(update={"model": str(ours)})))
+    table = pd.read_csv(report.folder / "cells.csv")
+    found = table[table["set"] == "without red"].sort_values("anomaly_score", ascending=False)
+    shown = report.metrics["montage"]["anomalous"]
+    assert [entry["path"] for entry in shown] == found["path"].tolist()
+    assert [entry["anomaly_score"] for entry in shown] == pytest.approx(
+        found["anomaly_score"].tolist()
+    )
+    assert {entry["p_true"] for entry in shown if entry["label"] == "red"} == {None}
+    page = report.page.read_text(encoding="utf-8")
+    assert "what the copy says that was trained without red" in page
+    # the hardest are still those of the model
+    own = table[table["set"] == "data"]
+    assert len(report.metrics["montage"]["hardest"]) == len(own) == 9
+    assert {entry["p_true"] for entry in report.metrics["montage"]["hardest"]} & {None} == set()
 
 
 def test_a_model_that_does_not_say_how_it_was_trained(disc_model, tmp_path) -> None:
@@ -103,6 +185,11 @@ def test_the_pace_is_told_once(caplog) -> None:
         pace(step / 100, f"step {step}/100, ...")
     assert seen == [step / 100 for step in range(0, 100, 10)]
     assert sum("seconds a step" in line for line in caplog.messages) == 1
+
+
+def test_one_copy_or_several(tmp_path) -> None:
+    for given, found in ((None, ()), (tmp_path, (tmp_path,)), ([tmp_path] * 2, (tmp_path,) * 2)):
+        assert settings_for(tmp_path, tmp_path, leave_out_model=given).leave_out_model == found
 
 
 def test_options_of_leaving_out_need_a_class(tmp_path) -> None:

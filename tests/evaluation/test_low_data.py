@@ -214,17 +214,41 @@ def test_the_curve_is_a_part_of_an_evaluation(
         split="val",
         output=tmp_path,
         data=tmp_path / "cells.csv",
+        layout="csv",
         pixel_size_um=PIXEL_SIZE_UM,
+        seed=5,
+        device="cpu",
     )
     context = SimpleNamespace(settings=settings, next=lambda title: lambda share, text: None)
     assert low_data_figures(context) == {"curves": {}}
     reading, (names, cells, folder, own) = asked_for
     assert (reading.data, reading.pixel_size_um) == (tmp_path / "cells.csv", PIXEL_SIZE_UM)
-    assert reading.input_size == own.input_size
+    assert (reading.layout, reading.input_size) == ("csv", own.input_size)
     assert (names, cells) == sets
     assert folder == tmp_path / "low-data"
     assert (own.counts, own.seeds, own.split) == ((2, 3), 2, "val")
+    assert (own.first_seed, own.device) == (5, "cpu")
     assert own.ours == own.rivals == {"steps": 7}
+
+
+def test_seeds_and_device_reach_the_trainings(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def train(study: Any, model: str, few: Any, seed: int, views: Any) -> Any:
+        settings = study._settings(seed, **TINY)
+        seen.append((settings.seed, settings.device))
+        yield model, views.labels
+
+    monkeypatch.setattr(low_data._Study, "_ours", train)
+    own = asked(counts=(2,), models=("diffusion",), seeds=2, first_seed=4, device="cpu")
+    found = low_data_curve(*sets, tmp_path, own)
+    assert seen == [(4, "cpu"), (5, "cpu")]
+    assert [run["seed"] for run in found["runs"]] == [4, 5]
+    # neither is a reason to begin anew
+    low_data_curve(*sets, tmp_path, asked(counts=(2,), models=("diffusion",), first_seed=5))
+    assert len(seen) == 2
 
 
 def test_cells_that_are_added_are_in_every_run(

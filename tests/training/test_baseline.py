@@ -78,6 +78,8 @@ def test_what_it_promises_is_measured_on_validation_cells(
     np.testing.assert_allclose(result.posterior, softmax(result.logits / model.temperature))
     true = result.posterior[np.arange(len(val)), views.labels]
     np.testing.assert_allclose(model.conformal_scores, np.sort(1 - true), atol=1e-6)
+    np.testing.assert_allclose(model.validation_gap, result.margin)
+    np.testing.assert_array_equal(model.validation_correct, result.predicted == views.labels)
     varied = varied_views(val, 32, s.seed, s.augment)
     other = classify_baseline(varied.windows, model, background=varied.backgrounds)
     flagged = np.concatenate([result.anomaly, other.anomaly])

@@ -63,3 +63,12 @@ def test_images_that_cannot_be_read_are_named(
         path.write_bytes(b"no image")
     with pytest.raises(InputError, match="class red could be read"):
         load_sets(toy_settings(discs, tmp_path / "m"))
+
+
+def test_the_layout_that_was_asked_for_is_read(discs: Path, tmp_path: Path) -> None:
+    flat = discs / "train"
+    (flat / "checked.csv").write_text("image,label\nred/000.png,red\n")
+    settings = toy_settings(flat, tmp_path / "m")
+    assert len(load_sets(settings)[0]) == 3
+    with pytest.raises(InputError, match="at least two classes of images; found: red"):
+        load_sets(settings.model_copy(update={"layout": "cytodata"}))

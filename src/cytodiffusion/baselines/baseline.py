@@ -60,9 +60,10 @@ class Baseline:
         Fingerprints of what it was trained on; older baselines have none.
     conformal_classes : (M,) int64 tensor
         True classes of the scores; empty in baselines that were calibrated without.
-    validation_confidence : (V,) float64 tensor
+    validation_gap : (V,) float64 tensor
     validation_correct : (V,) bool tensor
-        Confidence of validation cells and whether they were right; empty as above.
+        Gap of the two largest probabilities of validation cells and whether they were right;
+        empty as above, and in baselines that kept the largest probability.
     """
 
     name: str
@@ -83,15 +84,18 @@ class Baseline:
     training: dict[str, Any] = field(default_factory=dict)
     training_images: TrainingImages | None = None
     conformal_classes: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
-    validation_confidence: Tensor = field(
-        default_factory=lambda: torch.zeros(0, dtype=torch.float64)
-    )
+    validation_gap: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     validation_correct: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the posterior."""
         return tuple(c.name for c in self.classes)
+
+    @property
+    def validation_confidence(self) -> Tensor:
+        """What cells are accepted by: the gap, as their order goes by it."""
+        return self.validation_gap
 
     def record(self) -> dict[str, Any]:
         """Return what a result says about the model it came from."""
@@ -129,9 +133,10 @@ def classify_baseline(
     Returns
     -------
     Classification
-        One trial a cell and no noise levels; ``confidence`` is the largest probability,
-        ``margin`` the gap of the two largest (the published measure of a discriminative
-        model's confidence), ``anomaly_score`` one less the gap.
+        One trial a cell and no noise levels; ``confidence`` is the largest probability, which
+        accuracy can be held against; ``margin``, the gap of the two largest, is the `certainty`
+        (the published measure of a discriminative model's confidence) that puts cells in order
+        and accepts them; ``anomaly_score`` is one less the gap.
 
     Raises
     ------
@@ -171,6 +176,7 @@ def judge_logits(
         anomaly_threshold=model.anomaly_threshold,
         logits=logits,
         accept_above=accept_above(model, settings, model.name),
+        certainty_name="margin",
     )
 
 

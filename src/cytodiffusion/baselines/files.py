@@ -36,9 +36,11 @@ SCORES = "conformal_scores"
 #: What is kept of validation cells besides, with its type; older baselines have none of it.
 RECORD = {
     "conformal_classes": torch.int64,
-    "validation_confidence": torch.float64,
+    "validation_gap": torch.float64,
     "validation_correct": torch.bool,
 }
+#: What baselines once kept in its place, the largest probability: no cell is accepted by it.
+FORMER = "validation_confidence"
 NETWORK = "network."
 
 
@@ -169,13 +171,15 @@ def _take_record(
     folder: Path, tensors: dict[str, Tensor], n_scores: int, n_classes: int
 ) -> dict[str, Tensor]:
     """Take what is kept of validation cells out of ``tensors``."""
+    if tensors.pop(FORMER, None) is not None:
+        tensors.pop("validation_correct", None)
     record = {name: tensors.pop(name, torch.zeros(0)).to(kind) for name, kind in RECORD.items()}
-    classes, confidence, correct = record.values()
+    classes, gap, correct = record.values()
     sound = (
         classes.shape in ((0,), (n_scores,))
         and bool(((classes >= 0) & (classes < n_classes)).all())
-        and confidence.shape == correct.shape == (len(confidence),)
-        and bool(confidence.isfinite().all())
+        and gap.shape == correct.shape == (len(gap),)
+        and bool(gap.isfinite().all())
     )
     if not sound:
         raise BundleError(f"The record of validation cells of the baseline {folder} is not sound.")

@@ -75,11 +75,12 @@ def evaluate(
         ),
     ] = None,
     leave_out_model: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--leave-out-model",
             metavar="FOLDER",
-            help="A model that was trained without that class.",
+            help="A model or baseline that was trained without that class. Repeatable: it stands "
+            "for the first of its kind among the model and the baselines.",
             rich_help_panel=_MORE,
             readable=False,
         ),
@@ -133,6 +134,16 @@ def evaluate(
             rich_help_panel=_MORE,
         ),
     ] = None,
+    published_cells: Annotated[
+        int | None,
+        typer.Option(
+            "--published-cells",
+            min=1,
+            help="Classify so many cells by the published rule as well, for a model with Stable "
+            "Diffusion's network. Takes up to 2,000 trials a cell.",
+            rich_help_panel=_MORE,
+        ),
+    ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Repetitions of it.", rich_help_panel=_MORE)
     ] = 5,
@@ -140,6 +151,14 @@ def evaluate(
         str,
         typer.Option("--split", help="test, val, train or all of DATA.", rich_help_panel=_DATA),
     ] = "test",
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--layout",
+            help="How DATA lies on disk; see docs/datasets.md.",
+            rich_help_panel=_DATA,
+        ),
+    ] = "auto",
     limit: Annotated[
         int | None,
         typer.Option(
@@ -194,16 +213,18 @@ def evaluate(
         values: dict[str, Any] = {
             "model": model,
             "data": data,
+            "layout": layout,
             "output": out,
             "shift": _named(shift or []),
             "baselines": tuple(baseline or ()),
             "leave_out": leave_out,
-            "leave_out_model": leave_out_model,
+            "leave_out_model": tuple(leave_out_model or ()),
             "leave_out_steps": leave_out_steps,
             "annotations": annotations,
             "taxonomy": taxonomy,
             "low_data": _sizes(low_data),
             "low_data_steps": low_data_steps,
+            "published_cells": published_cells,
             "seeds": seeds,
             "split": split,
             "limit": limit,

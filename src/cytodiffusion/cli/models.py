@@ -15,7 +15,11 @@ app = typer.Typer(help="List, inspect and verify models.", no_args_is_help=True)
 
 SourceArgument = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help='"default", a folder, or a Hugging Face id OWNER/NAME.'),
+    typer.Argument(
+        metavar="MODEL",
+        help='"default", a folder, or a Hugging Face id OWNER/NAME. A Stable Diffusion checkpoint '
+        "that does not name its classes: MODEL#CLASS,CLASS.",
+    ),
 ]
 
 

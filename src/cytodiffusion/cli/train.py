@@ -99,6 +99,10 @@ def train(
         Number,
         _option("--pixel-size", help="Micrometres per pixel.", panel=_DATA, metavar="UM"),
     ] = None,
+    layout: Annotated[
+        str | None,
+        _option("--layout", help="How DATA lies on disk; see docs/datasets.md.", panel=_DATA),
+    ] = None,
     attribution: Annotated[
         str | None,
         _option("--attribution", help="Whose data, under which licence.", panel=_DATA),

@@ -15,20 +15,51 @@ import pandas as pd
 
 from cytodiffusion.errors import InputError
 
-from .layouts import Layout, Reading, images_below, images_by_name, split_named
-from .records import Record
-from .tables import Columns, find_columns, header, read_csv, records_of
-
-
-def _tables(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path] if path.suffix.lower() == ".csv" and find_columns(header(path)) else []
-    return [p for p in sorted(path.glob("*.csv")) if find_columns(header(p))]
+from .layouts import (
+    UNLABELLED_NAMES,
+    Layout,
+    Reading,
+    images_below,
+    images_by_name,
+    is_image,
+    split_named,
+    split_parts,
+    subfolders,
+)
+from .tables import Columns, find_columns, label_tables, read_csv, records_of
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a folder with a table of images and labels right in it."""
-    return path.is_dir() and bool(_tables(path))
+    """Whether it is a folder with a table of images and labels right in it.
+
+    Beside folders that can be classes a table must name most of the images: else it is anybody's
+    notes on some of them, and labels nothing.
+    """
+    tables = label_tables(path) if path.is_dir() else []
+    return bool(tables) and (not _has_class_folders(path) or _name_most(tables, path))
+
+
+def _has_class_folders(path: Path) -> bool:
+    """Whether images lie in folders of at least two names, as classes would."""
+    folders = [folder for part, _ in split_parts(path) for folder in subfolders(part)]
+    names = {f.name.casefold() for f in folders if next(filter(is_image, f.rglob("*")), None)}
+    return len(names - UNLABELLED_NAMES) > 1
+
+
+def _name_most(tables: list[Path], root: Path) -> bool:
+    images = images_below(root)
+    named: set[Path] = set()
+    for table in tables:
+        try:
+            rows = read_csv(table)
+        except InputError:  # not the place to refuse it: class folders can be read without
+            continue
+        columns = find_columns([str(c) for c in rows.columns])
+        assert columns is not None  # looked at before
+        stated = [root / name for name in rows[columns.path].str.strip()]
+        by_name = images_by_name(images, {image.name for image in stated})
+        named |= {*stated, *by_name.values()}
+    return 2 * len(named & set(images)) > len(images)
 
 
 def read(path: Path) -> Reading:
@@ -39,26 +70,28 @@ def read(path: Path) -> Reading:
     InputError
         If there is no such table, or none of its images.
     """
-    tables = _tables(path)
+    tables = label_tables(path)
     if not tables:
         raise InputError(f"{path} has no CSV with a column of images and one of labels.")
     root = path if path.is_dir() else path.parent
     images = images_below(root)
-    records: list[Record] = []
-    notes: list[str] = []
+    reading = Reading([])
     for table in tables:
-        found, said = _read_table(table, root, images)
-        records += found
-        notes += said
-    if not records:
+        found = _read_table(table, root, images)
+        reading.records += found.records
+        reading.notes += found.notes
+        reading.warnings += found.warnings
+    if not reading.records:
         raise InputError(f"None of the images that {tables[0]} names lies below {root}.")
-    unnamed = len(images) - len({r.path for r in records})
+    unnamed = len(images) - len({r.path for r in reading.records})
     if unnamed > 0:
-        notes.append(f"{unnamed} images that no table names were left out")
-    return Reading(records, notes)
+        reading.warnings.append(
+            f"{unnamed} images that no table names (of {len(images)}) were left out"
+        )
+    return reading
 
 
-def _read_table(path: Path, root: Path, images: list[Path]) -> tuple[list[Record], list[str]]:
+def _read_table(path: Path, root: Path, images: list[Path]) -> Reading:
     table = read_csv(path)
     columns = find_columns([str(c) for c in table.columns])
     assert columns is not None  # looked at before
@@ -71,10 +104,11 @@ def _read_table(path: Path, root: Path, images: list[Path]) -> tuple[list[Record
         image = record.path if record.path.is_file() else by_name.get(record.path.name)
         if image is not None:
             kept.append(replace(record, path=image, split=record.split or split))
-    notes = [f"columns of {path.name} taken: {columns.stated()}{scale}"]
+    reading = Reading(kept, [f"columns of {path.name} taken: {columns.stated()}{scale}"])
     if len(kept) < len(rows):
-        notes.append(f"{len(rows) - len(kept)} of {len(rows)} images of {path.name} are not there")
-    return kept, notes
+        missing = f"{len(rows) - len(kept)} of {len(rows)} images of {path.name} are not there"
+        reading.warnings.append(missing)
+    return reading
 
 
 def _as_shares(table: pd.DataFrame, columns: Columns) -> tuple[pd.DataFrame, str]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from cytodiffusion.errors import InputError
 
 from .fingerprints import Fingerprints, find_pairs
@@ -17,6 +19,8 @@ Policy = Literal["refuse", "drop", "allow"]
 _WORTH = {"test": 2, "val": 1, "train": 0}
 #: Pairs that a sentence names.
 NAMED = 3
+#: Near copies within a set after which no more are looked for: drawings that are all alike.
+MOST = 20_000
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,42 @@ def find_duplicates(records: Sequence[Record], prints: Fingerprints) -> list[Dup
     return found
 
 
+def find_repeats(records: Sequence[Record], prints: Fingerprints) -> list[Duplicate]:
+    """Images of one set that are in it more than once, exact copies first.
+
+    Each copy is paired with the first of its kind alone: a hundred copies are 99 pairs.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    prints : Fingerprints
+        Of their images, in the same order.
+    """
+    _, first, kind = np.unique(prints.exact, return_index=True, return_inverse=True)
+    exact = [
+        Duplicate(records[first[k]], records[i], True) for i, k in enumerate(kind) if first[k] != i
+    ]
+    alone = np.sort(first).tolist()
+    near = find_pairs(prints.take(alone), most=MOST)
+    return exact + [
+        Duplicate(records[alone[p.first]], records[alone[p.second]], False) for p in near
+    ]
+
+
+def state_repeats(repeats: Sequence[Duplicate]) -> list[str]:
+    """Say what `find_repeats` found; contradicting labels are a matter of their own."""
+    notes = _contradictions([d for d in repeats if d.contradict])
+    alike = [d for d in repeats if not d.contradict]
+    if alike:
+        near = sum(not d.exact for d in alike)
+        named = "; ".join(f"{d.first.path} and {d.second.path}" for d in alike[:NAMED])
+        notes.append(
+            f"{_pairs(alike)} of the same image ({near} of them changed a little), counted as two "
+            f"cells: {named}{_more(alike)}"
+        )
+    return notes
+
+
 def settle_duplicates(
     records: Sequence[Record], duplicates: Sequence[Duplicate], policy: Policy = "refuse"
 ) -> tuple[list[Record], list[str]]:
@@ -121,7 +161,8 @@ def _contradictions(found: Sequence[Duplicate]) -> list[str]:
     if not found:
         return []
     named = "; ".join(
-        f"{d.first.path} ({d.first.label}) and {d.second.path} ({d.second.label})"
+        f"{d.first.path} ({d.first.label}) and {'' if d.exact else 'its near copy '}"
+        f"{d.second.path} ({d.second.label})"
         for d in found[:NAMED]
     )
     return [f"{_pairs(found)} of the same image with different classes: {named}{_more(found)}"]

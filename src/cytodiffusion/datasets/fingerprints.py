@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -146,7 +147,7 @@ def fingerprints(paths: Sequence[Path], progress: Progress = silent) -> Fingerpr
     return Fingerprints.of(kept, prints, unreadable)
 
 
-def find_pairs(prints: Fingerprints, near: int = NEAR) -> list[Pair]:
+def find_pairs(prints: Fingerprints, near: int = NEAR, most: int | None = None) -> list[Pair]:
     """All pairs of images that are copies of each other, nearest first.
 
     Parameters
@@ -154,11 +155,14 @@ def find_pairs(prints: Fingerprints, near: int = NEAR) -> list[Pair]:
     prints : Fingerprints
     near : int
         Most bits of 256 in which copies differ.
+    most : int, optional
+        Stop looking after so many pairs.
     """
     upright = prints.perceptual[:, 0]
+    found = near_pairs(upright, prints.perceptual, near, upper=True)
     pairs = [
         Pair(i, j, distance, bool(prints.exact[i] == prints.exact[j]))
-        for i, j, distance in near_pairs(upright, prints.perceptual, near, upper=True)
+        for i, j, distance in islice(found, most)
     ]
     return sorted(pairs, key=lambda p: (not p.exact, p.distance, p.first, p.second))
 

@@ -16,6 +16,7 @@ from .layouts import (
     subfolders,
 )
 from .records import Record
+from .tables import label_tables
 
 
 def read_folders(folder: Path) -> Reading:
@@ -24,27 +25,40 @@ def read_folders(folder: Path) -> Reading:
     Raises
     ------
     InputError
-        If a class folder is empty, or there are images but no class folders.
+        If there are images but no class folders.
     """
-    records, notes, loose = [], [], 0
+    reading, loose = Reading([]), 0
     for part, split in split_parts(folder):
         for class_folder in subfolders(part):
             paths = images_below(class_folder)
             label = None if class_folder.name.casefold() in UNLABELLED_NAMES else class_folder.name
-            if not paths and split in ("", "train") and label:
-                raise InputError(f"{class_folder} holds no images; fill it or remove it.")
             if not paths:
-                notes.append(f"{class_folder} holds no images")
-            records += [Record(path, label, split) for path in paths]
+                name = class_folder.relative_to(folder).as_posix()
+                reading.warnings.append(f"the folder {name} holds no images")
+            if not paths and label and split in ("", "train"):
+                reading.empty.append(class_folder)
+            reading.records += [Record(path, label, split) for path in paths]
         loose += sum(map(is_image, part.iterdir())) if part.is_dir() else 0
-    if loose and not records:
+    if loose and not reading.records:
         raise InputError(
             f"{folder} holds {loose} images, but no folders of classes: put the images of each "
             "class into a folder of its name, or list all of them with their classes in a CSV."
         )
     if loose:
-        notes.append(f"{loose} images that lie beside the class folders were left out")
-    return Reading(records, notes)
+        reading.warnings.append(f"{loose} images that lie beside the class folders were left out")
+    return reading
 
 
-FOLDERS = Layout("folders", "a folder per class", lambda path: path.is_dir(), read_folders)
+def _read(folder: Path) -> Reading:
+    """Read class folders, and say which tables of labels beside them were not taken."""
+    reading = read_folders(folder)
+    passed_over = [table.name for table in label_tables(folder)]
+    if passed_over:
+        reading.notes.append(
+            f"{', '.join(passed_over)} beside the class folders was not read (--layout cytodata "
+            "takes labels from there)"
+        )
+    return reading
+
+
+FOLDERS = Layout("folders", "a folder per class", lambda path: path.is_dir(), _read)

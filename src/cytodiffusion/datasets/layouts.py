@@ -23,10 +23,24 @@ _SPLIT_NAMES = {
 
 @dataclass
 class Reading:
-    """What a reader found: records (split ``""`` where the data give none) and remarks."""
+    """What a reader found.
+
+    Attributes
+    ----------
+    records : list of Record
+        With the split ``""`` where the data give none.
+    notes : list of str
+        How it was read.
+    warnings : list of str
+        What was left out.
+    empty : list of Path
+        Class folders without images of which something is to be learned.
+    """
 
     records: list[Record]
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -57,15 +57,19 @@ def _read(path: Path, taxonomy: str) -> Reading:
             f"{path} has no folders named by class codes such as {', '.join(sorted(codes)[:3])}."
         )
     kept, left_out = [], set()
-    for record in read_folders(root).records:
+    reading = read_folders(root)
+    for record in reading.records:
         code = (record.label or "").upper()
         if record.label is None or code in codes:
             attributes = {"code": code} if code else {}
             kept.append(replace(record, label=code or None, attributes=attributes))
         else:
             left_out.add(record.label)
-    notes = [f"folders without a class code left out: {', '.join(sorted(left_out))}"]
-    return Reading(kept, notes if left_out else [])
+    if left_out:
+        odd = f"folders without a class code left out: {', '.join(sorted(left_out))}"
+        reading.warnings.append(odd)
+    empty = [folder for folder in reading.empty if folder.name.upper() in codes]
+    return replace(reading, records=kept, empty=empty)
 
 
 def _layout(taxonomy: str, name: str, other: str, title: str) -> Layout:

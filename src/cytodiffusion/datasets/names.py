@@ -2,63 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.taxonomy import Taxonomy, plain
 
 from .layouts import UNLABELLED_NAMES
 from .records import Record
-from .tables import read_csv
-
-
-def read_renaming(items: Sequence[str]) -> dict[str, str]:
-    """Read how classes are to be renamed.
-
-    Parameters
-    ----------
-    items : sequence of str
-        Each ``NAME=NEW`` (``NAME=`` leaves a class out, ``NAME=unlabelled`` forgets its labels),
-        or a JSON object or a CSV of two columns in a file.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, or a name is given two new ones.
-    """
-    renaming: dict[str, str] = {}
-    for item in items:
-        pairs = _pairs_of(item)
-        for name, new in pairs.items():
-            if renaming.setdefault(name, new) != new:
-                raise InputError(
-                    f"The class {name} is to be renamed both {renaming[name]!r} and {new!r}."
-                )
-    return renaming
-
-
-def _pairs_of(item: str) -> dict[str, str]:
-    if "=" in item:
-        name, new = item.split("=", 1)
-        return {name.strip(): new.strip()}
-    path = Path(item)
-    if not path.is_file():
-        raise InputError(f"{item!r} is neither NAME=NEW nor a JSON or CSV file of class names.")
-    if path.suffix.lower() == ".csv":
-        table = read_csv(path)
-        if table.shape[1] < 2:
-            raise InputError(f"{path} needs two columns: the class and its new name.")
-        return dict(zip(table.iloc[:, 0], table.iloc[:, 1], strict=True))
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"The class names {path} cannot be read: they are not JSON.") from error
-    if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
-        raise InputError(f"The class names {path} are not a JSON object of names and new names.")
-    return content
 
 
 def rename(
@@ -103,3 +54,22 @@ def rename(
 def _known(label: str, taxonomy: Taxonomy) -> str:
     found = taxonomy.find(label)
     return found.name if found else label
+
+
+def spelling(names: Sequence[str], taxonomies: Sequence[Taxonomy]) -> Callable[[str], str]:
+    """Return what turns a label into that of ``names`` which it means.
+
+    Names that differ in writing only are the same; else a name, code or alias that one of the
+    taxonomies knows, the first first, means its class. Other labels stay as they are.
+    """
+    own: dict[str, str] = {}
+    for name in names:
+        for taxonomy in taxonomies:
+            own.setdefault(plain(_known(name, taxonomy)), name)
+    own |= {plain(name): name for name in names}
+
+    def spelt(label: str) -> str:
+        said = (label, *(_known(label, taxonomy) for taxonomy in taxonomies))
+        return next((own[plain(word)] for word in said if plain(word) in own), label)
+
+    return spelt

@@ -56,7 +56,7 @@ def _with_subtype(record: Record) -> Record:
 def read(path: Path) -> Reading:
     """Read PBC's class folders with the subtype of each image."""
     reading = read_folders(_root(path))
-    return Reading([_with_subtype(r) for r in reading.records], reading.notes)
+    return replace(reading, records=[_with_subtype(r) for r in reading.records])
 
 
 PBC = Layout("pbc", "PBC, Acevedo et al. 2020", recognises, read)

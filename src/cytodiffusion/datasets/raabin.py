@@ -35,13 +35,18 @@ def read(path: Path) -> Reading:
     parts = _parts(path)
     if not parts:
         raise InputError(f"{path} has none of the folders Train, TestA and TestB of Raabin-WBC.")
-    records = []
+    reading = Reading([])
     for name, folder in sorted(parts.items()):
         split = "train" if name == "train" else "test"
         part = {"train": "Train", "testa": "TestA", "testb": "TestB"}[name]
-        found = read_folders(folder).records
-        records += [replace(r, split=split, attributes={"part": part}) for r in found]
-    return Reading(records)
+        found = read_folders(folder)
+        reading.records += [
+            replace(r, split=split, attributes={"part": part}) for r in found.records
+        ]
+        reading.notes += found.notes
+        reading.warnings += [f"{part}: {sentence}" for sentence in found.warnings]
+        reading.empty += found.empty if split == "train" else []
+    return reading
 
 
 RAABIN = Layout("raabin", "Raabin-WBC, Kouzehkanan et al. 2022", recognises, read)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cytodiffusion.errors import InputError
@@ -44,11 +44,15 @@ class Dataset:
         Name of the layout.
     notes : list of str
         How it was read: names that were changed, how it was split, what was left out.
+    warnings : list of str
+        Sentences about what whoever reads results has to know: what was left out, synthetic
+        images.
     """
 
     records: list[Record]
     layout: str
     notes: list[str]
+    warnings: list[str] = field(default_factory=list)
 
 
 def find_records(
@@ -68,6 +72,7 @@ def read_dataset(
     *,
     renaming: Mapping[str, str] | None = None,
     split: str | None = None,
+    empty_classes: bool = False,
 ) -> Dataset:
     """Find the images of a data set with their classes, splits and groups; open none.
 
@@ -83,6 +88,9 @@ def read_dataset(
         published sets, are turned into the project's names in any case.
     split : str, optional
         Put all images into this split, whatever the data say (a whole data set as a test set).
+    empty_classes : bool
+        Leave out class folders without images, as whoever measures a model can; else they are
+        refused, because nothing can be learned of such a class.
 
     Raises
     ------
@@ -94,6 +102,8 @@ def read_dataset(
     if not path.exists() and "#" not in path.name:
         raise InputError(f"{path} is neither a folder of class folders nor a CSV file.")
     reading = chosen.read(path)
+    if reading.empty and not empty_classes:
+        raise InputError(f"{reading.empty[0]} holds no images; fill it or remove it.")
     if not reading.records:
         raise InputError(
             f"{path} holds no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))})."
@@ -107,14 +117,15 @@ def read_dataset(
         records, how = assign_splits(records)
     notes = [*reading.notes, *renamed, *how]
     log.info("%s read as %s: %s", path, chosen.title, "; ".join(notes))
+    warnings = [f"{path}: {what}." for what in reading.warnings]
     if made_up := sum(_synthetic(r) for r in records if r.split != "train"):
-        log.warning(
-            "%d of the images that %s validates and tests on are synthetic: what is measured on "
-            "them says nothing of real cells.",
-            made_up,
-            path,
+        warnings.append(
+            f"{made_up} of the images that {path} validates and tests on are synthetic: what is "
+            "measured on them says nothing of real cells."
         )
-    return Dataset(records, chosen.name, notes)
+    for sentence in warnings:
+        log.warning(sentence)
+    return Dataset(records, chosen.name, [*notes, *reading.warnings], warnings)
 
 
 def _synthetic(record: Record) -> bool:

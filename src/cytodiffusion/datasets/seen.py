@@ -22,6 +22,8 @@ from cytodiffusion.progress import Progress, silent
 from .fingerprints import NEAR, WORDS, Fingerprints, fingerprints, near_pairs
 from .records import Record
 
+#: Files that a sentence names.
+NAMED = 3
 #: Name of the file in a bundle.
 TRAINING_IMAGES = "training_images.safetensors"
 
@@ -103,31 +105,43 @@ class Overlap:
     def __len__(self) -> int:
         return len(self.exact) + len(self.near)
 
-    def stated(self) -> str:
-        """Say it in a sentence; empty where there is nothing to say."""
+    def stated(self, who: str = "The model", where: str = "") -> str:
+        """Say it in a sentence; empty where there is nothing to say.
+
+        Parameters
+        ----------
+        who : str
+            What the model is called.
+        where : str
+            Where the whole list is, for a reader of the first few.
+        """
         if not self.known:
             return (
-                "The model does not record its training images: whether it has seen the test "
+                f"{who} does not record its training images: whether it has seen the test "
                 "images is not known."
             )
         if not len(self):
             return ""
         files = [*self.exact, *self.near]
-        named = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} more" * (len(files) > 3))
+        named = ", ".join(map(str, files[:NAMED]))
+        if len(files) > NAMED:
+            named += f" and {len(files) - NAMED} more{f' ({where})' if where else ''}"
         return (
-            f"The model was trained on {len(files)} of the test images "
+            f"{who} was trained on {len(files)} of the test images "
             f"({len(self.near)} of them changed a little): {named}; its scores are too good."
         )
 
 
 def overlap(
-    records: Sequence[Record] | Sequence[Path], model: Trained, progress: Progress = silent
+    records: Sequence[Record] | Sequence[Path] | Fingerprints,
+    model: Trained,
+    progress: Progress = silent,
 ) -> Overlap:
     """Find the images that a model was trained on.
 
     Parameters
     ----------
-    records : sequence of Record or of Path
+    records : sequence of Record or of Path, or Fingerprints
         Images to be tested on; those that cannot be read are passed over.
     model : ModelBundle, Baseline, ...
         Anything with ``training_images``.
@@ -136,8 +150,11 @@ def overlap(
     trained = getattr(model, "training_images", None)
     if trained is None:
         return Overlap(False, [], [])
-    paths = [r.path if isinstance(r, Record) else Path(r) for r in records]
-    prints = fingerprints(paths, progress)
+    if isinstance(records, Fingerprints):
+        prints = records
+    else:
+        paths = [r.path if isinstance(r, Record) else Path(r) for r in records]
+        prints = fingerprints(paths, progress)
     same = np.isin(prints.exact, trained.exact)
     near = {j for _, j, _ in near_pairs(trained.perceptual, prints.perceptual, NEAR)}
     return Overlap(

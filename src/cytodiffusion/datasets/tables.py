@@ -89,6 +89,12 @@ def find_columns(names: Sequence[str]) -> Columns | None:
     return Columns(path, label, first("split"), first("group"), first("confidence"))
 
 
+def label_tables(path: Path) -> list[Path]:
+    """Tables with a column of images and one of labels: right in a folder, or ``path`` itself."""
+    candidates = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+    return [p for p in candidates if p.suffix.lower() == ".csv" and find_columns(header(p))]
+
+
 def records_of(
     table: pd.DataFrame, columns: Columns, source: Path, base: Path | None = None
 ) -> list[Record]:

@@ -66,8 +66,8 @@ def read(path: Path) -> Reading:
             f"None of the {len(rows)} images of {path} is there; put the images of PBC below "
             f"{root}."
         )
-    notes = [f"{missing} of {len(rows)} images of the tables are not there and were left out"]
-    return Reading(records, notes if missing else [])
+    lost = [f"{missing} of {len(rows)} images of the tables are not there and were left out"]
+    return Reading(records, warnings=lost if missing else [])
 
 
 def _record(image: Path, label: str, split: str, attributes: dict[str, str]) -> Record:

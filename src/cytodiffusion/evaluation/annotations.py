@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from cytodiffusion.datasets import Record
+from cytodiffusion.datasets.names import spelling
 from cytodiffusion.datasets.tables import COLUMNS as OF_IMAGES
 from cytodiffusion.datasets.tables import read_csv
 from cytodiffusion.errors import InputError
-from cytodiffusion.taxonomy import plain
+from cytodiffusion.taxonomy import Taxonomy, plain
 
 #: What columns may be called, the most telling name first.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -28,8 +29,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "confidence": ("confidence", "annotator confidence", "expert confidence", "certainty",
                    "sureness"),
 }  # fmt: skip
-#: An answer that is none.
-_NO_ANSWER = {"", "nan", "na", "n/a", "null", "none", "<na>"}
+#: What stands where nothing is said.
+_NOTHING = {"", "nan", "na", "n/a", "null", "none", "<na>"}
 #: Names that a sentence gives.
 _NAMED = 3
 
@@ -43,7 +44,7 @@ class Answer:
     path : Path
     annotator : str
     label : str
-        In the spelling of the model's classes where it is one of them.
+        In the spelling of the model's classes where it means one of them.
     confidence : float or None
         From 0 to 1; scales of other lengths are divided by the largest value in the table.
     """
@@ -75,12 +76,17 @@ class Annotations:
 
 
 def read_annotations(
-    path: Path, records: Sequence[Record], class_names: Sequence[str]
+    path: Path,
+    records: Sequence[Record],
+    class_names: Sequence[str],
+    taxonomies: Sequence[Taxonomy] = (),
 ) -> Annotations:
     """Read a CSV with columns for the image (or cell), the annotator and the label.
 
     Columns may be called in several ways (see `COLUMNS`); a column of confidences is used where
-    there is one. Images are named by any end of their path, with or without suffix.
+    there is one. Images are named by any end of their path, with or without suffix. A row without
+    image, annotator or answer is left out; of several answers of one annotator about one image
+    the last counts.
 
     Parameters
     ----------
@@ -89,6 +95,8 @@ def read_annotations(
         The images that are evaluated; answers about others are left out.
     class_names : sequence of str
         Of the model.
+    taxonomies : sequence of Taxonomy
+        Whose codes and aliases answers may be written in.
 
     Raises
     ------
@@ -101,31 +109,67 @@ def read_annotations(
     found = _find_columns([str(c) for c in table.columns], path)
     rows = {what: table[name].str.strip() for what, name in found.items()}
     images = _Images(records)
-    spelling = {plain(name): name for name in class_names}
+    spelt = spelling(class_names, taxonomies)
     confidence: list[float | None] = [None] * len(table)
     if "confidence" in rows:
         confidence = _confidences(rows["confidence"], path)
-    answers: list[Answer] = []
-    unknown: list[str] = []
-    empty = 0
+    answers: dict[tuple[Path, str], Answer] = {}
+    left_out = _LeftOut(path)
     for number in range(len(table)):
-        name, who, said = (rows[what].iloc[number] for what in ("image", "annotator", "label"))
-        if said.casefold() in _NO_ANSWER:
-            empty += 1
+        said = {what: rows[what].iloc[number] for what in ("image", "annotator", "label")}
+        lacking = [what for what, text in said.items() if text.casefold() in _NOTHING]
+        if lacking:
+            left_out.lacking[lacking[0]] += 1
             continue
-        if not name or not who:
-            missing = "annotator" if name else "image"
-            raise InputError(f"{path}, row {number + 2}: there is no {missing}.")
-        image = images.find(name, f"{path}, row {number + 2}")
+        image = images.find(said["image"], f"{path}, row {number + 2}")
         if image is None:
-            unknown.append(name)
+            left_out.unknown.append(said["image"])
             continue
-        answers.append(Answer(image, who, spelling.get(plain(said), said), confidence[number]))
+        who, label = said["annotator"], spelt(said["label"])
+        left_out.repeated += (image, who) in answers
+        answers[image, who] = Answer(image, who, label, confidence[number])
     if not answers:
-        why = f", such as {unknown[0]!r}" if unknown else "; it has no answers"
+        why = f", such as {left_out.unknown[0]!r}" if left_out.unknown else "; it has no answers"
         raise InputError(f"{path} names none of the images that are evaluated{why}.")
-    notes = _notes(answers, unknown, empty, class_names, path)
-    return Annotations(tuple(answers), tuple(notes))
+    odd = _odd_answers(list(answers.values()), class_names, path)
+    return Annotations(tuple(answers.values()), (*left_out.stated(), *odd))
+
+
+@dataclass
+class _LeftOut:
+    """Rows that count for nothing, and why."""
+
+    path: Path
+    unknown: list[str] = field(default_factory=list)
+    lacking: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+
+    def stated(self) -> list[str]:
+        """Say it in sentences."""
+        notes = []
+        if self.unknown:
+            notes.append(
+                f"{self.path.name}: {_rows(len(self.unknown), 'names', 'name')} images that are "
+                f"not evaluated here, such as {self.unknown[0]!r}."
+            )
+        if self.lacking:
+            names = {"label": "answer"}
+            parts = ", ".join(
+                f"{n} without {names.get(what, what)}" for what, n in sorted(self.lacking.items())
+            )
+            total = _rows(self.lacking.total(), "was", "were")
+            notes.append(f"{self.path.name}: {total} left out: {parts}.")
+        if self.repeated:
+            notes.append(
+                f"{self.path.name}: {_rows(self.repeated, 'was', 'were')} left out because the "
+                "same annotator answers again about the same image further down: the last answer "
+                "counts."
+            )
+        return notes
+
+
+def _rows(count: int, one: str, more: str) -> str:
+    return f"1 row {one}" if count == 1 else f"{count} rows {more}"
 
 
 def _find_columns(names: Sequence[str], path: Path) -> dict[str, str]:
@@ -150,7 +194,7 @@ def _confidences(column: pd.Series, path: Path) -> list[float | None]:
     """Confidences from 0 to 1; None where a cell is empty."""
     values: list[float] = []
     for number, text in enumerate(column, start=2):
-        if text.casefold() in _NO_ANSWER:
+        if text.casefold() in _NOTHING:
             values.append(math.nan)
             continue
         try:
@@ -178,6 +222,8 @@ class _Images:
 
     def find(self, name: str, where: str) -> Path | None:
         """Return the image that ``name`` means; None where there is none."""
+        if Path(name).is_absolute():  # by whatever links it goes
+            name = str(Path(name).parent.resolve() / Path(name).name)
         wanted = PurePosixPath(name.replace("\\", "/").casefold())
         found = [p for p in self._by_name.get(wanted.name, ()) if _ends_with(p, wanted)]
         if len(found) > 1:
@@ -189,33 +235,25 @@ class _Images:
 
 
 def _ends_with(path: Path, wanted: PurePosixPath) -> bool:
-    parents = [part.casefold() for part in path.parent.parts]
+    """Whether the folders of ``path``, as it is named or as it lies on disk, end so."""
     asked = [part for part in wanted.parent.parts if part not in (".", "..")]
-    return not asked or parents[-len(asked) :] == asked
+    folders = {path.parent.absolute(), path.parent.resolve()}
+    return not asked or any(_parts(folder)[-len(asked) :] == asked for folder in folders)
 
 
-def _notes(
-    answers: Sequence[Answer],
-    unknown: Sequence[str],
-    empty: int,
-    class_names: Sequence[str],
-    path: Path,
-) -> list[str]:
+def _parts(folder: Path) -> list[str]:
+    return [part.casefold() for part in PurePosixPath(folder.as_posix()).parts]
+
+
+def _odd_answers(answers: Sequence[Answer], class_names: Sequence[str], path: Path) -> list[str]:
+    """Say which answers are no class of the model; InputError where none is."""
     odd = Counter(a.label for a in answers if a.label not in class_names)
     if sum(odd.values()) == len(answers):
         raise InputError(
             f"None of the labels of {path} ({', '.join(sorted(odd)[:_NAMED])}) is a class of the "
             f"model ({', '.join(class_names)})."
         )
-    notes = []
-    if unknown:
-        notes.append(
-            f"{path.name}: {len(unknown)} rows name images that are not evaluated here, such as "
-            f"{unknown[0]!r}."
-        )
-    if empty:
-        notes.append(f"{path.name}: {empty} rows without an answer were left out.")
-    if odd:
-        said = ", ".join(f"{label} ({n})" for label, n in odd.most_common(_NAMED))
-        notes.append(f"{path.name}: answers that are no class of the model count as wrong: {said}.")
-    return notes
+    if not odd:
+        return []
+    said = ", ".join(f"{label} ({n})" for label, n in odd.most_common(_NAMED))
+    return [f"{path.name}: answers that are no class of the model count as wrong: {said}."]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion.classification import Classification
 from cytodiffusion.classify import ClassifySettings
-from cytodiffusion.datasets import Record, find_records
+from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.framing import at_start
@@ -101,12 +101,13 @@ def choose_records(
     return draw(chosen, limit, seed) or _none(data, split, found)
 
 
-def shift_records(data: Path, *, limit: int | None = None, seed: int = 0) -> list[Record]:
+def shift_records(
+    found: Sequence[Record], data: Path, *, limit: int | None = None, seed: int = 0
+) -> list[Record]:
     """Labelled images of another laboratory: its test split, or all where it has none."""
-    found = [r for r in find_records(data) if r.label]
-    return draw([r for r in found if r.split == "test"] or found, limit, seed) or _none(
-        data, "all", found
-    )
+    labelled = [r for r in found if r.label]
+    chosen = [r for r in labelled if r.split == "test"] or labelled
+    return draw(chosen, limit, seed) or _none(data, "all", found)
 
 
 def _none(data: Path, split: str, found: Sequence[Record]) -> list[Record]:

@@ -14,9 +14,16 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.anomalies import NOT_ASKED, anomaly_figures, unmeasured
 from cytodiffusion.evaluation.cells import Scored, score
 from cytodiffusion.evaluation.context import Context
-from cytodiffusion.evaluation.figures import difference, figures, set_figures, shift_figures
-from cytodiffusion.evaluation.leave_out import model_without, slug
+from cytodiffusion.evaluation.figures import (
+    difference,
+    figures,
+    hierarchy_figures,
+    set_figures,
+    shift_figures,
+)
+from cytodiffusion.evaluation.leave_out import NoCopy, model_without, slug
 from cytodiffusion.judgement import check_promises
+from cytodiffusion.taxonomy import Taxonomy
 
 #: Key of the evaluated model itself, in the table and in folders.
 MODEL = "model"
@@ -37,12 +44,23 @@ class Contender:
         The cells of the data, those of unknown classes included.
     found : dict
         Its figures.
+    copy : ModelBundle, Baseline or None
+        The one without the class to leave out; trained where it is needed and not given.
+    judged : Scored or None
+        The cells that anomalies were looked for among, as the copy sees them if there is one.
     """
 
     key: str
     model: Any
     scored: Scored | None = None
     found: dict[str, Any] = field(default_factory=dict)
+    copy: Any = None
+    judged: Scored | None = None
+
+    @property
+    def title(self) -> str:
+        """What a sentence calls it."""
+        return "The model" if self.key == MODEL else f"The baseline {self.key}"
 
     @property
     def known(self) -> Scored:
@@ -54,9 +72,17 @@ class Contender:
         """Refuse, before any image is read, what the classifier cannot promise."""
         check_promises(getattr(self.model, "calibration", self.model), settings, self.model.name)
 
-    def measure(self, context: Context) -> None:
+    def measure(self, context: Context, taxonomy: Taxonomy | None = None) -> None:
         """Go through all stations."""
+        if not getattr(self.model, "calibrated", True):
+            context.warn(
+                f"{self.title} has not been calibrated: its classes are those with the least "
+                "error, but its probabilities, calibration error, prediction sets and anomalies "
+                "mean nothing yet."
+            )
         self.found = self._at_home(context)
+        if taxonomy is not None:
+            self.found["hierarchy"] = hierarchy_figures(self.known, taxonomy)
         self.found["shift"] = {
             name: self._elsewhere(context, name, records) for name, records in context.shift.items()
         }
@@ -113,8 +139,15 @@ class Contender:
         model, scored = self.model, self.scored
         progress = context.next(f"{model.name} without {s.leave_out}")
         if s.leave_out in model.class_names:
-            folder = self._copy_folder(context)
-            model = model_without(model, context.everything, s, folder, progress)
+            try:
+                model = self.copy or model_without(
+                    model, context.everything, s, self.copy_folder(context), progress
+                )
+            except NoCopy as reason:
+                if self.key == MODEL:
+                    raise
+                context.warn(f"{self.title} is not asked for anomalies. {reason}")
+                return unmeasured(f"there is no copy of it without {s.leave_out}", scored.result)
             frames = context.frames(HOME, context.records, s.pixel_size_um)
             scored = score(model, context.records, s.classify, frames=frames)
             context.add_cells(scored, self.key, f"without {s.leave_out}")
@@ -122,6 +155,7 @@ class Contender:
         known = scored[scored.known]
         if not len(unknown):
             return unmeasured(f"no {s.leave_out} in the {s.split} split", known.result)
+        self.judged = scored
         return {
             **anomaly_figures(
                 known.result,
@@ -136,10 +170,9 @@ class Contender:
             "trained_for_it": model is not self.model,
         }
 
-    def _copy_folder(self, context: Context) -> Path:
+    def copy_folder(self, context: Context) -> Path:
+        """Where its copy without the class is, or comes to be."""
         s = context.settings
-        if self.key == MODEL and s.leave_out_model is not None:
-            return s.leave_out_model
         name = f"without-{slug(str(s.leave_out))}"
         return s.output / (name if self.key == MODEL else f"{name}-{slug(self.key)}")
 

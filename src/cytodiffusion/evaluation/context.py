@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from cytodiffusion.datasets import Record
-from cytodiffusion.errors import InputError
+from cytodiffusion.datasets.names import spelling
 from cytodiffusion.evaluation.cells import Scored
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.progress import Progress
-from cytodiffusion.taxonomy import plain
+from cytodiffusion.taxonomy import Taxonomy
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +31,9 @@ class Context:
     settings : EvaluateSettings
     progress : callable
     names : tuple of str
-        Classes of the model; labels that differ in spelling only are taken for them.
+        Classes of the model; labels that mean one of them get its spelling.
+    taxonomies : tuple of Taxonomy
+        That know what labels mean: of the evaluation, and of the layout of the data.
     everything, records : list of Record
         All images of the data, and those that are evaluated.
     shift : dict
@@ -49,6 +50,7 @@ class Context:
     settings: EvaluateSettings
     progress: Progress
     names: tuple[str, ...]
+    taxonomies: tuple[Taxonomy, ...] = ()
     everything: list[Record] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     shift: dict[str, list[Record]] = field(default_factory=dict)
@@ -78,8 +80,8 @@ class Context:
 
     def named(self, records: Sequence[Record]) -> list[Record]:
         """Give labels the spelling of the model's classes."""
-        spelling = {plain(n): n for n in self.names}
-        return [replace(r, label=spelling.get(plain(r.label or ""), r.label)) for r in records]
+        spelt = spelling(self.names, self.taxonomies)
+        return [replace(r, label=spelt(r.label)) if r.label else r for r in records]
 
     def frames(
         self, name: str, records: Sequence[Record], pixel_size_um: float | None = None
@@ -108,51 +110,3 @@ class Context:
             f"{name}: {len(skipped)} {images} could not be read and {are} in no figure: "
             f"{' '.join(skipped[:NAMED])}{more}"
         )
-
-    # -- checks of what was asked -------------------------------------------------------------
-
-    def check_left_out(self) -> None:
-        """Refuse to leave out a class that the data do not have."""
-        left_out = self.settings.leave_out
-        labels = {r.label for r in self.everything if r.label}
-        if left_out is not None and left_out not in labels:
-            raise InputError(
-                f"{self.settings.data} has no images of the class {left_out!r} to leave out; it "
-                f"has {', '.join(sorted(labels))}."
-            )
-        folder = self.settings.leave_out_model
-        if folder is not None and not (folder / "checksums.json").is_file():
-            raise InputError(f"There is no model in {folder} (--leave-out-model).")
-
-    def check_low_data(self) -> None:
-        """Refuse a low-data curve that the training images cannot give, before hours of work."""
-        most = max(self.settings.low_data, default=0)
-        if not most:
-            return
-        counts = Counter(str(r.label) for r in self.everything if r.label and r.split == "train")
-        if not counts:
-            raise InputError(f"{self.settings.data} has no training images for a low-data curve.")
-        label, fewest = min(counts.items(), key=lambda item: item[1])
-        if fewest < most:
-            raise InputError(
-                f"The class {label} has {fewest} training cells, but {most} are to be labelled "
-                "(--low-data)."
-            )
-
-    def check_labels(self, model: str) -> None:
-        """Say which labels and which classes have no counterpart."""
-        counts = Counter(r.label for r in self.records if r.label)
-        unknown = {k: n for k, n in sorted(counts.items()) if k not in self.names}
-        if len(unknown) == len(counts):
-            raise InputError(
-                f"None of the labels ({', '.join(unknown)}) is a class of the model "
-                f"{model} ({', '.join(self.names)})."
-            )
-        for label, n in unknown.items():
-            role = "its cells are the anomalies" if label == self.settings.leave_out else "left out"
-            self.warn(f"The model does not know the class {label} ({n} cells): {role}.")
-        absent = sorted(set(self.names) - set(counts))
-        if absent:
-            self.warn(
-                f"The data has no cells of {', '.join(absent)}: open to the model, but in no mean."
-            )

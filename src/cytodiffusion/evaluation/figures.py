@@ -86,10 +86,10 @@ def figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> dict[str
         "intervals": intervals,
         "confusion": {"classes": list(result.class_names), "counts": counts.tolist()},
         "reliability": reliability(result.confidence, hits),
-        "risk_coverage": risk_coverage(result.confidence, hits),
-        "aurc": area_under_risk(result.confidence, hits),
+        "risk_coverage": risk_coverage(result.certainty, hits),
+        "aurc": area_under_risk(result.certainty, hits),
         "decided": [
-            {"error": rate, "share": share_decided(result.confidence, hits, rate)}
+            {"error": rate, "share": share_decided(result.certainty, hits, rate)}
             for rate in ERROR_RATES
         ],
         "review": review_figures(result, hits),

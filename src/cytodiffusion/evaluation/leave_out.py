@@ -11,18 +11,23 @@ from typing import Any
 
 import pandas as pd
 
-from cytodiffusion.datasets import Record
+from cytodiffusion.datasets import Record, class_names
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.settings import EvaluateSettings
+from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser
 from cytodiffusion.output import atomic_file
 from cytodiffusion.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 
 #: Settings of a training run that must not be taken over: places, and weights that know the class.
-NOT_COPIED = {"data", "output", "resume", "device", "init"}
+NOT_COPIED = {"data", "layout", "output", "resume", "device", "init"}
 #: Steps after which the pace is told.
 TOLD_AFTER = 20
+
+
+class NoCopy(InputError):
+    """A classifier of which no copy without a class can be trained here."""
 
 
 def slug(name: str) -> str:
@@ -37,7 +42,7 @@ def model_without(
     folder: Path,
     progress: Progress = silent,
 ) -> Any:
-    """Load the classifier without ``settings.leave_out``, or train it first.
+    """Load the copy without ``settings.leave_out`` of an earlier evaluation, or train it.
 
     A copy is trained from the training and validation images with the settings that made the
     classifier, from scratch, and stays in ``folder`` for the next evaluation. A training
@@ -60,34 +65,98 @@ def model_without(
 
     Raises
     ------
+    NoCopy
+        If there is nothing to train from.
     InputError
-        If there is nothing to train from, or the copy knows the class after all.
+        If the copy was trained for another number of steps, or knows the class after all.
     """
-    from cytodiffusion.predict import load_classifier
+    wanted = _steps(model, settings)
+    if not (folder / "checksums.json").is_file():
+        _train(model, records, settings, folder, wanted, progress)
+    return _earlier_copy(folder, settings, wanted)
 
-    left_out = str(settings.leave_out)
-    wanted = int(settings.leave_out_steps or model.training.get("steps", 0))
+
+def check_copy(
+    model: Any, records: Sequence[Record], settings: EvaluateSettings, folder: Path
+) -> None:
+    """Refuse, before any work, what `model_without` would refuse."""
+    wanted = _steps(model, settings)
     if (folder / "checksums.json").is_file():
-        copy = load_classifier(folder, settings.device)
-        _check(copy, left_out, wanted if folder != settings.leave_out_model else None, folder)
-        return copy
-    if folder == settings.leave_out_model:
-        raise InputError(f"There is no model in {folder} (--leave-out-model).")
-    _train(model, records, settings, folder, wanted, progress)
-    copy = load_classifier(folder, settings.device)
-    _check(copy, left_out, wanted, folder)
+        _earlier_copy(folder, settings, wanted)
+        return
+    _how_trained(model, settings, wanted)
+    class_names(_others(records, str(settings.leave_out)))
+
+
+def _steps(model: Any, settings: EvaluateSettings) -> int:
+    return int(settings.leave_out_steps or model.training.get("steps", 0))
+
+
+def _earlier_copy(folder: Path, settings: EvaluateSettings, wanted: int) -> Any:
+    copy = _load_copy(folder, settings)
+    found = copy.training.get("steps")
+    if found != wanted:
+        raise InputError(
+            f"The model in {folder} was trained for {found} steps, not {wanted}: remove it, or ask "
+            f"for --leave-out-steps {found}."
+        )
     return copy
 
 
-def _check(copy: Any, left_out: str, steps: int | None, folder: Path) -> None:
-    if left_out in copy.class_names:
-        raise InputError(f"The model in {folder} knows the class {left_out}; it must not.")
-    found = copy.training.get("steps")
-    if steps is not None and found != steps:
+def given_copies(models: Sequence[Any], settings: EvaluateSettings) -> list[Any]:
+    """Load the copies that were given, each for the first classifier of its kind without one.
+
+    Parameters
+    ----------
+    models : sequence of ModelBundle or Baseline
+        The evaluated one, then the baselines.
+    settings : EvaluateSettings
+
+    Returns
+    -------
+    list of ModelBundle, Baseline or None
+        The copy of each model; None where none was given.
+
+    Raises
+    ------
+    InputError
+        If there is no model in a folder, it knows the class, or no classifier lacks such a copy.
+    """
+    copies: list[Any] = [None] * len(models)
+    for folder in settings.leave_out_model:
+        if not (folder / "checksums.json").is_file():
+            raise InputError(f"There is no model in {folder} (--leave-out-model).")
+        copy = _load_copy(folder, settings)
+        for number, model in enumerate(models):
+            wanted = copies[number] is None and settings.leave_out in model.class_names
+            if wanted and kind_of(model) == kind_of(copy):
+                copies[number] = copy
+                break
+        else:
+            raise InputError(
+                f"The model in {folder} ({kind_of(copy)}, --leave-out-model) stands for no "
+                f"classifier here: there are {', '.join(kind_of(m) for m in models)}, of which "
+                f"each that knows {settings.leave_out} can have one copy."
+            )
+    return copies
+
+
+def kind_of(model: Any) -> str:
+    """Return the kind of a classifier, in the words of ``train --kind``."""
+    if isinstance(getattr(model, "denoiser", None), StableDiffusionDenoiser):
+        return "stable-diffusion"
+    return str(getattr(model, "kind", "diffusion"))
+
+
+def _load_copy(folder: Path, settings: EvaluateSettings) -> Any:
+    from cytodiffusion.predict import load_classifier
+
+    copy = load_classifier(folder, settings.device)
+    if settings.leave_out in copy.class_names:
         raise InputError(
-            f"The model in {folder} was trained for {found} steps, not {steps}: remove it, or ask "
-            f"for --leave-out-steps {found}."
+            f"The model in {folder} knows the class {settings.leave_out}; it must not."
         )
+    return copy
 
 
 def _train(
@@ -102,22 +171,7 @@ def _train(
     from cytodiffusion.training.trainer import train
 
     left_out = str(settings.leave_out)
-    recorded = {
-        key: value
-        for key, value in model.training.items()
-        if key in TrainSettings.model_fields and key not in NOT_COPIED
-    }
-    if not recorded or not steps:
-        raise InputError(
-            f"The model {model.name} does not say how it was trained, so no copy without "
-            f"{left_out} can be made: give one with --leave-out-model."
-        )
-    if recorded.get("kind") == "stable-diffusion":
-        raise InputError(
-            f"{model.name} was fine-tuned from a Stable Diffusion that it does not hold, so no "
-            f"copy without {left_out} can be made of it alone: train one and give it with "
-            "--leave-out-model."
-        )
+    recorded = _how_trained(model, settings, steps)
     table = write_table(records, left_out, folder.with_name(folder.name + ".csv"))
     recorded |= {
         "name": f"{model.name} without {left_out}",
@@ -141,25 +195,54 @@ def _train(
     )
 
 
+def _how_trained(model: Any, settings: EvaluateSettings, steps: int) -> dict[str, Any]:
+    """Return the settings that a copy is to be trained with; NoCopy if it cannot be."""
+    from cytodiffusion.training.settings import TrainSettings
+
+    recorded = {
+        key: value
+        for key, value in model.training.items()
+        if key in TrainSettings.model_fields and key not in NOT_COPIED
+    }
+    if not recorded or not steps:
+        raise NoCopy(
+            f"The model {model.name} does not say how it was trained, so no copy without "
+            f"{settings.leave_out} can be made: give one with --leave-out-model."
+        )
+    if recorded.get("kind") == "stable-diffusion":
+        raise NoCopy(
+            f"{model.name} was fine-tuned from a Stable Diffusion that it does not hold, so no "
+            f"copy without {settings.leave_out} can be made of it alone: train one and give it "
+            "with --leave-out-model."
+        )
+    return recorded
+
+
 def write_table(records: Sequence[Record], left_out: str, path: Path) -> Path:
     """Write the training and validation images of the other classes as a CSV to train from.
 
     Raises
     ------
-    InputError
+    NoCopy
         If there are none.
     """
-    kept = [r for r in records if r.label and r.label != left_out and r.split != "test"]
-    for split in ("train", "val"):
-        if not any(r.split == split for r in kept):
-            raise InputError(
-                f"The data has no images in its {split} split, so no model without {left_out} can "
-                "be trained: give one with --leave-out-model."
-            )
+    kept = _others(records, left_out)
     rows = [{"path": str(r.path.absolute()), "class": r.label, "split": r.split} for r in kept]
     with atomic_file(path) as partial:
         pd.DataFrame(rows).to_csv(partial, index=False)
     return path
+
+
+def _others(records: Sequence[Record], left_out: str) -> list[Record]:
+    """Training and validation images of the other classes; NoCopy without them."""
+    kept = [r for r in records if r.label and r.label != left_out and r.split != "test"]
+    for split in ("train", "val"):
+        if not any(r.split == split for r in kept):
+            raise NoCopy(
+                f"The data has no images in its {split} split, so no model without {left_out} can "
+                "be trained: give one with --leave-out-model."
+            )
+    return kept
 
 
 class _Pace:

@@ -46,8 +46,6 @@ from cytodiffusion.uncertainty import fit_temperature, softmax
 
 #: Models of the curve; those with a plus use the unlabelled cells too.
 Rival = Literal["diffusion", "resnet18", "vit", "resnet18+pseudo", "vit+pseudo"]
-
-
 #: Names of models, each with the class it predicts of every cell.
 Predictions = Iterator[tuple[str, NDArray[np.int64]]]
 
@@ -59,8 +57,8 @@ class LowDataSettings(BaseModel):
     ----------
     counts : tuple of int
         Labelled cells a class.
-    seeds : int
-        Draws of labelled cells.
+    seeds, first_seed : int
+        Draws of labelled cells, and the seed of the first.
     models : tuple of str
     split : str
         Split that is reported: ``val`` while anything is still chosen, ``test`` once.
@@ -71,6 +69,7 @@ class LowDataSettings(BaseModel):
         Least probability of a pseudo-label of the baselines.
     input_size : int
         Side of the crops in pixels, of every model.
+    device : str
     ours, rivals : dict
         `TrainSettings` of either kind that differ from `OURS` and `RIVALS`.
     """
@@ -79,12 +78,14 @@ class LowDataSettings(BaseModel):
 
     counts: tuple[PositiveInt, ...] = (10, 20, 50)
     seeds: PositiveInt = 5
+    first_seed: int = Field(0, ge=0)
     models: tuple[Rival, ...] = ("diffusion", "resnet18", "vit", "resnet18+pseudo")
     split: Literal["val", "test"] = "test"
     trials: PositiveInt = 4
     levels: tuple[PositiveInt, ...] = (30, 60, 100, 200)
     confidence: float = Field(0.95, gt=0, lt=1)
     input_size: PositiveInt = 32
+    device: str = "auto"
     ours: dict[str, Any] = {}
     rivals: dict[str, Any] = {}
 
@@ -167,7 +168,8 @@ def low_data_curve(
     _check(names, sets, settings)
     study = _Study(names, sets, folder, settings, progress, added)
     # draw by draw: a curve that is stopped has compared all models on the same draws
-    wanted = list(product(range(settings.seeds), settings.counts, settings.models))
+    seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
+    wanted = list(product(seeds, settings.counts, settings.models))
     done: list[dict[str, Any]] = []
     for number, (seed, cells, model) in enumerate(wanted):
         progress(number / len(wanted), f"{model}, {cells} labelled cells a class, seed {seed}")
@@ -255,7 +257,7 @@ class _Study:
     def _check_folder(self) -> None:
         """Refuse to mix results of different settings."""
         path = self.folder / "settings.json"
-        free = {"counts", "seeds", "models", "split"}
+        free = {"counts", "seeds", "first_seed", "models", "split", "device"}
         own = json.loads(self.settings.model_dump_json(exclude=free))
         own |= {"classes": self.names, "train": len(self.sets["train"])}
         own |= {} if self.added is None else {"added": len(self.added)}
@@ -368,6 +370,7 @@ class _Study:
             data=self.folder,
             output=self.folder / "run",
             seed=seed,
+            device=self.settings.device,
             input_size=self.settings.input_size,
             checkpoint_every=min(steps, 100),
             validate_every=steps,

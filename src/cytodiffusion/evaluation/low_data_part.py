@@ -31,6 +31,8 @@ def low_data_figures(context: Context) -> dict[str, Any]:
     settings = LowDataSettings(
         counts=s.low_data,
         seeds=s.seeds,
+        first_seed=s.seed,
+        device=s.device,
         split="val" if s.split == "val" else "test",
         ours=changes,
         rivals=changes,
@@ -40,6 +42,7 @@ def low_data_figures(context: Context) -> dict[str, Any]:
     log.info("The low-data curve takes %d trainings; finished ones are kept in %s.", runs, folder)
     reading = TrainSettings(
         data=s.data,
+        layout=s.layout,
         output=folder / "unused",
         pixel_size_um=s.pixel_size_um,
         input_size=settings.input_size,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +59,7 @@ def make_montage(
     model: Any,
     frames: Frames,
     scored: Scored,
-    anomalies: Scored | None = None,
+    judged: Scored,
     *,
     tiles: int = TILES,
 ) -> Montage:
@@ -74,26 +73,26 @@ def make_montage(
         Of the set that the cells are of.
     scored : Scored
         Cells of known classes.
-    anomalies : Scored, optional
-        Further cells, of classes that the model lacks, for the most anomalous.
+    judged : Scored
+        The cells that the most anomalous are among, those of classes that the model lacks
+        included; from a copy of the model where that was asked for anomalies.
     tiles : int
         Of each kind.
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     chosen: list[Record] = []
-    everything = [scored] + ([anomalies] if anomalies is not None else [])
-    for name, entries in (
-        ("hardest", hardest(scored, tiles)),
-        ("anomalous", most_anomalous(everything, tiles)),
+    for name, part, rows in (
+        ("hardest", scored, hardest(scored, tiles)),
+        ("anomalous", judged, most_anomalous(judged, tiles)),
     ):
         groups[name] = []
-        for part, row in entries:
+        for row in rows:
             groups[name].append({"tile": len(chosen), **describe(part, row)})
             chosen.append(part.records[row])
     read = frames.cut(chosen, model.input_size, model.window_um)
     size = model.input_size
-    rows = max(1, -(-len(chosen) // COLUMNS))
-    sheet = np.full((rows * size, COLUMNS * size, 3), 255, np.uint8)
+    height = max(1, -(-len(chosen) // COLUMNS))
+    sheet = np.full((height * size, COLUMNS * size, 3), 255, np.uint8)
     position = {id(record): number for number, record in enumerate(chosen)}
     for record, pixels in zip(read.records, read.pixels, strict=True):
         tile_of(sheet, size, position[id(record)])[:] = pixels
@@ -104,21 +103,15 @@ def make_montage(
     return Montage(sheet, size, float(model.window_um), groups)
 
 
-def hardest(scored: Scored, tiles: int) -> list[tuple[Scored, int]]:
-    """Cells whose true class the classifier thinks least of, the worst first."""
+def hardest(scored: Scored, tiles: int) -> list[int]:
+    """Rows of the cells whose true class the classifier thinks least of, the worst first."""
     true = scored.result.posterior[np.arange(len(scored)), scored.labels]
-    return [(scored, int(row)) for row in np.argsort(true, kind="stable")[:tiles]]
+    return [int(row) for row in np.argsort(true, kind="stable")[:tiles]]
 
 
-def most_anomalous(parts: Sequence[Scored], tiles: int) -> list[tuple[Scored, int]]:
-    """Cells with the highest anomaly scores, the highest first."""
-    entries = [
-        (float(value), part, row)
-        for part in parts
-        for row, value in enumerate(part.result.anomaly_score)
-    ]
-    entries.sort(key=lambda entry: -entry[0])
-    return [(part, row) for _, part, row in entries[:tiles]]
+def most_anomalous(scored: Scored, tiles: int) -> list[int]:
+    """Rows of the cells with the highest anomaly scores, the highest first."""
+    return [int(row) for row in np.argsort(-scored.result.anomaly_score, kind="stable")[:tiles]]
 
 
 def describe(scored: Scored, row: int) -> dict[str, Any]:

@@ -62,7 +62,6 @@ def _figure(metrics: Mapping[str, Any], name: str) -> Iterator[Figure]:
             "confusion": (min(9.0, 3.4 + 0.42 * k), min(8.4, 2.6 + 0.42 * k)),
             "shift": (6.4, 3.4),
             "psychometric": (5.6, 4.4),
-            "classes": (6.8, 1.4 + 0.34 * len(metrics["per_class"])),
         }.get(name, (4.6, 3.7))
         yield Figure(figsize=size, layout="constrained")
 

@@ -46,7 +46,7 @@ def annotations_of(context: Context) -> Annotations | None:
         return None
     if not is_available():
         raise InputError(f"{NOT_INSTALLED[:1].upper()}{NOT_INSTALLED[1:]}.")
-    annotations = read_annotations(path, context.records, context.names)
+    annotations = read_annotations(path, context.records, context.names, context.taxonomies)
     for note in annotations.notes:
         context.warn(note)
     return annotations

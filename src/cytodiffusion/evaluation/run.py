@@ -10,15 +10,17 @@ from typing import Any
 
 import pandas as pd
 
-from cytodiffusion.datasets import find_records
-from cytodiffusion.evaluation.cells import choose_records, draw, shift_records
+from cytodiffusion.evaluation.cells import draw
+from cytodiffusion.evaluation.checks import gather
 from cytodiffusion.evaluation.contender import HOME, MODEL, Contender, name_baselines
 from cytodiffusion.evaluation.context import Context
-from cytodiffusion.evaluation.figures import hierarchy_figures
+from cytodiffusion.evaluation.leave_out import given_copies
 from cytodiffusion.evaluation.low_data_part import low_data_figures
 from cytodiffusion.evaluation.montage import Montage, make_montage
 from cytodiffusion.evaluation.psychometric_part import annotations_of, psychometric_figures
-from cytodiffusion.evaluation.seen_before import warn_of_overlap
+from cytodiffusion.evaluation.published_part import check_published, published_figures
+from cytodiffusion.evaluation.repeats import warn_of_repeats
+from cytodiffusion.evaluation.seen_before import mark_seen, warn_of_overlap
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.trial_curve import trial_curve
 from cytodiffusion.output import check_folder
@@ -83,29 +85,21 @@ class Run:
             Contender("", load_classifier(folder, settings.device)) for folder in settings.baselines
         ]
         name_baselines(self.baselines, model.name)
-        for contender in (self.main, *self.baselines):
+        self.everyone = (self.main, *self.baselines)
+        for contender in self.everyone:
             contender.check(settings.classify)
+        check_published(self.main, settings.published_cells)
         self.settings = settings
         self.taxonomy = self._taxonomy()
         self.context = context = Context(settings, progress, model.class_names)
-        context.everything = context.named(find_records(settings.data))
-        context.check_left_out()
-        context.check_low_data()
-        context.records = choose_records(
-            context.everything,
-            settings.data,
-            settings.split,
-            limit=settings.limit,
-            seed=settings.seed,
-        )
-        context.check_labels(model.name)
+        copies = given_copies([c.model for c in self.everyone], settings)
+        for contender, copy in zip(self.everyone, copies, strict=True):
+            contender.copy = copy
+        gather(context, self.everyone, self.taxonomy)
         self.annotations = annotations_of(context)
-        context.shift = {
-            name: context.named(shift_records(folder, limit=settings.limit, seed=settings.seed))
-            for name, folder in settings.shift.items()
-        }
         each = 1 + len(settings.shift) + (settings.leave_out is not None)
-        sets, others = 1 + len(settings.shift), 4 + bool(settings.low_data)
+        sets = 1 + len(settings.shift)
+        others = 4 + bool(settings.low_data) + bool(settings.published_cells)
         context.stages = each * (1 + len(self.baselines)) + sets + others
 
     def _taxonomy(self) -> Taxonomy | None:
@@ -117,18 +111,19 @@ class Run:
     def all(self) -> Evaluation:
         """Go through all of them."""
         started, context = time.monotonic(), self.context
-        warn_of_overlap(self.main.model, context)
-        self.main.measure(context)
-        for baseline in self.baselines:
-            baseline.measure(context)
+        seen = warn_of_overlap(self.everyone, context)
+        for contender in self.everyone:
+            contender.measure(context, self.taxonomy)
+        warn_of_repeats(context)
         found = self.main.found
         metrics = {
             **found,
             "baselines": {b.key: b.beside(self.main, context) for b in self.baselines},
             "trials": {**self._trials(), "histogram": found["trials_histogram"]},
+            "overlap": seen,
         }
-        if self.taxonomy is not None:
-            metrics["hierarchy"] = hierarchy_figures(self.main.known, self.taxonomy)
+        if self.settings.published_cells:
+            metrics["published_rule"] = published_figures(self.main, context)
         if self.settings.low_data:
             metrics["low_data"] = low_data_figures(context)
         metrics["psychometric"] = psychometric_figures(
@@ -141,8 +136,10 @@ class Run:
             "skipped": context.skipped,
             "warnings": context.warnings,
         }
+        cells = pd.concat(context.tables, ignore_index=True)
+        mark_seen(cells, seen)
         context.progress(1.0, "done")
-        return Evaluation(metrics, pd.concat(context.tables, ignore_index=True), montage)
+        return Evaluation(metrics, cells, montage)
 
     def _trials(self) -> dict[str, Any]:
         s = self.settings
@@ -159,9 +156,8 @@ class Run:
         self.context.next("pictures")
         scored = self.main.scored
         assert scored is not None
-        others = scored[~scored.known] if (~scored.known).any() else None
         frames = self.context.frames(HOME, self.context.records, self.settings.pixel_size_um)
-        return make_montage(self.main.model, frames, self.main.known, others)
+        return make_montage(self.main.model, frames, self.main.known, self.main.judged or scored)
 
     def _provenance(self, seconds: float) -> dict[str, Any]:
         s, model, records = self.settings, self.main.model, self.context.records

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.evaluation.intervals import RESAMPLES
 
 #: What ``split`` may be.
 SPLIT_PATTERN = "^(train|val|test|all)$"
+
+
+def _several(value: Any) -> Any:
+    return () if value is None else (value,) if isinstance(value, str | Path) else value
 
 
 class EvaluateSettings(BaseModel):
@@ -23,12 +35,15 @@ class EvaluateSettings(BaseModel):
         ``default``, the folder of a model or baseline, or a Hub id.
     data, output : Path
         Labelled single-cell images, and the folder of the report.
+    layout : str
+        How ``data`` lie on disk, one of `cytodiffusion.datasets.LAYOUTS`; found out when ``auto``.
     shift : dict
         Other laboratories' data by the name they have in the report.
     leave_out : str or None
         Class whose cells are the anomalies.
-    leave_out_model : Path or None
-        Model that was trained without that class.
+    leave_out_model : tuple of Path
+        Models that were trained without that class: of the model, and of baselines. One path
+        alone is taken too.
     leave_out_steps : int or None
         Budget to train one; what the model itself took when None.
     baselines : tuple of Path
@@ -53,6 +68,9 @@ class EvaluateSettings(BaseModel):
         Of the bootstrap intervals.
     trial_cells : int
         Cells of the curve of trials against accuracy, which runs every trial of the budget.
+    published_cells, published_trials : int
+        Cells that the published rule is measured on, for a model with Stable Diffusion's network,
+        and the trials that one of them may take.
     device : str
     allow_download : bool
     classify : ClassifySettings
@@ -64,9 +82,10 @@ class EvaluateSettings(BaseModel):
     model: str = "default"
     data: Path
     output: Path
+    layout: str = "auto"
     shift: dict[str, Path] = {}
     leave_out: str | None = None
-    leave_out_model: Path | None = None
+    leave_out_model: Annotated[tuple[Path, ...], BeforeValidator(_several)] = ()
     leave_out_steps: PositiveInt | None = None
     baselines: tuple[Path, ...] = ()
     annotations: Path | None = None
@@ -80,6 +99,8 @@ class EvaluateSettings(BaseModel):
     shift_pixel_size_um: PositiveFloat | None = None
     resamples: int = Field(RESAMPLES, ge=10, le=100_000)
     trial_cells: int = Field(400, ge=0)
+    published_cells: int = Field(0, ge=0)
+    published_trials: int = Field(2000, ge=1, le=100_000)
     device: str = "auto"
     allow_download: bool = False
     classify: ClassifySettings = ClassifySettings()

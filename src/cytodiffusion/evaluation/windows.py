@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion.crops import centre_crop
 from cytodiffusion.datasets import Record
+from cytodiffusion.datasets.fingerprints import Fingerprints, take_fingerprints
 from cytodiffusion.errors import CytoDiffusionError, naming
 from cytodiffusion.framing import find_centre, framing_of, framings_of
 from cytodiffusion.image import open_image
@@ -64,6 +65,12 @@ class Frames:
         paths = list(dict.fromkeys(r.path for r in records))  # a table may name one twice
         self._framings = framings_of(paths, pixel_size_um, progress)
         self._centres: dict[Path, tuple[float, float]] = {}
+        self._prints: dict[Path, tuple[int, NDArray[np.uint64]]] = {}
+
+    @property
+    def prints(self) -> Fingerprints:
+        """Fingerprints of the images that have been cut."""
+        return Fingerprints.of(list(self._prints), list(self._prints.values()))
 
     def cut(
         self,
@@ -111,5 +118,6 @@ class Frames:
         scale = framing.scale.pixel_size_um
         if path not in self._centres:
             self._centres[path] = find_centre(rgb, scale)
+            self._prints[path] = take_fingerprints(rgb)  # while it is open
         window = centre_crop(rgb, scale, size, window_um, centre=self._centres[path])
         return window, framing.background

@@ -9,6 +9,7 @@ format; ``classes.json`` names, colours and groups the classes and fixes the inp
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from cytodiffusion.datasets.seen import TRAINING_IMAGES, TrainingImages
 from cytodiffusion.device import pick_device
-from cytodiffusion.errors import BundleError, DownloadNeeded
+from cytodiffusion.errors import BundleError
 from cytodiffusion.taxonomy import Taxonomy
 
 from .calibration import Calibration
@@ -34,9 +35,12 @@ from .generator import Generator
 from .generator_files import FILES as GENERATOR_FILES
 from .generator_files import load_generator
 from .noise import NoiseSchedule, centred_disc
+from .source import fetch, split_classes
 from .stable_diffusion import StableDiffusionDenoiser, hard_disc
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+#: What diffusers calls weights in half precision; a Stable Diffusion checkpoint may have them.
+HALF_WEIGHTS = "diffusion_pytorch_model.fp16.safetensors"
 FILES = (
     "config.json",
     WEIGHTS,
@@ -54,6 +58,12 @@ STABLE_DIFFUSION_FILES = (
 #: Files that a bundle may have besides; checked like the others where it has them.
 OPTIONAL_FILES = (TRAINING_IMAGES, *GENERATOR_FILES)
 CHECKSUMS = "checksums.json"
+#: What is fetched of a model on the Hub: a bundle, or a checkpoint with its averaged weights.
+HUB_FILES = (
+    *(*FILES, *STABLE_DIFFUSION_FILES, *OPTIONAL_FILES, CHECKSUMS),
+    *(f"unet_ema/{name}" for name in FILES[:2]),
+    *(f"{part}/{HALF_WEIGHTS}" for part in ("unet", "unet_ema", "vae")),
+)
 FORMAT = 1
 
 
@@ -125,6 +135,11 @@ class ModelBundle:
         """Names of the classes, in the order of the posterior."""
         return tuple(c.name for c in self.classes)
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether its doubts mean anything; a checkpoint of other code calls no anomaly."""
+        return math.isfinite(self.calibration.anomaly_threshold)
+
     def disc(self) -> Tensor:
         """Weight of each latent in a crop's error, ``(grid, grid)``."""
         published = isinstance(self.denoiser, StableDiffusionDenoiser)
@@ -154,7 +169,8 @@ def bundle_folder(source: str | Path, *, allow_download: bool = False) -> Path:
     Parameters
     ----------
     source : str or Path
-        ``default``, a folder, or a Hub id ``owner/name``.
+        ``default``, a folder, or a Hub id ``owner/name``; what `split_classes` parts is passed
+        over.
     allow_download : bool
         Whether the Hub may be asked.
 
@@ -167,36 +183,14 @@ def bundle_folder(source: str | Path, *, allow_download: bool = False) -> Path:
     """
     if str(source) == "default":
         return default_bundle_path()
+    source, _ = split_classes(source)
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
     parts = str(source).split("/")
     if folder.exists() or len(parts) != 2 or not all(parts) or str(source).startswith((".", "~")):
         raise BundleError(f"There is no model bundle at {source}: it must be a folder or a Hub id.")
-    return _from_hub(str(source), allow_download)
-
-
-def _from_hub(repository: str, allow_download: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    wanted = [*FILES, *STABLE_DIFFUSION_FILES, *OPTIONAL_FILES, CHECKSUMS]
-    wanted += [f"unet_ema/{name}" for name in FILES[:2]]  # averaged weights of a checkpoint
-    try:
-        return Path(
-            snapshot_download(
-                repository, allow_patterns=wanted, local_files_only=not allow_download
-            )
-        )
-    except LocalEntryNotFoundError as error:
-        if not allow_download:
-            raise DownloadNeeded(
-                f"The model {repository} is not on this machine (there is no such folder either); "
-                "allow the download from the Hugging Face Hub, or name a folder."
-            ) from error
-        raise BundleError(f"The Hub could not be reached for the model {repository}.") from error
-    except Exception as error:  # the Hub client raises its own and its HTTP library's kinds
-        raise BundleError(f"The model {repository} could not be fetched: {error}.") from error
+    return fetch(str(source), HUB_FILES, allow_download)
 
 
 def load_bundle(
@@ -211,13 +205,14 @@ def load_bundle(
     Parameters
     ----------
     source : str or Path
-        ``default``, a folder, or a Hub id ``owner/name``.
+        ``default``, a folder, or a Hub id ``owner/name``; of a Stable Diffusion checkpoint that
+        does not name its classes ``SOURCE#class,class``, in the order of its one-hot vectors.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``mps``.
     allow_download : bool
         Whether a Hub id may be downloaded.
     class_names : sequence of str, optional
-        Of a Stable Diffusion checkpoint that has no ``classes.json``; a bundle knows its own.
+        The same by themselves.
 
     Raises
     ------
@@ -230,10 +225,13 @@ def load_bundle(
     """
     target = pick_device(device)
     folder = bundle_folder(source, allow_download=allow_download)
+    named = class_names or split_classes(source)[1]
     if holds_stable_diffusion(folder):
         from .stable_diffusion_files import load_stable_diffusion
 
-        return load_stable_diffusion(folder, target, str(source), class_names)
+        return load_stable_diffusion(folder, target, str(source), named)
+    if named:
+        raise BundleError(f"The bundle {folder} names its classes itself; name none behind a #.")
     checksum = verify_bundle(folder)
     described = read_description(folder)
     classes, codec = described["classes"], described["codec"]

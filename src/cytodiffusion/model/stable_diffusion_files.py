@@ -22,7 +22,9 @@ from cytodiffusion.errors import BundleError
 
 from .bundle import (
     CHECKSUMS,
+    HALF_WEIGHTS,
     STABLE_DIFFUSION_FILES,
+    WEIGHTS,
     CellClass,
     ModelBundle,
     check_classes,
@@ -34,6 +36,7 @@ from .bundle import (
 from .calibration import Calibration
 from .colors import colors_and_groups
 from .files import check_weights, file_checksum, read_json, read_tensors
+from .source import split_classes
 from .stable_diffusion import (
     DISC_RADIUS,
     PUBLISHED_WINDOW_UM,
@@ -44,7 +47,6 @@ from .stable_diffusion import (
     hard_disc,
 )
 
-_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 #: Levels of an uncalibrated checkpoint's trials: spread over all of them, in a fixed odd order.
 _UNCALIBRATED_LEVELS = tuple(1 + (37 * i % 100) * 998 // 99 for i in range(100))
@@ -81,6 +83,8 @@ def load_stable_diffusion(
         If something is missing, altered, not safetensors, or does not fit.
     """
     bundle = (folder / CHECKSUMS).is_file() or _is_described(folder)
+    if bundle and class_names:
+        raise BundleError(f"The bundle {folder} names its classes itself; name none behind a #.")
     checksum = verify_bundle(folder, STABLE_DIFFUSION_FILES) if bundle else ""
     unet, vae, schedule = load_networks(folder, dtype or _precision(device))
 
@@ -92,7 +96,7 @@ def load_stable_diffusion(
     described = (
         read_description(folder, make_codec)
         if bundle
-        else _undescribed(folder, make_codec, class_names)
+        else _undescribed(folder, source, make_codec, class_names)
     )
     classes, codec = described["classes"], described["codec"]
     if unet.config.in_channels != codec.channels or unet.config.out_channels != codec.channels:
@@ -144,12 +148,15 @@ def _precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if half_precision_pays(device) else torch.float32
 
 
-def _undescribed(folder: Path, make_codec: Any, names: Sequence[str] | None) -> dict[str, Any]:
+def _undescribed(
+    folder: Path, source: str, make_codec: Any, names: Sequence[str] | None
+) -> dict[str, Any]:
     """Return what a bundle's ``classes.json`` would say of a checkpoint."""
     return {
         "classes": _named_classes(folder, names),
         "codec": make_codec({"kind": "stable-diffusion", "size": SIZE}),
-        "name": folder.name,
+        # the folder of one from the Hub is called by a commit
+        "name": Path(split_classes(source)[0]).name or folder.resolve().name,
         "version": "uncalibrated",
         "training": {},
         "window_um": PUBLISHED_WINDOW_UM,
@@ -158,7 +165,7 @@ def _undescribed(folder: Path, make_codec: Any, names: Sequence[str] | None) -> 
 
 
 def _named_classes(folder: Path, names: Sequence[str] | None) -> tuple[CellClass, ...]:
-    found = list(names) if names is not None else _listed_names(folder)
+    found = list(names) if names else _listed_names(folder)
     try:
         looks = zip(found, colors_and_groups(found), strict=True)
         classes = tuple(CellClass(name, *look) for name, look in looks)
@@ -173,9 +180,9 @@ def _listed_names(folder: Path) -> list[str]:
     path = folder / "classes.json"
     if not path.is_file():
         raise BundleError(
-            f"{folder} is a Stable Diffusion checkpoint that does not name its classes: put a "
-            'classes.json beside unet/, such as ["basophil", "eosinophil"], in the order of '
-            "its one-hot vectors."
+            f"{folder} is a Stable Diffusion checkpoint that does not name its classes: name them "
+            "behind a #, such as MODEL#basophil,eosinophil, in the order of its one-hot vectors; "
+            'or put them into a classes.json beside unet/: ["basophil", "eosinophil"].'
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -273,7 +280,7 @@ def _of_today(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _weights_file(part: Path) -> Path:
-    for name in _WEIGHTS:
+    for name in (WEIGHTS, HALF_WEIGHTS):
         if (part / name).is_file():
             return part / name
     pickles = sorted(p.name for p in part.iterdir() if p.suffix in _PICKLES)
@@ -282,7 +289,7 @@ def _weights_file(part: Path) -> Path:
             f"{part} holds its weights as {pickles[0]}, a pickle, which can run any code and is "
             "never opened; save them as safetensors where you trust the file."
         )
-    raise BundleError(f"{part} holds no weights: {_WEIGHTS[0]} is missing.")
+    raise BundleError(f"{part} holds no weights: {WEIGHTS} is missing.")
 
 
 def _load_schedule(folder: Path) -> StableDiffusionSchedule:

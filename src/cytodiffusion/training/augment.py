@@ -42,11 +42,11 @@ class AugmentSettings(BaseModel):
     grey_share: float = 0.3
     tint: float = 0.05  #: error of the background's colour, log
     hue: float = 0.35  #: rotation of colours about grey, radians
-    palette: float = 0.6  #: gain of a node of the map of colours, log (`repaint`)
-    palette_tone: float = 0.3  #: the same for each colour apart
+    palette: float = 0.8  #: gain of a node of the map of colours, log (`repaint`)
+    palette_tone: float = 0.35  #: the same for each colour apart
     palette_share: float = 0.5  #: share of crops with a palette of their own
     surroundings: float = 0.8  #: largest share of their density that faded surroundings keep
-    alone_share: float = 0.3  #: share of crops with faded surroundings, where outlines are known
+    alone_share: float = 0.5  #: share of crops with faded surroundings, where outlines are known
     exposure: float = 0.35  #: largest overexposure, log, of `exposure_share` of the crops
     exposure_share: float = 0.15
     rim: float = 0.5  #: largest strength of dark outlines, uniform, of `rim_share` of the crops

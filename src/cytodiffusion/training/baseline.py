@@ -195,7 +195,7 @@ def calibrate_baseline(
         temperature=temperature,
         conformal_scores=torch.from_numpy(strange[order]).float(),
         conformal_classes=torch.from_numpy(plain.labels[order]).long(),
-        validation_confidence=torch.from_numpy(posterior.max(axis=1)),
+        validation_gap=torch.from_numpy(margin(posterior)),
         validation_correct=torch.from_numpy(posterior.argmax(axis=1) == plain.labels),
         anomaly_threshold=threshold,
         false_alarms=float((scores > threshold).mean()),

@@ -52,7 +52,7 @@ def load_sets(
     """
     if settings.taxonomy:
         load_taxonomy(settings.taxonomy)  # it is wanted when all the work is done
-    records = find_records(settings.data)
+    records = find_records(settings.data, settings.layout)
     names = class_names(records)
     for sentence in oddities(records, names):
         log.warning(sentence)

@@ -43,6 +43,7 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     data: Path
+    layout: str = "auto"  #: how the data lie on disk; found out when auto
     output: Path
     duplicates: Policy = "refuse"  #: what to do with an image that is in two splits
     #: Ours; the baselines; the published network; what draws synthetic cells.

@@ -47,6 +47,7 @@ FREE_SETTINGS = {
     "validate_every",
     "output",
     "data",
+    "layout",
 }
 
 
