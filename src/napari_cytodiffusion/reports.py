@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,52 @@ from napari_cytodiffusion.imports import import_engine
 NOTHING = "\u2013"
 
 
+#: Options of the command line and the fields of *Evaluate* that they are here.
+_FIELDS = {
+    "--leave-out-model": "Without it",
+    "--leave-out": "Leave out",
+    "--baseline": "Baselines",
+    "--low-data": "Few labels",
+    "--error-rate": "Error rate",
+    "--annotations": "Annotators",
+    "--shift": "Other labs",
+    "--split": "Split",
+    "--limit": "Images",
+}
+_OPTION = re.compile(rf"({'|'.join(_FIELDS)})(?![\w-])")
+
+
+def in_window(sentence: str) -> str:
+    """Return a sentence of the engine with the window's names of options."""
+    return _OPTION.sub(lambda found: f"\u201c{_FIELDS[found[1]]}\u201d", sentence)
+
+
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """What *Evaluate* asks for."""
+    """What *Evaluate* asks for; the engine's `EvaluateSettings` say what each of it means."""
 
     model: str
     data: Path
     output: Path
-    shift: Path | None = None
+    shift: Mapping[str, Path] = field(default_factory=dict)
+    shift_pixel_size_um: float | None = None
+    baselines: tuple[Path, ...] = ()
+    leave_out: str | None = None
+    leave_out_model: tuple[Path, ...] = ()
+    annotations: Path | None = None
+    error_rate: float | None = None
+    low_data: tuple[int, ...] = ()
     split: str = "test"
     limit: int | None = None
     pixel_size_um: float | None = None
     device: str = "auto"
     allow_download: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether something is trained on the way, which stays when the evaluation is stopped."""
+        copies = 0 if self.leave_out is None else 1 + len(self.baselines)
+        return bool(self.low_data) or copies > len(self.leave_out_model)
 
 
 def read_body(path: Path) -> Callable[[Progress], Iterator[Any]]:
@@ -48,23 +82,16 @@ def evaluate_body(request: EvaluateRequest) -> Callable[[Progress], Iterator[Any
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
         import_engine()
+        from cytodiffusion.checked import make_settings
+        from cytodiffusion.classify import ClassifySettings
         from cytodiffusion.evaluation.run import evaluate
         from cytodiffusion.evaluation.settings import EvaluateSettings
         from cytodiffusion.evaluation.stored import read_report
 
-        shift = {} if request.shift is None else {request.shift.stem: request.shift}
-        settings = EvaluateSettings(
-            model=request.model,
-            data=request.data,
-            output=request.output,
-            shift=shift,
-            split=request.split,
-            limit=request.limit,
-            pixel_size_um=request.pixel_size_um,
-            device=request.device,
-            allow_download=request.allow_download,
-        )
-        yield read_report(evaluate(settings, report))
+        values = {f.name: getattr(request, f.name) for f in fields(request)}
+        error_rate = values.pop("error_rate")
+        values["classify"] = make_settings(ClassifySettings, {"error_rate": error_rate})
+        yield read_report(evaluate(make_settings(EvaluateSettings, values), report))
 
     return body
 
@@ -120,95 +147,32 @@ def classifiers(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]
     return [(str(metrics["model"]["name"]), metrics), *metrics["baselines"].items()]
 
 
-_KEY_FIGURES = (
-    ("Cells", "n"),
-    ("Balanced accuracy", "balanced_accuracy"),
-    ("Accuracy", "accuracy"),
-    ("Macro F1", "macro_f1"),
-    ("Calibration error (ECE)", "ece"),
-    ("Area under risk (AURC)", "aurc"),
-    ("Coverage of the sets", "coverage"),
-    ("Mean size of the sets", "set_size"),
-    ("Trials a cell", "trials_mean"),
-    ("Milliseconds a cell", "ms_per_cell"),
-    ("Anomaly AUC", "auc"),
-    ("Anomaly sensitivity", "sensitivity"),
-    ("Anomaly specificity", "specificity"),
-)
-_DIGITS = {"aurc": 4, "set_size": 2, "trials_mean": 2, "ms_per_cell": 1}
-
-
-def key_table(metrics: Mapping[str, Any]) -> Table:
-    """Key figures as rows, classifiers as columns."""
-    everyone = classifiers(metrics)
-    rows = []
-    for title, key in _KEY_FIGURES:
-        cells: list[Cell] = [(title, title)]
-        for _, found in everyone:
-            source = found["anomaly"] if key in ("auc", "sensitivity", "specificity") else found
-            value, ends = source.get(key), (source.get("intervals") or {}).get(key)
-            digits = _DIGITS.get(key, 3)
-            cells.append((f"{value:,}", value) if key == "n" else ranged(value, ends, digits))
-        rows.append(tuple(cells))
-    return Table(("", *(name for name, _ in everyone)), tuple(rows))
-
-
-def class_table(metrics: Mapping[str, Any]) -> Table:
-    """One row a class."""
-    rows = []
-    for name, row in metrics["per_class"].items():
-        keys = ("recall", "precision", "f1", "coverage")
-        rows.append(
-            (
-                (name, name),
-                (f"{row['n']:,}", row["n"]),
-                *(figure(row[key]) for key in keys),
-                figure(row["set_size"], 2),
-            )
-        )
-    header = ("class", "cells", "recall", "precision", "F1", "coverage", "set size")
-    return Table(header, tuple(rows))
-
-
-def compare_table(metrics: Mapping[str, Any]) -> Table:
-    """One row a set of data and classifier: at home first, then each other laboratory."""
-    rows: list[tuple[Cell, ...]] = []
-    main = []
-    for name, found in classifiers(metrics):
-        main += [len(rows)] if found is metrics else []
-        rows.append(_compared("this data", name, found, None))
-    for other in metrics["shift"]:
-        for name, found in classifiers(metrics):
-            main += [len(rows)] if found is metrics else []
-            shift = found["shift"][other]
-            rows.append(_compared(other, name, shift, shift["shared_balanced_accuracy"]))
-    header = ("data", "classifier", "balanced", "shared open", "accuracy", "ECE", "cells")
-    return Table(header, tuple(rows), tuple(main))
-
-
-def _compared(
-    data: str, name: str, found: Mapping[str, Any], shared: float | None
-) -> tuple[Cell, ...]:
-    return (
-        (data, data),
-        (short(name), name),
-        figure(found["balanced_accuracy"]),
-        figure(shared),
-        figure(found["accuracy"]),
-        figure(found["ece"]),
-        (f"{found['n']:,}", found["n"]),
-    )
-
-
 def caption(entry: Mapping[str, Any]) -> str:
     """Lines under the picture of a cell: its class, what else it was taken for, its anomaly."""
     right = entry["label"] == entry["predicted"]
-    said = "" if right else f"\u2192 {entry['predicted']} "
+    said = "" if right else f"\u2192 {entry['predicted']} {entry['confidence']:.2f}\n"
+    true = "unknown" if entry.get("p_true") is None else f"{entry['p_true']:.2f}"
     mark = " \u25b2" if entry["anomaly"] else ""
-    return (
-        f"{entry['label']}\n{said}{entry['confidence']:.2f}\n"
-        f"anomaly {entry['anomaly_score']:.1f}{mark}"
+    return f"{entry['label']} {true}\n{said}anomaly {entry['anomaly_score']:.1f}{mark}"
+
+
+def legend(metrics: Mapping[str, Any], group: str) -> str:
+    """Say what stands under the pictures of a group of cells, such as ``anomalous``."""
+    anomaly, width = metrics["anomaly"], metrics["montage"].get("window_um")
+    text = (
+        "True class and the probability the model gives it; \u2192 what it said instead, with its "
+        "confidence; \u25b2 above the threshold"
     )
+    if group == "anomalous":
+        threshold = anomaly.get("threshold")
+        text += "" if threshold is None else f" of {threshold:.1f}"
+        if anomaly["auc"] is not None and anomaly.get("trained_for_it"):
+            text += (
+                f". Here all of this is what the copy says that was trained without "
+                f"{anomaly['left_out']}, not the model itself, which knows that class"
+            )
+    wide = "" if width is None else f" Pictures are {width:.0f} \u00b5m wide."
+    return f"{text}.{wide} A click opens the image as a layer."
 
 
 def headline(metrics: Mapping[str, Any]) -> str:

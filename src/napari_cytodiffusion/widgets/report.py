@@ -16,20 +16,18 @@ from qtpy.QtWidgets import (
     QMenu,
     QPushButton,
     QSizePolicy,
-    QTabWidget,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
-from napari_cytodiffusion import reports
+from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError
+from napari_cytodiffusion import report_sections, reports
 from napari_cytodiffusion.layers import NOTE, note_of
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.widgets.common import Pace, ask, note, tell
 from napari_cytodiffusion.widgets.evaluate_form import EvaluateForm
-from napari_cytodiffusion.widgets.report_parts import CellWall, FigureTable
-from napari_cytodiffusion.widgets.report_plots import ReportPlots
+from napari_cytodiffusion.widgets.report_pages import ReportPages
 from napari_cytodiffusion.workers import Job
 
 #: How many reports are remembered.
@@ -83,14 +81,17 @@ class ReportWidget(QWidget):
         self.hint = note(_EMPTY, self)
         self.form = EvaluateForm(self)
         self.form.hide()
-        self.tabs = self._build_tabs()
-        self.tabs.hide()
+        self.problem = note("", self)
+        self.problem.hide()
+        self.pages = ReportPages(self)
+        self.pages.hide()
         layout = QVBoxLayout(self)
         layout.addLayout(buttons)
-        layout.addWidget(self.form)
+        layout.addWidget(self.problem)
+        layout.addWidget(self.form, 1)
         layout.addWidget(self.title)
         layout.addWidget(self.hint)
-        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.pages, 1)
         layout.addStretch(0)
         self.open_button.clicked.connect(self._on_browse)
         self.recent.aboutToShow.connect(self._fill_recent)
@@ -98,32 +99,8 @@ class ReportWidget(QWidget):
         self.evaluate_button.toggled.connect(self._on_form)
         self.form.asked.connect(self._evaluate)
         self.form.cancelled.connect(self._session.cancel)
-        self.cells.asked.connect(self.open_image)
+        self.pages.cells.asked.connect(self.open_image)
         self.setMinimumWidth(340)
-
-    def _build_tabs(self) -> QTabWidget:
-        tabs = QTabWidget(self)
-        self.numbers = FigureTable(False, tabs)
-        self.remarks = note("", tabs)
-        overview = QWidget(tabs)
-        inner = QVBoxLayout(overview)
-        inner.setContentsMargins(0, 4, 0, 0)
-        inner.addWidget(self.numbers, 1)
-        inner.addWidget(self.remarks)
-        self.classes = FigureTable(True, tabs)
-        self.plots = ReportPlots(tabs)
-        self.compared = FigureTable(True, tabs)
-        self.cells = CellWall(tabs)
-        for title, page in (
-            ("Overview", overview),
-            ("Classes", self.classes),
-            ("Plots", self.plots),
-            ("Shift", self.compared),
-            ("Cells", self.cells),
-        ):
-            tabs.addTab(page, title)
-        tabs.setTabToolTip(3, "Other laboratories' cells, and baselines beside the model")
-        return tabs
 
     def sizeHint(self) -> QSize:
         """Wide enough for a table with intervals."""
@@ -135,8 +112,14 @@ class ReportWidget(QWidget):
         """Open a report: its folder, its ``metrics.json`` or its ``report.html``."""
         job = Job(reports.read_body(Path(path)), self)
         job.yielded.connect(self.show_report)
-        job.failed.connect(tell)
+        job.failed.connect(self._fail)
         self._start(job)
+
+    def _fail(self, error: CytoDiffusionError) -> None:
+        """Say what went wrong, here and where one looks; what was shown stays."""
+        self.problem.setText(str(error))
+        self.problem.show()
+        tell(error)
 
     def _start(self, job: Job) -> None:
         self._jobs = [j for j in self._jobs if j.is_running] + [job]
@@ -144,22 +127,19 @@ class ReportWidget(QWidget):
 
     def show_report(self, report: Any) -> None:
         """Show a `cytodiffusion.evaluation.stored.StoredReport`."""
-        metrics = report.metrics
+        try:
+            sections = report_sections.sections(report.metrics)
+        except InputError as error:
+            self._fail(error)
+            return
         self.report = report
-        self.title.setText(reports.headline(metrics))
+        self.problem.hide()
+        self.title.setText(reports.headline(report.metrics))
         self.title.setToolTip(str(report.folder))
-        self.numbers.set_table(reports.key_table(metrics))
-        colors = metrics.get("colors", {})
-        self.classes.set_table(reports.class_table(metrics), colors)
-        self.compared.set_table(reports.compare_table(metrics), text_columns=2)
-        self.plots.set_metrics(metrics)
-        self.cells.set_report(report)
-        remarks = [*metrics.get("warnings", ()), *metrics.get("limits", ())]
-        shown = remarks[:5] + ([f"{len(remarks) - 5} more in the HTML"] if remarks[5:] else [])
-        self.remarks.setText("\n".join(f"\u2022 {text}" for text in shown))
+        self.pages.set_report(report, sections)
         self.page_button.setEnabled(report.page is not None)
         self.hint.hide()
-        self.tabs.show()
+        self.pages.show()
         self.evaluate_button.setChecked(False)
         self._remember(report.folder)
 
@@ -236,7 +216,7 @@ class ReportWidget(QWidget):
 
     def _on_form(self, shown: bool) -> None:
         self.form.setVisible(shown)
-        self.tabs.setVisible(not shown and self.report is not None)
+        self.pages.setVisible(not shown and self.report is not None)
         self.hint.setVisible(not shown and self.report is None)
         self.title.setVisible(not shown)
 
@@ -259,11 +239,13 @@ class ReportWidget(QWidget):
         if outcome == "done":
             self.form.run_bar.end(f"Evaluated in {self._pace.seconds:.0f} s.")
             return
-        if outcome == "cancelled":
-            self.form.run_bar.end("Cancelled; no report was written.")
-            return
-        self.form.run_bar.end("Stopped by an error.")
         request = self._request
+        if outcome == "cancelled":
+            kept = " What was trained is kept." if request is not None and request.trains else ""
+            self.form.run_bar.end(f"Cancelled; no report was written.{kept}")
+            return
+        sentence = "Stopped by an error." if error is None else reports.in_window(str(error))
+        self.form.run_bar.end(sentence)
         if isinstance(error, DownloadNeeded) and request is not None and not request.allow_download:
             if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
                 self._evaluate(dataclasses.replace(request, allow_download=True))

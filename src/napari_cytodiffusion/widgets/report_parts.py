@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytodiffusion.reports import Table, caption
+from napari_cytodiffusion.reports import Table, caption, legend
 from napari_cytodiffusion.widgets.common import note
 
 _ORDER = int(Qt.ItemDataRole.UserRole)
@@ -34,8 +34,12 @@ _GROUPS = (
 )
 
 
-class _Item(QTableWidgetItem):
+class SortedItem(QTableWidgetItem):
     """A cell that is sorted by its value, not by its text."""
+
+    def __init__(self, text: str, value: Any) -> None:
+        super().__init__(text)
+        self.setData(_ORDER, value)
 
     def __lt__(self, other: QTableWidgetItem) -> bool:
         mine, theirs = self.data(_ORDER), other.data(_ORDER)
@@ -83,8 +87,7 @@ class FigureTable(QTableWidget):
         self.setHorizontalHeaderLabels(list(table.header))
         for row, cells in enumerate(table.rows):
             for column, (text, value) in enumerate(cells):
-                item = _Item(text)
-                item.setData(_ORDER, value)
+                item = SortedItem(text, value)
                 side = Qt.AlignmentFlag.AlignLeft if column < text_columns else _RIGHT
                 item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
                 if row in table.main:
@@ -141,7 +144,7 @@ class CellWall(QWidget):
         self.wall.setFont(small)
         height = _THUMBNAIL + _LINES * QFontMetrics(small).height() + 12
         self.wall.setGridSize(QSize(_THUMBNAIL + 36, height))
-        self.line = note("A click opens the image as a layer. \u25b2 above the threshold.", self)
+        self.line = note("", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(self.choice)
@@ -164,6 +167,8 @@ class CellWall(QWidget):
 
     def _fill(self, _: Any = None) -> None:
         self.wall.clear()
+        if self._report is not None:
+            self.line.setText(legend(self._report.metrics, self.choice.currentData()))
         for entry in self.entries():
             item = QListWidgetItem(caption(entry))
             picture = self._report.picture(entry["tile"])

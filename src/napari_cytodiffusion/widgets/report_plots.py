@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QSignalBlocker, QSize
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QColor, QShowEvent
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cytodiffusion.reports import classifiers, short
 from napari_cytodiffusion.widgets.common import note
@@ -18,109 +18,67 @@ from napari_cytodiffusion.widgets.plots import legible, text_color
 
 #: Colours of the model and of the baselines beside it (Okabe & Ito 2008).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_PLOTS = (
-    ("confusion", "Confusion matrix", "Counts; the colour is the share of the true class."),
-    (
-        "reliability",
-        "Reliability",
-        "Accuracy of the cells of each bin of confidence. On the dashed line confidence is right.",
-    ),
-    (
-        "risk",
-        "Risk against coverage",
-        "Error that remains when only the most confident cells are decided.",
-    ),
-    (
-        "sets",
-        "Prediction sets",
-        "Coverage found against coverage asked for; the numbers are the model's mean set sizes.",
-    ),
-    (
-        "anomaly",
-        "Anomalies",
-        "ROC of the anomaly score for the class left out; the dot is the stated threshold.",
-    ),
-    (
-        "shift",
-        "Other laboratories",
-        "Balanced accuracy with 95 % intervals; open: every class competes; shared: only those "
-        "that occur there.",
-    ),
-    (
-        "trials",
-        "Trials against accuracy",
-        "Line: balanced accuracy when no cell stops early. Bars: share of cells that took so many.",
-    ),
-    (
-        "low_data",
-        "Few labels",
-        "Balanced accuracy with few labelled cells a class; bars: standard deviation over seeds.",
-    ),
-    (
-        "psychometric",
-        "Psychometric curves",
-        "Right answers against how easy cells are, the easiest at the right. The band is the "
-        "model's, 95 % credible.",
-    ),
-)
+_CAPTIONS = {
+    "confusion": "Confusion matrix: cells of each true class (row) by what they were called; the "
+    "colour is the share of the row, by its square root.",
+    "reliability": "Reliability: accuracy of the cells of each bin of confidence, with 95 % "
+    "intervals; hollow: fewer than ten cells. On the dashed line confidence is right.",
+    "risk": "Risk against coverage: error that remains when only the most confident cells are "
+    "decided.",
+    "sets": "Coverage found against coverage asked for; the numbers are the model's mean set "
+    "sizes, which fall below 1 where sets are empty.",
+    "anomaly": "ROC of the anomaly score; the dot is the stated threshold.",
+    "shift": "Balanced accuracy with 95 % intervals; open: every class competes; shared: only "
+    "those that occur there.",
+    "trials": "Line: balanced accuracy when no cell stops early. Bars: share of cells that took so "
+    "many.",
+    "low_data": "Balanced accuracy with few labelled cells a class; bars: standard deviation over "
+    "seeds. A plus marks baselines that use the unlabelled cells too.",
+    "psychometric": "Right answers, more cells in larger dots; fitted curves, the model's with its "
+    "95 % credible band; below, the thresholds' 95 % credible intervals.",
+}
+#: Bins with fewer cells are drawn hollow.
+_FEW_IN_BIN = 10
 
 
-def available(metrics: Mapping[str, Any]) -> list[str]:
-    """Keys of the plots that a report has figures for."""
-    observers = metrics.get("psychometric", {}).get("observers", {})
-    there = {
-        "anomaly": any(found["anomaly"]["auc"] is not None for _, found in classifiers(metrics)),
-        "shift": bool(metrics["shift"]),
-        "trials": bool(metrics["trials"]["points"]),
-        "low_data": bool(metrics.get("low_data")),
-        "psychometric": any("curve" in found for found in observers.values()),
-    }
-    return [key for key, _, _ in _PLOTS if there.get(key, True)]
+_DASHED = Qt.PenStyle.DashLine
 
 
-class ReportPlots(PlotBoard):
-    """One plot at a time, chosen by name."""
+def _grey(widget: QWidget, alpha: int = 130) -> QColor:
+    """Colour of text, faint."""
+    grey = QColor(text_color(widget))
+    grey.setAlpha(alpha)
+    return grey
 
-    def __init__(self, parent: QWidget) -> None:
+
+class ReportPlot(PlotBoard):
+    """One plot of a report with a line below it, drawn in the colours of the window."""
+
+    def __init__(self, metrics: Mapping[str, Any], key: str, parent: QWidget) -> None:
         super().__init__(parent)
-        self.choice = QComboBox(self)
+        self._metrics, self.key = metrics, key
         self.line = note("", self)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.addWidget(self.choice)
+        layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.plot, 1)
         layout.addWidget(self.line)
-        layout.addStretch(0)
-        self._metrics: Mapping[str, Any] | None = None
-        self.choice.currentIndexChanged.connect(self._draw)
 
     def sizeHint(self) -> QSize:
         """As narrow as the dock wants it."""
         return QSize(320, 380)
 
-    def set_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Show the plots of a report."""
-        self._metrics = metrics
-        before, there = self.choice.currentData(), available(metrics)
-        with QSignalBlocker(self.choice):
-            self.choice.clear()
-            for key, title, _ in _PLOTS:
-                if key in there:
-                    self.choice.addItem(title, key)
-            self.choice.setCurrentIndex(max(0, self.choice.findData(before)))
-        self._draw()
-
-    def show_plot(self, key: str) -> None:
-        """Choose a plot."""
-        self.choice.setCurrentIndex(self.choice.findData(key))
-
-    def _draw(self, _: Any = None) -> None:
-        if self._metrics is None:
-            return
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Draw when the theme is known."""
+        super().showEvent(event)
         self._clear()
-        key = self.choice.currentData()
-        self.line.setText(next(text for name, _, text in _PLOTS if name == key))
-        getattr(self, f"_draw_{key}")(self._metrics)
+        # the label hangs five pixels below its axis
+        self.plot.getPlotItem().setContentsMargins(0, 0, 0, 5)
+        self.line.setText(_CAPTIONS[self.key])
+        try:
+            getattr(self, f"_draw_{self.key}")(self._metrics)
+        except (KeyError, TypeError, ValueError, IndexError):
+            self._clear()
+            self.line.setText("The report lacks the figures of this plot: see its HTML page.")
 
     def _curves(self, metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], QColor]]:
         return [
@@ -141,9 +99,12 @@ class ReportPlots(PlotBoard):
         image = pg.ImageItem(np.sqrt(shares), axisOrder="row-major", levels=(0, 1))
         image.setColorMap(pg.ColorMap([0.0, 1.0], ["#f2f6fb", "#08519c"]))
         self.plot.addItem(image)
+        small = self.font()
+        small.setPointSizeF(0.85 * small.pointSizeF())
         for i, j in np.argwhere(part > 0):
             ink = "white" if shares[i, j] > 0.3 else "#1d2733"
             text = pg.TextItem(f"{part[i, j]:,}", color=ink, anchor=(0.5, 0.5))
+            text.setFont(small)
             text.setPos(j + 0.5, i + 0.5)
             self.plot.addItem(text)
         self.plot.getViewBox().invertY(True)
@@ -153,32 +114,44 @@ class ReportPlots(PlotBoard):
         titles = [f"{names[k]}  {number[int(k)]}" for k in rows]
         left.setTicks([[(i + 0.5, title) for i, title in enumerate(titles)]])
         metric = self.fontMetrics()
-        left.setWidth(max(metric.horizontalAdvance(title) for title in titles) + 30)
+        left.setWidth(max(metric.horizontalAdvance(title) for title in titles) + 12)
         below = [(j + 0.5, number[int(k)]) for j, k in enumerate(columns)]
         self.plot.getAxis("bottom").setTicks([below])
         others = [f"{number[int(k)]} {names[k]}" for k in columns if k not in rows]
         if others:
             self.line.setText(f"{self.line.text()} Further columns: {', '.join(others)}.")
-        self._labels("predicted", "true")
+        self._labels("predicted", "")
         self.plot.setXRange(0, len(columns), padding=0)
         self.plot.setYRange(0, len(rows), padding=0)
 
     def _draw_reliability(self, metrics: Mapping[str, Any]) -> None:
+        from cytodiffusion.evaluation.plots import wilson  # it imports matplotlib
+
         self._legend((-10, -10))
         self._dashed()
         for name, found, colour in self._curves(metrics):
             points = found["reliability"]
             most = max(p["n"] for p in points)
+            x = [p["confidence"] for p in points]
+            y = [p["accuracy"] for p in points]
+            ends = np.array([wilson(p["accuracy"], p["n"]) for p in points])
+            faint = QColor(colour)
+            faint.setAlpha(130)
+            self._bars_of_error(x, y, ends[:, 0], ends[:, 1], faint)
+            hollow = pg.mkBrush(None)
             self.plot.plot(
-                [p["confidence"] for p in points],
-                [p["accuracy"] for p in points],
+                x,
+                y,
                 pen=None,
                 symbol="o",
                 symbolSize=[5 + 9 * (p["n"] / most) ** 0.5 for p in points],
-                symbolBrush=colour,
-                symbolPen=None,
-                name=name,
+                symbolBrush=[
+                    pg.mkBrush(colour) if p["n"] >= _FEW_IN_BIN else hollow for p in points
+                ],
+                symbolPen=pg.mkPen(colour),
             )
+            label = f"{name}, ECE {found['ece']:.3f}"
+            self.plot.plot(pen=None, symbol="o", symbolBrush=colour, symbolPen=None, name=label)
         self._labels("confidence", "accuracy")
         self.plot.setXRange(0, 1.02, padding=0)
         self.plot.setYRange(-0.02, 1.04, padding=0)
@@ -194,7 +167,7 @@ class ReportPlots(PlotBoard):
                 curve["coverage"],
                 risk,
                 pen=pg.mkPen(colour, width=2),
-                name=name,
+                name=f"{name}, AURC {found['aurc']:.4f}",
             )
         self._labels("share of cells decided", "error among them (%)")
         self.plot.setXRange(0, 1.02, padding=0)
@@ -202,8 +175,7 @@ class ReportPlots(PlotBoard):
 
     def _draw_trials(self, metrics: Mapping[str, Any]) -> None:
         bars, points = metrics["trials"]["histogram"], metrics["trials"]["points"]
-        grey = QColor(text_color(self))
-        grey.setAlpha(60)
+        grey = _grey(self, 60)
         total = sum(b["n"] for b in bars)
         self.plot.addItem(
             pg.BarGraphItem(
@@ -257,7 +229,7 @@ class ReportPlots(PlotBoard):
                 anomaly["roc"]["false_alarms"],
                 anomaly["roc"]["sensitivity"],
                 pen=pg.mkPen(colour, width=2),
-                name=name,
+                name=f"{name}, AUC {anomaly['auc']:.3f}",
             )
             self._dots([1 - anomaly["specificity"]], [anomaly["sensitivity"]], colour)
         self._labels("false alarms", "sensitivity")
@@ -310,9 +282,11 @@ class ReportPlots(PlotBoard):
         self.plot.setYRange(max(0, lowest - 0.15), 1.01, padding=0)
 
     def _draw_psychometric(self, metrics: Mapping[str, Any]) -> None:
-        self._legend((-10, -10))
+        self._legend((-10, -80))
         part = metrics["psychometric"]
         names = {"model": str(metrics["model"]["name"])}
+        guess = pg.InfiniteLine(part["guess_rate"], 0, pg.mkPen(_grey(self), style=_DASHED))
+        self.plot.addItem(guess)
         for number, (name, found) in enumerate(part["observers"].items()):
             if "curve" not in found:
                 continue
@@ -337,6 +311,10 @@ class ReportPlots(PlotBoard):
                 pen=pg.mkPen(colour, width=2),
                 name=short(names.get(name, name)),
             )
-        self._labels("index of difficulty", "right answers")
+            low, high = np.clip(found["intervals"]["threshold"], 0, 1)
+            height = -0.03 - 0.025 * number
+            self.plot.plot([low, high], [height, height], pen=pg.mkPen(colour, width=3))
+        self._labels("index of difficulty, easy to the right", "right answers")
         self.plot.setXRange(0, 1.02, padding=0)
-        self.plot.setYRange(0, 1.04, padding=0)
+        self.plot.getAxis("left").setTicks([[(v / 5, f"{v / 5:g}") for v in range(6)]])
+        self.plot.setYRange(-0.05 - 0.025 * len(part["observers"]), 1.04, padding=0)

@@ -1,0 +1,147 @@
+"""Fields for folders and files: one, or any number of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
+
+#: Folders of these names are called by the folder that they are in.
+_PLAIN = ("data", "test", "val", "train", "all", "images", "cells")
+
+
+class FolderField(QWidget):
+    """A line for a folder, with a button that looks for it."""
+
+    changed = Signal()
+
+    def __init__(self, hint: str, title: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._title = title
+        self.line = QLineEdit(self)
+        self.line.setPlaceholderText(hint)
+        self.browse = QToolButton(self)
+        self.browse.setText("...")
+        self.browse.setToolTip(title)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.line, 1)
+        layout.addWidget(self.browse)
+        self.browse.clicked.connect(self._on_browse)
+        self.line.textChanged.connect(lambda _: self.changed.emit())
+
+    def path(self) -> Path | None:
+        """Return what was entered; None when nothing was."""
+        text = self.line.text().strip()
+        return Path(text).expanduser() if text else None
+
+    def set_path(self, path: Path) -> None:
+        """Enter a folder."""
+        self.line.setText(str(path))
+
+    def _on_browse(self) -> None:
+        found = QFileDialog.getExistingDirectory(self, self._title)
+        if found:
+            self.line.setText(found)
+
+
+class TableField(FolderField):
+    """A line for a table that is to be read."""
+
+    def _on_browse(self) -> None:
+        found, _ = QFileDialog.getOpenFileName(self, self._title, "", "Tables (*.csv);;All (*)")
+        if found:
+            self.line.setText(found)
+
+
+def name_of(path: Path) -> str:
+    """Return what the data at a path are called, where nobody says."""
+    plain = path.stem.lower() in _PLAIN and path.parent.stem
+    return path.parent.stem if plain else path.stem
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    box: QWidget
+    name: QLineEdit
+    field: FolderField
+
+
+class PathRows(QWidget):
+    """Any number of folders, a row each, with a button below that adds one.
+
+    Parameters
+    ----------
+    add : str
+        Text of the button.
+    hint, title : str
+        Of each line.
+    named : bool
+        Whether each has a name, which is proposed from its path.
+    """
+
+    changed = Signal()
+
+    def __init__(self, add: str, hint: str, title: str, named: bool, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._hint, self._title, self._named = hint, title, named
+        self._rows: list[_Row] = []
+        self.add_button = QToolButton(self)
+        self.add_button.setText(f"+ {add}")
+        self.add_button.setToolTip(title)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(4)
+        self._layout.addWidget(self.add_button)
+        self.add_button.clicked.connect(lambda _: self.add().line.setFocus())
+
+    def add(self) -> FolderField:
+        """Add an empty row; returns its field."""
+        box = QWidget(self)
+        row = _Row(box, QLineEdit(box), FolderField(self._hint, self._title, box))
+        remove = QToolButton(box)
+        remove.setText("\u00d7")
+        remove.setToolTip("Remove it")
+        row.name.setPlaceholderText("name")
+        row.name.setToolTip("What it is called in the report")
+        row.name.setVisible(self._named)
+        layout = QHBoxLayout(box)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(row.name, 1)
+        layout.addWidget(row.field, 2)
+        layout.addWidget(remove)
+        self._rows.append(row)
+        self._layout.insertWidget(self._layout.count() - 1, box)
+        row.field.changed.connect(lambda: self._on_path(row))
+        remove.clicked.connect(lambda _: self._remove(row))
+        self.changed.emit()
+        return row.field
+
+    def names(self) -> list[QLineEdit]:
+        """Return the lines of the names, from the top."""
+        return [row.name for row in self._rows]
+
+    def remove_buttons(self) -> list[QToolButton]:
+        """Return the buttons that remove a row, from the top."""
+        return [row.box.findChildren(QToolButton)[-1] for row in self._rows]
+
+    def paths(self) -> list[tuple[str, Path]]:
+        """Return name and path of each row that is filled."""
+        found = [(row, row.field.path()) for row in self._rows]
+        return [(row.name.text().strip() or name_of(p), p) for row, p in found if p is not None]
+
+    def _on_path(self, row: _Row) -> None:
+        path = row.field.path()
+        row.name.setPlaceholderText("name" if path is None else name_of(path))
+        self.changed.emit()
+
+    def _remove(self, row: _Row) -> None:
+        self._rows.remove(row)
+        self._layout.removeWidget(row.box)
+        row.box.hide()
+        row.box.deleteLater()
+        self.changed.emit()
