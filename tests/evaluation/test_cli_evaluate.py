@@ -165,6 +165,7 @@ def test_one_image_of_a_class(run, model, data, tmp_path) -> None:
         (("--shift", "a=nowhere"), "nowhere is neither a folder of class folders nor a CSV file"),
         (("--shift", "a=x", "--shift", "a=y"), "Two --shift are called a"),
         (("--shift", "a="), "names no data"),
+        (("--shift", "data=nowhere"), "data is the evaluated set: call the other one NAME=FOLDER"),
         (("--baseline", "nowhere"), "nowhere"),
         (("--leave-out", "purple"), "no images of the class 'purple' to leave out"),
         (("--leave-out-steps", "5"), "name the class to leave out with --leave-out"),

@@ -22,13 +22,12 @@ from cytodiffusion.evaluation.figures import (
     shift_figures,
 )
 from cytodiffusion.evaluation.leave_out import NoCopy, model_without, slug
+from cytodiffusion.evaluation.settings import HOME
 from cytodiffusion.judgement import check_promises
 from cytodiffusion.taxonomy import Taxonomy
 
 #: Key of the evaluated model itself, in the table and in folders.
 MODEL = "model"
-#: Name of the evaluated data among the sets.
-HOME = "data"
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.annotations import Annotations, read_annotations
 from cytodiffusion.evaluation.cells import Scored, draw, score
-from cytodiffusion.evaluation.contender import HOME, Contender
+from cytodiffusion.evaluation.contender import Contender
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.difficulty import (
     Index,
@@ -28,6 +28,7 @@ from cytodiffusion.evaluation.psychometric import (
     fit_curve,
     is_available,
 )
+from cytodiffusion.evaluation.settings import HOME
 
 #: Cells at most that are asked a second time for the index of difficulty.
 ASKED_AGAIN = 2000

@@ -7,9 +7,10 @@ from typing import Any
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.cells import draw
-from cytodiffusion.evaluation.contender import HOME, Contender
+from cytodiffusion.evaluation.contender import Contender
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.metrics import balanced_accuracy
+from cytodiffusion.evaluation.settings import HOME
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser
 
 #: Cells that go through the network together; the published code takes one.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cytodiffusion.datasets.duplicates import find_repeats, state_repeats
-from cytodiffusion.evaluation.contender import HOME
 from cytodiffusion.evaluation.context import Context
+from cytodiffusion.evaluation.settings import HOME
 
 
 def warn_of_repeats(context: Context) -> None:

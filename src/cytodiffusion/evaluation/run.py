@@ -12,7 +12,7 @@ import pandas as pd
 
 from cytodiffusion.evaluation.cells import draw
 from cytodiffusion.evaluation.checks import gather
-from cytodiffusion.evaluation.contender import HOME, MODEL, Contender, name_baselines
+from cytodiffusion.evaluation.contender import MODEL, Contender, name_baselines
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.leave_out import given_copies
 from cytodiffusion.evaluation.low_data_part import low_data_figures
@@ -21,7 +21,7 @@ from cytodiffusion.evaluation.psychometric_part import annotations_of, psychomet
 from cytodiffusion.evaluation.published_part import check_published, published_figures
 from cytodiffusion.evaluation.repeats import warn_of_repeats
 from cytodiffusion.evaluation.seen_before import mark_seen, warn_of_overlap
-from cytodiffusion.evaluation.settings import EvaluateSettings
+from cytodiffusion.evaluation.settings import HOME, EvaluateSettings
 from cytodiffusion.evaluation.trial_curve import trial_curve
 from cytodiffusion.output import check_folder
 from cytodiffusion.pipeline import provenance

@@ -10,8 +10,9 @@ import pandas as pd
 from cytodiffusion.datasets import Record
 from cytodiffusion.datasets.fingerprints import Fingerprints, fingerprints
 from cytodiffusion.datasets.seen import NAMED, Overlap, overlap
-from cytodiffusion.evaluation.contender import HOME, Contender
+from cytodiffusion.evaluation.contender import Contender
 from cytodiffusion.evaluation.context import Context
+from cytodiffusion.evaluation.settings import HOME
 from cytodiffusion.output import sha256
 
 #: Where a reader finds all files of which a warning names the first.

@@ -18,6 +18,8 @@ from pydantic import (
 from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.evaluation.intervals import RESAMPLES
 
+#: Name of the evaluated data among the sets.
+HOME = "data"
 #: What ``split`` may be.
 SPLIT_PATTERN = "^(train|val|test|all)$"
 
@@ -110,6 +112,8 @@ class EvaluateSettings(BaseModel):
         """Refuse what cannot go together."""
         if self.leave_out is None and (self.leave_out_model or self.leave_out_steps):
             raise ValueError("name the class to leave out with --leave-out")
+        if HOME in self.shift:
+            raise ValueError(f"{HOME} is the evaluated set: call the other one NAME=FOLDER")
         return self
 
     @property
