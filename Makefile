@@ -33,8 +33,10 @@ default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 	test -f results/default-data/cells.csv || $(BIN)/python scripts/default_data.py $(PBC) results/default-data
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-first \
 		--settings scripts/default_model.json --resume
-	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default \
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-broad \
 		--settings scripts/default_model_broad.json --resume
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default \
+		--settings scripts/default_model_palette.json --resume
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-drawing \
 		--init results/default --settings scripts/default_generator.json --resume
 
