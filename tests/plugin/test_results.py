@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fake_engine import CLASSES, COLORS, CellBatch, Crops, Result
 
-from conftest import CLASSES, COLORS, CellBatch, Crops, Result
 from napari_cytodiffusion.results import ORDERS, Results
 
 
