@@ -101,6 +101,7 @@ def train_on_discs(folder: Path) -> Path:
         "dropout": 0.0,
         "validate_every": 90,
         "checkpoint_every": 1000,
+        "augment": {"palette_share": 0.0},  # the classes differ in colour alone
     }
     settings = toy_settings(
         data, folder / "model", name="discs", attribution="Drawn by the tests, CC0.", **learning
