@@ -68,7 +68,7 @@ def test_surroundings_fade_and_the_cell_stays():
     unit = torch.full((3, 3, 8, 8), 0.4)
     masks = torch.zeros(3, 1, 8, 8)
     masks[:, :, 2:6, 2:6] = 1
-    faded = leave_alone(unit, masks, generator(), white=0.92, largest=0.5)
+    faded = leave_alone(unit, masks, generator(), largest=0.5)
     assert torch.allclose(faded[:, :, 2:6, 2:6], unit[:, :, 2:6, 2:6])
     assert (faded[:, :, 0] > 0.6).all()
     assert (faded <= 0.92 + 1e-6).all()
@@ -76,7 +76,7 @@ def test_surroundings_fade_and_the_cell_stays():
 
 def test_overexposure_clips_at_the_empty_slide():
     unit = torch.linspace(0, 0.92, 64).reshape(1, 1, 8, 8).expand(2, 3, 8, 8)
-    clipped = overexpose(unit, generator(), white=0.92, largest=0.5)
+    clipped = overexpose(unit, generator(), largest=0.5)
     assert float(clipped.max()) < 0.92 + 1e-6
     assert (clipped >= unit - 1e-6).all()
     assert (clipped == 0.92).sum() > 6

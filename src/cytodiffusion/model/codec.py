@@ -117,6 +117,11 @@ def to_unit(pixels: Tensor, background: Tensor) -> Tensor:
     return (pixels.float() * gain).clamp_(0.0, 1.0)
 
 
+def to_density(unit: Tensor) -> Tensor:
+    """Optical densities, as natural logarithms, of pixels 0..1 whose empty slide is ``WHITE``."""
+    return -torch.log((unit / WHITE).clamp(0.02, 1.1))
+
+
 def to_network(unit: Tensor) -> Tensor:
     """Move pixels 0..1 to the network's -1..1."""
     return unit * 2 - 1

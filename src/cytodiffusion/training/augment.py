@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from cytodiffusion.model.codec import WHITE
+from cytodiffusion.model.codec import WHITE, to_density
 
 from .palette import leave_alone, overexpose, repaint
 
@@ -112,9 +112,7 @@ def _alone(
     rows = chosen.nonzero().squeeze(1)
     if masks is None or len(rows) == 0:
         return unit
-    faded = leave_alone(
-        unit[rows], masks(rows), generator, white=WHITE, largest=settings.surroundings
-    )
+    faded = leave_alone(unit[rows], masks(rows), generator, largest=settings.surroundings)
     return unit.index_copy(0, rows, faded)
 
 
@@ -158,7 +156,7 @@ def _cut(grid: Tensor, ratio: float, generator: Generator, settings: AugmentSett
 
 def _stain(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
     n = len(window)
-    density = -torch.log((window / WHITE).clamp(0.02, 1.1))
+    density = to_density(window)
     density = repaint(
         density,
         generator,
@@ -216,7 +214,7 @@ def _rims(window: Tensor, generator: Generator, settings: AugmentSettings) -> Te
     strength = torch.rand(n, generator=generator) * settings.rim * chosen
     if settings.rim == 0 or not chosen.any():
         return window
-    grey = -torch.log((window[chosen].mean(dim=1, keepdim=True) / WHITE).clamp(0.02, 1.1))
+    grey = to_density(window[chosen].mean(dim=1, keepdim=True))
     smooth = F.avg_pool2d(F.pad(grey, (2, 2, 2, 2), "reflect"), 3, 1)
     dy, dx = torch.gradient(smooth, dim=(2, 3))
     slope = F.avg_pool2d((dx.square() + dy.square()).sqrt(), 3, 1)
@@ -257,7 +255,7 @@ def _focus(window: Tensor, generator: Generator, settings: AugmentSettings) -> T
 def _exposure(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
     """Let the camera clip the brightest tones of some crops."""
     chosen = torch.rand(len(window), generator=generator) < settings.exposure_share
-    clipped = overexpose(window, generator, white=WHITE, largest=settings.exposure)
+    clipped = overexpose(window, generator, largest=settings.exposure)
     return torch.where(chosen[:, None, None, None], clipped, window)
 
 

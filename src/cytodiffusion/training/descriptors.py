@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from cytodiffusion.model.codec import WHITE, to_unit
+from cytodiffusion.model.codec import to_density, to_unit
 
 from .data import CellSet
 
@@ -42,7 +42,7 @@ def describe_cells(cells: CellSet, size: int) -> NDArray[np.float32]:
     """
     pixels = torch.from_numpy(cells.windows(size)).permute(0, 3, 1, 2)
     unit = F.interpolate(to_unit(pixels, cells.backgrounds), (SIDE, SIDE), mode="area")
-    density = -torch.log((unit / WHITE).clamp(0.02, 1.1))
+    density = to_density(unit)
     axes = torch.cat([density[:, :2] - density[:, 1:], density.sum(1, keepdim=True)], dim=1)
     radius = _radius(SIDE)
     parts = [

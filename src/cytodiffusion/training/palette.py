@@ -13,6 +13,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from cytodiffusion.model.codec import WHITE, to_density
+
 #: Optical density at which the scale of the map's nodes is half way from empty to opaque: nodes
 #: lie close together where cytoplasm is, far apart where nuclei are.
 HALF = 0.6
@@ -56,28 +58,23 @@ def repaint(
     return result
 
 
-def leave_alone(
-    unit: Tensor, masks: Tensor, generator: Generator, *, white: float, largest: float
-) -> Tensor:
+def leave_alone(unit: Tensor, masks: Tensor, generator: Generator, *, largest: float) -> Tensor:
     """Fade what surrounds the cells: other smears have pale red cells, or lysed ones.
 
     Parameters
     ----------
-    unit : (N, 3, S, S) float tensor, 0 to 1
+    unit : (N, 3, S, S) float tensor, 0 to 1, empty slide at ``WHITE``
     masks : (N, 1, S, S) float tensor
         1 in the cell, 0 outside.
     generator : torch.Generator
-    white : float
-        Value of the empty slide.
     largest : float
         The surroundings keep between none and this share of their optical density.
     """
     kept = largest * torch.rand(len(unit), 1, 1, 1, generator=generator)
-    density = -torch.log((unit / white).clamp(0.02, 1.1))
-    return white * torch.exp(-density * (masks + (1 - masks) * kept))
+    return WHITE * torch.exp(-to_density(unit) * (masks + (1 - masks) * kept))
 
 
-def overexpose(unit: Tensor, generator: Generator, *, white: float, largest: float) -> Tensor:
+def overexpose(unit: Tensor, generator: Generator, *, largest: float) -> Tensor:
     """Clip each colour at the white of the empty slide after a random gain up to ``largest``."""
     gain = torch.exp(largest * torch.rand(len(unit), 3, 1, 1, generator=generator))
-    return torch.minimum(unit * gain, torch.full((), white))
+    return torch.minimum(unit * gain, torch.full((), WHITE))
