@@ -130,6 +130,17 @@ def test_blur_keeps_the_mean_and_takes_detail(blur: float) -> None:
     assert out.std((1, 2, 3)).min() < (0.25 if blur < 1 else 0.06)
 
 
+def test_colours_lose_focus_apart() -> None:
+    grey = torch.rand(60, 1, 40, 40, generator=generator(3)).expand(60, 3, 40, 40)
+    apart = STILL.model_copy(update={"blur": 3.0, "chromatic": 0.5})
+    out = _focus(grey, generator(), apart)
+    blurred = (out != grey).flatten(1).any(1)
+    detail = out[blurred].std((2, 3))
+    assert (detail.amax(1) / detail.amin(1)).median() > 1.3
+    together = _focus(grey, generator(), apart.model_copy(update={"chromatic": 0.0}))
+    torch.testing.assert_close(together[:, 0], together[:, 2])
+
+
 def test_surroundings_fade_where_masks_are_known(unit: torch.Tensor) -> None:
     """Red cells beside the cell pale; the cell, and plain crops, are left alone."""
     quiet = AugmentSettings(
@@ -137,7 +148,7 @@ def test_surroundings_fade_where_masks_are_known(unit: torch.Tensor) -> None:
             ["scale", "aspect", "shift", "cut_share", "mixing", "dyes", "density", "thickness"], 0
         ),
         **dict.fromkeys(["contrast", "grey_share", "tint", "hue", "palette_share", "rim"], 0),
-        **dict.fromkeys(["exposure_share", "blur", "noise"], 0),
+        **dict.fromkeys(["exposure_share", "blur", "noise", "texture_share", "fringe_share"], 0),
         plain_share=0.3,
         alone_share=1.0,
         surroundings=0.2,

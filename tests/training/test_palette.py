@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cytodiffusion.training.palette import leave_alone, overexpose, repaint
+from cytodiffusion.training.palette import overexpose, repaint
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -62,16 +62,6 @@ def test_share_is_respected_and_seed_decides():
     assert torch.equal(first, again)
     assert 25 < int(changed.sum()) < 75
     assert torch.equal(repaint(density, generator(1), strength=1, tone=1, share=0.0), density)
-
-
-def test_surroundings_fade_and_the_cell_stays():
-    unit = torch.full((3, 3, 8, 8), 0.4)
-    masks = torch.zeros(3, 1, 8, 8)
-    masks[:, :, 2:6, 2:6] = 1
-    faded = leave_alone(unit, masks, generator(), largest=0.5)
-    assert torch.allclose(faded[:, :, 2:6, 2:6], unit[:, :, 2:6, 2:6])
-    assert (faded[:, :, 0] > 0.6).all()
-    assert (faded <= 0.92 + 1e-6).all()
 
 
 def test_overexposure_clips_at_the_empty_slide():

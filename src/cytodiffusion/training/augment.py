@@ -17,7 +17,9 @@ from torch.nn import functional as F
 
 from cytodiffusion.model.codec import WHITE, to_density
 
-from .palette import leave_alone, overexpose, repaint
+from .palette import overexpose, repaint
+from .surroundings import exchange, leave_alone
+from .texture import fringe, retexture
 
 #: Optical densities (red, green, blue) of the azures of nuclei and of eosin, measured on PBC's
 #: training images, and a third axis for what neither explains.
@@ -47,11 +49,17 @@ class AugmentSettings(BaseModel):
     palette_share: float = 0.5  #: share of crops with a palette of their own
     surroundings: float = 0.8  #: largest share of their density that faded surroundings keep
     alone_share: float = 0.5  #: share of crops with faded surroundings, where outlines are known
+    exchange_share: float = 0.5  #: of those, the share that first gets another cell's surroundings
+    texture: float = 1.0  #: gains of bands of detail, uniform within 1 -+ this (`retexture`)
+    texture_share: float = 0.4  #: share of crops with gains of their own
+    fringe: float = 1.0  #: displacement of colours, share of the largest (`fringe`)
+    fringe_share: float = 0.3
     exposure: float = 0.35  #: largest overexposure, log, of `exposure_share` of the crops
     exposure_share: float = 0.15
     rim: float = 0.5  #: largest strength of dark outlines, uniform, of `rim_share` of the crops
     rim_share: float = 0.25
     blur: float = 1.8  #: largest Gaussian blur in pixels
+    chromatic: float = 0.4  #: difference of the blur from colour to colour, log
     noise: float = 0.03  #: largest sensor noise, of 0..1
     plain_share: float = 0.2  #: share of crops with stain and focus left as they are
 
@@ -91,6 +99,7 @@ def augment(
     unit = _alone(unit, masks, ~plain, generator, settings)
     window = turn(unit, size, generator, settings)
     varied = _rims(_stain(window, generator, settings), generator, settings)
+    varied = fringe(varied, generator, strength=settings.fringe, share=settings.fringe_share)
     varied = _focus(varied, generator, settings)
     varied = _exposure(_sensor(varied, generator, settings), generator, settings)
     return torch.where(plain[:, None, None, None], window, varied), plain
@@ -107,12 +116,14 @@ def _alone(
     generator: Generator,
     settings: AugmentSettings,
 ) -> Tensor:
-    """Fade the surroundings of some of the crops ``among`` (a bool tensor)."""
+    """Exchange and fade the surroundings of some of the crops ``among`` (a bool tensor)."""
     chosen = among & (torch.rand(len(unit), generator=generator) < settings.alone_share)
     rows = chosen.nonzero().squeeze(1)
     if masks is None or len(rows) == 0:
         return unit
-    faded = leave_alone(unit[rows], masks(rows), generator, largest=settings.surroundings)
+    cells = masks(rows)
+    picked = exchange(unit[rows], cells, generator, share=settings.exchange_share)
+    faded = leave_alone(picked, cells, generator, largest=settings.surroundings)
     return unit.index_copy(0, rows, faded)
 
 
@@ -157,6 +168,7 @@ def _cut(grid: Tensor, ratio: float, generator: Generator, settings: AugmentSett
 def _stain(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
     n = len(window)
     density = to_density(window)
+    density = retexture(density, generator, strength=settings.texture, share=settings.texture_share)
     density = repaint(
         density,
         generator,
@@ -224,19 +236,21 @@ def _rims(window: Tensor, generator: Generator, settings: AugmentSettings) -> Te
 
 
 def _focus(window: Tensor, generator: Generator, settings: AugmentSettings) -> Tensor:
-    """Blur a third of the crops and sharpen a sixth."""
+    """Blur a third of the crops and sharpen a sixth, each colour a little differently."""
     n, _, size, _ = window.shape
     choice = torch.rand(n, generator=generator)
-    sigma = (torch.rand(n, generator=generator) * settings.blur).clamp(min=0.3)
-    reach = max(3, math.ceil(2 * settings.blur))
+    sigma = torch.rand(n, generator=generator) * settings.blur
+    reach = max(3, math.ceil(2 * settings.blur * math.exp(settings.chromatic)))
     offsets = torch.arange(-float(reach), reach + 1.0)
-    kernel = torch.exp(-offsets.square() / (2 * sigma[:, None].square()))
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
+    spread = torch.exp(settings.chromatic * torch.randn(n, 3, 1, generator=generator))
+    sigmas = (sigma[:, None, None] * spread).clamp(min=0.3)
+    kernel = torch.exp(-offsets.square() / (2 * sigmas.square()))
+    kernel = kernel / kernel.sum(2, keepdim=True)
     chosen = (choice < 0.5).nonzero().squeeze(1)
     if len(chosen) == 0:
         return window
     picked = window[chosen].reshape(1, -1, size, size)
-    kernel = kernel.reshape(n, 3, -1)[chosen].flatten(0, 1)
+    kernel = kernel[chosen].flatten(0, 1)
     groups = picked.shape[1]
     blurred = F.conv2d(
         F.pad(picked, (reach, reach, 0, 0), "reflect"), kernel[:, None, None], groups=groups

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from cytodiffusion.model.codec import WHITE, to_density
+from cytodiffusion.model.codec import WHITE
 
 #: Optical density at which the scale of the map's nodes is half way from empty to opaque: nodes
 #: lie close together where cytoplasm is, far apart where nuclei are.
@@ -56,22 +56,6 @@ def repaint(
     result = density.clone()
     result[chosen] = picked * factor[:, :, 0].exp()
     return result
-
-
-def leave_alone(unit: Tensor, masks: Tensor, generator: Generator, *, largest: float) -> Tensor:
-    """Fade what surrounds the cells: other smears have pale red cells, or lysed ones.
-
-    Parameters
-    ----------
-    unit : (N, 3, S, S) float tensor, 0 to 1, empty slide at ``WHITE``
-    masks : (N, 1, S, S) float tensor
-        1 in the cell, 0 outside.
-    generator : torch.Generator
-    largest : float
-        The surroundings keep between none and this share of their optical density.
-    """
-    kept = largest * torch.rand(len(unit), 1, 1, 1, generator=generator)
-    return WHITE * torch.exp(-to_density(unit) * (masks + (1 - masks) * kept))
 
 
 def overexpose(unit: Tensor, generator: Generator, *, largest: float) -> Tensor:
