@@ -7,12 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cytodiffusion.anomaly import (
     anomaly_scores,
     anomaly_threshold,
     default_score,
+    leads,
+    shapes,
     unit_embedding,
+    unusual,
 )
 from cytodiffusion.classify import Evidence
 from cytodiffusion.model.calibration import Calibration
@@ -134,6 +139,43 @@ def test_a_class_without_kept_cells_is_as_far_as_can_be(calibration: Calibration
     distance = scores_of(found, lone)["neighbours"]
     assert (distance[labels > 0] == 2.0).all()
     assert (distance[labels == 0] < 2.0).all()
+
+
+@given(scale=st.floats(0.01, 100), seed=st.integers(0, 1000))
+def test_the_shape_of_leads_does_not_depend_on_their_size(scale: float, seed: int) -> None:
+    lead = leads(np.random.default_rng(seed).normal(0, 3, (5, K)))
+    np.testing.assert_allclose(shapes(scale * lead), shapes(lead), rtol=1e-9)
+    np.testing.assert_allclose(shapes(lead).mean(axis=1), -1)
+
+
+def test_equal_logits_have_a_shape_too() -> None:
+    assert (shapes(np.zeros((2, K))) == 0).all()
+
+
+def test_unusual_cells_by_hand() -> None:
+    means = torch.tensor([[0.0, -1.0], [-2.0, 0.0]])
+    factors = torch.stack([2 * torch.eye(2), torch.eye(2)])
+    values = np.array([[3.0, 3.0], [1.0, 4.0]])
+    found = unusual(values, np.array([0, 1]), means, factors)
+    np.testing.assert_allclose(found, [2 * 5.0, 5.0])
+
+
+def test_an_odd_order_of_rivals_is_told_where_sizes_are_usual(plain: Calibration) -> None:
+    """As sure of its class as its cells are, but near to the class that they are far from."""
+    gaps = np.array([[0.0, 2, 10], [10, 0, 2], [2, 10, 0]])
+    rng = np.random.default_rng(3)
+    labels = np.arange(300) % K
+    size = rng.uniform(0.3, 3, (300, 1, 1))  # sure or not so sure
+    logits = -size * gaps[labels][:, None] + rng.normal(0, 0.1, (300, 3, K))
+    embedding = 3 * np.eye(K, D)[labels] + rng.normal(0, 0.4, (300, D))
+    seen = evidence(logits, embedding)
+    typical = measure_typical(seen, labels, plain, 0)
+    calibration = replace(plain, typical=typical)
+    calibration = replace(calibration, typical=standardise(calibration, [seen], 0.05))
+    odd = np.array([[[0.0, -10, -2]]])
+    found = scores_of(evidence(odd, np.zeros((1, D))), calibration)
+    assert found["contrast"] < anomaly_threshold(calibration, "contrast", 1)
+    assert found["shape"] > 3 * anomaly_threshold(calibration, "shape", 1)
 
 
 def test_the_combined_score_is_zero_in_the_middle_and_one_at_the_edge(

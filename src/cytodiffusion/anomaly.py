@@ -53,12 +53,14 @@ def anomaly_scores(
     dict
         In the order of `cytodiffusion.model.typical.SCORES`:
 
-        - ``combined``: mean of zeta, contrast, profile and neighbours, each less its median over
+        - ``combined``: mean of shape, profile and contrast, each less its median over
           validation cells and over the distance from there to their 90 % quantile.
-        - ``zeta``: the published score, negated (Deltadahl et al. 2025).
+        - ``shape``: Mahalanobis distance of the errors of all classes, less the least and over
+          their mean, from those of training cells of the predicted class: whether the cell
+          is as near to each other class as cells of its class are, relative to the rest.
+        - ``profile``: the same without dividing by the mean.
         - ``contrast``: mean over classes less largest logit: how little one class is preferred.
-        - ``profile``: Mahalanobis distance of the errors of all classes, less the least, from
-          those of training cells of the predicted class.
+        - ``zeta``: the published score, negated (Deltadahl et al. 2025).
         - ``neighbours``: distance to the fifth nearest training cell of the predicted class, in
           whitened embeddings of length 1 (Sun et al. 2022, within the class).
         - ``mahalanobis``: distance to the mean of the predicted class (Lee et al. 2018).
@@ -83,7 +85,11 @@ def anomaly_scores(
     }
     typical = calibration.typical
     if typical is not None:
-        found["profile"] = profile(mean, predicted, typical)
+        lead = leads(mean)
+        found["shape"] = unusual(
+            shapes(lead), predicted, typical.shape_means, typical.shape_factors
+        )
+        found["profile"] = unusual(lead, predicted, typical.lead_means, typical.lead_factors)
         found["error_level"] = error_level(table, predicted, typical)
         found["neighbours"] = neighbour_distance(
             unit_embedding(embedding, calibration), predicted, typical
@@ -105,10 +111,16 @@ def leads(logits: Floats) -> Floats:
     return np.asarray(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
 
 
-def profile(logits: Floats, predicted: NDArray[np.int64], typical: TypicalCells) -> Floats:
-    """Distance ``(N,)`` of the errors' profile over classes from that of the predicted class."""
-    away = leads(logits) - _numbers(typical.lead_means)[predicted]
-    return np.asarray(np.linalg.norm(away @ _numbers(typical.lead_factor), axis=1))
+def shapes(lead: Floats) -> Floats:
+    """Leads ``(N, K)`` over minus their mean: how they are shared out, not how large they are."""
+    return np.asarray(lead / np.maximum(-lead.mean(axis=1, keepdims=True), 1e-12))
+
+
+def unusual(values: Floats, predicted: NDArray[np.int64], means: Tensor, factors: Tensor) -> Floats:
+    """Mahalanobis distance ``(N,)`` of values ``(N, K)`` from those of the predicted class."""
+    away = values - _numbers(means)[predicted]
+    white = np.einsum("nk,nkj->nj", away, _numbers(factors)[predicted])
+    return np.asarray(np.linalg.norm(white, axis=1))
 
 
 def own_levels(logits: Floats, classes: NDArray[np.int64]) -> Floats:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from cytodiffusion.anomaly import default_score
 from cytodiffusion.errors import BundleError
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.bundle import CHECKSUMS, file_checksum
@@ -25,7 +26,9 @@ def typical() -> TypicalCells:
     generator = torch.Generator().manual_seed(0)
     return TypicalCells(
         lead_means=torch.randn(K, K, generator=generator),
-        lead_factor=torch.eye(K),
+        lead_factors=torch.eye(K).repeat(K, 1, 1),
+        shape_means=torch.randn(K, K, generator=generator),
+        shape_factors=torch.eye(K).repeat(K, 1, 1),
         level_means=torch.zeros(LEVELS, K),
         level_spreads=torch.ones(LEVELS, K),
         neighbours=torch.randn(7, D, generator=generator).half(),
@@ -56,6 +59,24 @@ def test_a_calibration_carries_it(typical: TypicalCells) -> None:
     assert torch.equal(again.typical.neighbours, typical.neighbours)
 
 
+def test_a_former_calibration_is_left_with_the_score_that_it_has_thresholds_of(
+    typical: TypicalCells,
+) -> None:
+    calibration = replace(
+        blank_calibration(K, D, (60, 200)), typical=typical, anomaly_threshold=9.0
+    )
+    numbers, tensors = calibration.to_parts()
+    for name in ("lead_factors", "shape_means", "shape_factors"):
+        del tensors[PREFIX + name]
+    tensors[PREFIX + "lead_factor"] = torch.eye(K)
+    tensors[PREFIX + "thresholds"] = torch.arange(18.0).reshape(2, 9)
+    again = Calibration.from_parts(numbers, tensors)
+    again.check(K, D)
+    assert again.typical is None
+    assert default_score(again) == "relative_mahalanobis"
+    assert [again.threshold(trials) for trials in (1, 2, 3)] == [6.0, 15.0, 15.0]
+
+
 def test_budgets_beyond_the_last_are_judged_by_it(typical: TypicalCells) -> None:
     assert typical.threshold(SCORES[1], 1) == 1.0
     assert typical.threshold(SCORES[1], 2) == typical.threshold(SCORES[1], 12) == 1.0 + len(SCORES)
@@ -74,6 +95,7 @@ def test_missing_and_unknown_entries_are_told(typical: TypicalCells, name: str) 
     ("change", "words"),
     [
         ({"lead_means": torch.zeros(2, 2)}, "has shape"),
+        ({"shape_factors": torch.zeros(K, K)}, "has shape"),
         ({"neighbours": torch.zeros(7, 5)}, "has shape"),
         ({"centres": torch.zeros(3, len(COMBINED))}, "has shape"),
         ({"level_means": torch.full((LEVELS, K), float("nan"))}, "not numbers"),

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .typical import PREFIX, TypicalCells
+from .typical import PREFIX, TypicalCells, former_thresholds
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class Calibration:
             raise ValueError(f"missing or unknown entries {sorted(odd)}")
         content["levels"] = tuple(int(t) for t in content["levels"])
         content["early_thresholds"] = tuple(float(t) for t in content.get("early_thresholds", ()))
+        if former := former_thresholds(tensors):
+            content |= {"early_thresholds": former[:-1], "anomaly_threshold": former[-1]}
         content["measured"] = {k: float(v) for k, v in content.get("measured", {}).items()}
         return cls(**content, typical=TypicalCells.from_tensors(tensors))
 

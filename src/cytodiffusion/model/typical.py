@@ -10,9 +10,10 @@ from torch import Tensor
 #: Every anomaly score, in the order of `TypicalCells.thresholds`; higher is more unusual.
 SCORES = (
     "combined",
-    "zeta",
-    "contrast",
+    "shape",
     "profile",
+    "contrast",
+    "zeta",
     "neighbours",
     "mahalanobis",
     "relative_mahalanobis",
@@ -20,9 +21,19 @@ SCORES = (
     "energy",
 )
 #: Those that the combined score is the mean of, in the order of `TypicalCells.centres`.
-COMBINED = ("zeta", "contrast", "profile", "neighbours")
+COMBINED = ("shape", "profile", "contrast")
 #: What the tensors of `TypicalCells` are called in a bundle.
 PREFIX = "typical."
+#: An entry that only bundles from before the score ``shape`` have, and which column of their
+#: thresholds is that of the relative Mahalanobis distance, all that can still be used.
+FORMER, FORMER_COLUMN = "lead_factor", 6
+
+
+def former_thresholds(tensors: Mapping[str, Tensor]) -> tuple[float, ...]:
+    """Thresholds of the relative Mahalanobis distance of a former bundle; none of another."""
+    if PREFIX + FORMER not in tensors:
+        return ()
+    return tuple(float(row[FORMER_COLUMN]) for row in tensors[PREFIX + "thresholds"])
 
 
 @dataclass(frozen=True)
@@ -33,8 +44,10 @@ class TypicalCells:
     ----------
     lead_means : (K, K) float32 tensor
         Row k: mean logits of the cells of class k, less the largest of each cell.
-    lead_factor : (K, K) float32 tensor
-        ``x @ factor`` whitens these within classes.
+    lead_factors : (K, K, K) float32 tensor
+        ``x @ factors[k]`` whitens these within class k.
+    shape_means, shape_factors : (K, K) and (K, K, K) float32 tensor
+        The same for these logits over minus their mean, cell by cell.
     level_means, level_spreads : (L, K) float32 tensor
         Mean and standard deviation of the logarithm of a cell's error under its own class
         (weighted as in its logit), by noise level.
@@ -49,7 +62,9 @@ class TypicalCells:
     """
 
     lead_means: Tensor
-    lead_factor: Tensor
+    lead_factors: Tensor
+    shape_means: Tensor
+    shape_factors: Tensor
     level_means: Tensor
     level_spreads: Tensor
     neighbours: Tensor
@@ -72,9 +87,9 @@ class TypicalCells:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> TypicalCells | None:
-        """Undo `to_tensors`, None where there are none; ValueError if some are missing."""
+        """Undo `to_tensors`; None where there are none of today, ValueError if some are missing."""
         found = {k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)}
-        if not found:
+        if not found or FORMER in found:
             return None
         odd = set(found) ^ {f.name for f in fields(cls)}
         if odd:
@@ -86,7 +101,9 @@ class TypicalCells:
         k, budgets, m = n_classes, len(self.thresholds), len(self.neighbours)
         expected = {
             "lead_means": (k, k),
-            "lead_factor": (k, k),
+            "lead_factors": (k, k, k),
+            "shape_means": (k, k),
+            "shape_factors": (k, k, k),
             "level_means": (n_levels, k),
             "level_spreads": (n_levels, k),
             "neighbours": (m, embedding),

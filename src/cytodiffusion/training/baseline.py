@@ -29,7 +29,7 @@ from cytodiffusion.evaluation.metrics import balanced_accuracy, summarise
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.uncertainty import fit_temperature, margin, softmax
 
-from .calibrate import Views, plain_views, varied_views
+from .calibrate import Views, plain_views
 from .data import CellSet, generator_for
 from .finish import describe_classes, images_table, metrics_table, training_record
 from .settings import TrainSettings
@@ -175,20 +175,14 @@ def finish_baseline(run: BaselineTrainer, progress: Progress) -> Path:
 def calibrate_baseline(
     model: Baseline, val: CellSet, settings: TrainSettings, progress: Progress = silent
 ) -> Baseline:
-    """Fit temperature, prediction sets and anomaly threshold on validation cells.
-
-    As for a bundle: temperature and sets on cells as they are, the threshold also on cells in
-    varied stains.
-    """
+    """Fit temperature, prediction sets and anomaly threshold on validation cells as they are."""
     plain = plain_views(val, model.input_size)
-    varied = varied_views(val, model.input_size, settings.seed, settings.augment)
     logits = _logits(plain, model, progress)
     temperature = fit_temperature(logits, plain.labels)
     posterior = softmax(logits / temperature)
     strange = 1 - posterior[np.arange(len(logits)), plain.labels]
     order = np.argsort(strange, kind="stable")
-    everything = np.concatenate([logits, _logits(varied, model, progress)])
-    scores = 1.0 - margin(softmax(everything / temperature))
+    scores = 1.0 - margin(posterior)
     threshold = float(np.quantile(scores, 1 - settings.false_alarms))
     return replace(
         model,

@@ -114,9 +114,9 @@ def calibrate(
 ) -> Calibration:
     """Measure everything a bundle's calibration holds.
 
-    What must hold in another laboratory too (levels, anomalies) is measured on cells as they
-    are and in varied stains; what is promised for cells like the validation cells
-    (temperature, prediction sets) on cells as they are.
+    What must hold in another laboratory too (levels, spread of the embeddings) is measured on
+    cells as they are and in varied stains; what is promised for cells like the validation cells
+    (temperature, prediction sets, false alarms) on cells as they are.
 
     Parameters
     ----------
@@ -146,19 +146,50 @@ def calibrate(
     stopped = _evidence(plain, model, settings, progress)
     calibration = _judged(model.calibration, stopped, plain.labels, settings.coverage)
 
-    few = settings.model_copy(update={"trials": settings.min_trials})
-    some = some_of_each(train, MOST_OF_EACH, seed)
-    learned = plain_views(some, size) + varied_views(some, size, seed, augmentation)
-    seen = _evidence(learned, model, few, progress, stop_early=False)
-    spread = embedding_spread(torch.from_numpy(seen.embedding), torch.from_numpy(learned.labels))
-    calibration = replace(calibration, **spread)
-    typical = measure_typical(seen, learned.labels, calibration, seed)
-    calibration = replace(calibration, typical=typical)
+    calibration = _with_typical(
+        calibration,
+        model,
+        some_of_each(train, MOST_OF_EACH, seed),
+        settings,
+        augmentation,
+        progress,
+    )
     budgets = []
     for trials in range(1, settings.min_trials + 1):
         budget = settings.model_copy(update={"trials": trials, "min_trials": trials})
-        budgets.append(_evidence(plain + varied, model, budget, progress, stop_early=False))
-    return _with_thresholds(calibration, budgets, false_alarms)
+        budgets.append(_evidence(plain, model, budget, progress, stop_early=False))
+    calibration = _with_thresholds(calibration, budgets, false_alarms)
+    elsewhere = _evidence(varied, model, _few(settings), progress, stop_early=False)
+    rate = float((_default_scores(calibration, elsewhere) > calibration.anomaly_threshold).mean())
+    return replace(calibration, measured=calibration.measured | {"alarms_in_varied_stains": rate})
+
+
+def _few(settings: ClassifySettings) -> ClassifySettings:
+    """Return settings with the trials that all anomaly scores come from."""
+    return settings.model_copy(update={"trials": settings.min_trials})
+
+
+def _with_typical(
+    calibration: Calibration,
+    model: ModelBundle,
+    cells: CellSet,
+    settings: ClassifySettings,
+    augmentation: AugmentSettings,
+    progress: Progress,
+) -> Calibration:
+    """Spread of embeddings in all stains; typical errors of cells as they are."""
+    plain = plain_views(cells, model.input_size)
+    varied = varied_views(cells, model.input_size, settings.seed, augmentation)
+    seen, changed = (
+        _evidence(views, model, _few(settings), progress, stop_early=False)
+        for views in (plain, varied)
+    )
+    embedding = np.concatenate([seen.embedding, changed.embedding])
+    labels = np.concatenate([plain.labels, varied.labels])
+    spread = embedding_spread(torch.from_numpy(embedding), torch.from_numpy(labels))
+    calibration = replace(calibration, **spread)
+    typical = measure_typical(seen, plain.labels, calibration, settings.seed)
+    return replace(calibration, typical=typical)
 
 
 def _judged(
@@ -189,13 +220,18 @@ def _with_thresholds(
     thresholds = [
         anomaly_threshold(calibration, name, trials) for trials in range(1, len(budgets) + 1)
     ]
-    scores = anomaly_scores(budgets[-1].all_logits, budgets[-1].embedding, calibration)[name]
+    alarms = _default_scores(calibration, budgets[-1]) > thresholds[-1]
     return replace(
         calibration,
         anomaly_threshold=thresholds[-1],
         early_thresholds=tuple(thresholds[:-1]),
-        false_alarms=float((scores > thresholds[-1]).mean()),
+        false_alarms=float(alarms.mean()),
     )
+
+
+def _default_scores(calibration: Calibration, evidence: Evidence) -> NDArray[np.float64]:
+    scores = anomaly_scores(evidence.all_logits, evidence.embedding, calibration)
+    return scores[default_score(calibration)]
 
 
 def _evidence(

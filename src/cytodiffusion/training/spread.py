@@ -20,14 +20,18 @@ def embedding_spread(embedding: Tensor, labels: Tensor) -> dict[str, Any]:
     return {
         "embedding_mean": x.mean(0).float(),
         "class_means": centres.float(),
-        "within_factor": whitening(within).float(),
-        "total_factor": whitening(overall).float(),
+        "within_factor": whitening(covariance(within)).float(),
+        "total_factor": whitening(covariance(overall)).float(),
     }
 
 
-def whitening(centred: Tensor) -> Tensor:
-    """Matrix ``(D, D)`` that gives centred rows ``(N, D)`` unit covariance when multiplied."""
-    covariance = centred.T @ centred / max(1, len(centred) - 1)
+def covariance(centred: Tensor) -> Tensor:
+    """Covariance ``(D, D)`` of centred rows ``(N, D)``."""
+    return centred.T @ centred / max(1, len(centred) - 1)
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    """Matrix ``(D, D)`` that gives rows of this covariance the unit one when multiplied."""
     scale = covariance.diagonal().mean()
     eye = torch.eye(len(covariance), dtype=covariance.dtype)
     covariance = (1 - SHRINKAGE) * covariance + (SHRINKAGE * scale + 1e-9) * eye

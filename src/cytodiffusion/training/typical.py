@@ -10,15 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytodiffusion.anomaly import anomaly_scores, leads, own_levels, unit_embedding
+from cytodiffusion.anomaly import anomaly_scores, leads, own_levels, shapes, unit_embedding
 from cytodiffusion.classify import Evidence
 from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.typical import COMBINED, SCORES, TypicalCells
 
-from .spread import whitening
+from .spread import covariance, whitening
 
 #: Training cells of each class that are kept to measure distances from.
 NEIGHBOURS = 128
+#: How much the spread of all classes counts in that of one, of which there may be few cells.
+POOLED = 0.5
 
 
 def measure_typical(
@@ -37,15 +39,18 @@ def measure_typical(
         Chooses the cells that are kept.
     """
     logits = seen.all_logits.astype(np.float64)
-    k, n_levels = logits.shape[2], len(calibration.levels)
+    n_levels = len(calibration.levels)
     lead = leads(logits.mean(axis=1))
-    lead_means = np.stack([lead[labels == c].mean(axis=0) for c in range(k)])
+    lead_means, lead_factors = _usual(lead, labels)
+    shape_means, shape_factors = _usual(shapes(lead), labels)
     level_means, level_spreads = _levels(logits, labels, n_levels)
     kept = _some_of_each(labels, seed)
     unit = unit_embedding(seen.embedding[kept], calibration)
     return TypicalCells(
-        lead_means=_floats(lead_means),
-        lead_factor=whitening(torch.from_numpy(lead - lead_means[labels])).float(),
+        lead_means=lead_means,
+        lead_factors=lead_factors,
+        shape_means=shape_means,
+        shape_factors=shape_factors,
         level_means=_floats(level_means),
         level_spreads=_floats(level_spreads),
         neighbours=torch.from_numpy(unit).half(),
@@ -83,6 +88,18 @@ def standardise(
     parts = [_scores(evidence, finished) for evidence in budgets]
     thresholds = [[np.quantile(p[name], 1 - false_alarms) for name in SCORES] for p in parts]
     return replace(typical, thresholds=_floats(np.array(thresholds)))
+
+
+def _usual(values: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Mean ``(K, D)`` and whitening ``(K, D, D)`` of the rows ``(N, D)`` of each class."""
+    rows, classes = torch.from_numpy(values), torch.from_numpy(labels)
+    count = int(classes.max()) + 1
+    means = torch.stack([rows[classes == c].mean(0) for c in range(count)])
+    away = rows - means[classes]
+    pooled = covariance(away)
+    own = [covariance(away[classes == c]) for c in range(count)]
+    factors = torch.stack([whitening(POOLED * pooled + (1 - POOLED) * x) for x in own])
+    return means.float(), factors.float()
 
 
 def _scores(evidence: Evidence, calibration: Calibration) -> dict[str, NDArray[np.float64]]:
