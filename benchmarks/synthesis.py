@@ -31,7 +31,7 @@ from cytodiffusion.baselines.baseline import baseline_logits
 from cytodiffusion.classify import normalised_crops
 from cytodiffusion.datasets import find_records
 from cytodiffusion.evaluation.fidelity import fidelity, memorisation, nearest_distances
-from cytodiffusion.evaluation.low_data import RIVALS
+from cytodiffusion.evaluation.low_data_settings import RIVALS
 from cytodiffusion.evaluation.metrics import balanced_accuracy
 from cytodiffusion.export import write_run_json
 from cytodiffusion.generation import GeneratedCells, GenerationSettings, generate

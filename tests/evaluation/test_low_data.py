@@ -16,13 +16,9 @@ from pydantic import ValidationError
 
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.evaluation import low_data
-from cytodiffusion.evaluation.low_data import (
-    LowDataSettings,
-    draw_labelled,
-    low_data_curve,
-    summarise_runs,
-)
+from cytodiffusion.evaluation.low_data import draw_labelled, low_data_curve, summarise_runs
 from cytodiffusion.evaluation.low_data_part import low_data_figures
+from cytodiffusion.evaluation.low_data_settings import GENTLE, LowDataSettings
 from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.sets import load_sets
 from toys import PIXEL_SIZE_UM, toy_settings, write_discs
@@ -77,6 +73,14 @@ def test_draws_are_nested_exact_and_differ_by_seed() -> None:
     assert (more[few >= 0] >= 0).all()
     assert not torch.equal(few, draw_labelled(labels, 5, 2))
     assert torch.equal(few, draw_labelled(labels, 5, 1))
+
+
+def test_variations_for_other_laboratories_are_off() -> None:
+    """Each kind of variation that a share of the crops gets; a new one has to be named there."""
+    shares = {k: v for k, v in GENTLE.model_dump().items() if k.endswith("_share")}
+    assert shares.pop("plain_share") > 0
+    assert shares
+    assert set(shares.values()) == {0.0}
 
 
 def test_runs_add_up_to_means_and_deviations() -> None:

@@ -59,14 +59,14 @@ def test_labels_spread_through_clusters() -> None:
     truth = torch.arange(3).repeat_interleave(15)
     labels = torch.full((45,), -1)
     labels[[0, 15, 30]] = torch.tensor([0, 1, 2])
-    assert guess_labels(features, labels, 0.6).tolist() == truth.tolist()
+    assert guess_labels([features], labels, 0.6).tolist() == truth.tolist()
 
 
 def test_what_is_known_stays() -> None:
     features = clusters((0, 0), (3, 0), (0, 3))
     labels = torch.full((45,), -1)
     labels[[0, 1, 2, 3, 15]] = torch.tensor([0, 0, 0, 1, 1])  # the fourth is an odd one out
-    guessed = guess_labels(features, labels, 0.5)
+    guessed = guess_labels([features], labels, 0.5)
     assert guessed[[0, 1, 2, 3, 15]].tolist() == [0, 0, 0, 1, 1]
     assert (guessed[4:15] == 0).all()
     assert (guessed[15:30] == 1).all()
@@ -76,7 +76,7 @@ def test_one_known_class_is_not_spread_over_all() -> None:
     features = clusters((0, 0), (3, 0))
     labels = torch.full((30,), -1)
     labels[0] = 2
-    assert torch.equal(guess_labels(features, labels, 0.3), labels)
+    assert torch.equal(guess_labels([features], labels, 0.3), labels)
 
 
 def test_only_clear_guesses_are_taken() -> None:
@@ -86,10 +86,27 @@ def test_only_clear_guesses_are_taken() -> None:
     features = np.concatenate([*mirrored, between]).astype(np.float32)
     labels = torch.full((61,), -1)
     labels[[0, 15, 30, 45]] = torch.arange(4)
-    lax, strict = guess_labels(features, labels, 0.2), guess_labels(features, labels, 0.6)
+    lax, strict = guess_labels([features], labels, 0.2), guess_labels([features], labels, 0.6)
     assert lax[60] in (0, 1)
     assert strict[60] == -1
     assert torch.equal(strict[:60], torch.arange(4).repeat_interleave(15))
+
+
+def test_descriptions_vote_together() -> None:
+    """What one description cannot tell apart the other does."""
+    rng = np.random.default_rng(1)
+    truth = torch.arange(3).repeat_interleave(15)
+    told = clusters((0, 0), (3, 0), (0, 3))
+    blurred = rng.normal(0, 1, (45, 2)).astype(np.float32)
+    labels = torch.full((45,), -1)
+    labels[[0, 1, 15, 16, 30, 31]] = torch.tensor([0, 0, 1, 1, 2, 2])
+
+    def right(*features: np.ndarray) -> int:
+        return int((guess_labels(features, labels, 0.0) == truth).sum())
+
+    assert right(blurred) < 30
+    assert right(blurred, told) > right(blurred) + 10
+    assert right(told, blurred) == right(blurred, told)
 
 
 def test_features_depend_on_the_crops_alone(
@@ -118,7 +135,7 @@ def test_a_run_starts_from_the_network_and_has_the_guesses(
     assert (known[known >= 0] == truth[known >= 0]).all()
     # crops are in the order of their paths, features those of three clear clusters
     features = clusters((0, 0), (3, 0), (0, 3), count=12)
-    run = few_labels_run(settings, names, cells, start, features)
+    run = few_labels_run(settings, names, cells, start, [features])
     assert run.sets["train"].labels.tolist() == truth.tolist()
     assert cells["train"].labels.equal(known)
     for own, given in zip(run.model.denoiser.parameters(), start.parameters(), strict=True):
@@ -132,12 +149,16 @@ def test_features_of_a_model_that_has_seen_labels_are_used_too(
 ) -> None:
     cells, settings = sets[1]["train"], toy_settings(data, data.parent / "m")
     described = features_of(cells, settings, start)
-    np.testing.assert_allclose(described.mean(axis=0), 0, atol=1e-3)
-    assert described.std(axis=0).max() == pytest.approx(1, abs=0.01)
-    np.testing.assert_array_equal(features_of(cells, settings, None), described)
+    for numbers in described:
+        assert len(numbers) == 36
+        np.testing.assert_allclose(numbers.mean(axis=0), 0, atol=1e-3)
+        assert numbers.std(axis=0).max() == pytest.approx(1, abs=0.01)
+    for numbers, again in zip(described, features_of(cells, settings, None), strict=True):
+        np.testing.assert_array_equal(numbers, again)
     own = settings.model_copy(update={"init": str(disc_model)})
     both = features_of(cells, own, start)
-    assert both.shape == (36, described.shape[1] + 32)
+    assert both[0].shape == (36, described[0].shape[1] + 32)
+    assert [x.shape for x in both[1:]] == [x.shape for x in described[1:]]
 
 
 def quick(data: Path, output: Path, **changes: Any) -> TrainSettings:

@@ -38,6 +38,13 @@ def test_levels_are_stratified_and_in_range() -> None:
     assert not torch.equal(t, t.sort().values)
 
 
+def test_tilted_levels_are_rather_low_ones() -> None:
+    for tilt, middle in ((1.0, 500), (3.0, 125)):
+        t = draw_levels(400, torch.Generator().manual_seed(0), tilt)
+        assert int((t < middle).sum()) == pytest.approx(200, abs=1)
+        assert t.max() > 950  # the others are still seen
+
+
 @torch.no_grad()
 def test_it_is_the_sum_of_its_parts(loss: HybridLoss) -> None:
     clean, t, epsilon, labels, conditions, style = batch([0, 1, 2, 0, 1, 2])

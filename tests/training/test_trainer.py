@@ -79,6 +79,15 @@ def test_crops_without_a_label_take_part(discs: Path, tmp_path: Path) -> None:
     assert run.step == 1
 
 
+def test_a_tilted_run_sees_rather_low_levels(discs: Path, tmp_path: Path) -> None:
+    middles = {}
+    for tilt in (1.25, 3.0):
+        run = Trainer(toy_settings(discs, tmp_path / str(tilt), level_tilt=tilt, batch_size=16))
+        middles[tilt] = float(run._batch(0)[1].double().median())
+    assert middles[1.25] == pytest.approx(1000 * 0.5**1.25, abs=60)
+    assert middles[3.0] == pytest.approx(1000 * 0.5**3, abs=60)
+
+
 def test_runs_of_one_process_may_differ_in_precision(discs: Path, tmp_path: Path) -> None:
     for name, precision in (("a", "no"), ("b", "bf16"), ("c", "no")):
         run = Trainer(toy_settings(discs, tmp_path / name, mixed_precision=precision))

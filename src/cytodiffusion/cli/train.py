@@ -225,6 +225,14 @@ def train(
     class_loss: Annotated[
         Number, _option("--class-loss", help="Weight of the cross-entropy.", panel=_LEARNING)
     ] = None,
+    level_tilt: Annotated[
+        Number,
+        _option(
+            "--level-tilt",
+            help="1: noise levels alike; more: rather low ones, which tell classes best.",
+            panel=_LEARNING,
+        ),
+    ] = None,
     label_smoothing: Annotated[
         Number, _option("--label-smoothing", help="", panel=_LEARNING)
     ] = None,

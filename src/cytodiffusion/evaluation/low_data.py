@@ -14,26 +14,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from cytodiffusion.baselines import Baseline
 from cytodiffusion.baselines.baseline import baseline_logits
 from cytodiffusion.classify import ClassifySettings, gather_evidence
 from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.low_data_settings import OURS, RIVALS, LowDataSettings
 from cytodiffusion.evaluation.metrics import balanced_accuracy
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.noise import NoiseSchedule
 from cytodiffusion.output import atomic_file
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.training.augment import AugmentSettings
 from cytodiffusion.training.baseline import BaselineTrainer
 from cytodiffusion.training.calibrate import Views, blank_calibration, plain_views
 from cytodiffusion.training.data import UNLABELLED, CellSet
@@ -44,87 +43,8 @@ from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer
 from cytodiffusion.uncertainty import fit_temperature, softmax
 
-#: Models of the curve; those with a plus use the unlabelled cells too.
-Rival = Literal["diffusion", "resnet18", "vit", "resnet18+pseudo", "vit+pseudo"]
 #: Names of models, each with the class it predicts of every cell.
 Predictions = Iterator[tuple[str, NDArray[np.int64]]]
-
-
-class LowDataSettings(BaseModel):
-    """What the curve is measured with.
-
-    Attributes
-    ----------
-    counts : tuple of int
-        Labelled cells a class.
-    seeds, first_seed : int
-        Draws of labelled cells, and the seed of the first.
-    models : tuple of str
-    split : str
-        Split that is reported: ``val`` while anything is still chosen, ``test`` once.
-    trials, levels : int, tuple of int
-        Trials a cell of the diffusion classifier, and the noise levels they go round; fixed,
-        as there are too few labels to choose them by.
-    confidence : float
-        Least probability of a pseudo-label of the baselines.
-    input_size : int
-        Side of the crops in pixels, of every model.
-    device : str
-    ours, rivals : dict
-        `TrainSettings` of either kind that differ from `OURS` and `RIVALS`.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    counts: tuple[PositiveInt, ...] = (10, 20, 50)
-    seeds: PositiveInt = 5
-    first_seed: int = Field(0, ge=0)
-    models: tuple[Rival, ...] = ("diffusion", "resnet18", "vit", "resnet18+pseudo")
-    split: Literal["val", "test"] = "test"
-    trials: PositiveInt = 4
-    levels: tuple[PositiveInt, ...] = (30, 60, 100, 200)
-    confidence: float = Field(0.95, gt=0, lt=1)
-    input_size: PositiveInt = 32
-    device: str = "auto"
-    ours: dict[str, Any] = {}
-    rivals: dict[str, Any] = {}
-
-
-#: One laboratory's cells: stains are hardly varied, as colours tell most with few labels.
-GENTLE = AugmentSettings(
-    scale=0.2,
-    shift=0.05,
-    cut_share=0.0,
-    mixing=0.03,
-    dyes=0.0,
-    density=0.08,
-    thickness=0.1,
-    contrast=0.0,
-    grey_share=0.0,
-    tint=0.01,
-    hue=0.05,
-    palette_share=0.0,
-    alone_share=0.0,
-    exposure_share=0.0,
-    rim_share=0.0,
-    blur=0.5,
-    noise=0.015,
-    plain_share=0.25,
-)
-#: Smaller crops, networks and batches than the default model's: a curve is dozens of trainings.
-SMALL: dict[str, Any] = {"steps": 600, "warmup": 20, "augment": GENTLE, "ema_decay": 0.98}
-OURS: dict[str, Any] = SMALL | {
-    "batch_size": 64,
-    "patch": 4,
-    "widths": (32, 64, 128),
-    "blocks": (1, 1, 2),
-    "dropout": 0.0,
-    "learning_rate": 2e-3,
-    "class_loss": 1.0,
-    "pseudo_labels": 0.3,
-    "unlabelled_share": 0.0,
-}
-RIVALS: dict[str, Any] = SMALL | {"batch_size": 32}
 
 
 def low_data_curve(
@@ -250,7 +170,7 @@ class _Study:
         self.names, self.sets, self.folder = names, sets, folder
         self.settings, self.progress, self.added = settings, progress, added
         self.train = sets["train"] if added is None else sets["train"] + added
-        self.shared: tuple[UNetDenoiser | None, NDArray[np.float32]] | None = None
+        self.shared: tuple[UNetDenoiser | None, list[NDArray[np.float32]]] | None = None
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         self._check_folder()
 
@@ -322,7 +242,9 @@ class _Study:
         )
         yield model, evidence.logits.argmax(axis=1)
 
-    def _shared(self, settings: TrainSettings) -> tuple[UNetDenoiser | None, NDArray[np.float32]]:
+    def _shared(
+        self, settings: TrainSettings
+    ) -> tuple[UNetDenoiser | None, list[NDArray[np.float32]]]:
         """Describe all crops, and pre-train where asked to; once, whatever the labels are."""
         if self.shared is None:
             own = settings.model_copy(update={"seed": 0})

@@ -21,7 +21,8 @@ def low_data_figures(context: Context) -> dict[str, Any]:
     InputError
         If the data have too few training cells, or the folder holds runs with other settings.
     """
-    from cytodiffusion.evaluation.low_data import LowDataSettings, low_data_curve
+    from cytodiffusion.evaluation.low_data import low_data_curve
+    from cytodiffusion.evaluation.low_data_settings import LowDataSettings
     from cytodiffusion.training.sets import load_sets
     from cytodiffusion.training.settings import TrainSettings
 

@@ -40,11 +40,10 @@ def describe_cells(cells: CellSet, size: int) -> NDArray[np.float32]:
     -------
     (N, D) array
     """
-    pixels = torch.from_numpy(cells.windows(size)).permute(0, 3, 1, 2)
-    unit = F.interpolate(to_unit(pixels, cells.backgrounds), (SIDE, SIDE), mode="area")
+    unit = small_windows(cells, size)
     density = to_density(unit)
     axes = torch.cat([density[:, :2] - density[:, 1:], density.sum(1, keepdim=True)], dim=1)
-    radius = _radius(SIDE)
+    radius = distance_from_middle(SIDE)
     parts = [
         _colours(unit, radius),
         _colours(axes, radius),
@@ -55,7 +54,13 @@ def describe_cells(cells: CellSet, size: int) -> NDArray[np.float32]:
     return np.asarray(torch.cat(parts, dim=1).numpy())
 
 
-def _radius(side: int) -> Tensor:
+def small_windows(cells: CellSet, size: int) -> Tensor:
+    """Windows ``(N, 3, SIDE, SIDE)``, 0 to 1, of crops whose windows have ``size`` pixels."""
+    pixels = torch.from_numpy(cells.windows(size)).permute(0, 3, 1, 2)
+    return F.interpolate(to_unit(pixels, cells.backgrounds), (SIDE, SIDE), mode="area")
+
+
+def distance_from_middle(side: int) -> Tensor:
     """Distance ``(side, side)`` of each pixel from the centre, as a share of the side."""
     line = (torch.arange(side) + 0.5) / side - 0.5
     return (line[:, None].square() + line[None].square()).sqrt()
@@ -85,7 +90,7 @@ def _textures(unit: Tensor) -> Tensor:
         down = small[:, :, 2:, 1:-1] - small[:, :, :-2, 1:-1]
         right = small[:, :, 1:-1, 2:] - small[:, :, 1:-1, :-2]
         steep = (down.square() + right.square()).sqrt()
-        inside = _radius(small.shape[-1])[1:-1, 1:-1] < CELL
+        inside = distance_from_middle(small.shape[-1])[1:-1, 1:-1] < CELL
         parts.append(_quantiles(steep[:, :, inside], (0.25, 0.5, 0.75, 0.95)))
     return torch.cat(parts, dim=1)
 

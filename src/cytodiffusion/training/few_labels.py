@@ -1,14 +1,17 @@
 """Few labels, many crops: pre-train on all, guess the missing labels, train with both.
 
-The guesses come from what cells look like (`describe_cells`) and, where there is a trained model
-to start from, from its features. Two ways to guess are averaged: a logistic regression, and labels
-that spread over the graph of nearest neighbours (Zhou et al., Learning with local and global
-consistency, 2004). Only guesses that are clear enough are used, as in pseudo-labelling (Lee 2013).
+The guesses come from three descriptions of what cells look like (`describe_cells`,
+`describe_patches`, `describe_colours`) and, where there is a trained model to start from, from its
+features. Each description votes, and all of them together; two ways to guess are averaged: a
+logistic regression, and labels that spread over the graph of nearest neighbours (Zhou et al.,
+Learning with local and global consistency, 2004). Only guesses that are clear enough are used, as
+in pseudo-labelling (Lee 2013).
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +38,7 @@ from .self_supervised import pretrain
 from .sets import load_sets
 from .settings import TrainSettings
 from .trainer import Trainer
+from .words import describe_colours, describe_patches
 
 #: Noise levels at which features are taken.
 LEVELS = (30, 150)
@@ -95,7 +99,7 @@ def few_labels_run(
     names: list[str],
     sets: dict[str, CellSet],
     start: UNetDenoiser | None,
-    features: NDArray[np.float32] | None = None,
+    features: Sequence[NDArray[np.float32]] | None = None,
     progress: Progress = silent,
 ) -> Trainer:
     """Prepare a run that starts from ``start`` and has guesses of the missing labels.
@@ -108,8 +112,8 @@ def few_labels_run(
         The labels that are missing from ``train`` are -1.
     start : UNetDenoiser or None
         None begins with random weights.
-    features : (N, D) float32 array, optional
-        Of the training crops, where they are known already.
+    features : sequence of (N, D) float32 array, optional
+        Descriptions of the training crops, where they are known already (`features_of`).
     progress : callable
     """
     train = sets["train"]
@@ -126,16 +130,19 @@ def few_labels_run(
 
 def features_of(
     cells: CellSet, settings: TrainSettings, start: UNetDenoiser | None
-) -> NDArray[np.float32]:
-    """Features ``(N, D)`` that labels are guessed from, each of mean 0 and deviation 1.
+) -> list[NDArray[np.float32]]:
+    """Descriptions ``(N, D)`` that labels are guessed from, each number of mean 0 and deviation 1.
 
-    Those of a network that has seen no label are left out: they made guesses worse.
+    The features of a network that has seen no label are left out: they made guesses worse.
     """
-    features = describe_cells(cells, settings.input_size)
+    size = settings.input_size
+    features = describe_cells(cells, size)
     if settings.init is not None and start is not None:
         features = np.concatenate([features, embed(start, cells, settings)], axis=1)
-    scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
-    return np.asarray(scaled, np.float32)
+    described = [features, describe_patches(cells, size), describe_colours(cells, size)]
+    return [
+        np.asarray((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6), np.float32) for x in described
+    ]
 
 
 @torch.inference_mode()
@@ -161,13 +168,13 @@ def embed(denoiser: UNetDenoiser, cells: CellSet, settings: TrainSettings) -> ND
     return np.asarray(torch.cat(parts).numpy())
 
 
-def guess_labels(features: NDArray[np.float32], labels: Tensor, least: float) -> Tensor:
+def guess_labels(features: Sequence[NDArray[np.float32]], labels: Tensor, least: float) -> Tensor:
     """Labels ``(N,)`` with the missing ones guessed where the guess is clear.
 
     Parameters
     ----------
-    features : (N, D) array
-        On common scales.
+    features : sequence of (N, D) array
+        Descriptions of the same crops, the numbers of each on common scales.
     labels : (N,) int64 tensor
         -1 where missing.
     least : float
@@ -177,13 +184,25 @@ def guess_labels(features: NDArray[np.float32], labels: Tensor, least: float) ->
     classes = np.unique(labels[known].numpy())
     if len(classes) < 2:
         return labels  # there is nothing to choose between
-    points = _components(features)
-    regression = LogisticRegression(C=FREEDOM, max_iter=500)
-    regression.fit(points[known], labels[known].numpy())
-    votes = (regression.predict_proba(points) + _spread(points, labels)) / 2
+    votes = np.mean([_votes(_components(x), labels) for x in _views(features)], axis=0)
     guessed = torch.from_numpy(classes[votes.argmax(axis=1)])
     clear = torch.from_numpy(votes.max(axis=1) >= least)
     return torch.where(labels >= 0, labels, guessed.where(clear, UNLABELLED))
+
+
+def _views(features: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Each description and, where there are several, all side by side, each counting the same."""
+    if len(features) == 1:
+        return list(features)
+    return [*features, np.concatenate([x / np.sqrt(x.shape[1]) for x in features], axis=1)]
+
+
+def _votes(points: NDArray[np.float64], labels: Tensor) -> NDArray[np.float64]:
+    """Votes ``(N, K)`` of the regression and of the graph, half of them each."""
+    known = (labels >= 0).numpy()
+    regression = LogisticRegression(C=FREEDOM, max_iter=500)
+    regression.fit(points[known], labels[known].numpy())
+    return np.asarray((regression.predict_proba(points) + _spread(points, labels)) / 2)
 
 
 def _components(features: NDArray[np.float32]) -> NDArray[np.float64]:

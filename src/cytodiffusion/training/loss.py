@@ -21,7 +21,10 @@ MAX_WEIGHT = 8.0
 
 
 def draw_levels(n: int, generator: Generator, tilt: float = 1.25) -> Tensor:
-    """Stratified noise levels ``(n,)``: one in each n-th, tilted to the telling low levels."""
+    """Stratified noise levels ``(n,)``: one in each n-th, tilted to the telling low levels.
+
+    Half of them lie below the share ``0.5 ** tilt`` of all levels.
+    """
     share = (torch.arange(n) + torch.rand(n, generator=generator)) / n
     share = share[torch.randperm(n, generator=generator)]
     return (share.pow(tilt) * LEVELS).long().clamp(max=LEVELS - 1)

@@ -75,6 +75,7 @@ class TrainSettings(BaseModel):
     ema_decay: float = Field(0.999, gt=0, lt=1)
     class_loss: float = Field(0.2, ge=0)  #: lambda of the hybrid loss
     label_smoothing: float = Field(0.02, ge=0, lt=1)
+    level_tilt: PositiveFloat = 1.25  #: 1 draws noise levels alike; more, rather low ones
     pretrain_steps: int = Field(0, ge=0)  #: without labels, on all crops, before the training
     contrast: float = Field(0.2, ge=0)  #: weight in them of telling a crop in another view
     pseudo_labels: float = Field(0.0, ge=0, le=1)  #: least share of votes of a guess; 0: none

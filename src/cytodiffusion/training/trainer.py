@@ -285,7 +285,7 @@ class Trainer:
         generator = generator_for(s.seed, step, "augment")
         window, plain = self._views(index, generator)
         clean = self.codec.encode(to_network(window))
-        t = draw_levels(len(index), generator)
+        t = draw_levels(len(index), generator, s.level_tilt)
         epsilon = torch.randn(clean.shape, generator=generator)
         labels = cells.labels[index]
         drop = torch.rand(len(index), generator=generator) < s.class_dropout
