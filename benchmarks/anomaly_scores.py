@@ -102,6 +102,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--pixel-size", type=float, default=0.1)
     options = parser.parse_args()
+    if not options.models and not options.train:
+        parser.error("name models, or classes to train without")
+    if odd := [given for given in options.models if ":" not in given]:
+        parser.error(f"{odd[0]} is not MODEL:CLASS")
     found: dict[str, dict[str, float]] = {}
     for given in options.models:
         folder, _, unknown = given.rpartition(":")

@@ -148,6 +148,23 @@ def test_the_shape_of_leads_does_not_depend_on_their_size(scale: float, seed: in
     np.testing.assert_allclose(shapes(lead).mean(axis=1), -1)
 
 
+def test_of_two_classes_the_rarer_is_not_unusual() -> None:
+    """All of the lead goes to the one rival there is: that says which class, and no more."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [380, 20])
+    errors = rng.gamma(20, 0.1, (400, 3, 2))
+    errors[np.arange(400), :, labels] -= 1
+    errors[[0, 399]] = errors[[0, 399]][..., ::-1]  # two training cells are not recognised
+    seen = evidence(-errors, np.eye(2, D)[labels] + rng.normal(0, 0.1, (400, D)))
+    spread = embedding_spread(torch.from_numpy(seen.embedding), torch.from_numpy(labels))
+    calibration = replace(blank_calibration(2, D, LEVELS), **spread)
+    calibration = replace(calibration, typical=measure_typical(seen, labels, calibration, 0))
+    calibration = replace(calibration, typical=standardise(calibration, [seen], 0.02))
+    found = scores_of(seen, calibration)
+    assert (found["shape"] == 0).all()
+    assert np.abs(found["combined"]).max() < 100
+
+
 def test_equal_logits_have_a_shape_too() -> None:
     assert (shapes(np.zeros((2, K))) == 0).all()
 

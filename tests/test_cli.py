@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,6 +209,28 @@ def test_run_one_image(run: Run, image: Path, model: Path, tmp_path: Path) -> No
     assert '"trials": 4' in json.dumps(record)
     assert record["segmentation"]["pixel_size_source"] == "given"
     assert "tiny" in json.dumps(record["model"])
+
+
+def test_a_slide_that_is_new_to_the_model_is_told(
+    run: Run, image: Path, labels: Path, model: Path, tmp_path: Path
+) -> None:
+    """Where a fifth of the cells are anomalous, the slide is, and who runs it should know."""
+    scale = ("--pixel-size", PIXEL_SIZE, "--trials", 4)
+    for threshold, told in ((1e9, False), (-1e9, True)):
+        chosen = shutil.copytree(model, tmp_path / f"model-{told}")
+        numbers = json.loads((chosen / "calibration.json").read_text())
+        numbers["anomaly_threshold"] = threshold
+        (chosen / "calibration.json").write_text(json.dumps(numbers))
+        sums = json.loads((chosen / "checksums.json").read_text())
+        sums["calibration.json"] = sha256(chosen / "calibration.json")
+        (chosen / "checksums.json").write_text(json.dumps(sums))
+        folder = tmp_path / f"out-{told}"
+        table = ("-o", folder / "again.csv", "--labels", labels)
+        for arguments in (("run", image, "-o", folder), ("classify", image, *table)):
+            outcome = run(*arguments, "-m", chosen, *scale)
+            assert outcome.code == 0, outcome.err
+            said = " ".join(outcome.err.split())
+            assert ("unlike those the model was trained on" in said) is told
 
 
 def test_same_seed_same_files_for_any_batch_size(

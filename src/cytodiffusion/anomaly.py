@@ -112,7 +112,12 @@ def leads(logits: Floats) -> Floats:
 
 
 def shapes(lead: Floats) -> Floats:
-    """Leads ``(N, K)`` over minus their mean: how they are shared out, not how large they are."""
+    """Leads ``(N, K)`` over minus their mean: how they are shared out, not how large they are.
+
+    Two classes have none: all of the lead is over the one rival there is.
+    """
+    if lead.shape[1] == 2:
+        return np.zeros_like(lead)
     return np.asarray(lead / np.maximum(-lead.mean(axis=1, keepdims=True), 1e-12))
 
 

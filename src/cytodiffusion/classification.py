@@ -14,6 +14,8 @@ WHOLE = {
     *("class_names", "levels", "anomaly_threshold", "anomaly_scores"),
     *("accept_above", "certainty_name"),
 }
+#: Where more than this share of at least so many cells is flagged, something is wrong with all.
+MANY, ENOUGH = 0.2, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,3 +108,13 @@ class Classification:
         )
         probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
         return pd.concat([frame, probabilities], axis=1)
+
+
+def many_unlike(flagged: int, cells: int) -> str | None:
+    """Return a sentence of warning where many of the cells are anomalous, else None."""
+    if cells < ENOUGH or flagged <= MANY * cells:
+        return None
+    return (
+        f"{flagged:,} of {cells:,} cells are unlike those the model was trained on: stain, focus "
+        "or scale may be new to it. Check some of them, or train on cells of your own."
+    )

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from cytodiffusion.classification import many_unlike
 from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.export import class_counts, export_results, file_record
 from cytodiffusion.image import Image, open_image
@@ -139,16 +140,18 @@ def analyse(
         record=record,
     )
     progress(1.0, "Done")
+    anomalies = int(results.frame["anomaly"].sum())
+    unlike = many_unlike(anomalies, len(results.frame))
     return Analysis(
         image=str(image.path or image.name),
         folder=folder,
         files=files,
         cells=len(results.frame),
-        anomalies=int(results.frame["anomaly"].sum()),
+        anomalies=anomalies,
         counts=class_counts(results.frame, model.classes),
         pixel_size_um=pixel_size,
         pixel_size_source=origin,
-        warnings=(*image.notes, *found.warnings),
+        warnings=(*image.notes, *found.warnings, *([unlike] if unlike else [])),
         seconds=round(time.perf_counter() - started, 3),
         review=int(results.frame["review"].sum()),
         frame=results.frame,

@@ -15,7 +15,7 @@ from cytodiffusion.model import load_bundle
 from cytodiffusion.model.bundle import CHECKSUMS, file_checksum
 from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.testing import tiny_bundle
-from cytodiffusion.model.typical import COMBINED, PREFIX, SCORES, TypicalCells
+from cytodiffusion.model.typical import COMBINED, PREFIX, SCORES, TypicalCells, former_thresholds
 from cytodiffusion.training.calibrate import blank_calibration
 
 K, LEVELS, D = 3, 2, 4
@@ -75,6 +75,18 @@ def test_a_former_calibration_is_left_with_the_score_that_it_has_thresholds_of(
     assert again.typical is None
     assert default_score(again) == "relative_mahalanobis"
     assert [again.threshold(trials) for trials in (1, 2, 3)] == [6.0, 15.0, 15.0]
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [torch.zeros(0, 9), torch.zeros(2, 3), torch.zeros(9), torch.full((1, 9), float("nan")), None],
+)
+def test_former_thresholds_that_make_no_sense_are_refused(thresholds: torch.Tensor | None) -> None:
+    tensors = {PREFIX + "lead_factor": torch.eye(K)}
+    if thresholds is not None:
+        tensors[PREFIX + "thresholds"] = thresholds
+    with pytest.raises(ValueError, match=r"typical\.thresholds"):
+        former_thresholds(tensors)
 
 
 def test_budgets_beyond_the_last_are_judged_by_it(typical: TypicalCells) -> None:

@@ -49,6 +49,12 @@ def test_the_field_speaks_of_errors(qtbot):
     assert field.text() == "at most 2.5 %, review the rest"
 
 
+def test_a_slide_that_is_new_to_the_model_is_told(widget, engine, qtbot, monkeypatch):
+    monkeypatch.setattr("cytodiffusion.classification.MANY", 0.1)
+    classify(widget, qtbot, 0)
+    assert widget.summary.text().startswith("2 of 12 cells are unlike those the model was trained")
+
+
 def test_nothing_is_for_review_unless_asked_for(widget, engine, viewer, smear, qtbot):
     classify(widget, qtbot, 0)
     assert engine.requests[0]["settings"].error_rate is None

@@ -130,6 +130,14 @@ def test_blur_keeps_the_mean_and_takes_detail(blur: float) -> None:
     assert out.std((1, 2, 3)).min() < (0.25 if blur < 1 else 0.06)
 
 
+@pytest.mark.parametrize("size", [4, 8])
+def test_crops_may_be_smaller_than_the_widest_blur(size: int) -> None:
+    crops = torch.rand(24, 3, size + 4, size + 4, generator=generator(2))
+    window, _ = augment(crops, size, generator(), AugmentSettings(blur=3.0, plain_share=0))
+    assert window.shape == (24, 3, size, size)
+    assert window.isfinite().all()
+
+
 def test_colours_lose_focus_apart() -> None:
     grey = torch.rand(60, 1, 40, 40, generator=generator(3)).expand(60, 3, 40, 40)
     apart = STILL.model_copy(update={"blur": 3.0, "chromatic": 0.5})

@@ -168,10 +168,13 @@ def _report(
     out: Path,
     record: dict[str, Any],
 ) -> None:
+    from cytodiffusion.classification import many_unlike
     from cytodiffusion.export import class_counts
 
     counts = class_counts(frame, bundle.classes)
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
+    if unlike := many_unlike(anomalies, len(frame)):
+        reporter.warn(unlike)
     record |= {
         "table": out,
         "cells": len(frame),

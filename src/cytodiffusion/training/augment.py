@@ -241,6 +241,7 @@ def _focus(window: Tensor, generator: Generator, settings: AugmentSettings) -> T
     choice = torch.rand(n, generator=generator)
     sigma = torch.rand(n, generator=generator) * settings.blur
     reach = max(3, math.ceil(2 * settings.blur * math.exp(settings.chromatic)))
+    reach = min(reach, size - 1)  # no reflection is wider than the crop
     offsets = torch.arange(-float(reach), reach + 1.0)
     spread = torch.exp(settings.chromatic * torch.randn(n, 3, 1, generator=generator))
     sigmas = (sigma[:, None, None] * spread).clamp(min=0.3)

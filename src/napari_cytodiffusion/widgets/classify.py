@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from cytodiffusion.classification import many_unlike
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
 from napari_cytodiffusion import runs
 from napari_cytodiffusion.defaults import default
@@ -301,7 +302,8 @@ class ClassifyWidget(QWidget):
         results, total = views.results, len(views.results)
         self.legend.set_counts(results.counts)
         self.review.setVisible(views.error_rate is not None)
-        said = [f"{results.n_anomalies:,} of {total:,} cells are unlike anything known."]
+        few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything known."
+        said = [many_unlike(results.n_anomalies, total) or few]
         if views.error_rate is not None:
             said.append(
                 f"{results.n_review:,} of {total:,} are for review; of the other "
