@@ -167,7 +167,7 @@ def test_a_version_that_does_not_turn_is_said(
         "--strength", 0.1, "--guidance", 0, "--steps", 2,
     )  # fmt: skip
     assert outcome.code == 0
-    assert "still for blue: try more --strength or --guidance" in outcome.err
+    assert ", not for red: try more --strength or --guidance" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -312,9 +312,10 @@ def _warn(reporter: Reporter, one: ChosenCell, made: Counterfactuals) -> None:
     for sentence in one.warnings():
         reporter.warn(sentence)
     if not made.flipped[0]:
+        taken, asked = (made.class_names[index[0]] for index in (made.taken_for, made.target))
         reporter.warn(
-            f"The model takes the version still for {made.class_names[made.taken_for[0]]}: try "
-            "more --strength or --guidance."
+            f"The model takes the version for {taken}, not for {asked}: try more --strength or "
+            "--guidance."
         )
 
 
