@@ -229,7 +229,7 @@ def train(
         Number,
         _option(
             "--level-tilt",
-            help="1: noise levels alike; more: rather low ones, which tell classes best.",
+            help="Kind diffusion. 1: noise levels alike; more: rather low ones, which tell most.",
             panel=_LEARNING,
         ),
     ] = None,
