@@ -37,8 +37,10 @@ default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 		--settings scripts/default_model_broad.json --resume
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-palette \
 		--settings scripts/default_model_palette.json --resume
-	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default \
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-texture \
 		--settings scripts/default_model_texture.json --resume
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default \
+		--settings scripts/default_model_shape.json --resume
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-drawing \
 		--init results/default --settings scripts/default_generator.json --resume
 

@@ -51,6 +51,11 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "everything": {},
     "no hybrid loss": {"class_loss": 0.0},
     "no palettes": {"augment": AugmentSettings(palette_share=0)},
+    "no texture, no fringes": {
+        "augment": AugmentSettings(texture_share=0, fringe_share=0, chromatic=0)
+    },
+    "surroundings as they are": {"augment": AugmentSettings(alone_share=0)},
+    "shape as it is": {"augment": AugmentSettings(bend_share=0, dried_share=0)},
     "no stain augmentation": {"augment": SAME_STAIN},
 }
 BUDGETS: dict[str, tuple[ClassifySettings, bool]] = {

@@ -144,21 +144,51 @@ def fringed(pixels: float) -> Change:
     return change
 
 
+def apart(p: Picture) -> tuple[Picture, Picture, Picture]:
+    """Optical density, the cell's mask and the colour of the empty slide."""
+    slide = (estimate_background(to_bytes(p)) / 255).astype(np.float32)
+    inside = (cell_mask(to_bytes(p), PIXEL_SIZE_UM) / np.float32(255))[..., None]
+    return -np.log(np.clip(p / slide, 0.01, 1.2)), inside, slide
+
+
 def among_others(others: list[Picture]) -> Change:
     """Set the cell among the red cells of another smear."""
 
-    def alone(p: Picture) -> tuple[Picture, Picture, Picture]:
-        slide = (estimate_background(to_bytes(p)) / 255).astype(np.float32)
-        inside = (cell_mask(to_bytes(p), PIXEL_SIZE_UM) / np.float32(255))[..., None]
-        return -np.log(np.clip(p / slide, 0.01, 1.2)), inside, slide
-
     def change(p: Picture, rng: np.random.Generator) -> Picture:
         (cell, inside, slide), (other, theirs, _) = (
-            alone(p),
-            alone(others[rng.integers(len(others))]),
+            apart(p),
+            apart(others[rng.integers(len(others))]),
         )
         around = np.rot90(other * (1 - theirs), rng.integers(1, 4))
         return np.clip(slide * np.exp(-inside * cell - (1 - inside) * around), 0, 1)
+
+    return change
+
+
+def dried(factor: float, power: float = 1.0) -> Change:
+    """Cells of another diameter among red cells that keep theirs; the dye goes with its power."""
+
+    def change(p: Picture, rng: np.random.Generator) -> Picture:
+        d, inside, slide = apart(p)
+        height, width = p.shape[:2]
+        matrix = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), 0, factor)
+        cell = cv2.warpAffine(d * inside, matrix, (width, height))
+        moved = cv2.warpAffine(inside[..., 0], matrix, (width, height))[..., None]
+        density_ = cell * factor**-power + d * (1 - inside) * (1 - moved)
+        return np.clip(slide * np.exp(-density_), 0, 1).astype(np.float32)
+
+    return change
+
+
+def bent(pixels: float, sigma: float) -> Change:
+    """Outlines bent smoothly; both in pixels of 0.1 um."""
+
+    def change(p: Picture, rng: np.random.Generator) -> Picture:
+        y, x = np.mgrid[: p.shape[0], : p.shape[1]].astype(np.float32)
+        noise = rng.standard_normal((2, *p.shape[:2])).astype(np.float32)
+        smooth = [cv2.GaussianBlur(n, (0, 0), sigma) for n in noise]
+        dy, dx = (pixels * s / s.std() for s in smooth)
+        return cv2.remap(p, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
     return change
 
@@ -210,6 +240,10 @@ def laboratories(pictures: list[Picture]) -> dict[str, tuple[Change, ...]]:
         "granules bold": (drawn(1.0, 2.2),),
         "colour fringes": (fringed(4),),
         "other surroundings": (among_others(pictures),),
+        "shrunken": (dried(0.75),),
+        "very shrunken": (dried(0.65),),
+        "spread": (dried(1.25),),
+        "bent outlines": (bent(8, 20),),
         "A: soft, rims, pink, yellow": (
             dyed(0.85, 1.4),
             outlined(0.6),
@@ -239,6 +273,8 @@ def laboratories(pictures: list[Picture]) -> dict[str, tuple[Change, ...]]:
             soft(2),
             pressed(40),
         ),
+        "E: shrunken, dark, soft": (dried(0.75, 1.5), soft(3)),
+        "F: spread, pale, lysed": (lysed(0.2), dried(1.2, 2.0), faded(0.8, 0.2)),
     }
 
 

@@ -21,6 +21,7 @@ from PIL import Image as Picture
 
 from cytodiffusion.cli import main
 from cytodiffusion.export import CELL_COLUMNS
+from cytodiffusion.inputs import image_files
 from cytodiffusion.labels import read_labels, write_labels_tif
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.output import sha256
@@ -277,6 +278,25 @@ def test_several_images_one_of_them_bad(run: Run, image: Path, model: Path, tmp_
     assert [f["image"] for f in told["failed"]] == [str(bad)]
     assert "1 of 4 images failed" in outcome.err
     assert "given twice" in outcome.err
+
+
+def test_results_in_the_folder_of_the_images_are_not_analysed(
+    run: Run, image: Path, model: Path, tmp_path: Path
+) -> None:
+    slides = tmp_path / "slides"
+    slides.mkdir()
+    for name in ("one.png", "labels.png"):
+        Picture.open(image).save(slides / name)
+    for _ in range(2):
+        outcome = run(
+            "run", slides, "-o", slides, "-m", model, "--trials", 1, "--pixel-size", PIXEL_SIZE,
+            "--json",
+        )  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        analysed = [Path(told["image"]).name for told in outcome.json["images"]]
+        assert analysed == ["labels.png", "one.png"]
+    Picture.open(image).save(slides / "overlay.png")  # one's own: no record lies beside it
+    assert slides / "overlay.png" in image_files(slides)
 
 
 def test_the_pixel_size_of_the_file_is_used(

@@ -18,6 +18,10 @@ from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation import Segmentation, segment
 from cytodiffusion.segmentation.scale import estimate_pixel_size
 
+#: Pictures that are results, where one of the records lies in the same folder.
+RESULTS = ("labels.tif", "overlay.png", "uncertainty.png")
+RECORDS = ("run.json", "provenance.json")
+
 
 @dataclass(frozen=True)
 class SegmentOptions:
@@ -91,14 +95,23 @@ def open_labels(path: Path, image: Image) -> NDArray[np.int32]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the image files below `folder`, sorted, hidden ones left out."""
+    """Return the image files below `folder`, sorted.
+
+    Hidden ones are left out, and pictures that an earlier analysis put there.
+    """
     return sorted(
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not _is_result(path)
     )
+
+
+def _is_result(path: Path) -> bool:
+    """Whether an analysis or a synthetic smear has written the file, whose record lies beside."""
+    return path.name in RESULTS and any((path.parent / name).is_file() for name in RECORDS)
 
 
 def result_folders(images: Sequence[Path], out: Path) -> list[Path]:

@@ -157,6 +157,7 @@ def test_surroundings_fade_where_masks_are_known(unit: torch.Tensor) -> None:
         ),
         **dict.fromkeys(["contrast", "grey_share", "tint", "hue", "palette_share", "rim"], 0),
         **dict.fromkeys(["exposure_share", "blur", "noise", "texture_share", "fringe_share"], 0),
+        **dict.fromkeys(["dried_share", "bend_share"], 0),
         plain_share=0.3,
         alone_share=1.0,
         surroundings=0.2,
@@ -176,3 +177,33 @@ def test_surroundings_fade_where_masks_are_known(unit: torch.Tensor) -> None:
     torch.testing.assert_close(darkest[plain], torch.full((int(plain.sum()),), 0.5))
     assert (darkest[~plain] > 0.55).all()  # the cell's 0.6 is now the darkest red
     assert (augment(unit, 32, generator(), quiet)[0][~plain].flatten(1).min(1).values < 0.31).all()
+
+
+def test_cells_shrink_where_masks_are_known(unit: torch.Tensor) -> None:
+    still = AugmentSettings(
+        **dict.fromkeys(["scale", "aspect", "shift", "cut_share", "bend_share"], 0),
+        plain_share=0.4,
+        alone_share=0.0,
+        dried_share=1.0,
+        shrunken=0.6,
+        spread=0.0,
+    )
+    asked: list[int] = []
+
+    def masks(rows: torch.Tensor) -> torch.Tensor:
+        asked.extend(rows.tolist())
+        return (unit[rows, :1] < 0.9).float()
+
+    window, plain = augment(unit, 32, generator(), still, masks)
+    assert asked == (~plain).nonzero().squeeze(1).tolist()
+    extent = (window.mean(1) < 0.75).flatten(1).sum(1).float()
+    assert extent[~plain].median() < 0.8 * extent[plain].median()
+
+
+def test_outlines_of_plain_crops_are_not_bent() -> None:
+    stripes = torch.full((80, 3, 40, 40), WHITE)
+    stripes[..., ::4] = 0.3
+    turned = {"scale": 0, "aspect": 0, "shift": 0, "cut_share": 0, "plain_share": 1}
+    most = augment(stripes, 32, generator(), AugmentSettings(**turned, bend=0.2, bend_share=1))[0]
+    none = augment(stripes, 32, generator(), AugmentSettings(**turned, bend=0))[0]
+    torch.testing.assert_close(most, none)

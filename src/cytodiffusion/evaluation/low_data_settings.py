@@ -67,6 +67,8 @@ GENTLE = AugmentSettings(
     hue=0.05,
     palette_share=0.0,
     alone_share=0.0,
+    dried_share=0.0,
+    bend_share=0.0,
     exchange_share=0.0,
     texture_share=0.0,
     fringe_share=0.0,
@@ -78,7 +80,7 @@ GENTLE = AugmentSettings(
     plain_share=0.25,
 )
 #: Smaller crops, networks and batches than the default model's: a curve is dozens of trainings.
-SMALL: dict[str, Any] = {"steps": 600, "warmup": 20, "augment": GENTLE, "ema_decay": 0.98}
+SMALL: dict[str, Any] = {"steps": 1200, "warmup": 20, "augment": GENTLE, "ema_decay": 0.98}
 OURS: dict[str, Any] = SMALL | {
     "batch_size": 64,
     "patch": 4,

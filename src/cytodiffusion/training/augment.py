@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from cytodiffusion.model.codec import WHITE, to_density
 
 from .palette import overexpose, repaint
+from .shape import bend, spread_cells
 from .surroundings import exchange, leave_alone
 from .texture import fringe, retexture
 
@@ -34,6 +35,11 @@ class AugmentSettings(BaseModel):
     scale: float = 0.35  #: zoom, uniform in log within +- this
     aspect: float = 0.07  #: stretch of one axis, uniform in log
     shift: float = 0.08  #: of the centre, share of the window, uniform
+    bend: float = 0.05  #: largest displacement of outlines, half windows, of `bend_share`
+    bend_share: float = 0.3
+    shrunken: float = 0.45  #: how far cells shrink among what surrounds them, log of the diameter
+    spread: float = 0.25  #: how far they spread, log
+    dried_share: float = 0.3  #: share of crops with cells that do either
     cut_share: float = 0.25  #: share of crops of which less than the window is seen
     mixing: float = 0.13  #: off-diagonal mixing of optical densities
     dyes: float = 0.25  #: gain of each dye (azure, eosin), log
@@ -96,8 +102,8 @@ def augment(
     """
     settings = settings or AugmentSettings()
     plain = torch.rand(len(unit), generator=generator) < settings.plain_share
-    unit = _alone(unit, masks, ~plain, generator, settings)
-    window = turn(unit, size, generator, settings)
+    unit = _surround(unit, masks, ~plain, generator, settings)
+    window = turn(unit, size, generator, settings, straight=plain)
     varied = _rims(_stain(window, generator, settings), generator, settings)
     varied = fringe(varied, generator, strength=settings.fringe, share=settings.fringe_share)
     varied = _focus(varied, generator, settings)
@@ -109,26 +115,42 @@ def _uniform(n: int, span: float, generator: Generator) -> Tensor:
     return (torch.rand(n, generator=generator) * 2 - 1) * span
 
 
-def _alone(
+def _surround(
     unit: Tensor,
     masks: Masks | None,
     among: Tensor,
     generator: Generator,
     settings: AugmentSettings,
 ) -> Tensor:
-    """Exchange and fade the surroundings of some of the crops ``among`` (a bool tensor)."""
-    chosen = among & (torch.rand(len(unit), generator=generator) < settings.alone_share)
-    rows = chosen.nonzero().squeeze(1)
+    """Shrink and spread some of the cells ``among`` (a bool tensor), and vary what is around."""
+    dried = among & (torch.rand(len(unit), generator=generator) < settings.dried_share)
+    alone = among & (torch.rand(len(unit), generator=generator) < settings.alone_share)
+    rows = (dried | alone).nonzero().squeeze(1)
     if masks is None or len(rows) == 0:
         return unit
-    cells = masks(rows)
-    picked = exchange(unit[rows], cells, generator, share=settings.exchange_share)
-    faded = leave_alone(picked, cells, generator, largest=settings.surroundings)
-    return unit.index_copy(0, rows, faded)
+    picked, cells = unit[rows], masks(rows)
+    changed, outlines = spread_cells(
+        picked, cells, generator, shrunken=settings.shrunken, spread=settings.spread
+    )
+    which = dried[rows][:, None, None, None]
+    picked, cells = torch.where(which, changed, picked), torch.where(which, outlines, cells)
+    moved = exchange(picked, cells, generator, share=settings.exchange_share)
+    faded = leave_alone(moved, cells, generator, largest=settings.surroundings)
+    varied = torch.where(alone[rows][:, None, None, None], faded, picked)
+    return unit.index_copy(0, rows, varied)
 
 
-def turn(unit: Tensor, size: int, generator: Generator, settings: AugmentSettings) -> Tensor:
-    """Turn, mirror, zoom and shift crops ``(N, 3, S, S)``, and cut out windows of ``size``."""
+def turn(
+    unit: Tensor,
+    size: int,
+    generator: Generator,
+    settings: AugmentSettings,
+    straight: Tensor | None = None,
+) -> Tensor:
+    """Turn, mirror, zoom and shift crops ``(N, 3, S, S)``, and cut out windows of ``size``.
+
+    Outlines of some are bent, but not of those that ``straight`` names (a bool tensor).
+    """
     n, _, side, _ = unit.shape
     angle = torch.rand(n, generator=generator) * 2 * math.pi
     right = torch.rand(n, generator=generator) < 0.4  # right angles keep pixels sharp
@@ -149,7 +171,10 @@ def turn(unit: Tensor, size: int, generator: Generator, settings: AugmentSetting
         1,
     )
     grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
-    grid = _cut(grid, ratio, generator, settings)
+    bent = bend(n, size, generator, strength=settings.bend, share=settings.bend_share)
+    if straight is not None:
+        bent = bent * ~straight[:, None, None, None]
+    grid = _cut(grid + ratio * bent, ratio, generator, settings)
     return F.grid_sample(unit, grid, "bilinear", "reflection", align_corners=False)
 
 

@@ -21,7 +21,13 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "steps": 8000,
         "balance": 0.7,
-        "augment": {"scale": 0.06, "aspect": 0.03, "shift": 0.02, "cut_share": 0.0},
+        "augment": {
+            "scale": 0.06,
+            "aspect": 0.03,
+            "shift": 0.02,
+            "cut_share": 0.0,
+            "bend_share": 0.0,
+        },
     },
     "stable-diffusion": {  # as published for few images; `balance` and augmentation are ours
         "input_size": 360,
