@@ -3,8 +3,8 @@
     python benchmarks/ablations.py results/default-data/cells.csv -o results/ablations
 
 Small crops and few steps, so that a variant takes minutes; the figures compare variants, and say
-nothing about the default model. Balanced accuracy of validation cells as they are, and in varied
-stains, sizes and focus.
+nothing about the default model. Balanced accuracy of validation cells as they are, and once
+more varied in everything that the training varies.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from cytodiffusion.training.calibrate import (
     trial_variance,
     varied_views,
 )
+from cytodiffusion.training.outlines import Outlines
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer
@@ -112,8 +113,9 @@ def main() -> None:
     reading = TrainSettings(**common, output=options.output / "reading")
     names, sets = load_sets(reading)
     plain = plain_views(sets["val"], options.input_size)
-    varied = varied_views(sets["val"], options.input_size, 1, AugmentSettings())
-    print("| training | trials | cells as they are | in varied stains | trials a cell |")
+    outlines = Outlines(sets["val"].pixels, reading.window_um / reading.input_size)
+    varied = varied_views(sets["val"], options.input_size, 1, AugmentSettings(), outlines)
+    print("| training | trials | cells as they are | varied | trials a cell |")
     print("|---|---|---:|---:|---:|")
     for title, change in TRAININGS.items():
         folder = options.output / title.replace(" ", "-")

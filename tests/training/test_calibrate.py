@@ -27,6 +27,7 @@ from cytodiffusion.training.calibrate import (
     varied_views,
 )
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
+from cytodiffusion.training.outlines import Outlines
 from cytodiffusion.training.typical import NEIGHBOURS
 from cytodiffusion.uncertainty import softmax
 from toys import PIXEL_SIZE_UM
@@ -172,6 +173,18 @@ def test_views_leave_out_cells_without_a_label(sets: dict[str, CellSet]) -> None
     assert varied.windows.shape == (len(val.labels) - 5, 32, 32, 3)
     both = plain_views(some, 32) + varied
     assert len(both.windows) == len(both.backgrounds) == len(both.labels) == 2 * len(varied.labels)
+
+
+def test_views_vary_surroundings_where_outlines_are_known(sets: dict[str, CellSet]) -> None:
+    val = sets["val"]
+    some = replace(val, labels=torch.where(torch.arange(len(val.labels)) < 5, -1, val.labels))
+    outlines = Outlines(some.pixels, 20 / 32)
+    faded = AugmentSettings(plain_share=0, alone_share=1.0, surroundings=0.0, dried_share=0.0)
+    without = varied_views(some, 32, 0, faded)
+    alone = varied_views(some, 32, 0, faded, outlines)
+    assert set(outlines._found) == set(range(5, len(val.labels)))
+    assert (alone.windows.astype(int) - without.windows).max() > 20  # what was beside has paled
+    assert np.array_equal(alone.labels, without.labels)
 
 
 def test_some_of_each_class() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cytodiffusion.anomaly import anomaly_scores, anomaly_threshold, default_score
 from cytodiffusion.classify import ClassifySettings, Evidence, gather_evidence
@@ -19,6 +21,7 @@ from cytodiffusion.uncertainty import fit_temperature, softmax
 
 from .augment import AugmentSettings, augment
 from .data import CellSet, generator_for
+from .outlines import Outlines
 from .spread import embedding_spread
 from .typical import measure_typical, standardise
 
@@ -88,19 +91,33 @@ def plain_views(cells: CellSet, size: int) -> Views:
     )
 
 
-def varied_views(cells: CellSet, size: int, seed: int, settings: AugmentSettings) -> Views:
-    """Return the labelled cells once more, in other stains, sizes and focus."""
+def varied_views(
+    cells: CellSet,
+    size: int,
+    seed: int,
+    settings: AugmentSettings,
+    outlines: Outlines | None = None,
+) -> Views:
+    """Return the labelled cells once more, in other stains, sizes and focus.
+
+    With ``outlines`` of the cells their surroundings are varied too, and how they dried.
+    """
     known = (cells.labels >= 0).nonzero().squeeze(1)
     generator = generator_for(seed, 0, "calibration")
     windows = np.empty((len(known), size, size, 3), np.uint8)
     for start in range(0, len(known), 256):
         index = known[start : start + 256]
         unit = to_unit(cells.pixels[index], cells.backgrounds[index])
-        window, _ = augment(unit, size, generator, settings)
+        masks = None if outlines is None else partial(_masks_of, outlines, index)
+        window, _ = augment(unit, size, generator, settings, masks)
         pixels = (window * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
         windows[start : start + 256] = pixels.numpy()
     white = np.full((len(known), 3), 255 * WHITE, np.float32)
     return Views(windows, white, cells.labels[known].numpy())
+
+
+def _masks_of(outlines: Outlines, index: Tensor, rows: Tensor) -> Tensor:
+    return outlines(index[rows])
 
 
 def calibrate(
