@@ -114,3 +114,20 @@ def test_session_dies_with_its_viewer(engine, qtbot):
     gc.collect()
     assert alive[0]() is None
     assert alive[1]() is None
+
+
+@pytest.mark.parametrize("points", [8, 13])
+def test_no_number_is_cut_where_the_widget_is_narrowest(widget, qtbot, points):
+    font = widget.font()
+    font.setPointSize(points)
+    widget.setFont(font)
+    widget.step(1)
+    widget.facts["Scale"].setText("0.0683 \u00b5m/px")
+    widget.resize(1, 220)  # too low for everything, so that the scroll bar takes some width
+    widget.show()
+    qtbot.waitExposed(widget)
+    qtbot.waitUntil(lambda: widget.width() >= widget.minimumSizeHint().width())
+    seen = widget._area.viewport()
+    for value in widget.facts.values():
+        end = value.mapTo(seen, value.rect().topLeft()).x() + value.sizeHint().width()
+        assert end <= seen.width(), value.text()

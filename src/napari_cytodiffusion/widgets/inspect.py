@@ -93,9 +93,9 @@ class InspectWidget(QWidget):
         layout.addLayout(steps)
         layout.addWidget(self.hint)
         layout.addWidget(self._area, 1)
-        # crop, names and numbers side by side
+        # as wide as crop, names and numbers before there are any; wider where they need it
         numbers = self.fontMetrics().horizontalAdvance("of at most  0.1234 \u00b5m/px")
-        self.setMinimumWidth(_CROP + numbers + 60)
+        layout.addStrut(_CROP + numbers + 40)
         self.previous.clicked.connect(lambda: self.step(-1))
         self.next.clicked.connect(lambda: self.step(1))
         self.order.currentIndexChanged.connect(self._show_place)
