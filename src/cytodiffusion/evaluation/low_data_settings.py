@@ -80,7 +80,7 @@ GENTLE = AugmentSettings(
     plain_share=0.25,
 )
 #: Smaller crops, networks and batches than the default model's: a curve is dozens of trainings.
-SMALL: dict[str, Any] = {"steps": 1200, "warmup": 20, "augment": GENTLE, "ema_decay": 0.98}
+SMALL: dict[str, Any] = {"steps": 600, "warmup": 20, "augment": GENTLE, "ema_decay": 0.98}
 OURS: dict[str, Any] = SMALL | {
     "batch_size": 64,
     "patch": 4,
