@@ -33,7 +33,10 @@ from cytodiffusion.training.trainer import train
 #: Small models see cells hardly varied: after so short a training that serves them best.
 GENTLE = AugmentSettings(
     **{name: 0.05 for name in ("mixing", "dyes", "density", "thickness", "contrast", "hue")},
-    **dict.fromkeys(("grey_share", "cut_share", "palette_share", "alone_share"), 0.0),
+    **dict.fromkeys(
+        ("grey_share", "cut_share", "palette_share", "alone_share", "bend_share", "dried_share"),
+        0.0,
+    ),
     **dict.fromkeys(("texture_share", "fringe_share", "exposure_share", "rim_share"), 0.0),
 )
 

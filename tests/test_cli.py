@@ -731,6 +731,23 @@ def test_every_setting_of_training_is_an_option(run: Run, tmp_path: Path) -> Non
     assert names(tmp_path) == ["s.json"]
 
 
+def test_options_of_training_change_single_entries(run: Run, tmp_path: Path) -> None:
+    """What a settings file or a kind's own recipe says of the rest stays."""
+    file = tmp_path / "s.json"
+    file.write_text(
+        '{"augment": {"hue": 0.5, "tint": 0.0}, "resume": true, "allow_download": true}'
+    )
+    wanted = ("train", tmp_path, "-o", tmp_path / "m", "--dry-run", "--json")
+    chosen = run(*wanted, "--settings", file, "--augment", "hue=0.1").json["settings"]
+    assert (chosen["augment"]["hue"], chosen["augment"]["tint"]) == (0.1, 0.0)
+    assert chosen["resume"] is True
+    assert chosen["allow_download"] is True
+    drawn = run(
+        *wanted, "--kind", "generator", "--init", "default", "--augment", "scale=0.02"
+    ).json["settings"]["augment"]
+    assert (drawn["scale"], drawn["cut_share"], drawn["bend_share"]) == (0.02, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -739,7 +756,14 @@ def test_every_setting_of_training_is_an_option(run: Run, tmp_path: Path) -> Non
         (("--widths", "8,16,32,64"), "same number of levels"),
         (("--augment", "hue"), "NAME=VALUE"),
         (("--augment", "hue=red"), "hue"),
-        (("--settings", "/no/such/file"), "settings"),
+        (("--settings", "/no/such/file"), "No such file"),
+        (("--settings", __file__), "not JSON"),
+        (("--augment", "blurr=2"), "blurr"),
+        (("--augment", "texture_share=-3"), "texture share"),
+        (("--augment", "blur=nan"), "blur"),
+        (("--kind", "generator", "--init", "default", "--input-size", 32), "from an input size"),
+        (("--kind", "generator", "--init", "default", "--base-widths", "64"), "base_widths"),
+        (("--init", "default", "--pretrain-steps", 5), "pre-training"),
         ((), "neither a folder"),
     ],
 )

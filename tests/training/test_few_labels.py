@@ -14,7 +14,7 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import load_bundle
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.training import few_labels
-from cytodiffusion.training.data import CellSet
+from cytodiffusion.training.data import CONTEXT, CellSet
 from cytodiffusion.training.few_labels import embed, features_of, few_labels_run, guess_labels
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
@@ -188,3 +188,26 @@ def test_one_command_trains_from_few_labels(data: Path, tmp_path: Path) -> None:
     assert not [text for text in seen if text.startswith("step")]  # both parts were done
     again = quick(data, tmp_path / "next", init=str(folder), pretrain_steps=0, steps=2, warmup=1)
     assert load_bundle(train(again), device="cpu").class_names == model.class_names
+
+
+def test_crops_are_cut_for_the_model_to_start_from(
+    data: Path, disc_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = load_bundle(disc_model, device="cpu")
+    seen: list[int] = []
+    asked = quick(
+        data,
+        tmp_path / "m",
+        init=str(disc_model),
+        pretrain_steps=0,
+        input_size=2 * start.input_size,
+    )
+    whole = few_labels.few_labels_run
+
+    def watched(settings: TrainSettings, names: list[str], sets: dict, *rest, **more) -> object:
+        seen.extend([settings.input_size, sets["train"].pixels.shape[-1]])
+        return whole(settings, names, sets, *rest, **more)
+
+    monkeypatch.setattr(few_labels, "few_labels_run", watched)
+    train(asked)
+    assert seen == [start.input_size, round(start.input_size * CONTEXT)]

@@ -289,14 +289,13 @@ def train(
     A run that was stopped, even by a crash, goes on with --resume and ends as if it had not been
     stopped. Options that are not given keep the values that --dry-run shows.
     """
-    given = {key: value for key, value in locals().items() if value is not None}
+    # a flag that is not given is False, and leaves the file's word alone
+    given = {k: v for k, v in locals().items() if v is not None and v is not False}
     with reporting("train", as_json=as_json, quiet=quiet) as reporter:
-        chosen = _load(settings) | _as_settings(given)
-
         from cytodiffusion.cli.shared import make_settings
-        from cytodiffusion.training.settings import TrainSettings
+        from cytodiffusion.training.settings import TrainSettings, merged
 
-        wanted = make_settings(TrainSettings, chosen)
+        wanted = make_settings(TrainSettings, merged(_load(settings), _as_settings(given)))
         if dry_run:
             record = wanted.model_dump(mode="json")
             reporter.result({"settings": record}, json.dumps(record, indent=2))
@@ -314,7 +313,10 @@ def _load(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        why = error.strerror or "no such file"
+        raise InputError(f"The settings {path} cannot be read: {why}.") from error
+    except ValueError as error:
         raise InputError(f"The settings {path} cannot be read: they are not JSON.") from error
     if not isinstance(found, dict):
         raise InputError(f"The settings {path} are not a JSON object.")

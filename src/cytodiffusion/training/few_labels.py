@@ -37,6 +37,7 @@ from .finish import finish_bundle
 from .self_supervised import pretrain
 from .sets import load_sets
 from .settings import TrainSettings
+from .start import like_start
 from .trainer import Trainer
 from .words import describe_colours, describe_patches
 
@@ -68,6 +69,7 @@ def train_few_labels(settings: TrainSettings, progress: Progress = silent) -> Pa
     InputError
         If the data or the settings cannot be trained with.
     """
+    settings = like_start(settings)  # crops are cut for the network of the model to start from
     names, sets = load_sets(settings, progress)
     start = _start(settings, names, sets, progress)
     run = few_labels_run(settings, names, sets, start, progress=progress)

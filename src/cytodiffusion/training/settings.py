@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,6 +13,8 @@ from cytodiffusion.datasets.duplicates import Policy
 
 from .augment import AugmentSettings
 
+#: Side in pixels from which on a generator has enough of a coarse picture to learn detail from.
+SMALLEST_DRAWN = 64
 #: What differs from the defaults for other kinds of models.
 RECIPES: dict[str, dict[str, Any]] = {
     "resnet18": {"steps": 3000, "learning_rate": 1e-3},
@@ -41,6 +44,15 @@ RECIPES: dict[str, dict[str, Any]] = {
         "ema_decay": 0.9999,
     },
 }
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of which those in ``second`` count, name by name also in dictionaries."""
+    result = {**first, **second}
+    for key in first.keys() & second.keys():
+        if isinstance(first[key], dict) and isinstance(second[key], dict):
+            result[key] = first[key] | second[key]
+    return result
 
 
 class TrainSettings(BaseModel):
@@ -115,7 +127,7 @@ class TrainSettings(BaseModel):
         recipe = RECIPES.get(given.get("kind", "diffusion"), {})
         if given.get("kind") == "stable-diffusion" and given.get("lora"):
             recipe = recipe | {"learning_rate": 1e-4}
-        return recipe | given
+        return merged(recipe, given)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -132,22 +144,33 @@ class TrainSettings(BaseModel):
             raise ValueError("low-rank adapters (lora) are for the kind stable-diffusion")
         if self.kind != "diffusion" and (self.pretrain_steps or self.pseudo_labels):
             raise ValueError("only a diffusion model is trained on crops without a label")
+        if self.init is not None and self.pretrain_steps:
+            raise ValueError(
+                "pre-training begins with random weights: leave out one of pretrain_steps and init"
+            )
         return self
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         """Refuse a network that cannot be built, or cannot take the input."""
-        if not self.widths or len(self.widths) != len(self.blocks):
-            raise ValueError("widths and blocks must name the same number of levels")
-        if any(w < 1 or w % 8 for w in self.widths) or any(b < 1 for b in self.blocks):
-            raise ValueError("widths must be multiples of 8, blocks at least 1")
+        networks = {"": (self.widths, self.blocks)}
+        if self.kind == "generator":
+            networks["base_"] = (self.base_widths, self.base_blocks)
+            networks["detail_"] = (self.detail_widths, self.detail_blocks)
+        for name, (widths, blocks) in networks.items():
+            if not widths or len(widths) != len(blocks):
+                raise ValueError(
+                    f"{name}widths and {name}blocks must name the same number of levels"
+                )
+            if any(w < 1 or w % 8 for w in widths) or any(b < 1 for b in blocks):
+                raise ValueError(f"{name}widths must be multiples of 8, {name}blocks at least 1")
         cell = self.patch * 2 ** (len(self.widths) - 1)
         if self.kind == "stable-diffusion":
             cell = 8  # of its VAE
         if self.kind == "generator":
             cell = 4 * 2 ** len(self.base_widths)
         if self.input_size % cell:
-            raise ValueError(
-                f"the input size must be a multiple of {cell} (patch and levels, or VAE)"
-            )
+            raise ValueError(f"the input size must be a multiple of {cell} for this network")
+        if self.kind == "generator" and self.input_size < SMALLEST_DRAWN:
+            raise ValueError(f"cells can be drawn from an input size of {SMALLEST_DRAWN} on")
         return self
