@@ -21,6 +21,7 @@ from cytodiffusion.evaluation.leave_out import (
 from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.stored import read_report
+from cytodiffusion.judgement import ClassifySettings, check_promises
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.predict import load_classifier
@@ -64,6 +65,59 @@ def test_a_copy_is_trained_once_and_measured(disc_model, tmp_path, monkeypatch) 
     other = settings.model_copy(update={"leave_out_steps": 5})
     with pytest.raises(InputError, match="trained for 4 steps, not 5"):
         evaluate(other)
+
+
+def test_the_copy_of_another_model_is_refused(disc_model, tmp_path) -> None:
+    """A report folder may hold the copy of a classifier of another kind, name or training."""
+    settings = settings_for(disc_model.parent / "data", tmp_path / "r", leave_out_steps=4)
+    folder = tmp_path / "r" / "without-red"
+    records = find_records(settings.data)
+    main = load_bundle(disc_model)
+    copy = model_without(main, records, settings, folder)
+    assert model_without(main, records, settings, folder).checksum == copy.checksum
+    others = (
+        replace(main, name="another"),
+        replace(main, training=main.training | {"learning_rate": 0.5}),
+        replace(load_classifier(tiny_baseline(tmp_path / "b", ("red",)), "cpu"), name=main.name),
+    )
+    for other in others:
+        with pytest.raises(InputError, match="made for another classifier"):
+            model_without(other, records, settings, folder)
+
+
+def test_a_copy_varies_what_its_model_was_varied_in(disc_model, tmp_path, caplog) -> None:
+    """Settings that came later are not those of a model trained before."""
+    main = load_bundle(disc_model)
+    early = {k: v for k, v in main.training["augment"].items() if k not in ("bend", "dried_share")}
+    before = replace(main, training=main.training | {"augment": early, "init": "older"})
+    settings = settings_for(disc_model.parent / "data", tmp_path / "r", leave_out_steps=2)
+    folder = tmp_path / "r" / "without-red"
+    copy = model_without(before, find_records(settings.data), settings, folder)
+    assert copy.training["augment"]["bend"] == copy.training["augment"]["dried_share"] == 0
+    assert copy.training["augment"]["blur"] == early["blur"]
+    assert "began with the weights of older" in caplog.text
+
+
+def test_a_copy_need_not_promise_an_error_rate(disc_model, tmp_path, monkeypatch) -> None:
+    """What only the model was asked for does not end the evaluation at its last station."""
+    data = disc_model.parent / "data"
+    copy = tiny_bundle(tmp_path / "c", ("blue", "green"))
+    settings = settings_for(data, tmp_path / "r", leave_out_model=(copy,)).model_copy(
+        update={"model": str(disc_model), "classify": ClassifySettings(error_rate=0.4, trials=2)}
+    )
+    found = load_bundle(copy)
+    with pytest.raises(InputError):
+        check_promises(found.calibration, settings.classify, found.name)
+    assert read_report(evaluate(settings)).metrics["anomaly"]["n_unknown"] == 30
+
+
+def test_a_copy_that_knows_nothing_here_is_refused(disc_model, tmp_path) -> None:
+    copy = tiny_bundle(tmp_path / "c", ("cat", "dog"))
+    settings = settings_for(
+        disc_model.parent / "data", tmp_path / "r", leave_out_model=(copy,)
+    ).model_copy(update={"model": str(disc_model)})
+    with pytest.raises(InputError, match="knows none of the classes"):
+        evaluate(settings)
 
 
 def test_a_given_model_must_not_know_the_class(disc_model, tmp_path) -> None:
@@ -174,7 +228,12 @@ def test_the_table_to_train_from_has_neither_the_class_nor_the_test_images(tmp_p
 
 def test_weights_that_know_the_class_are_not_started_from() -> None:
     assert "init" in module.NOT_COPIED
-    assert slug("Immature granulocyte!") == "immature-granulocyte"
+    assert slug("Immature granulocyte") == "immature-granulocyte"
+    different = ["Immature granulocyte!", "\u6dcb\u5df4\u7ec6\u80de", "\u5355\u6838\u7ec6\u80de"]
+    different += ["Gr\u00f6\u00dfe", "Gr\u00fc\u00dfe", "immature granulocyte"]
+    found = [slug(name) for name in different]
+    assert len(set(found)) == len(different)
+    assert all(name.isascii() and "/" not in name for name in found)
 
 
 def test_the_pace_is_told_once(caplog) -> None:

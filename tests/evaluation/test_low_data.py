@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from cytodiffusion import __version__
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.evaluation import low_data
 from cytodiffusion.evaluation.low_data import draw_labelled, low_data_curve, summarise_runs
@@ -162,6 +164,32 @@ def count_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 def test_other_settings_are_not_mixed_in(sets: Sets, curve: tuple[Path, dict[str, Any]]) -> None:
     with pytest.raises(InputError, match="other settings or cells; name a new folder"):
         low_data_curve(*sets, curve[0], asked(rivals=TINY | {"steps": 3}))
+
+
+def test_runs_on_other_cells_are_not_mixed_in(
+    sets: Sets, curve: tuple[Path, dict[str, Any]]
+) -> None:
+    """As many crops of the same classes, cut at another scale."""
+    names, both = sets
+    other = {k: replace(c, pixels=c.pixels.flip(3)) for k, c in both.items()}
+    with pytest.raises(InputError, match="other settings or cells"):
+        low_data_curve(names, other, curve[0], asked())
+    assert curve[1]["version"] == __version__
+
+
+def test_a_curve_can_be_cancelled_within_a_training(sets: Sets, tmp_path: Path) -> None:
+    told: list[tuple[float, str]] = []
+
+    def progress(share: float, text: str) -> None:
+        told.append((share, text))
+        if text.startswith("step"):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        low_data_curve(*sets, tmp_path / "stopped", asked(models=("resnet18",)), progress)
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert max(shares) <= 0.5  # the first of two runs
 
 
 def test_rivals_may_use_the_unlabelled_cells_too(

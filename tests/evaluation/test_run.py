@@ -219,6 +219,23 @@ def test_progress_only_grows(data, bundle, tmp_path) -> None:
     assert read_report(tmp_path / "r").metrics["n"] == 6
 
 
+def test_progress_only_grows_when_a_class_is_left_out(data, bundle, tmp_path) -> None:
+    seen: list[float] = []
+    copy = tiny_bundle(tmp_path / "c", ("blue", "green"))
+    settings = asked(data, bundle, tmp_path / "r", leave_out="red", leave_out_model=(copy,))
+    evaluate(settings, lambda share, _: seen.append(share))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+
+def test_few_labels_that_fail_do_not_lose_the_report(data, bundle, tmp_path) -> None:
+    """These discs are so alike that the splits share all training images."""
+    found = read_report(evaluate(asked(data, bundle, tmp_path / "r", low_data=(2,)))).metrics
+    assert "low_data" not in found
+    assert found["n"] == 24
+    assert any(w.startswith("The low-data curve was not measured.") for w in found["warnings"])
+
+
 def test_reading_what_is_no_report(tmp_path) -> None:
     with pytest.raises(InputError, match=r"no metrics\.json"):
         read_report(tmp_path)

@@ -33,7 +33,7 @@ def gather(context: Context, everyone: Sequence[Contender], taxonomy: Taxonomy |
     InputError
         If data, classifiers and settings do not go together.
     """
-    s, main = context.settings, everyone[0]
+    s = context.settings
     # the low-data curve trains from the same data, and nothing can be learned of an empty class
     data = _read(context, s.data, s.layout, empty_classes=not s.low_data)
     own = load_taxonomy(LAYOUTS[data.layout].taxonomy)
@@ -52,7 +52,7 @@ def gather(context: Context, everyone: Sequence[Contender], taxonomy: Taxonomy |
         _check_known(contender.model, context.records, s.data)
         for name, records in context.shift.items():
             _check_known(contender.model, records, s.shift[name])
-    _check_copy(context, main)
+    _check_copy(context, everyone)
     _say_what_differs(context)
 
 
@@ -111,9 +111,9 @@ def _check_known(model: Any, records: Sequence[Record], data: Path) -> None:
         )
 
 
-def _check_copy(context: Context, main: Contender) -> None:
+def _check_copy(context: Context, everyone: Sequence[Contender]) -> None:
     """Refuse what would be found wrong with leaving a class out only after all other figures."""
-    s = context.settings
+    s, main = context.settings, everyone[0]
     if s.leave_out is None:
         return
     labels = {r.label for r in context.records}
@@ -128,6 +128,12 @@ def _check_copy(context: Context, main: Contender) -> None:
             f"Among the images of {s.data} that are evaluated (--split {s.split}{drawn}) are none "
             f"of other classes of the model that {s.leave_out} could be told from."
         )
+    for contender in everyone:
+        if contender.copy and not (labels & set(contender.copy.class_names)):
+            raise InputError(
+                f"{contender.copy.name} (--leave-out-model) knows none of the classes of {s.data}, "
+                f"so that {s.leave_out} could be told from nothing."
+            )
     if s.leave_out in main.model.class_names and main.copy is None:
         check_copy(main.model, context.everything, s, main.copy_folder(context))
 

@@ -148,7 +148,10 @@ class Contender:
                 context.warn(f"{self.title} is not asked for anomalies. {reason}")
                 return unmeasured(f"there is no copy of it without {s.leave_out}", scored.result)
             frames = context.frames(HOME, context.records, s.pixel_size_um)
-            scored = score(model, context.records, s.classify, frames=frames)
+            # a copy was never asked for an error rate, and need not be able to promise one
+            asked = s.classify.model_copy(update={"error_rate": None, "by_class": None})
+            progress = context.next(f"{model.name} on {HOME}")
+            scored = score(model, context.records, asked, frames=frames, progress=progress)
             context.add_cells(scored, self.key, f"without {s.leave_out}")
         unknown = scored[[r.label == s.leave_out for r in scored.records]]
         known = scored[scored.known]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import time
@@ -22,6 +23,11 @@ log = logging.getLogger(__name__)
 
 #: Settings of a training run that must not be taken over: places, and weights that know the class.
 NOT_COPIED = {"data", "layout", "output", "resume", "device", "init"}
+#: Settings that say nothing about what was learnt, or differ between a model and its copy.
+FREE = NOT_COPIED | {
+    *("name", "steps", "warmup", "pixel_size_um", "attribution", "colors", "groups", "taxonomy"),
+    *("duplicates", "allow_download", "checkpoint_every", "validate_every", "mixed_precision"),
+}
 #: Steps after which the pace is told.
 TOLD_AFTER = 20
 
@@ -31,8 +37,11 @@ class NoCopy(InputError):
 
 
 def slug(name: str) -> str:
-    """Name of a class as part of a file name."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "class"
+    """Name of a class as part of a file name; names that differ get different ones."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "class"
+    if plain == re.sub(r"[\s_-]+", "-", name.lower()).strip("-"):
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def model_without(
@@ -44,8 +53,8 @@ def model_without(
 ) -> Any:
     """Load the copy without ``settings.leave_out`` of an earlier evaluation, or train it.
 
-    A copy is trained from the training and validation images with the settings that made the
-    classifier, from scratch, and stays in ``folder`` for the next evaluation. A training
+    A copy is trained from the labelled training and validation images with the settings that made
+    the classifier, from scratch, and stays in ``folder`` for the next evaluation. A training
     that was stopped goes on.
 
     Parameters
@@ -73,7 +82,7 @@ def model_without(
     wanted = _steps(model, settings)
     if not (folder / "checksums.json").is_file():
         _train(model, records, settings, folder, wanted, progress)
-    return _earlier_copy(folder, settings, wanted)
+    return _earlier_copy(model, folder, settings, wanted)
 
 
 def check_copy(
@@ -82,7 +91,7 @@ def check_copy(
     """Refuse, before any work, what `model_without` would refuse."""
     wanted = _steps(model, settings)
     if (folder / "checksums.json").is_file():
-        _earlier_copy(folder, settings, wanted)
+        _earlier_copy(model, folder, settings, wanted)
         return
     _how_trained(model, settings, wanted)
     class_names(_others(records, str(settings.leave_out)))
@@ -92,8 +101,13 @@ def _steps(model: Any, settings: EvaluateSettings) -> int:
     return int(settings.leave_out_steps or model.training.get("steps", 0))
 
 
-def _earlier_copy(folder: Path, settings: EvaluateSettings, wanted: int) -> Any:
+def _earlier_copy(model: Any, folder: Path, settings: EvaluateSettings, wanted: int) -> Any:
     copy = _load_copy(folder, settings)
+    if copy.name != copy_name(model, settings) or _learnt(copy) != _learnt(model):
+        raise InputError(
+            f"The model in {folder} was made for another classifier than {model.name}, or by other "
+            "settings: remove it, choose another report folder, or give it with --leave-out-model."
+        )
     found = copy.training.get("steps")
     if found != wanted:
         raise InputError(
@@ -101,6 +115,32 @@ def _earlier_copy(folder: Path, settings: EvaluateSettings, wanted: int) -> Any:
             f"for --leave-out-steps {found}."
         )
     return copy
+
+
+def copy_name(model: Any, settings: EvaluateSettings) -> str:
+    """Return what the copy of a classifier without the class is called."""
+    return f"{model.name} without {settings.leave_out}"
+
+
+def _learnt(model: Any) -> dict[str, Any]:
+    """Return the recorded settings that a model and its copy have in common."""
+    recorded = {k: v for k, v in _recorded(model).items() if k not in FREE}
+    return {"kind": kind_of(model), **recorded}
+
+
+def _recorded(model: Any) -> dict[str, Any]:
+    """Return the settings that a model was trained with, as far as it says."""
+    from cytodiffusion.training.augment import as_recorded
+    from cytodiffusion.training.settings import TrainSettings
+
+    recorded = {
+        key: value
+        for key, value in model.training.items()
+        if key in TrainSettings.model_fields and key not in NOT_COPIED
+    }
+    if "augment" in recorded:
+        recorded["augment"] = as_recorded(recorded["augment"])
+    return recorded
 
 
 def given_copies(models: Sequence[Any], settings: EvaluateSettings) -> list[Any]:
@@ -174,7 +214,7 @@ def _train(
     recorded = _how_trained(model, settings, steps)
     table = write_table(records, left_out, folder.with_name(folder.name + ".csv"))
     recorded |= {
-        "name": f"{model.name} without {left_out}",
+        "name": copy_name(model, settings),
         "steps": steps,
         "warmup": max(1, min(int(recorded.get("warmup", 200)), steps // 10)),
         "pixel_size_um": settings.pixel_size_um,
@@ -187,6 +227,13 @@ def _train(
         steps,
         folder,
     )
+    if model.training.get("init"):
+        log.warning(
+            "%s began with the weights of %s, which know the class: its copy begins with random "
+            "ones and is trained for fewer steps in all.",
+            model.name,
+            model.training["init"],
+        )
     train(
         TrainSettings(
             **recorded, data=table, output=folder, device=settings.device, resume=run.is_dir()
@@ -197,13 +244,7 @@ def _train(
 
 def _how_trained(model: Any, settings: EvaluateSettings, steps: int) -> dict[str, Any]:
     """Return the settings that a copy is to be trained with; NoCopy if it cannot be."""
-    from cytodiffusion.training.settings import TrainSettings
-
-    recorded = {
-        key: value
-        for key, value in model.training.items()
-        if key in TrainSettings.model_fields and key not in NOT_COPIED
-    }
+    recorded = _recorded(model)
     if not recorded or not steps:
         raise NoCopy(
             f"The model {model.name} does not say how it was trained, so no copy without "

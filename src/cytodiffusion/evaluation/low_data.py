@@ -8,6 +8,7 @@ Every finished run is stored, so that an interrupted curve goes on where it stop
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cytodiffusion import __version__
 from cytodiffusion.baselines import Baseline
 from cytodiffusion.baselines.baseline import baseline_logits
 from cytodiffusion.classify import ClassifySettings, gather_evidence
@@ -92,7 +94,8 @@ def low_data_curve(
     wanted = list(product(seeds, settings.counts, settings.models))
     done: list[dict[str, Any]] = []
     for number, (seed, cells, model) in enumerate(wanted):
-        progress(number / len(wanted), f"{model}, {cells} labelled cells a class, seed {seed}")
+        study.share = number / len(wanted), 1 / len(wanted)
+        study.report(0.0, f"{model}, {cells} labelled cells a class, seed {seed}")
         done.append(study.result(model, cells, seed))
         _write(folder, summarise_runs(done, settings))
     result = summarise_runs(done, settings)
@@ -132,7 +135,12 @@ def summarise_runs(runs: Iterable[dict[str, Any]], settings: LowDataSettings) ->
                     "seeds": len(of),
                 }
             )
-    return {"split": settings.split, "curves": curves, "runs": table.to_dict("records")}
+    return {
+        "split": settings.split,
+        "curves": curves,
+        "runs": table.to_dict("records"),
+        "version": __version__,
+    }
 
 
 def _write(folder: Path, result: dict[str, Any]) -> None:
@@ -171,16 +179,22 @@ class _Study:
         self.settings, self.progress, self.added = settings, progress, added
         self.train = sets["train"] if added is None else sets["train"] + added
         self.shared: tuple[UNetDenoiser | None, list[NDArray[np.float32]]] | None = None
+        self.share = (0.0, 1.0)  # of the whole: where the current run begins, and its part
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         self._check_folder()
+
+    def report(self, fraction: float, text: str) -> None:
+        """Progress of the current run, as a part of the whole; may raise ``Cancelled``."""
+        first, part = self.share
+        self.progress(first + part * min(fraction, 1.0), text)
 
     def _check_folder(self) -> None:
         """Refuse to mix results of different settings."""
         path = self.folder / "settings.json"
         free = {"counts", "seeds", "first_seed", "models", "split", "device"}
         own = json.loads(self.settings.model_dump_json(exclude=free))
-        own |= {"classes": self.names, "train": len(self.sets["train"])}
-        own |= {} if self.added is None else {"added": len(self.added)}
+        own |= {"classes": self.names, "cells": {k: _print_of(c) for k, c in self.sets.items()}}
+        own |= {} if self.added is None else {"added": _print_of(self.added)}
         own |= {"ours": OURS | own["ours"], "rivals": RIVALS | own["rivals"]}
         own = json.loads(json.dumps(own, default=lambda value: value.model_dump()))
         if not path.is_file():
@@ -225,7 +239,7 @@ class _Study:
     def _ours(self, model: str, few: dict[str, CellSet], seed: int, views: Views) -> Predictions:
         settings = self._settings(seed, **(OURS | self.settings.ours))
         start, features = self._shared(settings)
-        run = few_labels_run(settings, self.names, few, start, features)
+        run = few_labels_run(settings, self.names, few, start, features, self.report)
         self._fit(run)
         budget = ClassifySettings(
             trials=self.settings.trials,
@@ -252,7 +266,7 @@ class _Study:
             start = None
             if own.pretrain_steps:
                 place = self.folder / "pretrained"
-                start = pretrain(own, self.names, train, place, self.progress)
+                start = pretrain(own, self.names, train, place, self.report)
             self.shared = start, features_of(train, own, start)
         return self.shared
 
@@ -260,7 +274,7 @@ class _Study:
         """Train with the labels that are there, and go on with guessed ones where asked to."""
         kind = model.partition("+")[0]
         settings = self._settings(seed, kind=kind, **(RIVALS | self.settings.rivals))
-        run = BaselineTrainer(settings, silent, (self.names, few))
+        run = BaselineTrainer(settings, self.report, (self.names, few))
         self._fit(run)
         yield kind, _rival_logits(run.baseline(), views).argmax(axis=1)
         if {model, *self.settings.models} & {f"{kind}+pseudo"}:
@@ -282,7 +296,7 @@ class _Study:
         labels = train.labels.where(known, guessed.where(clear, UNLABELLED))
         both = {**few, "train": replace(train, labels=labels)}
         start = run.ema_network().state_dict()
-        second = BaselineTrainer(settings, silent, (self.names, both), start)
+        second = BaselineTrainer(settings, self.report, (self.names, both), start)
         self._fit(second)
         return second
 
@@ -302,6 +316,13 @@ class _Study:
     def _fit(self, run: Trainer) -> None:
         run.fit()
         shutil.rmtree(run.run, ignore_errors=True)  # the result is what is kept
+
+
+def _print_of(cells: CellSet) -> str:
+    """Fingerprint of crops and labels: runs on other cells are not to be taken for these."""
+    found = hashlib.sha256(np.ascontiguousarray(cells.pixels.numpy()).data)
+    found.update(np.ascontiguousarray(cells.labels.numpy()).data)
+    return f"{len(cells)}-{found.hexdigest()[:16]}"
 
 
 def _rival_logits(model: Baseline, views: Views) -> NDArray[np.float64]:

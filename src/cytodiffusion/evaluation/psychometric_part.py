@@ -29,6 +29,7 @@ from cytodiffusion.evaluation.psychometric import (
     is_available,
 )
 from cytodiffusion.evaluation.settings import HOME
+from cytodiffusion.progress import Progress
 
 #: Cells at most that are asked a second time for the index of difficulty.
 ASKED_AGAIN = 2000
@@ -73,7 +74,11 @@ def psychometric_figures(
         return {"why": NOT_INSTALLED}
     known = main.known
     truth = {r.path: str(r.label) for r in known.records}
-    index = _index(main, baselines, annotations, truth, context)
+
+    def asking(share: float, text: str) -> None:
+        progress(share / 2, text)
+
+    index = _index(main, baselines, annotations, truth, context, asking)
     if index is None:
         return {
             "why": "there is no index of difficulty: neither annotators nor confidences of labels "
@@ -82,7 +87,7 @@ def psychometric_figures(
     observers = _answers(main, baselines, annotations, truth, index)
     found = {}
     for number, (name, (own, correct)) in enumerate(observers.items()):
-        progress(number / len(observers), name)
+        progress((1 + number / len(observers)) / 2, name)
         ease = index.of_cells(own)
         pairs = [(ease[path], hit) for path, hit in correct if path in ease]
         x, hits = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs], bool)
@@ -102,6 +107,7 @@ def _index(
     annotations: Annotations | None,
     truth: Mapping[Path, str],
     context: Context,
+    progress: Progress,
 ) -> Index | None:
     """Return the first that reaches enough cells, the most independent of the model first."""
     for index in (
@@ -111,10 +117,10 @@ def _index(
     ):
         if index is not None and len(set(index.of_cells(None)) & set(truth)) >= FEWEST:
             return index
-    return _ask_again(main, context)
+    return _ask_again(main, context, progress)
 
 
-def _ask_again(main: Contender, context: Context) -> Index | None:
+def _ask_again(main: Contender, context: Context, progress: Progress) -> Index | None:
     s = context.settings
     if not s.trial_cells or not hasattr(main.model, "denoiser"):
         return None
@@ -123,6 +129,7 @@ def _ask_again(main: Contender, context: Context) -> Index | None:
         draw(main.known.records, ASKED_AGAIN, s.seed),
         s.classify.model_copy(update={"seed": s.seed + 1}),
         frames=context.frames(HOME, context.records, s.pixel_size_um),
+        progress=progress,
     )
     return by_other_trials(again)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.cells import draw
 from cytodiffusion.evaluation.checks import gather
 from cytodiffusion.evaluation.contender import MODEL, Contender, name_baselines
@@ -97,7 +98,7 @@ class Run:
             contender.copy = copy
         gather(context, self.everyone, self.taxonomy)
         self.annotations = annotations_of(context)
-        each = 1 + len(settings.shift) + (settings.leave_out is not None)
+        each = 1 + len(settings.shift) + 2 * (settings.leave_out is not None)
         sets = 1 + len(settings.shift)
         others = 4 + bool(settings.low_data) + bool(settings.published_cells)
         context.stages = each * (1 + len(self.baselines)) + sets + others
@@ -125,7 +126,10 @@ class Run:
         if self.settings.published_cells:
             metrics["published_rule"] = published_figures(self.main, context)
         if self.settings.low_data:
-            metrics["low_data"] = low_data_figures(context)
+            try:
+                metrics["low_data"] = low_data_figures(context)
+            except InputError as reason:  # the other figures are there, and must not be lost
+                context.warn(f"The low-data curve was not measured. {reason}")
         metrics["psychometric"] = psychometric_figures(
             self.main, self.baselines, self.annotations, context
         )
