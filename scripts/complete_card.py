@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from cytodiffusion.model.bundle import CHECKSUMS, file_checksum, verify_bundle
+from cytodiffusion.training.finish import with_section
 
 HEADING = "## Beside ordinary classifiers"
 
 
-def comparison(metrics: dict[str, Any]) -> str:
+def comparison(metrics: dict[str, Any]) -> list[str]:
     rivals = metrics["baselines"]
     rows = [row("test split", "balanced_accuracy", metrics, *rivals.values())]
     for name in metrics["shift"]:
@@ -25,9 +26,7 @@ def comparison(metrics: dict[str, Any]) -> str:
         if all("shared_balanced_accuracy" in other for other in others):
             title = f"{name}, only the shared classes open"
             rows.append(row(title, "shared_balanced_accuracy", *others))
-    lines = [
-        HEADING,
-        "",
+    return [
         "Balanced accuracy of this model and of baselines that were trained on the same crops with "
         "the same augmentation.",
         "",
@@ -35,7 +34,6 @@ def comparison(metrics: dict[str, Any]) -> str:
         "|---|---:|" + "---:|" * (1 + len(rivals)),
         *rows,
     ]
-    return "\n".join(lines) + "\n"
 
 
 def row(title: str, key: str, *found: dict[str, Any]) -> str:
@@ -49,9 +47,9 @@ def main() -> None:
     options = parser.parse_args()
     verify_bundle(options.bundle)
     card = options.bundle / "card.md"
-    text = card.read_text(encoding="utf-8").split(HEADING)[0].rstrip()
     metrics = json.loads(options.metrics.read_text(encoding="utf-8"))
-    card.write_text(f"{text}\n\n{comparison(metrics)}", encoding="utf-8")
+    text = with_section(card.read_text(encoding="utf-8"), HEADING, comparison(metrics))
+    card.write_text(text, encoding="utf-8")
     sums = options.bundle / CHECKSUMS
     known = json.loads(sums.read_text()) | {"card.md": file_checksum(card)}
     sums.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")

@@ -73,9 +73,9 @@ def classify(
         If the device runs out of memory even for one crop at a time.
     """
     settings = settings or ClassifySettings()
-    pixels = _check(crops, model)
+    pixels = check_crops(crops, model.name, model.input_size)
     check_promises(model.calibration, settings, model.name)
-    background = _check_background(background, len(pixels))
+    background = check_background(background, len(pixels))
     evidence = gather_evidence(pixels, model, settings, background=background, progress=progress)
     return judge(evidence, model, settings)
 
@@ -107,7 +107,7 @@ def gather_evidence(
     done = 0
     for start in range(0, n, settings.batch_size):
         part = slice(start, min(start + settings.batch_size, n))
-        unit = _normalised(pixels[part], background, part)
+        unit = normalised(pixels[part], background, part)
 
         def report(share: float, first: int = start, last: int = part.stop) -> None:
             finished = first + share * (last - first)
@@ -259,14 +259,14 @@ def normalised_crops(
     background: NDArray[np.floating] | None = None,
 ) -> Tensor:
     """Crops ``(N, 3, S, S)`` in 0..1 as ``model`` takes them; InputError if they do not fit it."""
-    pixels = _check(crops, model)
-    colours = _check_background(background, len(pixels))
+    pixels = check_crops(crops, model.name, model.input_size)
+    colours = check_background(background, len(pixels))
     if not len(pixels):
         return torch.zeros(0, 3, model.input_size, model.input_size)
-    return _normalised(pixels, colours, slice(0, len(pixels)))
+    return normalised(pixels, colours, slice(0, len(pixels)))
 
 
-def _normalised(
+def normalised(
     pixels: NDArray[np.uint8], background: NDArray[np.floating] | None, part: slice
 ) -> Tensor:
     """Crops ``(n, 3, S, S)`` in 0..1 with their background at the network's white."""
@@ -279,18 +279,18 @@ def _normalised(
     return to_unit(planes, torch.from_numpy(np.ascontiguousarray(colours, np.float32)))
 
 
-def _check(crops: Crops | NDArray[np.uint8], model: ModelBundle) -> NDArray[np.uint8]:
+def check_crops(crops: Crops | NDArray[np.uint8], name: str, size: int) -> NDArray[np.uint8]:
+    """Return the pixels ``(N, size, size, 3)``; InputError if the model cannot take them."""
     pixels = crops.pixels if isinstance(crops, Crops) else np.asarray(crops)
-    size = model.input_size
     if pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or pixels.dtype != np.uint8:
         raise InputError(
-            f"The model {model.name} takes crops of shape (N, {size}, {size}, 3) and type uint8, "
+            f"The model {name} takes crops of shape (N, {size}, {size}, 3) and type uint8, "
             f"not {pixels.shape} and {pixels.dtype}."
         )
     return pixels
 
 
-def _check_background(
+def check_background(
     background: NDArray[np.floating] | None, n: int
 ) -> NDArray[np.floating] | None:
     if background is None:

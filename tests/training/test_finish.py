@@ -18,7 +18,12 @@ from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.colors import PALETTE
 from cytodiffusion.taxonomy import load_taxonomy
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
-from cytodiffusion.training.finish import describe_classes, training_record
+from cytodiffusion.training.finish import (
+    describe_classes,
+    metrics_table,
+    training_record,
+    with_section,
+)
 from cytodiffusion.training.trainer import train
 from toys import PIXEL_SIZE_UM, toy_settings, write_discs
 
@@ -158,3 +163,19 @@ def test_the_bundle_knows_its_training_images(disc_model: Path, model: ModelBund
 def test_the_training_record_is_json(disc_model: Path) -> None:
     content = json.loads((disc_model / "classes.json").read_text())
     assert content["training"]["name"] == content["name"] == "discs"
+
+
+def test_a_section_of_a_card_is_replaced_in_its_place() -> None:
+    card = "# Model\n\n## First\n\n- old\n- older\n\n## Last\n\n- stays\n"
+    changed = with_section(card, "## First", ["- new"])
+    assert changed == "# Model\n\n## First\n\n- new\n\n## Last\n\n- stays\n"
+    assert with_section(changed, "## Last", ["- end"]).endswith("- new\n\n## Last\n\n- end\n")
+    assert with_section("# Model\n", "## New", ["x"]) == "# Model\n\n## New\n\nx\n"
+    assert with_section(changed, "## First", ["- new"]) == changed
+
+
+def test_large_numbers_are_written_out() -> None:
+    assert metrics_table({"n": 12345, "ece": 0.012345})[2:] == [
+        "| n | 12345 |",
+        "| ece | 0.01235 |",
+    ]

@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cytodiffusion.classification import Classification
-from cytodiffusion.classify import ClassifySettings, _check_background, _normalised
+from cytodiffusion.classify import (
+    ClassifySettings,
+    check_background,
+    check_crops,
+    normalised,
+)
 from cytodiffusion.crops import Crops
 from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.device import half_precision_pays
-from cytodiffusion.errors import InputError
 from cytodiffusion.judgement import accept_above, check_promises, prediction_sets
 from cytodiffusion.memory import Batches
 from cytodiffusion.model.bundle import CellClass
@@ -146,9 +150,9 @@ def classify_baseline(
         If the device runs out of memory even for one crop at a time.
     """
     settings = settings or ClassifySettings()
-    pixels = _check_crops(crops, model)
+    pixels = check_crops(crops, model.name, model.input_size)
     check_promises(model, settings, model.name)
-    background = _check_background(background, len(pixels))
+    background = check_background(background, len(pixels))
     logits = baseline_logits(pixels, model, settings.batch_size, background, progress)
     return judge_logits(logits, model, settings)
 
@@ -193,7 +197,7 @@ def baseline_logits(
     micro = min(batch_size, MICRO_BATCH.get(model.device.type, 64), max(n, 1))
 
     def logits(part: slice) -> NDArray[np.float64]:
-        return _forward(_normalised(pixels[part], background, part), model)
+        return _forward(normalised(pixels[part], background, part), model)
 
     for part, found in Batches(micro, model.device).run(n, logits):
         parts.append(found)
@@ -207,14 +211,3 @@ def _forward(unit: Tensor, model: Baseline) -> NDArray[np.float64]:
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
         logits = model.network(unit.to(model.device))
     return np.asarray(logits.double().cpu().numpy())
-
-
-def _check_crops(crops: Crops | NDArray[np.uint8], model: Baseline) -> NDArray[np.uint8]:
-    pixels = crops.pixels if isinstance(crops, Crops) else np.asarray(crops)
-    size = model.input_size
-    if pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or pixels.dtype != np.uint8:
-        raise InputError(
-            f"The model {model.name} takes crops of shape (N, {size}, {size}, 3) and type uint8, "
-            f"not {pixels.shape} and {pixels.dtype}."
-        )
-    return pixels

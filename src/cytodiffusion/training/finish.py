@@ -174,6 +174,14 @@ def images_table(classes: Sequence[CellClass], sets: dict[str, CellSet]) -> list
     return lines
 
 
+def with_section(card: str, heading: str, lines: Sequence[str]) -> str:
+    """Put a section into a card: in the place of an earlier one of that heading, or at the end."""
+    before, found, rest = card.partition(heading + "\n")
+    after = rest[rest.index("\n## ") + 1 :] if found and "\n## " in rest else ""
+    parts = [before.rstrip(), "\n".join([heading, "", *lines]).rstrip(), after.rstrip()]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
 def metrics_table(metrics: dict[str, Any]) -> list[str]:
     """Figures of merit as the lines of a Markdown table."""
     lines = ["| figure | value |", "|---|---:|"]
@@ -181,5 +189,6 @@ def metrics_table(metrics: dict[str, Any]) -> list[str]:
         if key == "recall":
             lines += [f"| recall, {name} | {share:.3f} |" for name, share in value.items()]
         else:
-            lines.append(f"| {key.replace('_', ' ')} | {value:.4g} |")
+            shown = value if isinstance(value, int) else f"{value:.4g}"
+            lines.append(f"| {key.replace('_', ' ')} | {shown} |")
     return lines

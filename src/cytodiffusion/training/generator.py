@@ -24,7 +24,7 @@ from cytodiffusion.progress import Progress, silent
 
 from .augment import turn
 from .data import CellSet, generator_for
-from .finish import training_record
+from .finish import training_record, with_section
 from .sets import load_sets
 from .settings import TrainSettings
 from .trainer import Trainer
@@ -241,11 +241,7 @@ def attach_generator(
 ) -> Path:
     """Save a model together with a generator at ``settings.output``."""
     million = sum(p.numel() for p in generator.parameters()) / 1e6
-    card = [
-        model.card.split(HEADING)[0].rstrip(),
-        "",
-        HEADING,
-        "",
+    lines = [
         f"- Draws cells of {generator.size} x {generator.size} px, {model.window_um:g} um wide: a "
         f"picture of {generator.coarse_size} px first, then its detail. {million:.1f} million "
         "weights, convolutions stored in 8 bits.",
@@ -267,7 +263,7 @@ def attach_generator(
         calibration=model.calibration,
         window_um=model.window_um,
         disc_radius=model.disc_radius,
-        card="\n".join(card) + "\n",
+        card=with_section(model.card, HEADING, lines),
         training=model.training | {"generator": training_record(settings)},
         taxonomy=model.taxonomy,
         training_images=model.training_images,
