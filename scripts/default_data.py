@@ -4,12 +4,14 @@ PBC has no red cells and no artefacts although a field is full of them, so both 
 from PBC's own photographs, split by split: no image of one split lends to another.
 
     python scripts/default_data.py PBC_FOLDER results/default-data
-    cytodiffusion train results/default-data/cells.csv -o BUNDLE --pixel-size 0.1 --seed 0
+
+``make default-model PBC=PBC_FOLDER`` does this first, and then trains.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
@@ -64,6 +66,8 @@ def _make(kind: str, paths: list[Path], rng: np.random.Generator) -> np.ndarray 
 def generate(pbc: Path, out: Path, split: str, seed: int) -> list[dict[str, str]]:
     rng = np.random.default_rng([seed, *split.encode()])
     paths = sorted((pbc / split).rglob("*.jpg"))
+    if len(paths) < POOL:
+        sys.exit(f"{pbc / split} has {len(paths)} .jpg images; at least {POOL} are needed.")
     rows = [
         {"path": str(p.resolve()), "class": p.parent.name, "split": split, "made": ""}
         for p in paths

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
 
-#: Taxonomies that ship with the package; where several fit a set of classes, the first is taken.
+#: Taxonomies that ship with the package; the first of those that know equally many classes.
 READY = ("peripheral-blood", "aml", "bone-marrow")
 
 
