@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--input-size", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=TRAININGS, default=list(TRAININGS))
     options = parser.parse_args()
     common = {
         "data": options.cells,
@@ -117,7 +118,8 @@ def main() -> None:
     varied = varied_views(sets["val"], options.input_size, 1, AugmentSettings(), outlines)
     print("| training | trials | cells as they are | varied | trials a cell |")
     print("|---|---|---:|---:|---:|")
-    for title, change in TRAININGS.items():
+    for title in options.only:
+        change = TRAININGS[title]
         folder = options.output / title.replace(" ", "-")
         settings = TrainSettings(**(common | change), output=folder)
         run = Trainer(settings, cells=(names, sets))
