@@ -114,7 +114,9 @@ def main() -> None:
     reading = TrainSettings(**common, output=options.output / "reading")
     names, sets = load_sets(reading)
     plain = plain_views(sets["val"], options.input_size)
-    outlines = Outlines(sets["val"].pixels, reading.window_um / reading.input_size)
+    pixel_size = reading.window_um / reading.input_size
+    outlines = Outlines(sets["val"].pixels, pixel_size)
+    drawn = Outlines(sets["train"].pixels, pixel_size)  # found once for all trainings
     varied = varied_views(sets["val"], options.input_size, 1, AugmentSettings(), outlines)
     print("| training | trials | cells as they are | varied | trials a cell |")
     print("|---|---|---:|---:|---:|")
@@ -123,6 +125,7 @@ def main() -> None:
         folder = options.output / title.replace(" ", "-")
         settings = TrainSettings(**(common | change), output=folder)
         run = Trainer(settings, cells=(names, sets))
+        run.outlines = drawn
         run.fit()
         shutil.rmtree(run.run, ignore_errors=True)
         model = calibrated(run, plain + varied)
