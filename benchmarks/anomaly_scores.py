@@ -26,18 +26,17 @@ from cytodiffusion.evaluation.cells import choose_records, score
 from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.model.bundle import load_bundle
 from cytodiffusion.model.typical import COMBINED
-from cytodiffusion.training.augment import AugmentSettings
+from cytodiffusion.training.augment import AugmentSettings, nothing_but
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import train
 
 #: Small models see cells hardly varied: after so short a training that serves them best.
 GENTLE = AugmentSettings(
-    **{name: 0.05 for name in ("mixing", "dyes", "density", "thickness", "contrast", "hue")},
-    **dict.fromkeys(
-        ("grey_share", "cut_share", "palette_share", "alone_share", "bend_share", "dried_share"),
-        0.0,
-    ),
-    **dict.fromkeys(("texture_share", "fringe_share", "exposure_share", "rim_share"), 0.0),
+    **nothing_but(
+        **dict.fromkeys(("mixing", "dyes", "density", "thickness", "contrast", "hue"), 0.05),
+        **{"scale": 0.35, "aspect": 0.07, "shift": 0.08, "tint": 0.05},
+        **{"blur": 1.8, "chromatic": 0.4, "noise": 0.03, "plain_share": 0.2},
+    )
 )
 
 

@@ -293,6 +293,7 @@ def check_crops(crops: Crops | NDArray[np.uint8], name: str, size: int) -> NDArr
 def check_background(
     background: NDArray[np.floating] | None, n: int
 ) -> NDArray[np.floating] | None:
+    """Return colours ``(3,)`` or ``(n, 3)``, None if none are given; InputError if they are odd."""
     if background is None:
         return None
     colours = np.asarray(background, np.float32)

@@ -78,7 +78,7 @@ def test_draws_are_nested_exact_and_differ_by_seed() -> None:
 
 
 def test_variations_for_other_laboratories_are_off() -> None:
-    """Each kind of variation that a share of the crops gets; a new one has to be named there."""
+    """Each kind of variation that a share of the crops gets, also those that come later."""
     shares = {k: v for k, v in GENTLE.model_dump().items() if k.endswith("_share")}
     assert shares.pop("plain_share") > 0
     assert shares

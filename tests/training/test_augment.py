@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cytodiffusion.model.codec import WHITE
-from cytodiffusion.training.augment import AugmentSettings, _focus, _rims, augment
+from cytodiffusion.training.augment import AugmentSettings, _focus, _rims, augment, nothing_but
 
 STILL = AugmentSettings(scale=0, aspect=0, shift=0, plain_share=1)
 
@@ -151,17 +151,8 @@ def test_colours_lose_focus_apart() -> None:
 
 def test_surroundings_fade_where_masks_are_known(unit: torch.Tensor) -> None:
     """Red cells beside the cell pale; the cell, and plain crops, are left alone."""
-    quiet = AugmentSettings(
-        **dict.fromkeys(
-            ["scale", "aspect", "shift", "cut_share", "mixing", "dyes", "density", "thickness"], 0
-        ),
-        **dict.fromkeys(["contrast", "grey_share", "tint", "hue", "palette_share", "rim"], 0),
-        **dict.fromkeys(["exposure_share", "blur", "noise", "texture_share", "fringe_share"], 0),
-        **dict.fromkeys(["dried_share", "bend_share"], 0),
-        plain_share=0.3,
-        alone_share=1.0,
-        surroundings=0.2,
-    )
+    only = {"plain_share": 0.3, "alone_share": 1.0, "surroundings": 0.2}
+    quiet = AugmentSettings(**nothing_but(**only))
     unit[:, :, :6] = 0.5  # a neighbour
     asked: list[int] = []
 
@@ -180,14 +171,7 @@ def test_surroundings_fade_where_masks_are_known(unit: torch.Tensor) -> None:
 
 
 def test_cells_shrink_where_masks_are_known(unit: torch.Tensor) -> None:
-    still = AugmentSettings(
-        **dict.fromkeys(["scale", "aspect", "shift", "cut_share", "bend_share"], 0),
-        plain_share=0.4,
-        alone_share=0.0,
-        dried_share=1.0,
-        shrunken=0.6,
-        spread=0.0,
-    )
+    still = AugmentSettings(**nothing_but(plain_share=0.4, dried_share=1.0, shrunken=0.6))
     asked: list[int] = []
 
     def masks(rows: torch.Tensor) -> torch.Tensor:
@@ -203,7 +187,7 @@ def test_cells_shrink_where_masks_are_known(unit: torch.Tensor) -> None:
 def test_outlines_of_plain_crops_are_not_bent() -> None:
     stripes = torch.full((80, 3, 40, 40), WHITE)
     stripes[..., ::4] = 0.3
-    turned = {"scale": 0, "aspect": 0, "shift": 0, "cut_share": 0, "plain_share": 1}
-    most = augment(stripes, 32, generator(), AugmentSettings(**turned, bend=0.2, bend_share=1))[0]
-    none = augment(stripes, 32, generator(), AugmentSettings(**turned, bend=0))[0]
+    bent = AugmentSettings(**nothing_but(plain_share=1, bend=0.2, bend_share=1))
+    most = augment(stripes, 32, generator(), bent)[0]
+    none = augment(stripes, 32, generator(), AugmentSettings(**nothing_but(plain_share=1)))[0]
     torch.testing.assert_close(most, none)

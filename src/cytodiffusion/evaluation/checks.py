@@ -129,7 +129,7 @@ def _check_copy(context: Context, everyone: Sequence[Contender]) -> None:
             f"of other classes of the model that {s.leave_out} could be told from."
         )
     for contender in everyone:
-        if contender.copy and not (labels & set(contender.copy.class_names)):
+        if contender.copy is not None and not (labels & set(contender.copy.class_names)):
             raise InputError(
                 f"{contender.copy.name} (--leave-out-model) knows none of the classes of {s.data}, "
                 f"so that {s.leave_out} could be told from nothing."

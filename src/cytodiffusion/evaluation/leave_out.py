@@ -125,12 +125,12 @@ def copy_name(model: Any, settings: EvaluateSettings) -> str:
 def _learnt(model: Any) -> dict[str, Any]:
     """Return the recorded settings that a model and its copy have in common."""
     recorded = {k: v for k, v in _recorded(model).items() if k not in FREE}
-    return {"kind": kind_of(model), **recorded}
+    return {**recorded, "kind": kind_of(model)}
 
 
 def _recorded(model: Any) -> dict[str, Any]:
     """Return the settings that a model was trained with, as far as it says."""
-    from cytodiffusion.training.augment import as_recorded
+    from cytodiffusion.training.augment import nothing_but
     from cytodiffusion.training.settings import TrainSettings
 
     recorded = {
@@ -139,7 +139,8 @@ def _recorded(model: Any) -> dict[str, Any]:
         if key in TrainSettings.model_fields and key not in NOT_COPIED
     }
     if "augment" in recorded:
-        recorded["augment"] = as_recorded(recorded["augment"])
+        # what an earlier version does not name it did not vary
+        recorded["augment"] = nothing_but(**recorded["augment"])
     return recorded
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from cytodiffusion.training.augment import AugmentSettings
+from cytodiffusion.training.augment import AugmentSettings, nothing_but
 
 #: Models of the curve; those with a plus use the unlabelled cells too.
 Rival = Literal["diffusion", "resnet18", "vit", "resnet18+pseudo", "vit+pseudo"]
@@ -54,30 +54,19 @@ class LowDataSettings(BaseModel):
 
 #: One laboratory's cells: stains are hardly varied, as colours tell most with few labels.
 GENTLE = AugmentSettings(
-    scale=0.2,
-    shift=0.05,
-    cut_share=0.0,
-    mixing=0.03,
-    dyes=0.0,
-    density=0.08,
-    thickness=0.1,
-    contrast=0.0,
-    grey_share=0.0,
-    tint=0.01,
-    hue=0.05,
-    palette_share=0.0,
-    alone_share=0.0,
-    dried_share=0.0,
-    bend_share=0.0,
-    exchange_share=0.0,
-    texture_share=0.0,
-    fringe_share=0.0,
-    chromatic=0.0,
-    exposure_share=0.0,
-    rim_share=0.0,
-    blur=0.5,
-    noise=0.015,
-    plain_share=0.25,
+    **nothing_but(
+        scale=0.2,
+        aspect=0.07,
+        shift=0.05,
+        mixing=0.03,
+        density=0.08,
+        thickness=0.1,
+        tint=0.01,
+        hue=0.05,
+        blur=0.5,
+        noise=0.015,
+        plain_share=0.25,
+    )
 )
 #: Smaller crops, networks and batches than the default model's: a curve is dozens of trainings.
 SMALL: dict[str, Any] = {"steps": 600, "warmup": 20, "augment": GENTLE, "ema_decay": 0.98}

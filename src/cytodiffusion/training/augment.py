@@ -8,8 +8,8 @@ the lamp stand for dyes, their ages, thickness and white balance.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -76,9 +76,9 @@ class AugmentSettings(BaseModel):
     plain_share: Share = 0.2  #: share of crops with stain and focus left as they are
 
 
-def as_recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete what a run of an earlier version has recorded: it did not vary the rest."""
-    return {**dict.fromkeys(AugmentSettings.model_fields, 0.0), **settings}
+def nothing_but(**given: float) -> dict[str, float]:
+    """Entries of `AugmentSettings` that vary what is named, and nothing that is not."""
+    return {**dict.fromkeys(AugmentSettings.model_fields, 0.0), **given}
 
 
 #: Soft masks ``(M, 1, S, S)`` of the cells in the crops of a batch that are numbered by ``(M,)``.

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from cytodiffusion.crops import WINDOW_UM
 from cytodiffusion.datasets.duplicates import Policy
 
-from .augment import AugmentSettings
+from .augment import AugmentSettings, nothing_but
 
 #: Side in pixels from which on a generator has enough of a coarse picture to learn detail from.
 SMALLEST_DRAWN = 64
@@ -24,13 +24,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "steps": 8000,
         "balance": 0.7,
-        "augment": {
-            "scale": 0.06,
-            "aspect": 0.03,
-            "shift": 0.02,
-            "cut_share": 0.0,
-            "bend_share": 0.0,
-        },
+        "augment": nothing_but(scale=0.06, aspect=0.03, shift=0.02),
     },
     "stable-diffusion": {  # as published for few images; `balance` and augmentation are ours
         "input_size": 360,
