@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
 
 from napari_cytodiffusion.demo import open_desk, run
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.widgets.classify import ClassifyWidget
 from napari_cytodiffusion.widgets.inspect import InspectWidget
+from napari_cytodiffusion.widgets.report import ReportWidget
 
 pytestmark = [
     pytest.mark.window,
@@ -164,6 +165,19 @@ def test_commands_reach_the_viewer(shown, engine, qtbot):
     assert shown.layers["cells class"].visible
     commands.switch_colours(shown)
     assert shown.layers["cells uncertainty"].visible
+
+
+@pytest.mark.parametrize("kind", [ReportWidget, InspectWidget])
+def test_docks_opened_late_are_filled(shown, qtbot, kind):
+    """napari adds spare room below a widget that wants none, more with each dock before it."""
+    for name in ("one", "two"):
+        other = QWidget()
+        QVBoxLayout(other).addWidget(QLabel(name))
+        shown.window.add_dock_widget(other, name=name, area="right")
+    docked = shown.window.add_dock_widget(kind(shown), name="late", area="right", tabify=True)
+    layout = docked.widget().layout()
+    below = layout.itemAt(layout.count() - 1)
+    assert below.spacerItem() is None or layout.stretch(layout.count() - 1) == 0
 
 
 def test_saved_views_are_ordinary_labels(shown, engine, qtbot, tmp_path):

@@ -101,6 +101,8 @@ class ReportWidget(QWidget):
         self.form.cancelled.connect(self._session.cancel)
         self.pages.cells.asked.connect(self.open_image)
         self.setMinimumWidth(340)
+        # else napari fills what it takes for spare room, more of it with each dock opened before
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def sizeHint(self) -> QSize:
         """Wide enough for a table with intervals."""
