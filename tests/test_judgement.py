@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
+from cytodiffusion.classification import join
 from cytodiffusion.classify import ClassifySettings, Evidence, classify
 from cytodiffusion.conformal import conformal_sets
 from cytodiffusion.errors import InputError
-from cytodiffusion.evaluation.cells import join
 from cytodiffusion.judgement import accept_above, judge
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.bundle import default_bundle_path

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from cytodiffusion import pipeline
+from cytodiffusion.classification import join
 from cytodiffusion.classify import Classification, ClassifySettings
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.model.testing import DEFAULT_NAMES, tiny_bundle
+from cytodiffusion.model.testing import DEFAULT_NAMES, tiny_bundle, tiny_laboratory
 from cytodiffusion.pipeline import (
     FIRST_BATCH,
     cells_frame,
@@ -119,6 +120,54 @@ def test_batches_make_the_whole_and_the_first_is_small(model: ModelBundle) -> No
     assert {p.total for p in parts} == {49}
     whole = classify_labels(image, labels, model, QUICK, pixel_size_um=PIXEL_SIZE).frame
     pd.testing.assert_frame_equal(cells_frame(reversed(parts)), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def correcting(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    folder = tmp_path_factory.mktemp("b") / "tiny"
+    laboratory = tiny_laboratory(len(DEFAULT_NAMES))
+    return load_bundle(tiny_bundle(folder, laboratory=laboratory), device="cpu")
+
+
+def test_batches_come_again_corrected_in_the_places_of_the_first(correcting: ModelBundle) -> None:
+    image, labels = field(7)
+    settings = ClassifySettings(trials=2, min_trials=1, batch_size=10)
+    parts = list(
+        iter_classify_labels(image, labels, correcting, settings, pixel_size_um=PIXEL_SIZE)
+    )
+    assert [p.revises for p in parts] == [None, None, None, 0, 1, 2]
+    assert [p.done for p in parts] == [32, 42, 49, 32, 42, 49]
+    first, again = parts[:3], parts[3:]
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.crops.ids, other.crops.ids)
+        assert other.result.adjusted
+    assert not np.allclose(first[0].result.posterior, again[0].result.posterior)
+    frame = cells_frame(parts)
+    assert frame["label"].tolist() == list(range(1, 50))
+    whole = join([p.result for p in again])
+    np.testing.assert_allclose(frame[COLUMNS[14:]], whole.posterior)
+    alone = settings.model_copy(update={"alone": True})
+    parts = list(iter_classify_labels(image, labels, correcting, alone, pixel_size_um=PIXEL_SIZE))
+    assert [p.revises for p in parts] == [None, None, None]
+
+
+def test_images_of_a_folder_are_corrected_together(correcting: ModelBundle, tmp_path: Path) -> None:
+    """Whatever the batches that they were classified in."""
+    paths = write_cells(tmp_path, 17)
+    tables = {
+        size: classify_images(
+            paths,
+            correcting,
+            ClassifySettings(trials=2, min_trials=1, batch_size=size),
+            pixel_size_um=0.4,
+        )[0]
+        for size in (4, 64)
+    }
+    pd.testing.assert_frame_equal(tables[4], tables[64], rtol=1e-4, atol=1e-5)
+    alone, _ = classify_images(
+        paths, correcting, QUICK.model_copy(update={"alone": True}), pixel_size_um=0.4
+    )
+    assert not np.allclose(alone[COLUMNS[14:]], tables[4][COLUMNS[14:]])
 
 
 def test_chosen_ids_only(model: ModelBundle) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 #: What a classification has once, or takes apart by itself, rather than an entry a cell.
 WHOLE = {
     *("class_names", "levels", "anomaly_threshold", "anomaly_scores"),
-    *("accept_above", "certainty_name"),
+    *("accept_above", "certainty_name", "adjusted"),
 }
 #: Where more than this share of at least so many cells is flagged, something is wrong with all.
 MANY, ENOUGH = 0.2, 10
@@ -50,6 +51,11 @@ class Classification:
         for.
     certainty_name : str
         Which of ``confidence`` and ``margin`` is the `certainty`.
+    embedding : (N, D) float32 or None
+        What the network makes of each cell, mean over the first trials.
+    adjusted : bool
+        Whether classes and doubts were corrected for what all cells have in common
+        (`cytodiffusion.adjustment`); ``logits`` never are.
     """
 
     class_names: tuple[str, ...]
@@ -69,6 +75,8 @@ class Classification:
     anomaly_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     accept_above: float | None = None
     certainty_name: Literal["confidence", "margin"] = "confidence"
+    embedding: NDArray[np.float32] | None = None
+    adjusted: bool = False
 
     @property
     def certainty(self) -> NDArray[np.float64]:
@@ -86,7 +94,8 @@ class Classification:
         return len(self.predicted)
 
     def __getitem__(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Classification:
-        parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in WHOLE}
+        cellwise = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in WHOLE}
+        parts = {name: value[index] for name, value in cellwise.items() if value is not None}
         scores = {name: score[index] for name, score in self.anomaly_scores.items()}
         return replace(self, **parts, anomaly_scores=scores)
 
@@ -108,6 +117,33 @@ class Classification:
         )
         probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
         return pd.concat([frame, probabilities], axis=1)
+
+
+def join(results: Sequence[Classification]) -> Classification:
+    """Results of several batches of cells as one."""
+    first = results[0]
+    if len(results) == 1:
+        return first
+    nothing = first[:0]
+    joined = {
+        f.name: _join([getattr(r, f.name) for r in results])
+        for f in fields(first)
+        if _is_per_cell(getattr(first, f.name), getattr(nothing, f.name))
+    }
+    return replace(first, **joined)
+
+
+def _is_per_cell(value: Any, emptied: Any) -> bool:
+    """Whether a field shrank with its cells."""
+    if isinstance(value, dict):
+        return any(_is_per_cell(value[key], emptied[key]) for key in value)
+    return isinstance(value, np.ndarray) and value.ndim > 0 and len(emptied) == 0 < len(value)
+
+
+def _join(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], dict):
+        return {key: _join([v[key] for v in values]) for key in values[0]}
+    return np.concatenate(values)
 
 
 def many_unlike(flagged: int, cells: int) -> str | None:

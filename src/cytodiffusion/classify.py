@@ -13,7 +13,7 @@ from cytodiffusion.classification import Classification
 from cytodiffusion.crops import Crops
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.errors import InputError, OutOfMemoryError
-from cytodiffusion.judgement import ClassifySettings, Evidence, check_promises, judge
+from cytodiffusion.judgement import ClassifySettings, Evidence, check_model, judge
 from cytodiffusion.memory import free_memory, is_out_of_memory
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_unit
@@ -74,7 +74,7 @@ def classify(
     """
     settings = settings or ClassifySettings()
     pixels = check_crops(crops, model.name, model.input_size)
-    check_promises(model.calibration, settings, model.name)
+    check_model(model, settings)
     background = check_background(background, len(pixels))
     evidence = gather_evidence(pixels, model, settings, background=background, progress=progress)
     return judge(evidence, model, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,9 @@ class ClassifySettings(BaseModel):
         (`cytodiffusion.conformal.enough_of_each`).
     error_rate : float, optional
         Share of accepted cells that may be wrong; cells too unsure for it are for review.
+    alone : bool
+        Whether to look at each cell by itself, even if the model can correct the cells of a
+        slide for what they have in common (`cytodiffusion.adjustment`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +56,7 @@ class ClassifySettings(BaseModel):
     coverage: float = Field(0.95, gt=0, lt=1)
     by_class: bool | None = None
     error_rate: float | None = Field(None, gt=0, lt=1)
+    alone: bool = False
 
 
 class ValidationRecord(Protocol):
@@ -129,6 +133,7 @@ def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) ->
         logits=evidence.logits,
         anomaly_scores=scores,
         accept_above=accept_above(calibration, settings, model.name),
+        embedding=evidence.embedding,
     )
 
 
@@ -148,6 +153,25 @@ def prediction_sets(
         enough = enough_of_each(classes, posterior.shape[1], settings.coverage)
         classes = classes if enough else None
     return conformal_sets(posterior, scores, settings.coverage, classes)
+
+
+def records_of(model: Any, settings: ClassifySettings) -> list[ValidationRecord]:
+    """Return what a model may make promises by, under these settings."""
+    laboratory = None if settings.alone else getattr(model, "laboratory", None)
+    own = getattr(model, "calibration", model)
+    return [own] if laboratory is None else [own, laboratory]
+
+
+def check_model(model: Any, settings: ClassifySettings) -> None:
+    """Say, before the work, what a diffusion model or baseline cannot promise.
+
+    Raises
+    ------
+    InputError
+        If it cannot promise the error rate, or the coverage of every class.
+    """
+    for kept in records_of(model, settings):
+        check_promises(kept, settings, model.name)
 
 
 def check_promises(kept: ValidationRecord, settings: ClassifySettings, name: str) -> None:

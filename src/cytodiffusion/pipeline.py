@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cytodiffusion.adjustment import adjust, correctable
+from cytodiffusion.classification import join
 from cytodiffusion.classify import Classification, ClassifySettings, in_batches
 from cytodiffusion.crops import Crops, cell_table, centre_crop, iter_crops
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
@@ -38,6 +40,13 @@ class CellBatch:
     result: Classification
     done: int  #: cells classified so far, these included
     total: int
+    #: Number of an earlier batch that this one takes the place of; its cells are the same.
+    revises: int | None = None
+
+    def without_pixels(self) -> CellBatch:
+        """Return the batch without its crops' pixels, which can be cut out again."""
+        empty = np.broadcast_to(np.uint8(0), self.crops.pixels.shape)
+        return replace(self, crops=replace(self.crops, pixels=empty))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +68,9 @@ def iter_classify_labels(
     progress: Progress = silent,
 ) -> Iterator[CellBatch]:
     """Classify the cells of a label image, batch by batch, in the order of their ids.
+
+    Where the model can correct them for what they have in common (`cytodiffusion.adjustment`),
+    all batches come once more at the end, corrected, in the places of the first.
 
     Parameters
     ----------
@@ -90,6 +102,7 @@ def iter_classify_labels(
     background = estimate_background(rgb)
     wanted = np.atleast_1d(ids) if ids is not None else cell_table(labels, pixel_size_um).ids
     total, done = len(wanted), 0
+    kept: list[CellBatch] = []
     # Every cutter measures the whole label image once, so there are two of them and no more
     for chosen, batch in (
         (wanted[:FIRST_BATCH], FIRST_BATCH),
@@ -107,12 +120,35 @@ def iter_classify_labels(
 
             result = predict(model, crops, settings, background=background, progress=report)
             done += len(crops)
-            yield CellBatch(crops, result, done, total)
+            batch_done = CellBatch(crops, result, done, total)
+            if correctable(model, settings):
+                kept.append(batch_done.without_pixels())
+            yield batch_done
+    yield from _revised(kept, model, settings)
+
+
+def _revised(
+    batches: Sequence[CellBatch], model: Classifier, settings: ClassifySettings
+) -> Iterator[CellBatch]:
+    """Yield the batches corrected for what their cells have in common, if they can be."""
+    if not batches:
+        return
+    result = adjust(join([batch.result for batch in batches]), model, settings)
+    if not result.adjusted:
+        return
+    done = 0
+    for number, batch in enumerate(batches):
+        part = slice(done, done + len(batch.crops))
+        done = part.stop
+        yield replace(batch, result=result[part], done=done, revises=number)
 
 
 def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     """Join batches to the table of ``cells.csv``, one row a cell, sorted by label."""
-    parts = [batch_frame(batch) for batch in batches]
+    latest: dict[int, pd.DataFrame] = {}
+    for batch in batches:
+        latest[len(latest) if batch.revises is None else batch.revises] = batch_frame(batch)
+    parts = list(latest.values())
     if not parts:
         raise InputError("There are no classified cells to make a table of.")
     return pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
@@ -158,6 +194,9 @@ def classify_images(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Classify single-cell images, the cell in the centre.
 
+    All of them are taken to be of one laboratory: one scale, and one correction of their classes
+    for what they have in common (`cytodiffusion.adjustment`).
+
     Parameters
     ----------
     images : sequence of str or Path
@@ -184,7 +223,8 @@ def classify_images(
     settings = settings or ClassifySettings()
     if pixel_size_um is not None:
         check_pixel_size(pixel_size_um)
-    parts: list[pd.DataFrame] = []
+    found: list[_SingleCell] = []
+    results: list[Classification] = []
     skipped: list[str] = []
     framings = framings_of([Path(image) for image in images], pixel_size_um, at_start(progress))
     for part in in_batches(len(images), settings.batch_size, settings.batch_size):
@@ -210,11 +250,12 @@ def classify_images(
             background=np.stack([c.background for c in cells]),
             progress=report,
         )
-        parts.append(_images_frame(cells, result))
-    if not parts:
+        results.append(result)
+        found += [replace(c, window=c.window[:0]) for c in cells]
+    if not results:
         why = f" ({skipped[0]})" if skipped else ""
         raise InputError(f"None of the {len(images)} images could be read{why}.")
-    return pd.concat(parts, ignore_index=True), skipped
+    return _images_frame(found, adjust(join(results), model, settings)), skipped
 
 
 @dataclass(frozen=True, eq=False)

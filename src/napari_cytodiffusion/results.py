@@ -98,16 +98,23 @@ class Results:
 
     def add(self, batch: Any) -> None:
         """Take in one `cytodiffusion.pipeline.CellBatch`."""
-        crops = batch.crops
-        # the pixels can be cut out again; a hundred thousand crops would fill the memory
-        hollow = replace(crops, pixels=np.broadcast_to(np.uint8(0), crops.pixels.shape))
-        number = len(self.batches)
-        self.batches.append(replace(batch, crops=hollow))
-        self._where.update({int(label): (number, row) for row, label in enumerate(crops.ids)})
-        self.counts += np.bincount(batch.result.predicted, minlength=len(self.counts))
-        self.n_anomalies += int(np.count_nonzero(batch.result.anomaly))
-        self.n_review += int(np.count_nonzero(batch.result.review))
+        # a hundred thousand crops would fill the memory
+        batch = batch.without_pixels()
+        if batch.revises is None:
+            number = len(self.batches)
+            self.batches.append(batch)
+            ids = batch.crops.ids
+            self._where.update({int(label): (number, row) for row, label in enumerate(ids)})
+        else:
+            self._count(self.batches[batch.revises].result, -1)
+            self.batches[batch.revises] = replace(batch, revises=None)
+        self._count(batch.result, 1)
         self.total = batch.total
+
+    def _count(self, result: Any, sign: int) -> None:
+        self.counts += sign * np.bincount(result.predicted, minlength=len(self.counts))
+        self.n_anomalies += sign * int(np.count_nonzero(result.anomaly))
+        self.n_review += sign * int(np.count_nonzero(result.review))
 
     def record(self, label: int) -> Record | None:
         """Everything about one cell, or None when it is not classified."""

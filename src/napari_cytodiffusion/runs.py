@@ -121,12 +121,13 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
         import_engine()
         from cytodiffusion.classify import ClassifySettings
         from cytodiffusion.image import as_rgb8
+        from cytodiffusion.judgement import check_model
         from cytodiffusion.maps import CellMaps
         from cytodiffusion.pipeline import iter_classify_labels
 
         model = _load(request.source, request.device, request.allow_download, request.cache)
         settings = _settings(ClassifySettings, request, model)
-        _check_promises(model, settings)
+        check_model(model, settings)  # before there are layers
         report(0.0, "Reading the image ...")
         rgb, labels = as_rgb8(request.image), np.asarray(request.labels)
         pixel_size, origin = _pixel_size(rgb, request.pixel_size_um)
@@ -187,13 +188,6 @@ def _load(source: str, device: str, allow_download: bool, cache: ModelCache) -> 
         cache.clear()
         cache[key] = loaded
     return cache[key]
-
-
-def _check_promises(model: Any, settings: Any) -> None:
-    """Say what the model cannot promise before there are layers."""
-    from cytodiffusion.judgement import check_promises
-
-    check_promises(model.calibration, settings, model.name)
 
 
 def _settings(kind: Any, request: ClassifyRequest, model: Any) -> Any:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from made_up import classification, scored
 
-from cytodiffusion.classification import Classification
+from cytodiffusion.classification import Classification, join
 from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation import cells as module
-from cytodiffusion.evaluation.cells import choose_records, draw, join, score
+from cytodiffusion.evaluation.cells import choose_records, draw, score
 from cytodiffusion.evaluation.seen_before import same_files
 from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.model import load_bundle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,11 @@ class CellBatch:
     result: Result
     done: int
     total: int
+    revises: int | None = None
+
+    def without_pixels(self) -> CellBatch:
+        empty = np.broadcast_to(np.uint8(0), self.crops.pixels.shape)
+        return replace(self, crops=replace(self.crops, pixels=empty))
 
 
 @dataclass

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fake_engine import CLASSES, COLORS, CellBatch, Crops, Result
@@ -56,6 +58,26 @@ def test_counts_and_memory(many):
     assert many.counts.sum() == len(many) == 100_000
     # the pixels of the crops are not kept
     assert many.batches[0].crops.pixels.strides == (0, 0, 0, 0)
+
+
+def test_a_batch_takes_the_place_of_an_earlier_one():
+    first, second = big_batch(30), big_batch(30)
+    second = replace(second, crops=replace(second.crops, ids=np.arange(101, 131)))
+    results = Results(CLASSES, COLORS)
+    results.add(first)
+    results.add(second)
+    before = results.counts.copy()
+    k = len(CLASSES)
+    one_class = replace(second.result, predicted=np.full(30, k - 1), anomaly=np.zeros(30, bool))
+    results.add(replace(second, result=one_class, done=60, revises=1))
+    assert len(results) == results.counts.sum() == 60
+    own = np.bincount(first.result.predicted, minlength=k)
+    np.testing.assert_array_equal(results.counts, own + 30 * (np.arange(k) == k - 1))
+    assert results.counts[k - 1] > before[k - 1]
+    assert results.n_anomalies == first.result.anomaly.sum()
+    assert results.record(101).predicted == k - 1
+    assert results.record(1).predicted == first.result.predicted[0]
+    assert len(results.batches) == 2
 
 
 def test_unknown_cells(many):

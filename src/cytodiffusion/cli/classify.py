@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cytodiffusion.cli.options import (
+    AloneOption,
     BatchOption,
     ByClassOption,
     CoverageOption,
@@ -56,6 +57,7 @@ def classify(
     error_rate: ErrorRateOption = None,
     coverage: CoverageOption = None,
     by_class: ByClassOption = None,
+    alone: AloneOption = False,
     batch_size: BatchOption = None,
     allow_download: DownloadOption = False,
     pixel_size: PixelSizeOption = None,
@@ -79,6 +81,7 @@ def classify(
             error_rate=error_rate,
             coverage=coverage,
             by_class=by_class,
+            alone=alone,
         )
 
         def load() -> Classifier:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cytodiffusion.cli.options import (
+    AloneOption,
     BatchOption,
     ByClassOption,
     CoverageOption,
@@ -179,6 +180,7 @@ def evaluate(
     trials: TrialsOption = None,
     coverage: CoverageOption = None,
     by_class: ByClassOption = None,
+    alone: AloneOption = False,
     error_rate: ErrorRateOption = None,
     seed: SeedOption = 0,
     batch_size: BatchOption = None,
@@ -209,6 +211,7 @@ def evaluate(
             error_rate=error_rate,
             coverage=coverage,
             by_class=by_class,
+            alone=alone,
         )
         values: dict[str, Any] = {
             "model": model,

@@ -90,6 +90,15 @@ ByClassOption = Annotated[
         rich_help_panel=_DOUBT,
     ),
 ]
+AloneOption = Annotated[
+    bool,
+    typer.Option(
+        "--alone",
+        help="Look at each cell by itself; do not correct the cells of an image or folder for "
+        "what they have in common.",
+        rich_help_panel=_DOUBT,
+    ),
+]
 DownloadOption = Annotated[
     bool,
     typer.Option(

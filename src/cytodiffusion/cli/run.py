@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cytodiffusion.cli.options import (
+    AloneOption,
     BatchOption,
     ByClassOption,
     CellposeModelOption,
@@ -50,6 +51,7 @@ def run(
     error_rate: ErrorRateOption = None,
     coverage: CoverageOption = None,
     by_class: ByClassOption = None,
+    alone: AloneOption = False,
     batch_size: BatchOption = None,
     allow_download: DownloadOption = False,
     pixel_size: PixelSizeOption = None,
@@ -81,6 +83,7 @@ def run(
             error_rate=error_rate,
             coverage=coverage,
             by_class=by_class,
+            alone=alone,
         )
         bundle = load_model(reporter, model, device, allow_download)
         options = SegmentOptions(

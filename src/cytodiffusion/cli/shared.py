@@ -20,11 +20,17 @@ def classify_settings(
     error_rate: float | None = None,
     coverage: float | None = None,
     by_class: bool | None = None,
+    alone: bool = False,
 ) -> ClassifySettings:
     """Return the settings of the engine with those changed that were given."""
     from cytodiffusion.classify import ClassifySettings
 
-    values: dict[str, Any] = {"seed": seed, "error_rate": error_rate, "by_class": by_class}
+    values: dict[str, Any] = {
+        "seed": seed,
+        "error_rate": error_rate,
+        "by_class": by_class,
+        "alone": alone,
+    }
     if trials is not None:
         values |= {"trials": trials, "min_trials": min(trials, ClassifySettings().min_trials)}
     if batch_size is not None:

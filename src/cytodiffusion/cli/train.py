@@ -60,8 +60,9 @@ def train(
         _option(
             "--kind",
             help="diffusion (default); a baseline to compare it with: resnet18 or vit; "
-            "stable-diffusion, the published network, fine-tuned from --init; or generator, which "
-            "draws synthetic cells and is added to the model --init.",
+            "stable-diffusion, the published network, fine-tuned from --init; or what is added to "
+            "the model --init: generator, which draws synthetic cells, or laboratory, which "
+            "corrects the cells of a slide for what they have in common.",
             panel=_NETWORK,
         ),
     ] = None,
@@ -69,7 +70,7 @@ def train(
         str | None,
         _option(
             "--init",
-            help="Model to start from, or to add a generator to; for stable-diffusion a folder, or "
+            help="Model to start from, or to add something to; for stable-diffusion a folder, or "
             "a Hugging Face id, with unet and vae.",
             panel=_NETWORK,
             metavar="MODEL",
@@ -209,6 +210,10 @@ def train(
         Whole, _option("--head-channels", help="Channels of a class's head.", panel=_NETWORK)
     ] = None,
     dropout: Annotated[Number, _option("--dropout", help="", panel=_NETWORK)] = None,
+    laboratories: Annotated[
+        Whole,
+        _option("--laboratories", help="laboratory: how many are made up.", panel=_LEARNING),
+    ] = None,
     steps: Annotated[Whole, _option("--steps", help="", panel=_LEARNING)] = None,
     batch_size: Annotated[Whole, _option("--batch-size", help="", panel=_LEARNING)] = None,
     learning_rate: Annotated[Number, _option("--learning-rate", help="", panel=_LEARNING)] = None,

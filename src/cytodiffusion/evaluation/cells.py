@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cytodiffusion.classification import Classification
+from cytodiffusion.adjustment import adjust
+from cytodiffusion.classification import Classification, join
 from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
@@ -135,6 +136,8 @@ def score(
 ) -> Scored:
     """Classify images, a chunk at a time so that memory does not grow with their number.
 
+    All of them are taken to be of one laboratory (`cytodiffusion.adjustment`).
+
     Parameters
     ----------
     model : ModelBundle or Baseline
@@ -186,37 +189,11 @@ def score(
     if not results:
         raise InputError(f"None of the {len(records)} images could be read: {skipped[0]}")
     labels = label_indices(kept, model.class_names)
-    return Scored(kept, join(results), labels, skipped, seconds)
+    result = adjust(join(results), model, settings)
+    return Scored(kept, result, labels, skipped, seconds)
 
 
 def label_indices(records: Sequence[Record], names: Sequence[str]) -> NDArray[np.int64]:
     """Index ``(N,)`` of each record's class; -1 where ``names`` lacks it."""
     index = {name: k for k, name in enumerate(names)}
     return np.array([index.get(r.label or "", -1) for r in records], np.int64)
-
-
-def join(results: Sequence[Classification]) -> Classification:
-    """Results of several batches of cells as one."""
-    first = results[0]
-    if len(results) == 1:
-        return first
-    nothing = first[:0]
-    joined = {
-        f.name: _join([getattr(r, f.name) for r in results])
-        for f in fields(first)
-        if _is_per_cell(getattr(first, f.name), getattr(nothing, f.name))
-    }
-    return replace(first, **joined)
-
-
-def _is_per_cell(value: Any, emptied: Any) -> bool:
-    """Whether a field shrank with its cells."""
-    if isinstance(value, dict):
-        return any(_is_per_cell(value[key], emptied[key]) for key in value)
-    return isinstance(value, np.ndarray) and value.ndim > 0 and len(emptied) == 0 < len(value)
-
-
-def _join(values: Sequence[Any]) -> Any:
-    if isinstance(values[0], dict):
-        return {key: _join([v[key] for v in values]) for key in values[0]}
-    return np.concatenate(values)

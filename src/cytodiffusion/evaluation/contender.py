@@ -23,7 +23,7 @@ from cytodiffusion.evaluation.figures import (
 )
 from cytodiffusion.evaluation.leave_out import NoCopy, model_without, slug
 from cytodiffusion.evaluation.settings import HOME
-from cytodiffusion.judgement import check_promises
+from cytodiffusion.judgement import check_model
 from cytodiffusion.taxonomy import Taxonomy
 
 #: Key of the evaluated model itself, in the table and in folders.
@@ -69,7 +69,7 @@ class Contender:
 
     def check(self, settings: ClassifySettings) -> None:
         """Refuse, before any image is read, what the classifier cannot promise."""
-        check_promises(getattr(self.model, "calibration", self.model), settings, self.model.name)
+        check_model(self.model, settings)
 
     def measure(self, context: Context, taxonomy: Taxonomy | None = None) -> None:
         """Go through all stations."""

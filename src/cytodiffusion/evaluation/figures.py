@@ -94,6 +94,7 @@ def figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> dict[str
         ],
         "review": review_figures(result, hits),
         "trials_histogram": histogram_of_trials(result.trials),
+        **alone_figures(result, labels),
     }
 
 
@@ -183,7 +184,7 @@ def set_figures(
         that occurs.
     """
     posterior, labels = scored.result.posterior, scored.labels
-    kept = getattr(model, "calibration", model)
+    kept = model.laboratory if scored.result.adjusted else getattr(model, "calibration", model)
     rows = []
     for level in sorted({*levels, settings.coverage}):
         sets = (
@@ -222,7 +223,9 @@ def shift_figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> di
         ``n``, ``accuracy``, ``balanced_accuracy`` (every class of the classifier open, the mean
         over the classes that occur), ``shared_accuracy`` and ``shared_balanced_accuracy`` (only
         the classes that occur are open), ``ece``, ``coverage``, ``set_size``,
-        ``trials_mean``, ``anomaly_rate``, ``recall``, ``confusion``, ``intervals``.
+        ``trials_mean``, ``anomaly_rate``, ``recall``, ``confusion``, ``intervals``; where cells
+        were corrected for what they have in common also ``alone``, the balanced accuracies of each
+        cell by itself.
     """
     result, labels = scored.result, scored.labels
     k = len(result.class_names)
@@ -248,6 +251,20 @@ def shift_figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> di
             "balanced_accuracy": ranges["balanced_accuracy"].tolist(),
             "shared_balanced_accuracy": closed["balanced_accuracy"].tolist(),
         },
+        **alone_figures(result, labels),
+    }
+
+
+def alone_figures(result: Classification, labels: NDArray[np.int64]) -> dict[str, Any]:
+    """Balanced accuracies of cells by themselves, where others were taken into account."""
+    if not result.adjusted:
+        return {}
+    among = predicted_among(result.logits, labels)
+    return {
+        "alone": {
+            "balanced_accuracy": balanced_accuracy(labels, result.logits.argmax(axis=1)),
+            "shared_balanced_accuracy": balanced_accuracy(labels, among),
+        }
     }
 
 

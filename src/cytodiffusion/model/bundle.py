@@ -34,6 +34,8 @@ from .files import read_tensors as read_tensors
 from .generator import Generator
 from .generator_files import FILES as GENERATOR_FILES
 from .generator_files import load_generator
+from .laboratory import FILES as LABORATORY_FILES
+from .laboratory import Laboratory, load_laboratory
 from .noise import NoiseSchedule, centred_disc
 from .source import fetch, split_classes
 from .stable_diffusion import StableDiffusionDenoiser, hard_disc
@@ -56,7 +58,7 @@ STABLE_DIFFUSION_FILES = (
     *(f"{part}/{name}" for part in ("unet", "vae") for name in FILES[:2]),
 )
 #: Files that a bundle may have besides; checked like the others where it has them.
-OPTIONAL_FILES = (TRAINING_IMAGES, *GENERATOR_FILES)
+OPTIONAL_FILES = (TRAINING_IMAGES, *GENERATOR_FILES, *LABORATORY_FILES)
 CHECKSUMS = "checksums.json"
 #: What is fetched of a model on the Hub: a bundle, or a checkpoint with its averaged weights.
 HUB_FILES = (
@@ -109,6 +111,8 @@ class ModelBundle:
         Fingerprints of what it was trained on; older bundles have none.
     generator : Generator, optional
         Draws synthetic cells; without one the denoiser does.
+    laboratory : Laboratory, optional
+        Corrects the cells of a slide for what they have in common; without one each stays as it is.
     """
 
     name: str
@@ -129,6 +133,7 @@ class ModelBundle:
     taxonomy: Taxonomy | None = None
     training_images: TrainingImages | None = None
     generator: Generator | None = None
+    laboratory: Laboratory | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -256,6 +261,7 @@ def load_bundle(
         taxonomy=described["taxonomy"],
         training_images=load_training_images(folder),
         generator=_generator(folder, len(classes), target),
+        laboratory=_laboratory(folder, len(classes), embedding_width(denoiser)),
     )
 
 
@@ -351,6 +357,13 @@ def _generator(folder: Path, n_classes: int, device: torch.device) -> Generator 
         return None
     generator = load_generator(folder, n_classes)
     return generator.to(device, memory_format=torch.channels_last)  # type: ignore[no-any-return]
+
+
+def _laboratory(folder: Path, n_classes: int, embedding: int) -> Laboratory | None:
+    """Return the correction for laboratories of a verified bundle; None where it has none."""
+    if not set(LABORATORY_FILES) <= read_json(folder / CHECKSUMS).keys():
+        return None
+    return load_laboratory(folder, n_classes, embedding)
 
 
 def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoiser:

@@ -37,6 +37,8 @@ from .denoiser import UNetDenoiser
 from .generator import Generator
 from .generator_files import FILES as GENERATOR_FILES
 from .generator_files import save_generator
+from .laboratory import FILES as LABORATORY_FILES
+from .laboratory import Laboratory, save_laboratory
 from .noise import NoiseSchedule
 from .stable_diffusion import StableDiffusionCodec, StableDiffusionDenoiser
 
@@ -57,6 +59,7 @@ def save_bundle(
     taxonomy: Taxonomy | None = None,
     training_images: TrainingImages | None = None,
     generator: Generator | None = None,
+    laboratory: Laboratory | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> Path:
     """Write a bundle, whole or not at all; an older bundle in its place is replaced.
@@ -104,6 +107,9 @@ def save_bundle(
         if generator is not None:
             save_generator(fresh, generator)
             files = (*files, *GENERATOR_FILES)
+        if laboratory is not None:
+            save_laboratory(fresh, laboratory)
+            files = (*files, *LABORATORY_FILES)
         _write_json(fresh / CHECKSUMS, {n: file_checksum(fresh / n) for n in files})
         for name in files:  # safetensors writes for the owner alone
             (fresh / name).chmod((fresh / CHECKSUMS).stat().st_mode)

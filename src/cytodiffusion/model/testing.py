@@ -13,6 +13,7 @@ from .calibration import Calibration
 from .codec import PixelCodec
 from .denoiser import UNetDenoiser
 from .generator import Generator
+from .laboratory import Laboratory, LaboratoryNetwork
 from .saving import save_bundle
 from .stable_diffusion import DISC_RADIUS, StableDiffusionCodec, StableDiffusionDenoiser
 
@@ -67,12 +68,34 @@ def tiny_generator(n_classes: int, size: int = 64, seed: int = 0) -> Generator:
     return generator.eval()  # type: ignore[no-any-return]
 
 
+def tiny_laboratory(n_classes: int, seed: int = 0, embedding: int = 16) -> Laboratory:
+    """Correction for laboratories that has all parts and changes much; its weights are random."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = LaboratoryNetwork(n_classes, embedding, features=4, hidden=8, members=2)
+        torch.nn.init.normal_(network.components)
+        for name, weight in network.named_parameters():
+            if name.endswith("correct.3.weight"):  # begins as zeros
+                torch.nn.init.normal_(weight, std=3.0)
+    scores = torch.linspace(0, 0.9, 50)
+    return Laboratory(
+        network.eval(),
+        temperature=1.5,
+        conformal_scores=scores,
+        conformal_classes=torch.arange(50) % n_classes,
+        validation_confidence=1 - scores.double(),
+        validation_correct=scores < 0.6,
+        measured={},
+    )
+
+
 def tiny_bundle(
     folder: str | Path,
     class_names: Sequence[str] = DEFAULT_NAMES,
     seed: int = 0,
     size: int = 32,
     generator: Generator | None = None,
+    laboratory: Laboratory | None = None,
 ) -> Path:
     """Write a random bundle of a few kB.
 
@@ -85,6 +108,8 @@ def tiny_bundle(
         Side of the model's input in pixels.
     generator : Generator, optional
         Such as `tiny_generator`.
+    laboratory : Laboratory, optional
+        Such as `tiny_laboratory`.
 
     Returns
     -------
@@ -122,6 +147,7 @@ def tiny_bundle(
         disc_radius=0.42,
         card="# tiny\n\nRandom weights, for tests.\n",
         generator=generator,
+        laboratory=laboratory,
         dtype=torch.float32,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -213,19 +214,38 @@ def _judged(
     calibration: Calibration, stopped: Evidence, labels: NDArray[np.int64], coverage: float
 ) -> Calibration:
     """Temperature, and with it how sure the classifier is of validation cells, and how rightly."""
-    temperature = fit_temperature(stopped.logits, labels)
-    posterior = softmax(stopped.logits / temperature)
+    return replace(calibration, **promises(stopped.logits, labels, coverage))
+
+
+def promises(
+    logits: NDArray[np.float64], labels: NDArray[np.int64], coverage: float
+) -> dict[str, Any]:
+    """Fit a temperature to cells of known class, and keep how sure and how right it is of them.
+
+    Parameters
+    ----------
+    logits : (N, K) array
+    labels : (N,) array
+    coverage : float
+        Of the prediction sets that are measured.
+
+    Returns
+    -------
+    dict
+        Attributes of `cytodiffusion.model.calibration.Calibration`, by name.
+    """
+    temperature = fit_temperature(logits, labels)
+    posterior = softmax(logits / temperature)
     strange = 1 - posterior[np.arange(len(labels)), labels]
     order = np.argsort(strange, kind="stable")
-    return replace(
-        calibration,
-        temperature=temperature,
-        conformal_scores=torch.from_numpy(strange[order]).float(),
-        conformal_classes=torch.from_numpy(labels[order]).long(),
-        validation_confidence=torch.from_numpy(posterior.max(axis=1)),
-        validation_correct=torch.from_numpy(posterior.argmax(axis=1) == labels),
-        measured=measured_coverage(posterior, labels, coverage),
-    )
+    return {
+        "temperature": temperature,
+        "conformal_scores": torch.from_numpy(strange[order]).float(),
+        "conformal_classes": torch.from_numpy(labels[order]).long(),
+        "validation_confidence": torch.from_numpy(posterior.max(axis=1)),
+        "validation_correct": torch.from_numpy(posterior.argmax(axis=1) == labels),
+        "measured": measured_coverage(posterior, labels, coverage),
+    }
 
 
 def _with_thresholds(

@@ -7,14 +7,12 @@ a little. Stain and focus are not varied, since a generator that has learned var
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import FILES, ModelBundle, load_bundle
 from cytodiffusion.model.codec import to_network, to_unit
 from cytodiffusion.model.generator import ClassUNet, Generator
@@ -25,7 +23,7 @@ from cytodiffusion.progress import Progress, silent
 from .augment import turn
 from .data import CellSet, generator_for
 from .finish import training_record, with_section
-from .sets import load_sets
+from .sets import like_model, load_sets
 from .settings import TrainSettings
 from .trainer import Trainer
 
@@ -194,7 +192,7 @@ def train_generator(settings: TrainSettings, progress: Progress = silent) -> Pat
     check_target(settings.output, FILES)
     settings = settings.model_copy(update={"window_um": model.window_um})
     names, sets = load_sets(settings, progress, ("train", "val"))
-    _like_model(names, sets, model.class_names)
+    like_model(names, sets, model.class_names, "A generator")
     cells = (list(model.class_names), sets)
     stages: tuple[Stage, ...] = ("base", "detail")
     history: dict[str, float] = {}
@@ -211,19 +209,6 @@ def train_generator(settings: TrainSettings, progress: Progress = silent) -> Pat
         history[stage] = run.history[-1]["validation"]
     assert generator is not None
     return attach_generator(model, generator, settings, sets, history)
-
-
-def _like_model(names: Sequence[str], sets: dict[str, CellSet], wanted: Sequence[str]) -> None:
-    """Give the labels the numbers that the model has for them."""
-    if set(names) != set(wanted):
-        odd = sorted(set(names) ^ set(wanted))
-        raise InputError(
-            "A generator needs images of just the classes of its model; they differ in "
-            f"{', '.join(odd)}."
-        )
-    order = torch.tensor([*(list(wanted).index(name) for name in names), -1])
-    for cells in sets.values():
-        cells.labels = order[cells.labels]
 
 
 def _of_stage(settings: TrainSettings, stage: Stage) -> TrainSettings:
@@ -268,6 +253,7 @@ def attach_generator(
         taxonomy=model.taxonomy,
         training_images=model.training_images,
         generator=generator,
+        laboratory=model.laboratory,
     )
 
 

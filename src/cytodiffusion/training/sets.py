@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from cytodiffusion.datasets.duplicates import Policy, find_duplicates, settle_duplicates
 from cytodiffusion.datasets.fingerprints import Fingerprints
 from cytodiffusion.errors import InputError
@@ -80,6 +82,27 @@ def load_sets(
     if lost := _without_cells(names, sets["train"]):
         raise InputError(f"None of the training images of the class {lost[0]} could be read.")
     return names, without_duplicates(names, sets, settings.duplicates)
+
+
+def like_model(
+    names: Sequence[str], sets: dict[str, CellSet], wanted: Sequence[str], what: str
+) -> None:
+    """Give the labels of sets the numbers that a model has for them.
+
+    Raises
+    ------
+    InputError
+        If the sets have other classes than the model; names ``what`` is to be trained.
+    """
+    if set(names) != set(wanted):
+        odd = sorted(set(names) ^ set(wanted))
+        raise InputError(
+            f"{what} needs images of just the classes of its model; they differ in "
+            f"{', '.join(odd)}."
+        )
+    order = torch.tensor([*(list(wanted).index(name) for name in names), -1])
+    for cells in sets.values():
+        cells.labels = order[cells.labels]
 
 
 def oddities(records: Sequence[Record], names: Sequence[str]) -> list[str]:

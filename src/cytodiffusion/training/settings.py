@@ -26,6 +26,19 @@ RECIPES: dict[str, dict[str, Any]] = {
         "balance": 0.7,
         "augment": nothing_but(scale=0.06, aspect=0.03, shift=0.02),
     },
+    "laboratory": {
+        "steps": 1500,
+        "learning_rate": 2e-3,
+        "weight_decay": 0.1,
+        "augment": {
+            "scale": 0.25,
+            "shift": 0.05,
+            "cut_share": 0.1,
+            "dried_share": 0.4,
+            "blur": 2.4,
+            "plain_share": 0.1,
+        },
+    },
     "stable-diffusion": {  # as published for few images; `balance` and augmentation are ours
         "input_size": 360,
         "disc_radius": 20 / 45,
@@ -58,8 +71,11 @@ class TrainSettings(BaseModel):
     layout: str = "auto"  #: how the data lie on disk; found out when auto
     output: Path
     duplicates: Policy = "refuse"  #: what to do with an image that is in two splits
-    #: Ours; the baselines; the published network; what draws synthetic cells.
-    kind: Literal["diffusion", "resnet18", "vit", "stable-diffusion", "generator"] = "diffusion"
+    #: Ours; the baselines; the published network; what draws synthetic cells; what corrects the
+    #: cells of a slide for what they have in common.
+    kind: Literal["diffusion", "resnet18", "vit", "stable-diffusion", "generator", "laboratory"] = (
+        "diffusion"
+    )
     pretrained: bool = False  #: baselines only: start from ImageNet weights
     allow_download: bool = False  #: of those weights, when they are not on this machine
     name: str = "cytodiffusion"
@@ -78,6 +94,7 @@ class TrainSettings(BaseModel):
     detail_widths: tuple[int, ...] = (64, 96)  #: generator: network of the detail
     detail_blocks: tuple[int, ...] = (1, 2)
     detail_steps: PositiveInt = 5000  #: generator: steps of the detail's network
+    laboratories: PositiveInt = 400  #: laboratory: how many are made up
     steps: PositiveInt = 7000
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 8e-4
@@ -134,6 +151,8 @@ class TrainSettings(BaseModel):
             raise ValueError("name the Stable Diffusion 1.5 to start from with init")
         if self.kind == "generator" and self.init is None:
             raise ValueError("name the model that the generator is for with init")
+        if self.kind == "laboratory" and self.init is None:
+            raise ValueError("name the model that the correction is for with init")
         if self.kind != "stable-diffusion" and self.lora:
             raise ValueError("low-rank adapters (lora) are for the kind stable-diffusion")
         if self.kind != "diffusion" and (self.pretrain_steps or self.pseudo_labels):

@@ -52,7 +52,7 @@ FREE_SETTINGS = {
 
 
 def train(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Train a bundle, a baseline, or a bundle's generator of synthetic cells.
+    """Train a bundle, a baseline, or what is added to a bundle: a generator, a correction.
 
     Every random draw depends on the seed and the step alone, so a run that was killed and
     resumed ends as an unbroken one does.
@@ -82,6 +82,10 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
         from .generator import train_generator  # imports this module
 
         return train_generator(settings, progress)
+    if settings.kind == "laboratory":
+        from .laboratory import train_laboratory
+
+        return train_laboratory(settings, progress)
     if settings.kind != "diffusion":
         from .baseline import train_baseline  # imports this module
 

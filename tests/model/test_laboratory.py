@@ -1,0 +1,108 @@
+"""The files of a correction for laboratories, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from cytodiffusion.errors import BundleError
+from cytodiffusion.model.bundle import CHECKSUMS, file_checksum, load_bundle
+from cytodiffusion.model.laboratory import CONFIG, WEIGHTS
+from cytodiffusion.model.testing import tiny_bundle, tiny_laboratory
+
+NAMES = ("red", "blue", "green")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_bundle(tmp_path / "tiny", NAMES, laboratory=tiny_laboratory(3))
+
+
+def change(folder: Path, config: dict[str, Any] | None = None, **tensors: Any) -> None:
+    """Write other entries, None for none, with checksums that fit."""
+    content = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(content | (config or {})))
+    found = load_file(folder / WEIGHTS) | tensors
+    save_file({k: v for k, v in found.items() if v is not None}, folder / WEIGHTS)
+    sums = json.loads((folder / CHECKSUMS).read_text())
+    sums |= {name: file_checksum(folder / name) for name in (CONFIG, WEIGHTS)}
+    (folder / CHECKSUMS).write_text(json.dumps(sums))
+
+
+def test_a_bundle_without_one_has_none(tmp_path: Path) -> None:
+    assert load_bundle(tiny_bundle(tmp_path / "plain"), device="cpu").laboratory is None
+
+
+def test_nothing_is_corrected_before_something_is_learned() -> None:
+    from cytodiffusion.model.laboratory import LaboratoryNetwork
+
+    network = LaboratoryNetwork(3, 16, features=4).eval()
+    found = network(torch.randn(2, 5, 16), torch.randn(2, 5, 3), torch.full((2, 5), 0.2))
+    assert (found == 0).all()
+
+
+def test_cells_without_weight_do_not_count() -> None:
+    network = tiny_laboratory(3).network
+    chance = torch.Generator().manual_seed(1)
+    embedding = torch.randn(1, 8, 16, generator=chance)
+    logits = torch.randn(1, 8, 3, generator=chance)
+    weights = torch.tensor([[0.25] * 4 + [0.0] * 4])
+    with torch.no_grad():
+        found = network(embedding, logits, weights)[:, :4]
+        alone = network(embedding[:, :4], logits[:, :4], weights[:, :4])
+    torch.testing.assert_close(found, alone)
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_an_altered_file_is_named(folder: Path, name: str) -> None:
+    with (folder / name).open("ab") as stream:
+        stream.write(b" ")
+    with pytest.raises(BundleError, match=f"{name}.*checksum".replace(".", r"\.", 1)):
+        load_bundle(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "said"),
+    [
+        ({"temperature": 0}, {}, "temperature must be positive"),
+        ({"temperature": float("nan")}, {}, "temperature must be positive"),
+        ({"network": {"layers": 3}}, {}, "describes no correction"),
+        ({"measured": None}, {}, "describes no correction"),
+        ({}, {"record.conformal_scores": None}, "lacks"),
+        ({}, {"record.conformal_scores": torch.zeros(3)}, "not of the same cells"),
+        ({}, {"record.conformal_scores": torch.full((50,), torch.nan)}, "not numbers"),
+        ({}, {"record.conformal_classes": torch.full((50,), 3)}, "classes that are not there"),
+        ({}, {"mean": None}, "do not fit"),
+        ({}, {"mean": torch.full((16,), torch.inf)}, "not numbers"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    folder: Path, config: dict[str, Any], tensors: dict[str, Any], said: str
+) -> None:
+    change(folder, config, **tensors)
+    with pytest.raises(BundleError, match=said):
+        load_bundle(folder, device="cpu")
+
+
+def test_one_for_other_classes_is_refused(tmp_path: Path) -> None:
+    folder = tiny_bundle(tmp_path / "tiny", NAMES, laboratory=tiny_laboratory(4))
+    with pytest.raises(BundleError, match=r"4 classes .* not 3 and"):
+        load_bundle(folder, device="cpu")
+
+
+def test_a_generator_added_later_leaves_it(folder: Path) -> None:
+    from cytodiffusion.model.testing import tiny_generator
+    from cytodiffusion.training.generator import attach_generator
+    from cytodiffusion.training.settings import TrainSettings
+
+    model = load_bundle(folder, device="cpu")
+    settings = TrainSettings(
+        data=folder, output=folder.with_name("both"), kind="generator", init=str(folder)
+    )
+    attach_generator(model, tiny_generator(3), settings, {"train": []}, {})  # type: ignore[dict-item]
+    assert load_bundle(settings.output, device="cpu").laboratory is not None
