@@ -143,12 +143,16 @@ def test_batches_come_again_corrected_in_the_places_of_the_first(correcting: Mod
         assert other.result.adjusted
     assert not np.allclose(first[0].result.posterior, again[0].result.posterior)
     frame = cells_frame(parts)
+    assert frame.attrs == {"corrected_for_slide": True}
     assert frame["label"].tolist() == list(range(1, 50))
     whole = join([p.result for p in again])
     np.testing.assert_allclose(frame[COLUMNS[14:]], whole.posterior)
     alone = settings.model_copy(update={"alone": True})
     parts = list(iter_classify_labels(image, labels, correcting, alone, pixel_size_um=PIXEL_SIZE))
     assert [p.revises for p in parts] == [None, None, None]
+    record = classify_labels(image, labels, correcting, alone, pixel_size_um=PIXEL_SIZE).record
+    assert record["corrected_for_slide"] is False
+    assert record["settings"]["alone"] is True
 
 
 def test_images_of_a_folder_are_corrected_together(correcting: ModelBundle, tmp_path: Path) -> None:

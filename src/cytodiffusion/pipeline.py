@@ -28,6 +28,9 @@ from cytodiffusion.stain import estimate_background
 #: Cells in the first batch of a field: few, so that colours show soon.
 FIRST_BATCH = 32
 
+#: Whether the cells of a table were corrected for what they have in common: its key in records.
+CORRECTED = "corrected_for_slide"
+
 #: Libraries whose versions a result records.
 RECORDED = ("napari-cytodiffusion", "torch", "diffusers", "numpy", "scikit-image", "cellpose")
 
@@ -144,14 +147,21 @@ def _revised(
 
 
 def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
-    """Join batches to the table of ``cells.csv``, one row a cell, sorted by label."""
+    """Join batches to the table of ``cells.csv``, one row a cell, sorted by label.
+
+    Its ``attrs`` say whether the cells were corrected for what they have in common.
+    """
     latest: dict[int, pd.DataFrame] = {}
+    corrected = False
     for batch in batches:
+        corrected = batch.result.adjusted
         latest[len(latest) if batch.revises is None else batch.revises] = batch_frame(batch)
     parts = list(latest.values())
     if not parts:
         raise InputError("There are no classified cells to make a table of.")
-    return pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
+    frame = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
+    frame.attrs[CORRECTED] = corrected
+    return frame
 
 
 def batch_frame(batch: CellBatch) -> pd.DataFrame:
@@ -181,7 +191,8 @@ def classify_labels(
         image, labels, model, settings, pixel_size_um=pixel_size_um, progress=progress
     )
     frame = cells_frame(batches)
-    return CellResults(frame, provenance(model, settings, pixel_size_um=pixel_size_um))
+    found = {"pixel_size_um": pixel_size_um, CORRECTED: frame.attrs[CORRECTED]}
+    return CellResults(frame, provenance(model, settings, **found))
 
 
 def classify_images(
@@ -211,7 +222,7 @@ def classify_images(
     -------
     frame : DataFrame
         The columns of ``cells.csv`` with ``path`` in place of ``label``; ``area_um2`` is that
-        of the cell found in the centre, NaN where none was.
+        of the cell found in the centre, NaN where none was. ``attrs`` as `cells_frame` gives.
     skipped : list of str
         One sentence for each image that could not be read.
 
@@ -255,7 +266,10 @@ def classify_images(
     if not results:
         why = f" ({skipped[0]})" if skipped else ""
         raise InputError(f"None of the {len(images)} images could be read{why}.")
-    return _images_frame(found, adjust(join(results), model, settings)), skipped
+    result = adjust(join(results), model, settings)
+    frame = _images_frame(found, result)
+    frame.attrs[CORRECTED] = result.adjusted
+    return frame, skipped
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ class SegmentRequest:
 class ClassifyRequest:
     """What *Classify cells* asks for; no ``trials`` is the engine's default budget.
 
-    With no ``error_rate`` no cell is for review.
+    With no ``error_rate`` no cell is for review; ``alone`` looks at each cell by itself.
     """
 
     image: Any
@@ -59,6 +59,7 @@ class ClassifyRequest:
     pixel_size_um: float | None
     allow_download: bool = False
     error_rate: float | None = None
+    alone: bool = False
     cache: ModelCache = field(default_factory=dict, compare=False)
 
 
@@ -121,13 +122,12 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
         import_engine()
         from cytodiffusion.classify import ClassifySettings
         from cytodiffusion.image import as_rgb8
-        from cytodiffusion.judgement import check_model
         from cytodiffusion.maps import CellMaps
         from cytodiffusion.pipeline import iter_classify_labels
 
         model = _load(request.source, request.device, request.allow_download, request.cache)
         settings = _settings(ClassifySettings, request, model)
-        check_model(model, settings)  # before there are layers
+        _check_promises(model, settings)
         report(0.0, "Reading the image ...")
         rgb, labels = as_rgb8(request.image), np.asarray(request.labels)
         pixel_size, origin = _pixel_size(rgb, request.pixel_size_um)
@@ -190,8 +190,19 @@ def _load(source: str, device: str, allow_download: bool, cache: ModelCache) -> 
     return cache[key]
 
 
+def _check_promises(model: Any, settings: Any) -> None:
+    """Say what the model cannot promise before there are layers."""
+    from cytodiffusion.judgement import check_model
+
+    check_model(model, settings)
+
+
 def _settings(kind: Any, request: ClassifyRequest, model: Any) -> Any:
-    chosen: dict[str, Any] = {"seed": request.seed, "error_rate": request.error_rate}
+    chosen: dict[str, Any] = {
+        "seed": request.seed,
+        "error_rate": request.error_rate,
+        "alone": request.alone,
+    }
     if request.trials is not None:
         chosen["trials"] = request.trials
     if getattr(model.device, "type", "cpu") == "cpu":

@@ -95,6 +95,7 @@ class Engine:
     closed: threading.Event = field(default_factory=threading.Event)
     requests: list[dict[str, Any]] = field(default_factory=list)
     refusal: Exception | None = None
+    corrects: int | None = None  #: class that all cells have once they are looked at together
 
     def refuse(self) -> None:
         if self.refusal is not None:
@@ -105,18 +106,30 @@ class Engine:
         ids = np.unique(labels)
         # the confidence of cell i is 0.9 - 0.0065 i: 10, 11 and 12 are for review
         above = None if settings.error_rate is None else 0.84
-        return self._run(labels, ids[ids > 0], kw["pixel_size_um"], above)
+        together = None if settings.alone else self.corrects
+        return self._run(labels, ids[ids > 0], kw["pixel_size_um"], above, together)
 
     def _run(
-        self, labels: np.ndarray, ids: np.ndarray, px: float, above: float | None
+        self,
+        labels: np.ndarray,
+        ids: np.ndarray,
+        px: float,
+        above: float | None,
+        together: int | None,
     ) -> Iterator[CellBatch]:
+        batches = []
         try:
             for start in range(0, len(ids), self.batch):
                 if self.error is not None and start // self.batch >= self.error_at:
                     raise self.error
                 time.sleep(self.seconds_a_batch)
                 some = ids[start : start + self.batch]
-                yield batch_of(labels, some, start + len(some), len(ids), px, above)
+                batches.append(batch_of(labels, some, start + len(some), len(ids), px, above))
+                yield batches[-1]
+            for number, batch in enumerate(batches if together is not None else []):
+                predicted = np.full(len(batch.result.predicted), together)
+                result = replace(batch.result, predicted=predicted)
+                yield replace(batch, result=result, revises=number)
         finally:
             self.closed.set()
 
@@ -193,3 +206,4 @@ class Settings:
     seed: int = 0
     batch_size: int = 256
     error_rate: float | None = None
+    alone: bool = False

@@ -173,6 +173,7 @@ def _report(
 ) -> None:
     from cytodiffusion.classification import many_unlike
     from cytodiffusion.export import class_counts
+    from cytodiffusion.pipeline import CORRECTED
 
     counts = class_counts(frame, bundle.classes)
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
@@ -183,6 +184,7 @@ def _report(
         "cells": len(frame),
         "anomalies": anomalies,
         "review": review,
+        CORRECTED: frame.attrs[CORRECTED],
         "counts": counts,
         "model": bundle.record(),
     }

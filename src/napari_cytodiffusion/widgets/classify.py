@@ -88,6 +88,13 @@ class ClassifyWidget(QWidget):
         self.seed.setValue(default("classification", "seed"))
         self.seed.setToolTip("The same seed gives the same result.")
         self.error_rate = ErrorRateField(self)
+        self.slide = QCheckBox("Correct for the slide", self)
+        self.slide.setChecked(True)
+        self.slide.setToolTip(
+            "Stain and focus can make one class look like another in all cells of a slide. Models "
+            "that can see this correct it when all cells are classified. Without it each cell is "
+            "looked at alone."
+        )
         self.run_bar = RunBar("Classify cells", self)
         fields = form(self)
         fields.addRow("Image", self.image)
@@ -98,6 +105,7 @@ class ClassifyWidget(QWidget):
         fields.addRow("Trials", self.trials)
         fields.addRow("Seed", self.seed)
         fields.addRow("Errors", self.error_rate)
+        fields.addRow("", self.slide)
         self.class_button = self._view_button("Class", "class")
         self.uncertainty_button = self._view_button("Uncertainty", "uncertainty")
         self.anomalies = QCheckBox("Outline anomalies", self)
@@ -169,6 +177,7 @@ class ClassifyWidget(QWidget):
                 trials=self.trials.value() or None,
                 seed=self.seed.value(),
                 error_rate=self.error_rate.error_rate(),
+                alone=not self.slide.isChecked(),
                 pixel_size_um=self.pixel_size.pixel_size(),
                 cache=self._session.models,
             )
@@ -203,7 +212,8 @@ class ClassifyWidget(QWidget):
             if item.painted:
                 self._views.refresh()
             done, total = item.batch.done, item.batch.total
-            self.run_bar.advance(done / max(total, 1), self._pace.text(done, total))
+            if item.batch.revises is None:
+                self.run_bar.advance(done / max(total, 1), self._pace.text(done, total))
             self._show_counts(self._views)
 
     def _on_prepared(self, prepared: runs.Prepared) -> None:
