@@ -43,6 +43,8 @@ default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 		--settings scripts/default_model_shape.json --resume
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-drawing \
 		--init results/default --settings scripts/default_generator.json --resume
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-slides \
+		--init results/default-drawing --settings scripts/default_laboratory.json --resume
 
 clean:
 	rm -rf results .pytest_cache .mypy_cache .ruff_cache

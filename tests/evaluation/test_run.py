@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
+from cytodiffusion.classify import ClassifySettings
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.evaluation.figures import CONTRACT
 from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.stored import read_report
-from cytodiffusion.model.testing import tiny_bundle
+from cytodiffusion.model.testing import tiny_bundle, tiny_laboratory
 from toys import PIXEL_SIZE_UM, write_discs
 
 #: What the contract promises, written out once more: a rename must break something.
@@ -143,6 +144,46 @@ def test_pictures_are_those_of_the_cells(report) -> None:
     assert int(colour.argmax()) == {"red": 0, "green": 1, "blue": 2}[entry["label"]]
     worst = [e["p_true"] for e in report.metrics["montage"]["hardest"]]
     assert worst == sorted(worst)
+
+
+def test_cells_of_a_set_are_corrected_together_or_each_is_looked_at_alone(data, tmp_path) -> None:
+    names = ("blue", "green", "red")
+    model = tiny_bundle(tmp_path / "m", names, laboratory=tiny_laboratory(3))
+    elsewhere = write_discs(tmp_path / "other", {"test": 10}, ("blue", "red")) / "test"
+    reports = {
+        alone: read_report(
+            evaluate(
+                asked(
+                    data,
+                    model,
+                    tmp_path / f"r{alone}",
+                    shift={"elsewhere": elsewhere},
+                    trial_cells=0,
+                    classify=ClassifySettings(alone=alone),
+                )
+            )
+        )
+        for alone in (False, True)
+    }
+    together, alone = reports[False].metrics, reports[True].metrics
+    assert "alone" not in alone
+    assert "alone" not in alone["shift"]["elsewhere"]
+    assert together["ece"] != alone["ece"]
+    for one, other in (
+        (together, alone),
+        (together["shift"]["elsewhere"], alone["shift"]["elsewhere"]),
+    ):
+        assert one["alone"]["balanced_accuracy"] == other["balanced_accuracy"]
+        assert one["anomaly_rate"] == other["anomaly_rate"]
+    own = together["shift"]["elsewhere"]
+    shared = alone["shift"]["elsewhere"]["shared_balanced_accuracy"]
+    assert own["alone"]["shared_balanced_accuracy"] == shared
+    at = {row["asked"]: row for row in together["sets"]}
+    assert at[0.95]["coverage"] == together["coverage"]
+    page = (reports[False].folder / "report.html").read_text(encoding="utf-8")
+    assert f"elsewhere {own['alone']['balanced_accuracy']:.3f} and {shared:.3f}." in page
+    other_page = (reports[True].folder / "report.html").read_text(encoding="utf-8")
+    assert "Each cell by itself" not in other_page
 
 
 def test_a_class_that_the_model_lacks_is_the_anomaly(data, tmp_path) -> None:
