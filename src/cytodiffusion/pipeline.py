@@ -152,15 +152,16 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     Its ``attrs`` say whether the cells were corrected for what they have in common.
     """
     latest: dict[int, pd.DataFrame] = {}
-    corrected = False
+    corrected: dict[int, bool] = {}
     for batch in batches:
-        corrected = batch.result.adjusted
-        latest[len(latest) if batch.revises is None else batch.revises] = batch_frame(batch)
+        number = len(latest) if batch.revises is None else batch.revises
+        corrected[number] = batch.result.adjusted
+        latest[number] = batch_frame(batch)
     parts = list(latest.values())
     if not parts:
         raise InputError("There are no classified cells to make a table of.")
     frame = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
-    frame.attrs[CORRECTED] = corrected
+    frame.attrs[CORRECTED] = all(corrected.values())
     return frame
 
 

@@ -81,6 +81,13 @@ class Classified:
     painted: bool
 
 
+@dataclass(frozen=True)
+class Corrected:
+    """All cells are classified, and corrected for what they have in common."""
+
+    batches: tuple[Any, ...]
+
+
 def segment_body(request: SegmentRequest) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that yields one `cytodiffusion.segmentation.Segmentation`."""
 
@@ -144,9 +151,13 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
     return body
 
 
-def _classified(batches: Iterator[Any], maps: Any) -> Iterator[Classified]:
+def _classified(batches: Iterator[Any], maps: Any) -> Iterator[Classified | Corrected]:
     painted = 0.0
+    revised = []
     for batch in batches:
+        if batch.revises is not None:
+            revised.append(batch)
+            continue
         result = batch.result
         maps.put(batch.crops.ids, result.predicted, result.entropy, result.anomaly, result.review)
         started = time.monotonic()
@@ -157,6 +168,13 @@ def _classified(batches: Iterator[Any], maps: Any) -> Iterator[Classified]:
             now = time.monotonic()
             painted = now + 2 * (now - started)
         yield Classified(batch, due)
+    if revised:  # all of them or none: a run that is cancelled keeps what it has shown
+        for batch in revised:
+            result = batch.result
+            ids = batch.crops.ids
+            maps.put(ids, result.predicted, result.entropy, result.anomaly, result.review)
+        maps.paint()
+        yield Corrected(tuple(revised))
 
 
 def table_body(frame_of: Callable[[], Any], max_id: int) -> Callable[[Progress], Iterator[Any]]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -71,12 +72,16 @@ def test_an_altered_file_is_named(folder: Path, name: str) -> None:
     [
         ({"temperature": 0}, {}, "temperature must be positive"),
         ({"temperature": float("nan")}, {}, "temperature must be positive"),
+        ({"temperature": 1e-320}, {}, "of a usual size"),
         ({"network": {"layers": 3}}, {}, "describes no correction"),
         ({"measured": None}, {}, "describes no correction"),
         ({}, {"record.conformal_scores": None}, "lacks"),
         ({}, {"record.conformal_scores": torch.zeros(3)}, "not of the same cells"),
         ({}, {"record.conformal_scores": torch.full((50,), torch.nan)}, "not numbers"),
         ({}, {"record.conformal_classes": torch.full((50,), 3)}, "classes that are not there"),
+        ({}, {"record.conformal_classes": torch.zeros(50)}, "of another kind"),
+        ({}, {"record.conformal_scores": torch.zeros(50, 2)}, "not of the same cells"),
+        ({}, {"record.validation_correct": torch.zeros(50)}, "of another kind"),
         ({}, {"mean": None}, "do not fit"),
         ({}, {"mean": torch.full((16,), torch.inf)}, "not numbers"),
     ],
@@ -87,6 +92,30 @@ def test_what_does_not_fit_is_refused(
     change(folder, config, **tensors)
     with pytest.raises(BundleError, match=said):
         load_bundle(folder, device="cpu")
+
+
+def test_an_ensemble_of_none_is_refused(folder: Path) -> None:
+    network = json.loads((folder / CONFIG).read_text())["network"]
+    weights = {k: None for k in load_file(folder / WEIGHTS) if k.startswith("ensemble.")}
+    change(folder, {"network": network | {"members": 0}}, **weights)
+    with pytest.raises(BundleError, match="it has no networks"):
+        load_bundle(folder, device="cpu")
+
+
+def test_one_of_the_two_files_is_not_enough(folder: Path) -> None:
+    sums = json.loads((folder / CHECKSUMS).read_text())
+    del sums[CONFIG]
+    (folder / CHECKSUMS).write_text(json.dumps(sums))
+    with pytest.raises(BundleError, match="lacks laboratory.json".replace(".", r"\.")):
+        load_bundle(folder, device="cpu")
+
+
+def test_corrections_that_are_no_numbers_are_told(folder: Path) -> None:
+    change(folder, components=torch.full((16, 4), 1e38))
+    laboratory = load_bundle(folder, device="cpu").laboratory
+    assert laboratory is not None
+    with pytest.raises(BundleError, match="no numbers"):
+        laboratory.corrected(np.zeros((20, 3)), np.full((20, 16), 1e30), 1.0)
 
 
 def test_one_for_other_classes_is_refused(tmp_path: Path) -> None:

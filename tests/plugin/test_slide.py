@@ -35,6 +35,26 @@ def test_corrected_cells_take_the_places_of_the_first(widget, engine, viewer, sm
     assert len(values) == 1
 
 
+def test_a_run_that_is_cancelled_is_corrected_whole_or_not_at_all(engine, smear):
+    """Corrected batches reach the window as one item, when the last of them is there."""
+    from napari_cytodiffusion import runs
+
+    engine.corrects = 2
+    request = runs.ClassifyRequest(
+        image=smear[0],
+        labels=smear[1],
+        source="",
+        device="cpu",
+        trials=None,
+        seed=0,
+        pixel_size_um=0.1,
+    )
+    items = list(runs.classify_body(request)(lambda *_: None))
+    assert [type(item) for item in items[-2:]] == [runs.Classified, runs.Corrected]
+    assert sum(isinstance(item, runs.Corrected) for item in items) == 1
+    assert len(items[-1].batches) == 3
+
+
 def test_each_cell_is_looked_at_alone_where_the_box_is_not_ticked(widget, engine, qtbot):
     engine.corrects = 2
     assert widget.slide.isChecked()

@@ -8,7 +8,6 @@ Every finished run is stored, so that an interrupted curve goes on where it stop
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -193,8 +192,8 @@ class _Study:
         path = self.folder / "settings.json"
         free = {"counts", "seeds", "first_seed", "models", "split", "device"}
         own = json.loads(self.settings.model_dump_json(exclude=free))
-        own |= {"classes": self.names, "cells": {k: _print_of(c) for k, c in self.sets.items()}}
-        own |= {} if self.added is None else {"added": _print_of(self.added)}
+        own |= {"classes": self.names, "cells": {k: c.digest() for k, c in self.sets.items()}}
+        own |= {} if self.added is None else {"added": self.added.digest()}
         own |= {"ours": OURS | own["ours"], "rivals": RIVALS | own["rivals"]}
         own = json.loads(json.dumps(own, default=lambda value: value.model_dump()))
         if not path.is_file():
@@ -316,13 +315,6 @@ class _Study:
     def _fit(self, run: Trainer) -> None:
         run.fit()
         shutil.rmtree(run.run, ignore_errors=True)  # the result is what is kept
-
-
-def _print_of(cells: CellSet) -> str:
-    """Fingerprint of crops and labels: runs on other cells are not to be taken for these."""
-    found = hashlib.sha256(np.ascontiguousarray(cells.pixels.numpy()).data)
-    found.update(np.ascontiguousarray(cells.labels.numpy()).data)
-    return f"{len(cells)}-{found.hexdigest()[:16]}"
 
 
 def _rival_logits(model: Baseline, views: Views) -> NDArray[np.float64]:

@@ -361,8 +361,11 @@ def _generator(folder: Path, n_classes: int, device: torch.device) -> Generator 
 
 def _laboratory(folder: Path, n_classes: int, embedding: int) -> Laboratory | None:
     """Return the correction for laboratories of a verified bundle; None where it has none."""
-    if not set(LABORATORY_FILES) <= read_json(folder / CHECKSUMS).keys():
+    there = set(LABORATORY_FILES) & read_json(folder / CHECKSUMS).keys()
+    if not there:
         return None
+    if lost := sorted(set(LABORATORY_FILES) - there):
+        raise BundleError(f"The bundle {folder} lacks {lost[0]}; copy it again in full.")
     return load_laboratory(folder, n_classes, embedding)
 
 

@@ -170,11 +170,21 @@ class Laboratory:
         embedding : (N, D) array
         temperature : float
             Of a single cell's posterior.
+
+        Raises
+        ------
+        BundleError
+            If the corrections are no numbers.
         """
         given = torch.from_numpy(np.asarray(logits / temperature, np.float32))[None]
         seen = torch.from_numpy(np.asarray(embedding, np.float32))[None]
         weights = torch.full(given.shape[:2], 1 / given.shape[1])
         found = self.network(seen, given, weights)[0].double().numpy()
+        if not np.isfinite(found).all():
+            raise BundleError(
+                "The model's correction for laboratories gives no numbers for these cells; use "
+                "another copy of the model, or look at each cell alone."
+            )
         return np.asarray(np.asarray(logits, np.float64) / temperature + found)
 
 
@@ -208,8 +218,8 @@ def load_laboratory(folder: Path, n_classes: int, embedding: int) -> Laboratory:
         network = LaboratoryNetwork(**content["network"])
         temperature = float(content["temperature"])
         measured = {str(k): float(v) for k, v in content["measured"].items()}
-        if not 0 < temperature < float("inf"):
-            raise ValueError("the temperature must be positive")
+        if not 1e-3 < temperature < 1e3:
+            raise ValueError("the temperature must be positive and of a usual size")
         _check_fit(network, n_classes, embedding)
         _check_record(record, n_classes)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as e:
@@ -223,6 +233,8 @@ def load_laboratory(folder: Path, n_classes: int, embedding: int) -> Laboratory:
 
 def _check_fit(network: LaboratoryNetwork, n_classes: int, embedding: int) -> None:
     """ValueError unless it is for a denoiser of so many classes and so wide an embedding."""
+    if not len(network.ensemble):
+        raise ValueError("it has no networks")
     if (network.num_classes, network.embedding) != (n_classes, embedding):
         raise ValueError(
             f"it is for {network.num_classes} classes and embeddings of {network.embedding}, not "
@@ -235,9 +247,13 @@ def _check_record(record: dict[str, Any], n_classes: int) -> None:
     names = ("conformal_scores", "conformal_classes", "validation_confidence", "validation_correct")
     if set(record) != set(names):
         raise ValueError(f"what was measured lacks {sorted(set(names) ^ set(record))}")
-    lengths = {len(record[name]) for name in names}
-    if len(lengths) != 1 or 0 in lengths:
+    kinds = {"conformal_classes": torch.int64, "validation_correct": torch.bool}
+    if {tuple(record[name].shape) for name in names} != {(len(record[names[0]]),)}:
         raise ValueError("what was measured is not of the same cells")
+    if len(record[names[0]]) == 0:
+        raise ValueError("nothing was measured")
+    if any(record[name].dtype != kind for name, kind in kinds.items()):
+        raise ValueError("what was measured has entries of another kind")
     if not all(record[name].isfinite().all() for name in names):
         raise ValueError("what was measured has entries that are not numbers")
     classes = record["conformal_classes"]

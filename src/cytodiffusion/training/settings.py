@@ -27,7 +27,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "augment": nothing_but(scale=0.06, aspect=0.03, shift=0.02),
     },
     "laboratory": {
-        "steps": 1500,
+        "steps": 3000,
         "learning_rate": 2e-3,
         "weight_decay": 0.1,
         "augment": {

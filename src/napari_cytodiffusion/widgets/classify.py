@@ -207,14 +207,23 @@ class ClassifyWidget(QWidget):
     def _on_item(self, item: Any) -> None:
         if isinstance(item, runs.Prepared):
             self._on_prepared(item)
+        elif isinstance(item, runs.Corrected):
+            self._on_corrected(item)
         elif self._views is not None:
             self._views.results.add(item.batch)
             if item.painted:
                 self._views.refresh()
             done, total = item.batch.done, item.batch.total
-            if item.batch.revises is None:
-                self.run_bar.advance(done / max(total, 1), self._pace.text(done, total))
+            self.run_bar.advance(done / max(total, 1), self._pace.text(done, total))
             self._show_counts(self._views)
+
+    def _on_corrected(self, item: runs.Corrected) -> None:
+        if self._views is None:
+            return
+        for batch in item.batches:
+            self._views.results.add(batch)
+        self._views.refresh()
+        self._show_counts(self._views)
 
     def _on_prepared(self, prepared: runs.Prepared) -> None:
         if self._layers is None or self._session.viewer is None:
