@@ -295,9 +295,11 @@ def measure_laboratory(
         return blank.corrected(logits, embedding, model.calibration.temperature)
 
     everything, labels = np.arange(len(known)), views.labels
-    slides = drawn_slides(labels, settings.seed)
-    logits = np.concatenate([corrected(index) for index in slides])
-    found = promises(logits, labels[np.concatenate(slides)], settings.coverage)
+    # every cell once, in the first slide that has it: conformal sets count different cells
+    logits = corrected(everything)
+    for index in reversed(drawn_slides(labels, settings.seed)):
+        logits[index] = corrected(index)
+    found = promises(logits, labels, settings.coverage)
     one_class = np.empty(len(labels), np.int64)
     for k in np.unique(labels):
         index = np.flatnonzero(labels == k)
