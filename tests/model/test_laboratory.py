@@ -118,6 +118,22 @@ def test_corrections_that_are_no_numbers_are_told(folder: Path) -> None:
         laboratory.corrected(np.zeros((20, 3)), np.full((20, 16), 1e30), 1.0)
 
 
+def test_cells_of_a_steady_class_stay_as_they_are(folder: Path) -> None:
+    change(folder, {"steady": [1]})
+    laboratory = load_bundle(folder, device="cpu").laboratory
+    assert laboratory is not None
+    assert laboratory.steady == (1,)
+    chance = np.random.default_rng(0)
+    logits, embedding = chance.normal(size=(30, 3)), chance.normal(size=(30, 16))
+    found = laboratory.corrected(logits, embedding, 2.0)
+    stays = logits.argmax(axis=1) == 1
+    np.testing.assert_allclose(found[stays], logits[stays] / 2)
+    assert (np.abs(found - logits / 2).max(axis=1)[~stays] > 1e-3).all()
+    change(folder, {"steady": [3]})
+    with pytest.raises(BundleError, match="stays as it is is not there"):
+        load_bundle(folder, device="cpu")
+
+
 def test_one_for_other_classes_is_refused(tmp_path: Path) -> None:
     folder = tiny_bundle(tmp_path / "tiny", NAMES, laboratory=tiny_laboratory(4))
     with pytest.raises(BundleError, match=r"4 classes .* not 3 and"):

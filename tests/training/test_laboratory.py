@@ -145,6 +145,7 @@ def test_it_ends_beside_the_model_it_is_for(discs: Path, tmp_path: Path) -> None
     )
     assert "made-up laboratories" in model.card
     assert model.training["laboratory"]["laboratories"] == 4
+    assert model.laboratory.steady == ()  # no red cells among them
     kept = model.laboratory
     assert all(0 <= value <= 3 for value in kept.measured.values())
     assert len(kept.conformal_scores) == len(kept.validation_correct)

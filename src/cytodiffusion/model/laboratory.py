@@ -145,6 +145,9 @@ class Laboratory:
         As in `cytodiffusion.model.calibration.Calibration`, of corrected posteriors.
     measured : dict of float
         Likewise.
+    steady : tuple of int
+        Classes that are not mistaken for what stains change: cells that are of them by
+        themselves stay as they are.
     """
 
     network: LaboratoryNetwork
@@ -154,6 +157,7 @@ class Laboratory:
     validation_confidence: Tensor
     validation_correct: Tensor
     measured: dict[str, float]
+    steady: tuple[int, ...] = ()
 
     @torch.no_grad()
     def corrected(
@@ -185,6 +189,7 @@ class Laboratory:
                 "The model's correction for laboratories gives no numbers for these cells; use "
                 "another copy of the model, or look at each cell alone."
             )
+        found[np.isin(np.argmax(logits, axis=1), self.steady)] = 0.0
         return np.asarray(np.asarray(logits, np.float64) / temperature + found)
 
 
@@ -196,6 +201,7 @@ def save_laboratory(folder: Path, laboratory: Laboratory) -> None:
         "network": config,
         "temperature": laboratory.temperature,
         "measured": laboratory.measured,
+        "steady": list(laboratory.steady),
     }
     (folder / CONFIG).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
@@ -220,6 +226,9 @@ def load_laboratory(folder: Path, n_classes: int, embedding: int) -> Laboratory:
         measured = {str(k): float(v) for k, v in content["measured"].items()}
         if not 1e-3 < temperature < 1e3:
             raise ValueError("the temperature must be positive and of a usual size")
+        steady = tuple(int(k) for k in content.get("steady", ()))
+        if not all(0 <= k < n_classes for k in steady):
+            raise ValueError("a class that stays as it is is not there")
         _check_fit(network, n_classes, embedding)
         _check_record(record, n_classes)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as e:
@@ -228,7 +237,7 @@ def load_laboratory(folder: Path, n_classes: int, embedding: int) -> Laboratory:
         ) from e
     check_weights(weights, network, folder)
     network.load_state_dict(weights)
-    return Laboratory(network.eval(), temperature, **record, measured=measured)
+    return Laboratory(network.eval(), temperature, **record, measured=measured, steady=steady)
 
 
 def _check_fit(network: LaboratoryNetwork, n_classes: int, embedding: int) -> None:
