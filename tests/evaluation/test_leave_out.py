@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -25,6 +26,8 @@ from cytodiffusion.judgement import ClassifySettings, check_promises
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.predict import load_classifier
+from cytodiffusion.training.finish import training_record
+from cytodiffusion.training.settings import TrainSettings
 from toys import PIXEL_SIZE_UM, tiny_baseline, write_discs
 
 
@@ -96,6 +99,16 @@ def test_a_copy_varies_what_its_model_was_varied_in(disc_model, tmp_path, caplog
     assert copy.training["augment"]["bend"] == copy.training["augment"]["dried_share"] == 0
     assert copy.training["augment"]["blur"] == early["blur"]
     assert "began with the weights of older" in caplog.text
+
+
+def test_settings_that_came_later_do_not_make_a_copy_another_model_s() -> None:
+    """The default model was trained before there were some of the settings of today."""
+    model = load_bundle("default", device="cpu")
+    recorded = module._recorded(model)
+    assert "laboratories" not in recorded
+    settings = TrainSettings(**recorded | {"data": Path("data"), "output": Path("copy")})
+    copy = SimpleNamespace(training=training_record(settings), kind="diffusion")
+    assert module._learnt(copy) == module._learnt(model)
 
 
 def test_a_copy_need_not_promise_an_error_rate(disc_model, tmp_path, monkeypatch) -> None:
