@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +49,18 @@ def disc_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from toys import train_on_discs
 
     return train_on_discs(tmp_path_factory.mktemp("discs"))
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Any]]]:
+    """Run a command with ``--json``; gives its exit code and what it says."""
+    from cytodiffusion.cli import main
+
+    def call(*arguments: object) -> tuple[int, dict[str, Any]]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exited:
+            main([*(str(a) for a in arguments), "--json"])
+        out = capfd.readouterr().out
+        return int(exited.value.code or 0), json.loads(out) if out.startswith("{") else {}
+
+    return call

@@ -12,23 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image as Picture
 
-from cytodiffusion.cli import main
 from cytodiffusion.model.testing import tiny_bundle
 from toys import PIXEL_SIZE_UM, disc
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, dict[str, Any]]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as exited:
-            main([*(str(a) for a in arguments), "--json"])
-        out = capfd.readouterr().out
-        return int(exited.value.code or 0), json.loads(out) if out.startswith("{") else {}
-
-    return call
 
 
 @pytest.fixture(scope="module")

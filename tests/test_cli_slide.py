@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,24 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cytodiffusion.cli import main
 from cytodiffusion.model.testing import tiny_bundle, tiny_laboratory
 from toys import PIXEL_SIZE_UM, write_discs
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 NAMES = ("red", "blue", "green")
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, dict[str, Any]]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as exited:
-            main([*(str(a) for a in arguments), "--json"])
-        out = capfd.readouterr().out
-        return int(exited.value.code or 0), json.loads(out) if out.startswith("{") else {}
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.codec import PixelCodec
 from cytodiffusion.model.colors import colors_and_groups
 from cytodiffusion.model.denoiser import UNetDenoiser
+from cytodiffusion.model.generator import Generator
+from cytodiffusion.model.laboratory import Laboratory
 from cytodiffusion.model.noise import NoiseSchedule
 from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.progress import Progress
@@ -172,6 +174,45 @@ def images_table(classes: Sequence[CellClass], sets: dict[str, CellSet]) -> list
     if any(unlabelled):
         lines.append("| without a label | " + " | ".join(map(str, unlabelled)) + " |")
     return lines
+
+
+def save_with(
+    model: ModelBundle,
+    settings: TrainSettings,
+    heading: str,
+    lines: Sequence[str],
+    **added: Generator | Laboratory,
+) -> Path:
+    """Save a trained model together with a part that was trained for it, at ``settings.output``.
+
+    Parameters
+    ----------
+    model : ModelBundle
+    settings : TrainSettings
+        Of the part; recorded under its name.
+    heading, lines : str, sequence of str
+        Section of the card about it.
+    **added : Generator or Laboratory
+        The part, by its name in `ModelBundle`; the model's others stay.
+    """
+    (name,) = added
+    parts: dict[str, Any] = {"generator": model.generator, "laboratory": model.laboratory} | added
+    return save_bundle(
+        settings.output,
+        name=model.name,
+        version=model.version,
+        classes=model.classes,
+        denoiser=model.denoiser,
+        codec=model.codec,
+        calibration=model.calibration,
+        window_um=model.window_um,
+        disc_radius=model.disc_radius,
+        card=with_section(model.card, heading, lines),
+        training=model.training | {name: training_record(settings)},
+        taxonomy=model.taxonomy,
+        training_images=model.training_images,
+        **parts,
+    )
 
 
 def with_section(card: str, heading: str, lines: Sequence[str]) -> str:

@@ -17,12 +17,12 @@ from cytodiffusion.model.bundle import FILES, ModelBundle, load_bundle
 from cytodiffusion.model.codec import to_network, to_unit
 from cytodiffusion.model.generator import ClassUNet, Generator
 from cytodiffusion.model.noise import LEVELS, NoiseSchedule
-from cytodiffusion.model.saving import check_target, save_bundle
+from cytodiffusion.model.saving import check_target
 from cytodiffusion.progress import Progress, silent
 
 from .augment import turn
 from .data import CellSet, generator_for
-from .finish import training_record, with_section
+from .finish import save_with
 from .sets import like_model, load_sets
 from .settings import TrainSettings
 from .trainer import Trainer
@@ -238,23 +238,7 @@ def attach_generator(
         "- What it draws is synthetic: not of any patient, and not evidence of anything.",
         f"- Data and licence: {settings.attribution or 'not stated'}",
     ]
-    return save_bundle(
-        settings.output,
-        name=model.name,
-        version=model.version,
-        classes=model.classes,
-        denoiser=model.denoiser,
-        codec=model.codec,
-        calibration=model.calibration,
-        window_um=model.window_um,
-        disc_radius=model.disc_radius,
-        card=with_section(model.card, HEADING, lines),
-        training=model.training | {"generator": training_record(settings)},
-        taxonomy=model.taxonomy,
-        training_images=model.training_images,
-        generator=generator,
-        laboratory=model.laboratory,
-    )
+    return save_with(model, settings, HEADING, lines, generator=generator)
 
 
 def build_generator(settings: TrainSettings, classes: int, cells: CellSet) -> Generator:

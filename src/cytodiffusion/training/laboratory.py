@@ -26,13 +26,13 @@ from cytodiffusion.framing import at_start
 from cytodiffusion.model.bundle import FILES, ModelBundle, load_bundle
 from cytodiffusion.model.denoiser import UNetDenoiser, embedding_width
 from cytodiffusion.model.laboratory import Laboratory, LaboratoryNetwork
-from cytodiffusion.model.saving import check_target, save_bundle
+from cytodiffusion.model.saving import check_target
 from cytodiffusion.output import atomic_file
 from cytodiffusion.progress import Progress, silent
 
 from .calibrate import plain_views, promises
 from .data import CellSet, generator_for
-from .finish import training_record, with_section
+from .finish import save_with
 from .made_up import (
     HOME_EVERY,
     OF_EACH,
@@ -372,20 +372,4 @@ def _attach(
         f"made-up laboratories {away:.4f} by themselves and {away_too:.4f} together.",
         f"- Data and licence: {settings.attribution or 'not stated'}",
     ]
-    return save_bundle(
-        settings.output,
-        name=model.name,
-        version=model.version,
-        classes=model.classes,
-        denoiser=model.denoiser,
-        codec=model.codec,
-        calibration=model.calibration,
-        window_um=model.window_um,
-        disc_radius=model.disc_radius,
-        card=with_section(model.card, HEADING, lines),
-        training=model.training | {"laboratory": training_record(settings)},
-        taxonomy=model.taxonomy,
-        training_images=model.training_images,
-        generator=model.generator,
-        laboratory=laboratory,
-    )
+    return save_with(model, settings, HEADING, lines, laboratory=laboratory)
