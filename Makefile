@@ -30,7 +30,7 @@ screenshots: $(STAMP)  ## the README's pictures, under Xvfb
 
 PBC ?= pbc
 default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
-	test -f results/default-data/cells.csv || $(BIN)/python scripts/default_data.py $(PBC) results/default-data
+	test -f results/default-data/cells.csv || $(BIN)/python -m scripts.default_data.make $(PBC) results/default-data
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-first \
 		--settings scripts/default_model.json --resume
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-broad \

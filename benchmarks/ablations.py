@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from cytodiffusion.classify import ClassifySettings, gather_evidence
+from cytodiffusion.classification.classifier import gather_evidence
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.evaluation.low_data import as_bundle
-from cytodiffusion.evaluation.metrics import balanced_accuracy
+from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.model import ModelBundle
-from cytodiffusion.training.augment import AugmentSettings
+from cytodiffusion.training.augmentation.augment import AugmentSettings
+from cytodiffusion.training.augmentation.outlines import Outlines
 from cytodiffusion.training.calibrate import (
     CANDIDATE_LEVELS,
     Views,
@@ -30,7 +32,6 @@ from cytodiffusion.training.calibrate import (
     trial_variance,
     varied_views,
 )
-from cytodiffusion.training.outlines import Outlines
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer

@@ -20,15 +20,15 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
-from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets import find_records
 from cytodiffusion.evaluation.cells import choose_records, score
 from cytodiffusion.evaluation.windows import Frames
-from cytodiffusion.model.bundle import load_bundle
-from cytodiffusion.model.typical import COMBINED
-from cytodiffusion.training.augment import AugmentSettings, nothing_but
+from cytodiffusion.model.class_statistics import COMBINED
+from cytodiffusion.model.loading import load_bundle
+from cytodiffusion.training.augmentation.augment import AugmentSettings, nothing_but
 from cytodiffusion.training.settings import TrainSettings
-from cytodiffusion.training.trainer import train
+from cytodiffusion.training.train import train
 
 #: Small models see cells hardly varied: after so short a training that serves them best.
 GENTLE = AugmentSettings(

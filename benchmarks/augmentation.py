@@ -15,11 +15,10 @@ from pathlib import Path
 
 from drawn_cells import as_cells
 
-from cytodiffusion.evaluation.low_data import low_data_curve
-from cytodiffusion.evaluation.low_data_settings import LowDataSettings
-from cytodiffusion.export import write_run_json
+from cytodiffusion.evaluation.low_data import LowDataSettings, low_data_curve
+from cytodiffusion.files.writers import write_run_json
 from cytodiffusion.generation import GenerationSettings, generate
-from cytodiffusion.model.bundle import load_bundle
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
 

@@ -19,9 +19,10 @@ import psutil
 import torch
 from real_cells import add_data_option, load_sample
 
-from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.generation.synthesis import sample_cells
 from cytodiffusion.model import CellClass, ModelBundle, load_bundle
-from cytodiffusion.synthesis import sample_cells
 
 
 def with_classes(model: ModelBundle, k: int, seed: int = 0) -> ModelBundle:

@@ -22,21 +22,23 @@ import pandas as pd
 from real_cells import PIXEL_SIZE_UM, add_data_option
 
 from cytodiffusion.baselines import Baseline
-from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.cells.crops import centre_crop
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.counterfactual.cells import (
     Counterfactuals,
     CounterfactualSettings,
     counterfactual_cells,
 )
+from cytodiffusion.counterfactual.editing import edited_size
 from cytodiffusion.counterfactual.morph import make_morph
-from cytodiffusion.counterfactual.run import edited_size
-from cytodiffusion.crops import centre_crop
-from cytodiffusion.export import write_png
-from cytodiffusion.generation.provenance import STATEMENT
-from cytodiffusion.image import open_image
-from cytodiffusion.model.bundle import ModelBundle, load_bundle
+from cytodiffusion.files.synthetic_mark import STATEMENT
+from cytodiffusion.files.writers import write_png
+from cytodiffusion.image.image import open_image
+from cytodiffusion.image.stain import estimate_background
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.predict import load_classifier, predict
-from cytodiffusion.stain import estimate_background
 
 PAIRS = (
     ("eosinophil", "neutrophil"),

@@ -12,7 +12,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.crops import extract_crops, iter_crops
+from cytodiffusion.cells.crops import extract_crops, iter_crops
 
 
 def make_field(side: int, cells: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

@@ -36,18 +36,19 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import convex_hull_image
 
 from cytodiffusion.baselines import Baseline, load_baseline
-from cytodiffusion.classify import ClassifySettings, normalised_crops
+from cytodiffusion.cells.crops import centre_crop
+from cytodiffusion.cells.single_cell import find_centre, framings_of
+from cytodiffusion.classification.classifier import normalised_crops
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.counterfactual.heatmap import HeatmapSettings, heatmaps
 from cytodiffusion.counterfactual.placement import Placement
-from cytodiffusion.crops import centre_crop
-from cytodiffusion.framing import find_centre, framings_of
-from cytodiffusion.image import open_image
+from cytodiffusion.image.image import open_image
+from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.codec import WHITE
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.segmentation.foreground import opened
 from cytodiffusion.segmentation.watershed import watershed
-from cytodiffusion.stain import estimate_background
 
 PAIRS = (
     ("eosinophil", "neutrophil", "cytoplasm"),

@@ -26,17 +26,17 @@ from rich.console import Console
 from rich.table import Table
 from scipy.optimize import minimize
 
-from cytodiffusion.adjustment import adjust
-from cytodiffusion.classification import Classification, join
-from cytodiffusion.crops import centre_crop
+from cytodiffusion.cells.crops import centre_crop
+from cytodiffusion.classification.result import Classification, join
+from cytodiffusion.classification.scores import softmax
+from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.datasets import find_records
-from cytodiffusion.evaluation.metrics import balanced_accuracy
-from cytodiffusion.image import open_image
+from cytodiffusion.image.image import open_image
+from cytodiffusion.image.stain import estimate_background
+from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.predict import load_classifier, predict
-from cytodiffusion.stain import estimate_background
-from cytodiffusion.training.augment import DYES
-from cytodiffusion.training.outlines import cell_mask
-from cytodiffusion.uncertainty import softmax
+from cytodiffusion.training.augmentation.augment import DYES
+from cytodiffusion.training.augmentation.outlines import cell_mask
 
 PIXEL_SIZE_UM = 0.1
 #: A differential count of normal blood, with a few platelets, and the cells that are drawn so.

@@ -13,8 +13,7 @@ import json
 import time
 from pathlib import Path
 
-from cytodiffusion.evaluation.low_data import low_data_curve
-from cytodiffusion.evaluation.low_data_settings import LowDataSettings
+from cytodiffusion.evaluation.low_data import LowDataSettings, low_data_curve
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
 

@@ -34,11 +34,17 @@ from real_cells import CellSample, add_data_option, load_sample
 
 from cytodiffusion.baselines.baseline import Baseline
 from cytodiffusion.baselines.network import build_network
-from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.published_rule import (
+    NoiseErrors,
+    PublishedSettings,
+    classify_published,
+)
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.device import half_precision_pays
-from cytodiffusion.evaluation.curves import confusion
-from cytodiffusion.evaluation.intervals import confusion_intervals
-from cytodiffusion.evaluation.metrics import balanced_accuracy
+from cytodiffusion.metrics.curves import confusion
+from cytodiffusion.metrics.intervals import confusion_intervals
+from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.stable_diffusion import (
     DISC_RADIUS,
@@ -51,7 +57,6 @@ from cytodiffusion.model.stable_diffusion import (
 )
 from cytodiffusion.model.stable_diffusion_files import uncalibrated
 from cytodiffusion.predict import predict
-from cytodiffusion.published import NoiseErrors, PublishedSettings, classify_published
 
 #: Trials before the published rule can end.
 LEAST_TRIALS = 21

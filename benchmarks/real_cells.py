@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cytodiffusion.crops import centre_crop
-from cytodiffusion.image import open_image
-from cytodiffusion.stain import estimate_background
+from cytodiffusion.cells.crops import centre_crop
+from cytodiffusion.image.image import open_image
+from cytodiffusion.image.stain import estimate_background
 
 PIXEL_SIZE_UM = 0.1
 

@@ -25,22 +25,22 @@ import cv2
 import numpy as np
 import torch
 from drawn_cells import as_cells
+from fidelity import fidelity, memorisation, nearest_distances
 
 from cytodiffusion.baselines import Baseline, load_baseline
 from cytodiffusion.baselines.baseline import baseline_logits
-from cytodiffusion.classify import normalised_crops
+from cytodiffusion.classification.classifier import normalised_crops
 from cytodiffusion.datasets import find_records
-from cytodiffusion.evaluation.fidelity import fidelity, memorisation, nearest_distances
-from cytodiffusion.evaluation.low_data_settings import RIVALS
-from cytodiffusion.evaluation.metrics import balanced_accuracy
-from cytodiffusion.export import write_run_json
+from cytodiffusion.evaluation.low_data import RIVALS
+from cytodiffusion.files.writers import write_run_json
 from cytodiffusion.generation import GeneratedCells, GenerationSettings, generate
 from cytodiffusion.generation.generate import BACKGROUND, as_crops
-from cytodiffusion.model.bundle import load_bundle
+from cytodiffusion.metrics.scores import balanced_accuracy
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.training.baseline import BaselineTrainer
 from cytodiffusion.training.calibrate import plain_views
 from cytodiffusion.training.data import CONTEXT, CellSet, load_cells
-from cytodiffusion.training.descriptors import describe_cells
+from cytodiffusion.training.few_labels.descriptors import describe_cells
 from cytodiffusion.training.settings import TrainSettings
 
 #: Side of the crops in pixels: what the ResNet takes, what memorisation compares, what is trained.

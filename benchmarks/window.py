@@ -17,8 +17,8 @@ from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtTest import QTest
 
 from cytodiffusion.smear import Smear, SmearSettings, synthetic_smear
+from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.widgets.classify import ClassifyWidget
 
 SHAPE = (1536, 2048)
 CELLS = 300

@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cytodiffusion.crops import centre_crop
+from cytodiffusion.cells.crops import centre_crop
 from cytodiffusion.datasets import find_records
+from cytodiffusion.files.synthetic_mark import write_synthetic_png
 from cytodiffusion.generation.generate import generate
-from cytodiffusion.generation.provenance import write_synthetic_png
-from cytodiffusion.generation.settings import GenerationSettings
-from cytodiffusion.image import open_image
-from cytodiffusion.model.bundle import load_bundle
+from cytodiffusion.generation.order import GenerationSettings
+from cytodiffusion.image.image import open_image
+from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model.codec import to_network, to_uint8, to_unit
-from cytodiffusion.stain import estimate_background
+from cytodiffusion.model.loading import load_bundle
 
 GAP, LABEL, HEAD = 4, 190, 34
 

@@ -18,13 +18,13 @@ from PIL import Image
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from cytodiffusion.image import open_image
+from cytodiffusion.image.image import open_image
+from napari_cytodiffusion.counterfactual.widget import CLASSES, CounterfactualWidget
 from napari_cytodiffusion.demo import Desk, open_desk, raise_dock
+from napari_cytodiffusion.generate.widget import GenerateWidget
 from napari_cytodiffusion.sample_data import synthetic_smear
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.widgets.counterfactual import CLASSES, CounterfactualWidget
-from napari_cytodiffusion.widgets.generate import GenerateWidget
-from napari_cytodiffusion.widgets.smear import SmearWidget
+from napari_cytodiffusion.smear.widget import SmearWidget
 
 #: Size of the window in pixels, and of a picture in bytes at most.
 WINDOW = (1440, 860)

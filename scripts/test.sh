@@ -37,8 +37,11 @@ if [ ${#screen[@]} -eq 0 ]; then
     export QT_QPA_PLATFORM=offscreen
 fi
 
+# One process a core, each with one thread: many threads on small arrays only wait for each other.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+
 echo "== pytest"
-${screen[@]+"${screen[@]}"} "$bin/python" -m pytest "$@"
+${screen[@]+"${screen[@]}"} "$bin/python" -m pytest --numprocesses auto --dist loadfile "$@"
 status=$?
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'The tests ended as shown above, but this check failed: %s\n' "${failed[@]}" >&2

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cytodiffusion.device import half_precision_pays, pick_device
+from cytodiffusion.device import half_precision_pays, is_out_of_memory, pick_device
 from cytodiffusion.errors import InputError
-from cytodiffusion.memory import is_out_of_memory
 
 
 def test_the_cpu_is_always_there() -> None:

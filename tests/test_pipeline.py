@@ -12,19 +12,14 @@ import pandas as pd
 import pytest
 
 from cytodiffusion import pipeline
-from cytodiffusion.classification import join
-from cytodiffusion.classify import Classification, ClassifySettings
+from cytodiffusion.classification.classifier import Classification, ClassifySettings
+from cytodiffusion.classification.result import join
 from cytodiffusion.errors import Cancelled, InputError
+from cytodiffusion.files.record import provenance
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.testing import DEFAULT_NAMES, tiny_bundle, tiny_laboratory
-from cytodiffusion.pipeline import (
-    FIRST_BATCH,
-    cells_frame,
-    classify_images,
-    classify_labels,
-    iter_classify_labels,
-    provenance,
-)
+from cytodiffusion.pipeline import FIRST_BATCH, cells_frame, classify_labels, iter_classify_labels
+from cytodiffusion.single_cells import classify_images
 
 PIXEL_SIZE = 0.5
 COLUMNS = [
@@ -253,7 +248,7 @@ def test_very_many_cells_take_little_memory_and_two_looks_at_the_labels(
     )
     image = np.full((side, side, 3), 200, np.uint8)
     looks = []
-    from cytodiffusion import crops as cropping
+    from cytodiffusion.cells import crops as cropping
 
     measure = cropping.cell_table
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from cytodiffusion.baselines import Baseline, build_network, save_baseline
-from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import BundleError
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.bundle import CellClass

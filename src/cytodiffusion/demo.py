@@ -11,18 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cytodiffusion.headless import Analysis
-from cytodiffusion.labels import read_labels
+from cytodiffusion.image.labels import read_labels
 from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.pipeline import Analysis
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.smear import (
-    ARTEFACT,
-    PLATELET,
-    RED_CELL,
-    Smear,
-    SmearSettings,
-    synthetic_smear,
-)
+from cytodiffusion.smear import ARTEFACT, PLATELET, RED_CELL, Smear, SmearSettings, synthetic_smear
 from cytodiffusion.smear.files import save_smear
 
 #: The true labels, beside those that are found.

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import platform
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cytodiffusion.adjustment import adjust, correctable
-from cytodiffusion.classification import join
-from cytodiffusion.classify import Classification, ClassifySettings, in_batches
-from cytodiffusion.crops import Crops, cell_table, centre_crop, iter_crops
-from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.framing import Framing, at_start, find_centre, framing_of, framings_of
-from cytodiffusion.image import as_rgb8, check_pixel_size, open_image
+from cytodiffusion.cells.cell_table import cell_table
+from cytodiffusion.cells.crops import Crops, iter_crops
+from cytodiffusion.classification.classifier import Classification, ClassifySettings
+from cytodiffusion.classification.result import join, many_unlike
+from cytodiffusion.classification.slide_correction import adjust, correctable
+from cytodiffusion.errors import InputError
+from cytodiffusion.files.record import provenance
+from cytodiffusion.files.writers import file_record
+from cytodiffusion.image.image import Image, as_rgb8, open_image
+from cytodiffusion.image.pixels import check_pixel_size
+from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.stain import estimate_background
+from cytodiffusion.results import class_counts, export_results
+from cytodiffusion.segmentation import Segmentation, segment
 
 #: Cells in the first batch of a field: few, so that colours show soon.
 FIRST_BATCH = 32
 
 #: Whether the cells of a table were corrected for what they have in common: its key in records.
 CORRECTED = "corrected_for_slide"
-
-#: Libraries whose versions a result records.
-RECORDED = ("napari-cytodiffusion", "torch", "diffusers", "numpy", "scikit-image", "cellpose")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +72,14 @@ def iter_classify_labels(
 ) -> Iterator[CellBatch]:
     """Classify the cells of a label image, batch by batch, in the order of their ids.
 
-    Where the model can correct them for what they have in common (`cytodiffusion.adjustment`),
+    Where the model can correct them for what they have in common
+    (`cytodiffusion.classification.slide_correction`),
     all batches come once more at the end, corrected, in the places of the first.
 
     Parameters
     ----------
     image : array-like or Image or path
-        Anything `cytodiffusion.image.as_rgb8` takes.
+        Anything `cytodiffusion.image.image.as_rgb8` takes.
     labels : (Y, X) integer array
         0 is background.
     model : ModelBundle or Baseline
@@ -196,181 +197,173 @@ def classify_labels(
     return CellResults(frame, provenance(model, settings, **found))
 
 
-def classify_images(
-    images: Sequence[str | Path],
-    model: Classifier,
-    settings: ClassifySettings | None = None,
-    *,
-    pixel_size_um: float | None = None,
-    progress: Progress = silent,
-) -> tuple[pd.DataFrame, list[str]]:
-    """Classify single-cell images, the cell in the centre.
+@dataclass(frozen=True)
+class Analysis:
+    """One image, analysed and written.
 
-    All of them are taken to be of one laboratory: one scale, and one correction of their classes
-    for what they have in common (`cytodiffusion.adjustment`).
+    Attributes
+    ----------
+    image
+        What was analysed.
+    folder
+        Where the results are.
+    files
+        Path of every result by its stem.
+    cells, anomalies, review
+        How many; cells are for review where an error rate was asked for.
+    counts
+        Cells of each class.
+    pixel_size_um, pixel_size_source
+        Scale that was used, and where it comes from.
+    warnings
+        Sentences the user should read.
+    seconds
+        From opening to the last file.
+    """
+
+    image: str
+    folder: Path
+    files: Mapping[str, Path]
+    cells: int
+    anomalies: int
+    counts: Mapping[str, int]
+    pixel_size_um: float
+    pixel_size_source: str
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    review: int = 0
+    frame: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
+
+    def record(self) -> dict[str, Any]:
+        """Return what a program wants to know, without the table itself."""
+        return {name: value for name, value in vars(self).items() if name != "frame"}
+
+
+def analyse(
+    source: Path | Image,
+    folder: Path,
+    model: Classifier,
+    settings: ClassifySettings,
+    options: SegmentOptions | None = None,
+    *,
+    progress: Progress = silent,
+) -> Analysis:
+    """Segment and classify one image and write all results into `folder`.
 
     Parameters
     ----------
-    images : sequence of str or Path
-    model : ModelBundle or Baseline
-    settings : ClassifySettings, optional
-    pixel_size_um : float, optional
-        Of all images; when None that of each file, else an estimate for all of them together
-        (`cytodiffusion.framing.framings_of`).
-    progress : callable
+    source
+        Path of an image, or an image that is open.
+    folder
+        Created where missing; gets all files or none.
+    model, settings
+        As in `cytodiffusion.pipeline.classify_labels`.
+    options
+        How cells are found.
 
-    Returns
-    -------
-    frame : DataFrame
-        The columns of ``cells.csv`` with ``path`` in place of ``label``; ``area_um2`` is that
-        of the cell found in the centre, NaN where none was. ``attrs`` as `cells_frame` gives.
-    skipped : list of str
-        One sentence for each image that could not be read.
+    Raises
+    ------
+    CytoDiffusionError
+        One sentence about what is wrong with the image, the model or the folder.
+    """
+    started = time.perf_counter()
+    options = options or SegmentOptions()
+    progress(0.0, "Opening")
+    image = source if isinstance(source, Image) else open_image(source)
+    rgb = image.rgb()
+    found = find_cells(image, options, _part(progress, 0.02, 0.35))
+    pixel_size = found.pixel_size_um
+    from_file = options.pixel_size_um is None and image.pixel_size_um is not None
+    origin = "file" if from_file else found.pixel_size_source
+    results = classify_labels(
+        rgb,
+        found.labels,
+        model,
+        settings,
+        pixel_size_um=pixel_size,
+        progress=_part(progress, 0.35, 0.93),
+    )
+    progress(0.93, "Writing results")
+    record = {
+        "program": "cytodiffusion",
+        **results.record,
+        "inputs": [] if image.path is None else [file_record(image.path)],
+        "image": {
+            "name": image.name,
+            "shape": rgb.shape,
+            "pixel_size_um": image.pixel_size_um,
+            "notes": image.notes,
+        },
+        "segmentation": {
+            "method": found.method,
+            "settings": found.settings,
+            "pixel_size_um": pixel_size,
+            "pixel_size_source": origin,
+            "warnings": found.warnings,
+        },
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    files = export_results(
+        folder,
+        rgb,
+        found.labels,
+        results.frame,
+        model.classes,
+        pixel_size_um=pixel_size,
+        record=record,
+    )
+    progress(1.0, "Done")
+    anomalies = int(results.frame["anomaly"].sum())
+    unlike = many_unlike(anomalies, len(results.frame))
+    return Analysis(
+        image=str(image.path or image.name),
+        folder=folder,
+        files=files,
+        cells=len(results.frame),
+        anomalies=anomalies,
+        counts=class_counts(results.frame, model.classes),
+        pixel_size_um=pixel_size,
+        pixel_size_source=origin,
+        warnings=(*image.notes, *found.warnings, *([unlike] if unlike else [])),
+        seconds=round(time.perf_counter() - started, 3),
+        review=int(results.frame["review"].sum()),
+        frame=results.frame,
+    )
+
+
+def _part(progress: Progress, start: float, end: float) -> Progress:
+    """Return a progress callback that covers `start` to `end` of a whole."""
+    return lambda fraction, message: progress(start + (end - start) * fraction, message)
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How cells are found; the arguments of `cytodiffusion.segmentation.segment`."""
+
+    method: str = "auto"
+    pixel_size_um: float | None = None
+    model: str | None = None
+    device: str = "auto"
+    allow_download: bool = False
+
+
+def find_cells(image: Image, options: SegmentOptions, progress: Progress = silent) -> Segmentation:
+    """Segment `image` at the given scale, else at the one its file states, else as estimated.
 
     Raises
     ------
     InputError
-        If none of the images could be read, or the pixel size makes no sense.
+        When there are no cells, or the scale is absurd.
     """
-    settings = settings or ClassifySettings()
-    if pixel_size_um is not None:
-        check_pixel_size(pixel_size_um)
-    found: list[_SingleCell] = []
-    results: list[Classification] = []
-    skipped: list[str] = []
-    framings = framings_of([Path(image) for image in images], pixel_size_um, at_start(progress))
-    for part in in_batches(len(images), settings.batch_size, settings.batch_size):
-
-        def report(
-            share: float, message: str, first: int = part.start, n: int = part.stop - part.start
-        ) -> None:
-            # Half of the time goes into reading and outlining
-            done = first + (0.5 + 0.5 * share) * n
-            progress(done / len(images), message)
-
-        def reading(share: float, message: str, report: Progress = report) -> None:
-            report(share - 1, message)
-
-        paths = [Path(image) for image in images[part]]
-        cells = _read_cells(paths, model, framings, skipped, reading)
-        if not cells:
-            continue
-        result = predict(
-            model,
-            np.stack([c.window for c in cells]),
-            settings,
-            background=np.stack([c.background for c in cells]),
-            progress=report,
-        )
-        results.append(result)
-        found += [replace(c, window=c.window[:0]) for c in cells]
-    if not results:
-        why = f" ({skipped[0]})" if skipped else ""
-        raise InputError(f"None of the {len(images)} images could be read{why}.")
-    result = adjust(join(results), model, settings)
-    frame = _images_frame(found, result)
-    frame.attrs[CORRECTED] = result.adjusted
-    return frame, skipped
-
-
-@dataclass(frozen=True, eq=False)
-class _SingleCell:
-    path: Path
-    window: NDArray[np.uint8]
-    background: NDArray[np.float32]
-    centre: tuple[float, float]
-    area_um2: float
-    touches_border: bool
-
-
-def _read_cells(
-    paths: Sequence[Path],
-    model: Classifier,
-    framings: Mapping[Path, Framing],
-    skipped: list[str],
-    progress: Progress,
-) -> list[_SingleCell]:
-    cells = []
-    for number, path in enumerate(paths):
-        progress(number / len(paths), f"reading {path.name}")
-        try:
-            rgb = open_image(path).rgb()
-            framing = framing_of(path, framings)
-            scale = framing.scale.pixel_size_um
-            centre = find_centre(rgb, scale)
-            window = centre_crop(rgb, scale, model.input_size, model.window_um, centre=centre)
-            area, touches = _cell_at(centre, rgb, scale)
-        except CytoDiffusionError as error:
-            skipped.append(naming(path, error))
-            continue
-        cells.append(_SingleCell(path, window, framing.background, centre, area, touches))
-    return cells
-
-
-def _cell_at(
-    centre: tuple[float, float], rgb: NDArray[np.uint8], pixel_size_um: float
-) -> tuple[float, bool]:
-    """Area and border contact of the cell at `centre`, found by the watershed."""
-    from cytodiffusion.segmentation.watershed import watershed
-
-    labels = watershed(rgb, pixel_size_um).labels
-    here = labels[round(centre[0]), round(centre[1])]
-    if here == 0:
-        return float("nan"), False
-    mask = labels == here
-    edge = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
-    return float(mask.sum()) * pixel_size_um**2, bool(edge)
-
-
-def _images_frame(cells: Sequence[_SingleCell], result: Classification) -> pd.DataFrame:
-    frame = result.to_frame()
-    frame.insert(0, "path", [str(c.path) for c in cells])
-    frame.insert(1, "y", [c.centre[0] for c in cells])
-    frame.insert(2, "x", [c.centre[1] for c in cells])
-    frame.insert(3, "area_um2", [c.area_um2 for c in cells])
-    frame.insert(
-        list(frame.columns).index("trials") + 1, "touches_border", [c.touches_border for c in cells]
+    segmentation = segment(
+        image,
+        options.method,
+        options.pixel_size_um,
+        model=options.model,
+        device=options.device,
+        allow_download=options.allow_download,
+        progress=progress,
     )
-    return frame
-
-
-class Seeded(Protocol):
-    """Settings of whatever was done."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of the random numbers."""
-
-    def model_dump(self) -> dict[str, Any]:
-        """Return the settings by name."""
-
-
-def provenance(model: Classifier, settings: Seeded, **more: Any) -> dict[str, Any]:
-    """Record how a result came about: model, settings, seed, versions, machine."""
-    return {
-        "model": model.record(),
-        "settings": settings.model_dump(),
-        "seed": settings.seed,
-        **circumstances(),
-        **more,
-    }
-
-
-def circumstances() -> dict[str, Any]:
-    """Record what a result was made with, and when: versions, machine, time."""
-    return {
-        "versions": _versions(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in RECORDED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    if not segmentation.labels.any():
+        raise InputError(f"No cells were found in {image.name}.")
+    return segmentation

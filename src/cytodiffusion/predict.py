@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.baselines import Baseline, classify_baseline, is_baseline, load_baseline
-from cytodiffusion.classification import Classification
-from cytodiffusion.classify import ClassifySettings, classify
-from cytodiffusion.crops import Crops
-from cytodiffusion.model.bundle import ModelBundle, load_bundle
+from cytodiffusion.cells.crops import Crops
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.result import Classification
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.progress import Progress, silent
 
 #: What can classify crops.
@@ -66,7 +68,7 @@ def load_classifier(
     ----------
     source : str or Path
         ``default``, a folder of either kind, or a Hub id of a diffusion model; see
-        `cytodiffusion.model.bundle.load_bundle`.
+        `cytodiffusion.model.loading.load_bundle`.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``mps``.
     allow_download : bool

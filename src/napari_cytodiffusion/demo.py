@@ -11,11 +11,11 @@ from typing import Any
 
 import napari
 
+from napari_cytodiffusion.classify.inspect import InspectWidget
+from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.sample_data import synthetic_smear
+from napari_cytodiffusion.segment.widget import SegmentWidget
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.widgets.classify import ClassifyWidget
-from napari_cytodiffusion.widgets.inspect import InspectWidget
-from napari_cytodiffusion.widgets.segment import SegmentWidget
 
 
 @dataclass

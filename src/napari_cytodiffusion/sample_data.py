@@ -11,10 +11,10 @@ from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from cytodiffusion.errors import CytoDiffusionError
-from cytodiffusion.image import open_image
-from napari_cytodiffusion.imports import import_engine
-from napari_cytodiffusion.layers import NOTE
-from napari_cytodiffusion.smears import smear_layers
+from cytodiffusion.image.image import open_image
+from napari_cytodiffusion.layers.placement import NOTE
+from napari_cytodiffusion.models import import_engine
+from napari_cytodiffusion.smear.jobs import smear_layers
 
 #: A field of the BCCD dataset (MIT licence), by commit, so that it never changes.
 REAL_URL = (

@@ -17,8 +17,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
-from napari_cytodiffusion.docks import share_place
-from napari_cytodiffusion.views import CellViews
+from napari_cytodiffusion.layers.views import CellViews
+from napari_cytodiffusion.shared.docks import share_place
 from napari_cytodiffusion.workers import Body, Job
 
 #: The sessions, weakly by viewer; the only state outside of objects.

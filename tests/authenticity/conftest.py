@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from cytodiffusion.authenticity.cells import TestCell
-from cytodiffusion.authenticity.presenting import PAPER, present
-from cytodiffusion.authenticity.store import write_test
 from toys import COLORS, disc
+
+from cytodiffusion.authenticity.presenting import PAPER, present
+from cytodiffusion.authenticity.sources import TestCell
+from cytodiffusion.authenticity.store import write_test
 
 Make = Callable[..., Path]
 

@@ -8,18 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Picture
+from toys import PIXEL_SIZE_UM, write_discs
 
 from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
-from cytodiffusion.authenticity.cells import Window
-from cytodiffusion.authenticity.leaks import leaks, telling
 from cytodiffusion.authenticity.make import common_view, fits, make_test
-from cytodiffusion.authenticity.presenting import PAPER, decode, levelled, present
-from cytodiffusion.authenticity.sources import RealCells, images_by_class, shared_classes
+from cytodiffusion.authenticity.presenting import PAPER, decode, leaks, levelled, present, telling
+from cytodiffusion.authenticity.sources import RealCells, Window, images_by_class, shared_classes
 from cytodiffusion.errors import Cancelled, InputError
-from cytodiffusion.generation.provenance import write_synthetic_png
+from cytodiffusion.files.synthetic_mark import write_synthetic_png
+from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model.testing import tiny_bundle
-from cytodiffusion.stain import estimate_background
-from toys import PIXEL_SIZE_UM, write_discs
 
 NAMES = ("blue", "green", "red")
 

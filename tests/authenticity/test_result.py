@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from cytodiffusion.authenticity import AuthenticityTest, Sitting
-from cytodiffusion.authenticity import difficulty as module
+from cytodiffusion.authenticity import statistics as module
 from cytodiffusion.authenticity.answers import COLUMNS, read_answers
 from cytodiffusion.authenticity.export import participants_table, save_result
 from cytodiffusion.authenticity.result import read_results
 from cytodiffusion.errors import InputError
-from cytodiffusion.evaluation.psychometric import is_available
+from cytodiffusion.evaluation.psychometric.curve import is_available
 
 
 def take(path, name, judge, mode="blind", upto=None, seconds=lambda n: 2.0):

@@ -22,7 +22,7 @@ from cytodiffusion.baselines import (
 )
 from cytodiffusion.baselines import baseline as module
 from cytodiffusion.baselines.baseline import judge_logits
-from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import BundleError, DownloadNeeded, InputError, OutOfMemoryError
 from cytodiffusion.model.bundle import CellClass
 
@@ -256,7 +256,7 @@ def folder(model: Baseline, tmp_path: Path) -> Path:
 
 def resign(folder: Path) -> None:
     """Make the checksums fit whatever is in the folder."""
-    from cytodiffusion.output import sha256
+    from cytodiffusion.files.atomic import sha256
 
     sums = {p.name: sha256(p) for p in folder.iterdir() if p.name != "checksums.json"}
     (folder / "checksums.json").write_text(json.dumps(sums))

@@ -10,26 +10,22 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from toys import COLORS, PIXEL_SIZE_UM, disc
 
-from cytodiffusion.counterfactual import run
+from cytodiffusion.cells.crops import centre_crop
+from cytodiffusion.counterfactual import editing as run
 from cytodiffusion.counterfactual.cells import (
     Counterfactuals,
     CounterfactualSettings,
     counterfactual_cells,
     runner_up,
 )
-from cytodiffusion.counterfactual.editing import Change, DenoiserEditor, walk
-from cytodiffusion.counterfactual.run import edited_size
-from cytodiffusion.crops import centre_crop
+from cytodiffusion.counterfactual.editing import Change, DenoiserEditor, edited_size, walk
 from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
-from cytodiffusion.model.bundle import ModelBundle, load_bundle
-from cytodiffusion.model.noise import NoiseSchedule
-from cytodiffusion.model.testing import (
-    tiny_bundle,
-    tiny_generator,
-    tiny_stable_diffusion_bundle,
-)
-from toys import COLORS, PIXEL_SIZE_UM, disc
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.loading import load_bundle
+from cytodiffusion.model.schedule import NoiseSchedule
+from cytodiffusion.model.testing import tiny_bundle, tiny_generator, tiny_stable_diffusion_bundle
 
 GROUND = np.float32([235, 235, 235])
 QUICK = CounterfactualSettings(strength=0.5, steps=3, trials=2)
@@ -99,7 +95,7 @@ def test_what_is_around_the_cell_stays(turned: Counterfactuals, crops: NDArray[n
 def test_distance_is_that_within_the_disc(
     turned: Counterfactuals, crops: NDArray[np.uint8], discs: ModelBundle
 ) -> None:
-    from cytodiffusion.model.noise import centred_disc
+    from cytodiffusion.model.schedule import centred_disc
 
     inside = centred_disc(discs.input_size, discs.disc_radius).double().numpy()
     unit = 0.92 / 235

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from toys import COLORS, PIXEL_SIZE_UM, disc
 
 from cytodiffusion.baselines.baseline import Baseline
 from cytodiffusion.baselines.network import build_network
+from cytodiffusion.cells.crops import centre_crop
 from cytodiffusion.counterfactual.heatmap import (
     Heatmap,
     HeatmapSettings,
@@ -22,11 +24,10 @@ from cytodiffusion.counterfactual.heatmap import (
     iter_heatmaps,
 )
 from cytodiffusion.counterfactual.residuals import View, make_views
-from cytodiffusion.crops import centre_crop
 from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
-from cytodiffusion.model.bundle import CellClass, ModelBundle, load_bundle
+from cytodiffusion.model.bundle import CellClass, ModelBundle
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle, tiny_stable_diffusion_bundle
-from toys import COLORS, PIXEL_SIZE_UM, disc
 
 QUICK = HeatmapSettings(trials=32, noise=(0.5,))
 GREY = np.full(3, 235.0)

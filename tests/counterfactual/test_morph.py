@@ -10,15 +10,16 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Picture
+from toys import COLORS, PIXEL_SIZE_UM, disc
 
-from cytodiffusion.classify import classify
+from cytodiffusion.cells.crops import centre_crop
+from cytodiffusion.classification.classifier import classify
 from cytodiffusion.counterfactual.cells import CounterfactualSettings
 from cytodiffusion.counterfactual.morph import Morph, make_morph, morph, save_morph
-from cytodiffusion.crops import centre_crop
 from cytodiffusion.errors import Cancelled, InputError
-from cytodiffusion.generation.provenance import is_synthetic
-from cytodiffusion.model.bundle import ModelBundle, load_bundle
-from toys import COLORS, PIXEL_SIZE_UM, disc
+from cytodiffusion.files.synthetic_mark import is_synthetic
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.loading import load_bundle
 
 GROUND = np.float32([235, 235, 235])
 

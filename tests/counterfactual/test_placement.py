@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cytodiffusion.cells.crops import centre_crop
 from cytodiffusion.counterfactual.placement import Placement
-from cytodiffusion.crops import centre_crop
 from cytodiffusion.errors import InputError
 
 SHAPE = (120, 150)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import cv2
 import pytest
+from toys import toy_settings
+from trees import write_tree
 
 from cytodiffusion.datasets import Record, find_records
 from cytodiffusion.datasets.duplicates import (
@@ -20,9 +22,6 @@ from cytodiffusion.datasets.duplicates import (
 from cytodiffusion.datasets.fingerprints import fingerprints
 from cytodiffusion.errors import InputError
 from cytodiffusion.training.sets import load_sets
-from toys import toy_settings
-
-from .trees import write_tree
 
 
 @pytest.fixture

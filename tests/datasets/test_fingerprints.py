@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from trees import write_image, write_tree
 
 from cytodiffusion.datasets import find_records
 from cytodiffusion.datasets.fingerprints import (
@@ -22,9 +23,7 @@ from cytodiffusion.datasets.fingerprints import (
     take_fingerprints,
 )
 from cytodiffusion.errors import Cancelled
-from cytodiffusion.image import open_image
-
-from .trees import write_image, write_tree
+from cytodiffusion.image.image import open_image
 
 Pixels = NDArray[np.uint8]
 

@@ -6,12 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from trees import write_tree
 
 from cytodiffusion.datasets import LAYOUTS, find_records, read_dataset
 from cytodiffusion.errors import InputError
 from cytodiffusion.taxonomy import load_taxonomy
-
-from .trees import write_tree
 
 PBC_FILES = (
     *("basophil/BA_1.jpg", "ig/MY_2.jpg", "ig/PMY_3.jpg", "ig/IG_4.jpg", "ig/MMY_5.jpg"),

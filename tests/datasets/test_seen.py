@@ -9,13 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from trees import write_image
 
 from cytodiffusion.datasets import Record
 from cytodiffusion.datasets.fingerprints import fingerprints
 from cytodiffusion.datasets.seen import Overlap, TrainingImages, overlap
 from cytodiffusion.errors import BundleError
-
-from .trees import write_image
 
 
 @dataclass

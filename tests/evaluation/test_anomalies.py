@@ -6,16 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up import classification
+from simulated import classification
 from sklearn.metrics import roc_auc_score
 
-from cytodiffusion.evaluation.anomalies import (
-    anomaly_figures,
-    auc,
-    roc,
-    sensitivity_at,
-    unmeasured,
-)
+from cytodiffusion.evaluation.anomalies import anomaly_figures, auc, roc, sensitivity_at, unmeasured
 
 
 def test_auc_by_hand_and_against_pairs() -> None:

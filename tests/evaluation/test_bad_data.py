@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from toys import PIXEL_SIZE_UM, write_discs
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.stored import read_report
-from toys import PIXEL_SIZE_UM, write_discs
 
 
 @pytest.fixture

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import classification, scored
+from simulated import classification, scored
+from toys import PIXEL_SIZE_UM, write_discs
 
-from cytodiffusion.classification import Classification, join
-from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.classification.result import Classification, join
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation import cells as module
 from cytodiffusion.evaluation.cells import choose_records, draw, score
-from cytodiffusion.evaluation.seen_before import same_files
+from cytodiffusion.evaluation.leakage import same_files
 from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
-from toys import PIXEL_SIZE_UM, write_discs
 
 
 def records_of(folder: Path, split: str = "test") -> list[Record]:

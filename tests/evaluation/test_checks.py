@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import PIXEL_SIZE_UM, write_discs
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.model.testing import tiny_bundle
-from toys import PIXEL_SIZE_UM, write_discs
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def _nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("images were read before all was checked")
 
     monkeypatch.setattr("cytodiffusion.evaluation.context.Frames", refuse)
-    monkeypatch.setattr("cytodiffusion.evaluation.seen_before.fingerprints", refuse)
+    monkeypatch.setattr("cytodiffusion.evaluation.leakage.fingerprints", refuse)
 
 
 def refusal(model: Path, data: Path, **more: Any) -> str:

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from made_up import classification, from_posterior, scored
+from simulated import classification, from_posterior, scored
 from sklearn.metrics import confusion_matrix, f1_score, precision_score
 
-from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.evaluation.figures import (
     difference,
     figures,

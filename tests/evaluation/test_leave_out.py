@@ -8,7 +8,10 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from toys import PIXEL_SIZE_UM, tiny_baseline, write_discs
 
+from cytodiffusion.classification.decision import check_promises
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets import Record, find_records
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation import leave_out as module
@@ -22,13 +25,11 @@ from cytodiffusion.evaluation.leave_out import (
 from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.stored import read_report
-from cytodiffusion.judgement import ClassifySettings, check_promises
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.predict import load_classifier
 from cytodiffusion.training.finish import training_record
 from cytodiffusion.training.settings import TrainSettings
-from toys import PIXEL_SIZE_UM, tiny_baseline, write_discs
 
 
 def settings_for(data: Path, output: Path, **more) -> EvaluateSettings:
@@ -62,7 +63,7 @@ def test_a_copy_is_trained_once_and_measured(disc_model, tmp_path, monkeypatch) 
     def refuse(*_) -> None:
         raise AssertionError("trained twice")
 
-    monkeypatch.setattr("cytodiffusion.training.trainer.train", refuse)
+    monkeypatch.setattr("cytodiffusion.training.train.train", refuse)
     again = read_report(evaluate(settings)).metrics
     assert again["anomaly"] == first["anomaly"]
     other = settings.model_copy(update={"leave_out_steps": 5})

@@ -14,16 +14,21 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
+from toys import PIXEL_SIZE_UM, toy_settings, write_discs
 
 from cytodiffusion import __version__
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.evaluation import low_data
-from cytodiffusion.evaluation.low_data import draw_labelled, low_data_curve, summarise_runs
-from cytodiffusion.evaluation.low_data_part import low_data_figures
-from cytodiffusion.evaluation.low_data_settings import GENTLE, LowDataSettings
+from cytodiffusion.evaluation.low_data import (
+    GENTLE,
+    LowDataSettings,
+    draw_labelled,
+    low_data_curve,
+    low_data_figures,
+    summarise_runs,
+)
 from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.sets import load_sets
-from toys import PIXEL_SIZE_UM, toy_settings, write_discs
 
 Sets = tuple[list[str], dict[str, CellSet]]
 #: Trainings of a second or so.

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from toys import PIXEL_SIZE_UM
 
 from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.model.testing import tiny_bundle
-from toys import PIXEL_SIZE_UM
 
 
 def write_cells(folder: Path, seed: int) -> Path:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from toys import PIXEL_SIZE_UM, tiny_baseline, write_discs
 
 from cytodiffusion.evaluation.montage import Montage
 from cytodiffusion.evaluation.report import render
@@ -15,7 +16,6 @@ from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.stored import StoredReport, read_report
 from cytodiffusion.model.testing import tiny_bundle, tiny_stable_diffusion_bundle
-from toys import PIXEL_SIZE_UM, tiny_baseline, write_discs
 
 NAMES = ("blue", "green", "red")
 

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from toys import PIXEL_SIZE_UM, write_discs
 
-from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.evaluation.figures import CONTRACT
 from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.stored import read_report
 from cytodiffusion.model.testing import tiny_bundle, tiny_laboratory
-from toys import PIXEL_SIZE_UM, write_discs
 
 #: What the contract promises, written out once more: a rename must break something.
 PROMISED = {

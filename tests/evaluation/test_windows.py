@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toys import PIXEL_SIZE_UM, write_discs
 
-from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets import Record
 from cytodiffusion.evaluation import windows as module
 from cytodiffusion.evaluation.cells import score
 from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
-from cytodiffusion.pipeline import classify_images
-from toys import PIXEL_SIZE_UM, write_discs
+from cytodiffusion.single_cells import classify_images
 
 
 def records_of(folder: Path) -> list[Record]:

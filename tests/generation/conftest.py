@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cytodiffusion import sampler
+from cytodiffusion.generation import sampler
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.testing import tiny_bundle, tiny_generator
 

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cytodiffusion.checked import make_settings
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.generation import (
     GeneratedCells,
@@ -26,6 +25,7 @@ from cytodiffusion.generation import (
 )
 from cytodiffusion.generation.order import duration
 from cytodiffusion.model import ModelBundle
+from cytodiffusion.settings import make_settings
 
 #: The package gives its name to the function.
 engine = importlib.import_module("cytodiffusion.generation.generate")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from cytodiffusion.datasets import find_records
 from cytodiffusion.errors import Cancelled, InputError
+from cytodiffusion.files.synthetic_mark import read_record
 from cytodiffusion.generation import (
     GeneratedCells,
     GenerationSettings,
@@ -25,8 +26,7 @@ from cytodiffusion.generation import (
     write_synthetic_png,
     write_synthetic_tiff,
 )
-from cytodiffusion.generation.provenance import read_record
-from cytodiffusion.image import open_image
+from cytodiffusion.image.image import open_image
 from cytodiffusion.model import ModelBundle
 
 RAW = GenerationSettings(steps=2, reject=False, seed=5)

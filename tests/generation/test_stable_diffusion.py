@@ -11,7 +11,7 @@ import pytest
 
 from cytodiffusion.cli import main
 from cytodiffusion.generation import is_synthetic
-from cytodiffusion.image import open_image
+from cytodiffusion.image.image import open_image
 from cytodiffusion.model.testing import tiny_stable_diffusion_bundle
 
 NAMES = ("eosinophil", "neutrophil", "platelet")

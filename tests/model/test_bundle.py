@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cytodiffusion.errors import BundleError, DownloadNeeded
-from cytodiffusion.model import UNetDenoiser, bundle, load_bundle, save_bundle, saving
-from cytodiffusion.model.bundle import CHECKSUMS, FILES, WEIGHTS, file_checksum
+from cytodiffusion.model import UNetDenoiser, bundle_files, load_bundle, save_bundle, saving
+from cytodiffusion.model.bundle_files import CHECKSUMS, FILES, WEIGHTS
+from cytodiffusion.model.files import file_checksum
 from cytodiffusion.model.testing import tiny_bundle
 
 NAMES = ("lymphocyte", "neutrophil", "platelet")
@@ -180,7 +181,7 @@ def test_files_that_may_not_be_read_are_told(copy: Path, monkeypatch: pytest.Mon
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(bundle, "file_checksum", refuse)
+    monkeypatch.setattr(bundle_files, "file_checksum", refuse)
     assert "cannot be read" in sentence(copy)
 
 

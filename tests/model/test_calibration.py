@@ -11,7 +11,7 @@ import torch
 
 from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.training.calibrate import blank_calibration, trial_variance
-from cytodiffusion.training.spread import embedding_spread
+from cytodiffusion.training.class_statistics import embedding_spread
 
 
 @pytest.fixture

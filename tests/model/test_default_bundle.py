@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.model import ModelBundle, UNetDenoiser, load_bundle
-from cytodiffusion.model.bundle import default_bundle_path
+from cytodiffusion.model.loading import default_bundle_path
 from cytodiffusion.model.testing import DEFAULT_NAMES
 
 

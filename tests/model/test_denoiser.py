@@ -9,7 +9,7 @@ import torch
 
 from cytodiffusion.model import Denoiser, UNetDenoiser
 from cytodiffusion.model.denoiser import _Gram, embedding_width
-from cytodiffusion.model.noise import centred_disc
+from cytodiffusion.model.schedule import centred_disc
 from cytodiffusion.model.testing import tiny_denoiser
 
 K, C, GRID = 5, 12, 8

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cytodiffusion.errors import BundleError
-from cytodiffusion.model.bundle import CHECKSUMS, load_bundle
+from cytodiffusion.generation.synthesis import sample_cells, sampled_size
+from cytodiffusion.model.bundle_files import CHECKSUMS
 from cytodiffusion.model.files import file_checksum
-from cytodiffusion.model.generator_files import load_generator, save_generator
+from cytodiffusion.model.generator import load_generator, save_generator
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle, tiny_generator
-from cytodiffusion.synthesis import sample_cells, sampled_size
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,7 @@ from cytodiffusion.model.stable_diffusion import (
     mixed_conditions,
     published_weight,
 )
-from cytodiffusion.model.testing import (
-    tiny_stable_diffusion,
-    tiny_vae,
-)
+from cytodiffusion.model.testing import tiny_stable_diffusion, tiny_vae
 
 NAMES = ("basophil", "eosinophil", "lymphocyte")
 K = len(NAMES)

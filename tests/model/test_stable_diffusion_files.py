@@ -17,10 +17,12 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 
-from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import BundleError
 from cytodiffusion.model import ModelBundle, load_bundle, save_bundle
-from cytodiffusion.model.bundle import CHECKSUMS, STABLE_DIFFUSION_FILES, WEIGHTS, file_checksum
+from cytodiffusion.model.bundle_files import CHECKSUMS, STABLE_DIFFUSION_FILES, WEIGHTS
+from cytodiffusion.model.files import file_checksum
 from cytodiffusion.model.stable_diffusion import (
     DISC_RADIUS,
     SIZE,

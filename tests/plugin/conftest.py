@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,21 +14,15 @@ from napari.components import ViewerModel
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     """Stand-in for the classifier; the segmentation stays the real one."""
-    from napari_cytodiffusion import runs
+    from napari_cytodiffusion import models
+    from napari_cytodiffusion.classify import jobs
 
     fake = Engine()
-    pipeline = types.ModuleType("cytodiffusion.pipeline")
-    pipeline.iter_classify_labels = fake.batches
-    pipeline.cells_frame = cells_frame
-    classify = types.ModuleType("cytodiffusion.classify")
-    classify.ClassifySettings = Settings
-    monkeypatch.setitem(sys.modules, "cytodiffusion.pipeline", pipeline)
-    monkeypatch.setitem(sys.modules, "cytodiffusion.classify", classify)
-    import cytodiffusion
-
-    monkeypatch.setattr(cytodiffusion, "pipeline", pipeline, raising=False)
-    monkeypatch.setattr(runs, "_load", lambda *_: Model())
-    monkeypatch.setattr(runs, "_check_promises", lambda *_: fake.refuse())
+    monkeypatch.setattr("cytodiffusion.pipeline.iter_classify_labels", fake.batches)
+    monkeypatch.setattr("cytodiffusion.pipeline.cells_frame", cells_frame)
+    monkeypatch.setattr("cytodiffusion.classification.settings.ClassifySettings", Settings)
+    monkeypatch.setattr(models, "load_model", lambda *_: Model())
+    monkeypatch.setattr(jobs, "_check_promises", lambda *_: fake.refuse())
     return fake
 
 
@@ -75,7 +67,8 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], list[str]]:
     """Answer questions without a box; returns the list of questions asked."""
-    from napari_cytodiffusion.widgets import classify, segment
+    from napari_cytodiffusion.classify import widget as classify
+    from napari_cytodiffusion.segment import widget as segment
 
     def prepare(yes: bool) -> list[str]:
         asked: list[str] = []

@@ -8,7 +8,7 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_cytodiffusion
-from napari_cytodiffusion.defaults import BUILT_IN, default
+from napari_cytodiffusion.shared.defaults import BUILT_IN, default
 
 MANIFEST = Path(napari_cytodiffusion.__file__).with_name("napari.yaml")
 COMMANDS = PluginManifest.from_file(MANIFEST).contributions.commands

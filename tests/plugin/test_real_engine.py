@@ -7,15 +7,15 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
-from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.pipeline import classify_labels
 from cytodiffusion.smear import SmearSettings, synthetic_smear
+from napari_cytodiffusion.classify.inspect import InspectWidget
+from napari_cytodiffusion.classify.widget import ClassifyWidget
+from napari_cytodiffusion.segment.widget import SegmentWidget
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.widgets.classify import ClassifyWidget
-from napari_cytodiffusion.widgets.inspect import InspectWidget
-from napari_cytodiffusion.widgets.segment import SegmentWidget
 
 
 @pytest.fixture(scope="module")

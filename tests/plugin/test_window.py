@@ -11,15 +11,16 @@ import weakref
 
 import numpy as np
 import pytest
+from canvas import canvas_of, pixels_of, position_of
 from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
 
+from napari_cytodiffusion.classify.inspect import InspectWidget
+from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.demo import open_desk, run
+from napari_cytodiffusion.evaluate.widget import ReportWidget
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.widgets.classify import ClassifyWidget
-from napari_cytodiffusion.widgets.inspect import InspectWidget
-from napari_cytodiffusion.widgets.report import ReportWidget
 
 pytestmark = [
     pytest.mark.window,
@@ -51,31 +52,6 @@ def wait_for_layers(viewer, qtbot):
     session = Session.of(viewer)
     qtbot.waitUntil(lambda: not session.busy, timeout=60_000)
     qtbot.waitUntil(lambda: len(session.current.layers) == 3, timeout=20_000)
-
-
-def canvas_of(viewer) -> QWidget:
-    """Widget in which the image is drawn."""
-    canvases = [
-        w
-        for w in QApplication.allWidgets()
-        if w.metaObject().className().startswith("CanvasBackend") and w.isVisible()
-    ]
-    assert len(canvases) == 1
-    return canvases[0]
-
-
-def position_of(viewer, layer, point) -> QPoint:
-    """Where a data point of a layer is on the canvas."""
-    canvas = canvas_of(viewer)
-    camera = viewer.scene.camera
-    world = np.asarray(layer.data_to_world(point))
-    middle = np.array([canvas.height(), canvas.width()]) / 2
-    y, x = middle + (world - np.asarray(camera.center[-2:])) * camera.zoom
-    return QPoint(round(x), round(y))
-
-
-def pixels_of(viewer) -> np.ndarray:
-    return viewer.screenshot(canvas_only=True, flash=False)
 
 
 def test_two_clicks_colour_the_cells_and_a_third_shows_the_uncertainty(shown, qtbot):
@@ -242,7 +218,7 @@ def test_the_networks_can_be_imported_after_the_window_has_drawn():
     """Triton's LLVM and that of Mesa's software renderer crash a process that loads both."""
     code = (
         "import napari; from qtpy.QtTest import QTest; viewer = napari.Viewer(); QTest.qWait(500);"
-        "from napari_cytodiffusion.imports import import_engine; import_engine();"
+        "from napari_cytodiffusion.models import import_engine; import_engine();"
         "import sys; print('alive', 'triton' in sys.modules); viewer.close()"
     )
     ran = subprocess.run(

@@ -36,9 +36,7 @@ from cytodiffusion.segmentation.cellpose import (
     expected_seconds,
     weights_present,
 )
-from cytodiffusion.segmentation.cellpose import (
-    cellpose as run_cellpose,
-)
+from cytodiffusion.segmentation.cellpose import cellpose as run_cellpose
 
 PIXEL_SIZE = 7.5 / 30  # at which Cellpose does not rescale
 

@@ -5,11 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from drawn_fields import Field, red_field
 
 from cytodiffusion.segmentation.arcs import outline_arcs
 from cytodiffusion.segmentation.scale import DEFAULT_PIXEL_UM, estimate_pixel_size
-
-from .drawn_fields import Field, red_field
 
 
 @pytest.mark.parametrize("pixel_um", [0.05, 0.1, 0.2, 0.35])

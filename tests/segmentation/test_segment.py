@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 
 from cytodiffusion import segmentation
 from cytodiffusion.errors import Cancelled, DownloadNeeded, InputError
-from cytodiffusion.image import Image, open_image
+from cytodiffusion.image.image import Image, open_image
 from cytodiffusion.segmentation import Segmentation, choose_method, segment, tiling
 
 PIXEL_SIZE = 0.15

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from drawn_fields import Field, overlap, red_field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -12,8 +13,6 @@ from scipy import ndimage
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.segmentation.result import PLATELET, RED, WHITE, Segmentation
 from cytodiffusion.segmentation.watershed import WatershedSettings, watershed
-
-from .drawn_fields import Field, overlap, red_field
 
 
 def check_invariants(result: Segmentation, shape: tuple[int, ...]) -> None:

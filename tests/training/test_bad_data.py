@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from toys import toy_settings, write_discs
 
 from cytodiffusion.datasets import find_records, read_dataset
 from cytodiffusion.datasets.splits import split_by_name
@@ -16,7 +17,6 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.training import sets as training_sets
 from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.sets import load_sets
-from toys import toy_settings, write_discs
 
 
 @pytest.fixture

@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toys import toy_settings, write_discs
 
 from cytodiffusion.baselines import classify_baseline, load_baseline
+from cytodiffusion.classification.scores import softmax
 from cytodiffusion.errors import Cancelled
-from cytodiffusion.evaluation.metrics import balanced_accuracy
-from cytodiffusion.training.augment import AugmentSettings
+from cytodiffusion.metrics.scores import balanced_accuracy
+from cytodiffusion.training.augmentation.augment import AugmentSettings
 from cytodiffusion.training.baseline import BaselineLoss, BaselineTrainer, calibrate_baseline
 from cytodiffusion.training.calibrate import plain_views
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
-from cytodiffusion.training.trainer import Trainer, train
-from cytodiffusion.uncertainty import softmax
-from toys import toy_settings, write_discs
+from cytodiffusion.training.train import train
+from cytodiffusion.training.trainer import Trainer
 
 Sets = tuple[list[str], dict[str, CellSet]]
 

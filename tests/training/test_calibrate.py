@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toys import PIXEL_SIZE_UM
 
-from cytodiffusion.classify import ClassifySettings, Evidence, classify
+from cytodiffusion.classification.classifier import Evidence, classify
+from cytodiffusion.classification.scores import softmax
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.model.typical import SCORES
+from cytodiffusion.model.class_statistics import SCORES
 from cytodiffusion.training import calibrate as module
-from cytodiffusion.training.augment import AugmentSettings
+from cytodiffusion.training.augmentation.augment import AugmentSettings
+from cytodiffusion.training.augmentation.outlines import Outlines
 from cytodiffusion.training.calibrate import (
     KEPT_LEVELS,
     Views,
@@ -26,11 +30,8 @@ from cytodiffusion.training.calibrate import (
     some_of_each,
     varied_views,
 )
+from cytodiffusion.training.class_statistics import NEIGHBOURS
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
-from cytodiffusion.training.outlines import Outlines
-from cytodiffusion.training.typical import NEIGHBOURS
-from cytodiffusion.uncertainty import softmax
-from toys import PIXEL_SIZE_UM
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toys import PIXEL_SIZE_UM, SIDE, write_discs
 
 from cytodiffusion.datasets.splits import split_by_name
 from cytodiffusion.errors import Cancelled, InputError
@@ -17,7 +18,6 @@ from cytodiffusion.training.data import (
     generator_for,
     load_cells,
 )
-from toys import PIXEL_SIZE_UM, SIDE, write_discs
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toys import PIXEL_SIZE_UM, toy_settings, write_discs
 
-from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets.seen import overlap
+from cytodiffusion.drawing.palette import PALETTE
 from cytodiffusion.errors import InputError
-from cytodiffusion.evaluation.metrics import summarise
 from cytodiffusion.evaluation.run import Run
 from cytodiffusion.evaluation.settings import EvaluateSettings
+from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.model.colors import PALETTE
 from cytodiffusion.taxonomy import load_taxonomy
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
 from cytodiffusion.training.finish import (
@@ -24,8 +26,7 @@ from cytodiffusion.training.finish import (
     training_record,
     with_section,
 )
-from cytodiffusion.training.trainer import train
-from toys import PIXEL_SIZE_UM, toy_settings, write_discs
+from cytodiffusion.training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toys import COLORS, PIXEL_SIZE_UM, write_discs
 
 from cytodiffusion.errors import Cancelled, InputError
-from cytodiffusion.model.bundle import load_bundle
+from cytodiffusion.generation.synthesis import sample_cells
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
-from cytodiffusion.synthesis import sample_cells
 from cytodiffusion.training.settings import TrainSettings
-from cytodiffusion.training.trainer import train
-from toys import COLORS, PIXEL_SIZE_UM, write_discs
+from cytodiffusion.training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 
 import pytest
+from toys import toy_settings, write_discs
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.training.sets import load_sets
-from toys import toy_settings, write_discs
 
 
 @pytest.fixture

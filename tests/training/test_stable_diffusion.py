@@ -13,10 +13,11 @@ import torch
 from diffusers import DDPMScheduler
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from toys import toy_settings, write_discs
 
 from cytodiffusion.errors import BundleError, Cancelled, InputError
 from cytodiffusion.model import load_bundle
-from cytodiffusion.model.bundle import WEIGHTS
+from cytodiffusion.model.bundle_files import WEIGHTS
 from cytodiffusion.model.stable_diffusion import StableDiffusionSchedule
 from cytodiffusion.model.testing import (
     tiny_bundle,
@@ -30,8 +31,7 @@ from cytodiffusion.training.stable_diffusion import (
     few_cells,
     train_stable_diffusion,
 )
-from cytodiffusion.training.trainer import train
-from toys import toy_settings, write_discs
+from cytodiffusion.training.train import train
 
 K = 3
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from toys import toy_settings, write_discs
 
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle, tiny_denoiser
-from cytodiffusion.training.start import like_start, start_from
-from cytodiffusion.training.trainer import Trainer
-from toys import toy_settings, write_discs
+from cytodiffusion.training.trainer import Trainer, like_start, start_from
 
 
 def test_classes_go_by_name(tmp_path: Path) -> None:

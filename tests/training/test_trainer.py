@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import ValidationError
+from toys import toy_settings, write_discs
 
 from cytodiffusion.errors import BundleError, Cancelled, InputError
 from cytodiffusion.training.trainer import Trainer, rate_at
-from toys import toy_settings, write_discs
 
 
 @pytest.fixture(scope="module")

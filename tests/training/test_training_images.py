@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from toys import toy_settings, write_discs
 from typer.testing import CliRunner
 
 from cytodiffusion.baselines import Baseline
 from cytodiffusion.cli import app
 from cytodiffusion.datasets.seen import overlap
 from cytodiffusion.predict import load_classifier
-from cytodiffusion.training.trainer import train
-from toys import toy_settings, write_discs
+from cytodiffusion.training.train import train
 
 
 @pytest.fixture(scope="module")

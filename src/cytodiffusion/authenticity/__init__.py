@@ -5,9 +5,9 @@ writes a test file; `AuthenticityTest` opens it, `Sitting` asks one participant,
 what came of it. Importing this package imports no network.
 """
 
-from .settings import AuthenticitySettings
-from .sitting import Sitting, Told, Trial
-from .store import MODES, AuthenticityTest, SittingInfo
+from cytodiffusion.authenticity.session import Sitting, Told, Trial
+from cytodiffusion.authenticity.settings import AuthenticitySettings
+from cytodiffusion.authenticity.store import MODES, AuthenticityTest, SittingInfo
 
 __all__ = [
     "MODES",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.authenticity.presenting import PAPER, enlarged
-from cytodiffusion.crops import centre_crop
+from cytodiffusion.cells.crops import centre_crop
 from cytodiffusion.errors import InputError
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.taxonomy import plain
@@ -81,7 +81,7 @@ def overlaid(
     side : int
         Pixels of a side of the picture.
     """
-    from cytodiffusion.counterfactual.figure import overlay_rgba
+    from cytodiffusion.counterfactual.figures import overlay_rgba
 
     values = heatmap.thresholded()
     shown = round(len(values) * min(1.0, window_um / heatmap.window_um))

@@ -14,8 +14,8 @@ from jinja2 import Environment, StrictUndefined
 from cytodiffusion import __version__
 from cytodiffusion.authenticity.plots import save_figure, svg_figure
 from cytodiffusion.authenticity.result import AuthenticityResult
-from cytodiffusion.export import to_json, write_cells_csv
-from cytodiffusion.output import staged_folder
+from cytodiffusion.files.atomic import staged_folder
+from cytodiffusion.files.writers import to_json, write_cells_csv
 
 RESULT, ANSWERS, PARTICIPANTS, CELLS = (
     *("result.json", "answers.csv", "participants.csv", "cells.csv"),

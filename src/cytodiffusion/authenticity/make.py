@@ -12,22 +12,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytodiffusion import __version__
-from cytodiffusion.authenticity.balance import check_enough, counts_of
-from cytodiffusion.authenticity.cells import TestCell, Window
-from cytodiffusion.authenticity.leaks import leaks, telling
-from cytodiffusion.authenticity.presenting import LEAST_SIDE, PAPER, QUALITY, decode, present
-from cytodiffusion.authenticity.settings import AuthenticitySettings
+from cytodiffusion.authenticity.presenting import (
+    LEAST_SIDE,
+    PAPER,
+    QUALITY,
+    decode,
+    leaks,
+    present,
+    telling,
+)
+from cytodiffusion.authenticity.settings import AuthenticitySettings, check_enough, counts_of
 from cytodiffusion.authenticity.sources import (
     RealCells,
+    TestCell,
+    Window,
     images_by_class,
     sampled_cells,
     shared_classes,
     stored_cells,
 )
 from cytodiffusion.authenticity.store import write_test
-from cytodiffusion.crops import WINDOW_UM, centre_crop
+from cytodiffusion.cells.crops import WINDOW_UM, centre_crop
 from cytodiffusion.errors import InputError
-from cytodiffusion.output import check_folder
+from cytodiffusion.files.atomic import check_folder
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.taxonomy import plain
 
@@ -118,7 +125,7 @@ def make_test(
 
 
 def _load(settings: AuthenticitySettings, progress: Progress) -> ModelBundle:
-    from cytodiffusion.model.bundle import load_bundle
+    from cytodiffusion.model.loading import load_bundle
 
     progress(0.0, "loading the model")
     return load_bundle(
@@ -257,7 +264,8 @@ def _with_confidence(
     cells: Sequence[TestCell], view: View, model: ModelBundle, progress: Progress
 ) -> list[TestCell]:
     """Add the model's posterior of each cell's class, of the image as it is shown."""
-    from cytodiffusion.classify import ClassifySettings, classify
+    from cytodiffusion.classification.classifier import classify
+    from cytodiffusion.classification.settings import ClassifySettings
 
     numbers = {plain(name): index for index, name in enumerate(model.class_names)}
     if not {plain(cell.class_name) for cell in cells} <= numbers.keys():

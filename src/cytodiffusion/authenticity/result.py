@@ -12,17 +12,17 @@ import numpy as np
 import pandas as pd
 
 from cytodiffusion.authenticity.answers import read_answers
-from cytodiffusion.authenticity.difficulty import psychometric_curves
 from cytodiffusion.authenticity.statistics import (
-    LEVEL,
     chance,
     detection,
     holm,
     paired_p,
+    psychometric_curves,
     share,
     unpaired_p,
 )
-from cytodiffusion.evaluation.intervals import resampled_intervals
+from cytodiffusion.evaluation.psychometric.curve import LEVEL
+from cytodiffusion.metrics.intervals import resampled_intervals
 from cytodiffusion.progress import Progress, silent
 
 #: Version of ``result.json``.

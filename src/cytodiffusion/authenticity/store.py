@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from cytodiffusion.authenticity.balance import order_of
-from cytodiffusion.authenticity.cells import TestCell
+from cytodiffusion.authenticity.settings import order_of
+from cytodiffusion.authenticity.sources import TestCell
 from cytodiffusion.errors import InputError
-from cytodiffusion.export import to_json
-from cytodiffusion.output import atomic_file
+from cytodiffusion.files.atomic import atomic_file
+from cytodiffusion.files.writers import to_json
 
 #: Blind: nobody is told anything before the end. Teaching: the answer is told at once.
 MODES = ("blind", "teaching")

@@ -10,23 +10,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytodiffusion.classification import Classification
-from cytodiffusion.classify import (
+from cytodiffusion.baselines.network import BaselineNetwork
+from cytodiffusion.cells.crops import Crops
+from cytodiffusion.classification.classifier import (
     ClassifySettings,
     check_background,
     check_crops,
     normalised,
 )
-from cytodiffusion.crops import Crops
+from cytodiffusion.classification.decision import accept_above, check_promises, prediction_sets
+from cytodiffusion.classification.result import Classification
+from cytodiffusion.classification.scores import entropy, margin, softmax
 from cytodiffusion.datasets.seen import TrainingImages
-from cytodiffusion.device import half_precision_pays
-from cytodiffusion.judgement import accept_above, check_promises, prediction_sets
-from cytodiffusion.memory import Batches
+from cytodiffusion.device import Batches, half_precision_pays
 from cytodiffusion.model.bundle import CellClass
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.uncertainty import entropy, margin, softmax
-
-from .network import BaselineNetwork
 
 #: Crops that go through the network at once.
 MICRO_BATCH = {"cpu": 64, "cuda": 1024, "mps": 256}

@@ -11,21 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cytodiffusion.baselines.baseline import Baseline
+from cytodiffusion.baselines.network import BaselineNetwork, build_network
 from cytodiffusion.datasets.seen import TRAINING_IMAGES
 from cytodiffusion.device import pick_device
 from cytodiffusion.errors import BundleError, InputError
-from cytodiffusion.model.bundle import (
-    CHECKSUMS,
-    CellClass,
-    load_training_images,
-    read_tensors,
-    verify_bundle,
-)
+from cytodiffusion.files.atomic import sha256, staged_folder
+from cytodiffusion.model.bundle import CellClass
+from cytodiffusion.model.bundle_files import CHECKSUMS, load_training_images, verify_bundle
+from cytodiffusion.model.files import read_tensors
 from cytodiffusion.model.saving import check_target
-from cytodiffusion.output import sha256, staged_folder
-
-from .baseline import Baseline
-from .network import BaselineNetwork, build_network
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"

@@ -189,7 +189,7 @@ def result(
     with reporting("authenticity result", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.authenticity.export import save_result
         from cytodiffusion.authenticity.result import read_results
-        from cytodiffusion.output import check_folder
+        from cytodiffusion.files.atomic import check_folder
 
         check_folder(out)
         with reporter.progress("result") as progress:

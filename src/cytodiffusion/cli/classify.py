@@ -29,7 +29,7 @@ from cytodiffusion.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cytodiffusion.classify import ClassifySettings
+    from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.predict import Classifier
 
 
@@ -66,9 +66,9 @@ def classify(
 ) -> None:
     """Classify cells that have been found already, or images of one cell each."""
     with reporting("classify", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.cli.inputs import check_output
         from cytodiffusion.cli.shared import classify_settings, load_model
-        from cytodiffusion.image import check_pixel_size
-        from cytodiffusion.inputs import check_output
+        from cytodiffusion.image.pixels import check_pixel_size
 
         if pixel_size is not None:
             check_pixel_size(pixel_size)
@@ -114,9 +114,9 @@ def _classify_field(
     settings: ClassifySettings,
     pixel_size: float | None,
 ) -> None:
-    from cytodiffusion.export import write_cells_csv
-    from cytodiffusion.image import open_image
-    from cytodiffusion.inputs import labels_pixel_size, open_labels
+    from cytodiffusion.cells.single_cell import labels_pixel_size, open_labels
+    from cytodiffusion.files.writers import write_cells_csv
+    from cytodiffusion.image.image import open_image
     from cytodiffusion.pipeline import classify_labels
 
     image = open_image(source)
@@ -144,9 +144,9 @@ def _classify_folder(
     settings: ClassifySettings,
     pixel_size: float | None,
 ) -> None:
-    from cytodiffusion.export import write_cells_csv
-    from cytodiffusion.inputs import image_files
-    from cytodiffusion.pipeline import classify_images
+    from cytodiffusion.cli.inputs import image_files
+    from cytodiffusion.files.writers import write_cells_csv
+    from cytodiffusion.single_cells import classify_images
 
     files = image_files(folder)
     if not files:
@@ -171,9 +171,9 @@ def _report(
     out: Path,
     record: dict[str, Any],
 ) -> None:
-    from cytodiffusion.classification import many_unlike
-    from cytodiffusion.export import class_counts
+    from cytodiffusion.classification.result import many_unlike
     from cytodiffusion.pipeline import CORRECTED
+    from cytodiffusion.results import class_counts
 
     counts = class_counts(frame, bundle.classes)
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())

@@ -21,7 +21,7 @@ from cytodiffusion.cli.reporter import Reporter, reporting
 
 if TYPE_CHECKING:
     from cytodiffusion.counterfactual.cells import Counterfactuals, CounterfactualSettings
-    from cytodiffusion.counterfactual.chosen import ChosenCell
+    from cytodiffusion.counterfactual.explain import ChosenCell
     from cytodiffusion.model.bundle import ModelBundle
 
 
@@ -126,8 +126,8 @@ def counterfactual(
     """
     chosen = _Settings(strength, guidance, steps, method, seed)
     with reporting("counterfactual", as_json=as_json, quiet=quiet) as reporter:
-        from cytodiffusion.counterfactual.pictures import save_counterfactual
-        from cytodiffusion.output import check_folder
+        from cytodiffusion.counterfactual.figures import save_counterfactual
+        from cytodiffusion.files.atomic import check_folder
 
         check_folder(out)
         settings = chosen.checked()
@@ -176,10 +176,10 @@ def morph(
     """
     chosen = _Settings(strength, guidance, steps, method, seed)
     with reporting("morph", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.cli.inputs import check_output
         from cytodiffusion.counterfactual.files import MORPH_SUFFIXES
         from cytodiffusion.counterfactual.morph import make_morph, save_morph
-        from cytodiffusion.export import write_run_json
-        from cytodiffusion.inputs import check_output
+        from cytodiffusion.files.writers import write_run_json
 
         check_output(out, *MORPH_SUFFIXES, inputs=[source, *([labels] if labels else [])])
         settings = chosen.checked()
@@ -241,9 +241,9 @@ def _prepare(
     pixel_size: float | None,
 ) -> tuple[ModelBundle, ChosenCell]:
     from cytodiffusion.cli.shared import load_model
-    from cytodiffusion.counterfactual.chosen import choose_cell
+    from cytodiffusion.counterfactual.editing import edited_size
+    from cytodiffusion.counterfactual.explain import choose_cell
     from cytodiffusion.counterfactual.heatmap import check_explains
-    from cytodiffusion.counterfactual.run import edited_size
 
     bundle = check_explains(load_model(reporter, model, device, allow_download))
     size = edited_size(bundle)
@@ -290,7 +290,7 @@ def _record(
     settings: CounterfactualSettings,
 ) -> dict[str, Any]:
     from cytodiffusion import __version__
-    from cytodiffusion.pipeline import provenance
+    from cytodiffusion.files.record import provenance
 
     return provenance(
         model,

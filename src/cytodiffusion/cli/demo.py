@@ -42,9 +42,9 @@ def demo(
         from cytodiffusion.cli.run import summary
         from cytodiffusion.cli.shared import classify_settings, load_model
         from cytodiffusion.demo import agreement, make_smear
-        from cytodiffusion.headless import analyse
+        from cytodiffusion.files.atomic import check_folder
         from cytodiffusion.model.bundle import ModelBundle
-        from cytodiffusion.output import check_folder
+        from cytodiffusion.pipeline import analyse
 
         check_folder(out)
         settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)

@@ -199,7 +199,7 @@ def evaluate(
         from cytodiffusion.evaluation.run import evaluate as run
         from cytodiffusion.evaluation.settings import EvaluateSettings
         from cytodiffusion.evaluation.stored import read_report
-        from cytodiffusion.image import check_pixel_size
+        from cytodiffusion.image.pixels import check_pixel_size
 
         for size in (pixel_size, shift_pixel_size):
             if size is not None:

@@ -20,7 +20,7 @@ from cytodiffusion.cli.options import (
 from cytodiffusion.cli.reporter import Reporter, reporting
 
 if TYPE_CHECKING:
-    from cytodiffusion.counterfactual.explaining import Explained
+    from cytodiffusion.counterfactual.explain import Explained
 
 _MAP = "Heatmap"
 
@@ -97,9 +97,9 @@ def heatmap(
     }  # fmt: skip
     with reporting("heatmap", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.shared import load_model, make_settings
-        from cytodiffusion.counterfactual.explaining import explain_cell
+        from cytodiffusion.counterfactual.explain import explain_cell
         from cytodiffusion.counterfactual.heatmap import HeatmapSettings, check_explains
-        from cytodiffusion.output import check_folder
+        from cytodiffusion.files.atomic import check_folder
 
         check_folder(out)
         values = {name: value for name, value in given.items() if value is not None}

@@ -103,7 +103,7 @@ def _bundles_in(folders: list[Path]) -> list[str]:
 
 
 def _describe(source: str, allow_download: bool = False) -> dict[str, Any]:
-    from cytodiffusion.model.bundle import bundle_folder, load_bundle
+    from cytodiffusion.model.loading import bundle_folder, load_bundle
 
     bundle = load_bundle(source, device="cpu", allow_download=allow_download)
     parameters = sum(p.numel() for p in bundle.denoiser.parameters())

@@ -100,7 +100,7 @@ class Reporter:
             yield show
 
     def _print_json(self, record: Mapping[str, Any]) -> None:
-        from cytodiffusion.export import to_json
+        from cytodiffusion.files.writers import to_json
 
         print(to_json(record), file=self._out, flush=True)
 

@@ -30,9 +30,8 @@ from cytodiffusion.cli.reporter import FAILED, Reporter, reporting
 from cytodiffusion.errors import Cancelled, CytoDiffusionError, InputError, naming
 
 if TYPE_CHECKING:
-    from cytodiffusion.classify import ClassifySettings
-    from cytodiffusion.headless import Analysis
-    from cytodiffusion.inputs import SegmentOptions
+    from cytodiffusion.classification.settings import ClassifySettings
+    from cytodiffusion.pipeline import Analysis, SegmentOptions
     from cytodiffusion.predict import Classifier
 
 
@@ -67,10 +66,11 @@ def run(
     others go on; the exit code is 1 then.
     """
     with reporting("run", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.cli.inputs import result_folders
         from cytodiffusion.cli.shared import classify_settings, load_model
-        from cytodiffusion.image import check_pixel_size
-        from cytodiffusion.inputs import SegmentOptions, result_folders
-        from cytodiffusion.output import check_folder
+        from cytodiffusion.files.atomic import check_folder
+        from cytodiffusion.image.pixels import check_pixel_size
+        from cytodiffusion.pipeline import SegmentOptions
 
         if pixel_size is not None:
             check_pixel_size(pixel_size)
@@ -112,7 +112,7 @@ def expand(images: Sequence[Path], reporter: Reporter) -> list[Path]:
     """
     if not any(image.exists() for image in images):
         raise InputError(f"There is no file {images[0]}.")
-    from cytodiffusion.inputs import image_files
+    from cytodiffusion.cli.inputs import image_files
 
     paths: dict[Path, Path] = {}
     for image in images:
@@ -155,7 +155,7 @@ def _run_all(
     settings: ClassifySettings,
     options: SegmentOptions,
 ) -> tuple[list[Analysis], list[dict[str, str]]]:
-    from cytodiffusion.headless import analyse
+    from cytodiffusion.pipeline import analyse
 
     done: list[Analysis] = []
     failed: list[dict[str, str]] = []

@@ -36,9 +36,10 @@ def segment(
 ) -> None:
     """Find the cells of an image: every cell gets a number of its own in LABELS.tif."""
     with reporting("segment", as_json=as_json, quiet=quiet) as reporter:
-        from cytodiffusion.image import open_image
-        from cytodiffusion.inputs import SegmentOptions, check_output, find_cells
-        from cytodiffusion.labels import write_labels_tif
+        from cytodiffusion.cli.inputs import check_output
+        from cytodiffusion.image.image import open_image
+        from cytodiffusion.image.labels import write_labels_tif
+        from cytodiffusion.pipeline import SegmentOptions, find_cells
 
         check_output(out, ".tif", ".tiff", inputs=[image])
         opened = open_image(image)

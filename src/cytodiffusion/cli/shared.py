@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cytodiffusion.checked import make_settings as make_settings
 from cytodiffusion.cli.reporter import Reporter
+from cytodiffusion.settings import make_settings as make_settings
 
 if TYPE_CHECKING:
-    from cytodiffusion.classify import ClassifySettings
+    from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.predict import Classifier
 
 
@@ -23,7 +23,7 @@ def classify_settings(
     alone: bool = False,
 ) -> ClassifySettings:
     """Return the settings of the engine with those changed that were given."""
-    from cytodiffusion.classify import ClassifySettings
+    from cytodiffusion.classification.settings import ClassifySettings
 
     values: dict[str, Any] = {
         "seed": seed,

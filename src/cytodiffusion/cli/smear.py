@@ -101,7 +101,7 @@ def smear(
     with reporting("smear", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.generate import drawing_model
         from cytodiffusion.cli.shared import load_model, make_settings
-        from cytodiffusion.output import check_folder
+        from cytodiffusion.files.atomic import check_folder
         from cytodiffusion.smear import SmearSettings, synthetic_smear
         from cytodiffusion.smear.files import save_smear, smear_record
 

@@ -305,7 +305,7 @@ def train(
             record = wanted.model_dump(mode="json")
             reporter.result({"settings": record}, json.dumps(record, indent=2))
             return
-        from cytodiffusion.training.trainer import train as run
+        from cytodiffusion.training.train import train as run
 
         with reporter.progress(f"Training {out.name}") as progress:
             folder = run(wanted, progress)

@@ -15,16 +15,20 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from cytodiffusion.classify import ClassifySettings, Evidence, gather_evidence, judge
-from cytodiffusion.crops import Crops
+from cytodiffusion.cells.crops import Crops
+from cytodiffusion.classification.classifier import (
+    ClassifySettings,
+    Evidence,
+    gather_evidence,
+    judge,
+)
+from cytodiffusion.counterfactual.canvas import Canvas, shrunk
+from cytodiffusion.counterfactual.editing import Order, run_order
+from cytodiffusion.counterfactual.heatmap import check_explains
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, silent
-
-from .heatmap import check_explains
-from .overlaying import Canvas, shrunk
-from .run import Order, run_order
 
 #: Strengths that are tried in turn, as shares of the noise levels, where the least is looked for.
 LADDER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -155,7 +159,7 @@ def counterfactual_cells(
     ----------
     crops : Crops or (N, S, S, 3) uint8 array
         S is the model's input size, or that of what it edits
-        (`cytodiffusion.counterfactual.run.edited_size`), which keeps more detail; the window is
+        (`cytodiffusion.counterfactual.editing.edited_size`), which keeps more detail; the window is
         the model's, the cell in the centre.
     model : ModelBundle
         Of our own or of Stable Diffusion's kind.

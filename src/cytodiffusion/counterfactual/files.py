@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,17 +17,23 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from cytodiffusion import __version__
+from cytodiffusion.counterfactual.figures import grid_figure, heatmap_figure, save_figure
+from cytodiffusion.counterfactual.heatmap import Heatmap
+from cytodiffusion.counterfactual.placement import Placement, heatmap_on_image
 from cytodiffusion.errors import InputError
-from cytodiffusion.export import to_json
-from cytodiffusion.generation.provenance import STATEMENT
-from cytodiffusion.output import atomic_file
+from cytodiffusion.files.atomic import atomic_file, staged_folder
+from cytodiffusion.files.synthetic_mark import STATEMENT
+from cytodiffusion.files.writers import file_record, to_json, write_run_json
 
 #: Kinds of file that a morph can be saved as.
 MORPH_SUFFIXES = (".gif", ".mp4", ".tif", ".tiff")
+
 #: Frames of films are enlarged to at least this side, in pixels; players show small ones badly.
 FILM_SIDE = 384
+
 #: The XMP specification's name of its box in an MP4 file.
 _XMP = UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")
+
 #: IPTC's word for pictures that a trained model made in part.
 _SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
@@ -153,3 +161,141 @@ def _write_tiff(
         software=f"cytodiffusion {__version__} (synthetic image)",
         metadata=metadata,
     )
+
+
+TIFF, FIGURE, RECORD, GRID = "heatmap.tif", "figure.png", "heatmap.json", "all_classes.png"
+
+
+def save_heatmap(
+    folder: str | Path,
+    heatmap: Heatmap,
+    *,
+    placement: Placement | None = None,
+    shape: tuple[int, int] | None = None,
+    mask: NDArray[Any] | None = None,
+    every_class: Sequence[Heatmap] = (),
+    record: Mapping[str, Any] | None = None,
+) -> dict[str, Path]:
+    """Write ``heatmap.tif``, ``figure.png`` and ``heatmap.json`` together or not at all.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Created where missing.
+    heatmap : Heatmap
+    placement : Placement, optional
+        Of the crop in its image; without it the map is written at the pixels of the crop.
+    shape : (Y, X), optional
+        Of the image; needed with a placement.
+    mask : (S, S) array, optional
+        The cell in the crop: outlined in the figure, and its share of the energy recorded.
+    every_class : sequence of Heatmap
+        Where there are any, they are drawn in ``all_classes.png`` and recorded.
+    record : mapping, optional
+        What ``heatmap.json`` says besides.
+
+    Returns
+    -------
+    dict
+        Path of every file by its name.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written, or the heatmap lies outside the image.
+    """
+    target = Path(folder)
+    values, offset = heatmap.values, (0, 0)
+    pixel_um = heatmap.window_um / len(heatmap.values)
+    if placement is not None:
+        if shape is None:
+            raise InputError("The shape of the image is needed to place the heatmap in it.")
+        values, offset = heatmap_on_image(heatmap, placement, shape)
+        pixel_um = heatmap.window_um / placement.side
+    content = {
+        **heatmap.record(),
+        "energy_in_mask": None if mask is None else heatmap.energy_share(mask),
+        "area_of_mask": None if mask is None else float(np.asarray(mask).astype(bool).mean()),
+        "offset": {"y": offset[0], "x": offset[1]},
+        "shape": list(values.shape),
+        "pixel_size_um": pixel_um,
+        **(record or {}),
+    }
+    if every_class:
+        content["all_classes"] = [_short(h, mask) for h in every_class]
+    with staged_folder(target) as staging:
+        write_heatmap_tiff(staging / TIFF, values, offset, pixel_um, heatmap)
+        save_figure(heatmap_figure(heatmap, mask=mask), staging / FIGURE)
+        if every_class:
+            save_figure(grid_figure(every_class), staging / GRID)
+        outputs = [file_record(path) | {"path": path.name} for path in sorted(staging.iterdir())]
+        write_run_json(staging / RECORD, content | {"outputs": outputs})
+        names = sorted(path.name for path in staging.iterdir())
+    return {name: target / name for name in names}
+
+
+def write_heatmap_tiff(
+    path: str | Path,
+    values: NDArray[np.floating],
+    offset: tuple[int, int],
+    pixel_size_um: float,
+    heatmap: Heatmap,
+) -> Path:
+    """Write a map as float32 OME-TIFF that knows where in its image it lies.
+
+    The offset is the ``PositionY`` and ``PositionX`` of its plane, in pixels of the image. The
+    description is JSON: offset, classes and unit.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    target = Path(path)
+    about = {
+        "offset_y": offset[0],
+        "offset_x": offset[1],
+        "predicted": heatmap.predicted_name,
+        "target": heatmap.target_name,
+        "unit": "change of brightness (0 to 1), target less predicted",
+        "software": f"cytodiffusion {__version__}",
+    }
+    # The identifier follows from the content, so that equal maps give equal files
+    content = np.ascontiguousarray(values, np.float32)
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(content.tobytes()).hexdigest())
+    metadata = {
+        "axes": "YX",
+        "UUID": identity.urn,
+        "Name": "counterfactual heatmap",
+        "Description": to_json(about),
+        "PhysicalSizeX": pixel_size_um,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": pixel_size_um,
+        "PhysicalSizeYUnit": "µm",
+        "Plane": {
+            "PositionX": [float(offset[1])],
+            "PositionXUnit": ["pixel"],
+            "PositionY": [float(offset[0])],
+            "PositionYUnit": ["pixel"],
+        },
+    }
+    per_cm = 1e4 / pixel_size_um
+    with atomic_file(target) as partial:
+        tifffile.imwrite(
+            partial,
+            content,
+            ome=True,
+            photometric="minisblack",
+            compression="zlib",
+            metadata=metadata,
+            resolution=(per_cm, per_cm),
+            resolutionunit="CENTIMETER",
+        )
+    return target
+
+
+def _short(heatmap: Heatmap, mask: NDArray[Any] | None) -> dict[str, Any]:
+    full = heatmap.record()
+    kept = ("target", "convergence", "largest_change", "share_beyond_threshold")
+    share = None if mask is None else heatmap.energy_share(mask)
+    return {name: full[name] for name in kept} | {"energy_in_mask": share}

@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cytodiffusion.classify import ClassifySettings, normalised_crops
-from cytodiffusion.crops import Crops
+from cytodiffusion.cells.crops import Crops
+from cytodiffusion.classification.classifier import normalised_crops
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.counterfactual.residuals import Averages, Runner
+from cytodiffusion.counterfactual.settings import HeatmapSettings as HeatmapSettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
-
-from .residuals import Averages, Runner
-from .settings import HeatmapSettings as HeatmapSettings
 
 
 @dataclass(frozen=True, eq=False)

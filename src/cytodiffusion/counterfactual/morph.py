@@ -9,15 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cytodiffusion.counterfactual.canvas import Canvas
+from cytodiffusion.counterfactual.cells import (
+    Counterfactuals,
+    CounterfactualSettings,
+    counterfactual_cells,
+    part_of,
+)
+from cytodiffusion.counterfactual.editing import Order, run_order
+from cytodiffusion.counterfactual.files import save_morph
+from cytodiffusion.counterfactual.heatmap import check_explains
 from cytodiffusion.errors import InputError
 from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, silent
-
-from .cells import Counterfactuals, CounterfactualSettings, counterfactual_cells, part_of
-from .files import save_morph
-from .heatmap import check_explains
-from .overlaying import Canvas
-from .run import Order, run_order
 
 __all__ = ["MAX_FRAMES", "Morph", "make_morph", "morph", "save_morph"]
 

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from cytodiffusion.crops import window_bounds
+from cytodiffusion.cells.crops import window_bounds
+from cytodiffusion.counterfactual.heatmap import Heatmap
 from cytodiffusion.errors import InputError
-from cytodiffusion.image import check_pixel_size
-
-from .heatmap import Heatmap
+from cytodiffusion.image.pixels import check_pixel_size
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Placement:
     def of_cell(
         cls, centre: ArrayLike, pixel_size_um: float, window_um: float, size: int
     ) -> Placement:
-        """Place the crop that `cytodiffusion.crops` cuts around ``centre``.
+        """Place the crop that `cytodiffusion.cells.crops` cuts around ``centre``.
 
         Parameters
         ----------

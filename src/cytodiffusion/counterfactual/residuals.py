@@ -19,12 +19,11 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from cytodiffusion.device import half_precision_pays
-from cytodiffusion.memory import Batches
+from cytodiffusion.device import Batches, half_precision_pays
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network
 from cytodiffusion.model.denoiser import UNetDenoiser
-from cytodiffusion.model.noise import LEVELS
+from cytodiffusion.model.schedule import LEVELS
 
 #: Passes that go through the network at once.
 MICRO_BATCH = {"cpu": 16, "cuda": 256, "mps": 64}

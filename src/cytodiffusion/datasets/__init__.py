@@ -1,7 +1,13 @@
 """Data sets of single-cell images: found, named, split and checked; nothing is trained here."""
 
-from .reading import LAYOUTS, Dataset, detect_layout, find_records, read_dataset
-from .records import SPLITS, Record, class_names
+from cytodiffusion.datasets.reading import (
+    LAYOUTS,
+    Dataset,
+    detect_layout,
+    find_records,
+    read_dataset,
+)
+from cytodiffusion.datasets.records import SPLITS, Record, class_names
 
 __all__ = [
     "LAYOUTS",

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cytodiffusion.errors import InputError
-
-from .layouts import (
+from cytodiffusion.datasets.layouts import (
     UNLABELLED_NAMES,
     Layout,
     Reading,
@@ -26,7 +24,8 @@ from .layouts import (
     split_parts,
     subfolders,
 )
-from .tables import Columns, find_columns, label_tables, read_csv, records_of
+from cytodiffusion.datasets.tables import Columns, find_columns, label_tables, read_csv, records_of
+from cytodiffusion.errors import InputError
 
 
 def recognises(path: Path) -> bool:

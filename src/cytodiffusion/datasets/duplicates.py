@@ -8,10 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from cytodiffusion.datasets.fingerprints import Fingerprints, find_pairs
+from cytodiffusion.datasets.records import Record
 from cytodiffusion.errors import InputError
-
-from .fingerprints import Fingerprints, find_pairs
-from .records import Record
 
 #: What to do with an image that is in two splits.
 Policy = Literal["refuse", "drop", "allow"]

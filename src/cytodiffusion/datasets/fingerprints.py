@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 
 from cytodiffusion.errors import CytoDiffusionError, naming
-from cytodiffusion.image import open_image
+from cytodiffusion.image.image import open_image
 from cytodiffusion.progress import Progress, silent
 
 #: Images whose perceptual hashes differ in at most so many of 256 bits count as copies.

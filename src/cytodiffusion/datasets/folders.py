@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cytodiffusion.errors import InputError
-
-from .layouts import (
+from cytodiffusion.datasets.layouts import (
     UNLABELLED_NAMES,
     Layout,
     Reading,
@@ -15,8 +13,9 @@ from .layouts import (
     split_parts,
     subfolders,
 )
-from .records import Record
-from .tables import label_tables
+from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.tables import label_tables
+from cytodiffusion.errors import InputError
 
 
 def read_folders(folder: Path) -> Reading:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cytodiffusion.image import IMAGE_SUFFIXES
-
-from .records import SPLITS, Record
+from cytodiffusion.datasets.records import SPLITS, Record
+from cytodiffusion.image.image import IMAGE_SUFFIXES
 
 #: Names of folders, and classes of tables, whose images have no label.
 UNLABELLED_NAMES = {"unlabelled", "unlabeled", "_unlabelled", "_unlabeled"}

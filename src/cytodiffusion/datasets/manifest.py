@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cytodiffusion.datasets.layouts import Layout, Reading, is_image, split_named
+from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.tables import header, read_csv
 from cytodiffusion.errors import InputError
-
-from .layouts import Layout, Reading, is_image, split_named
-from .records import Record
-from .tables import header, read_csv
 
 _NEEDED = {"path", "dataset", "class", "split"}
 _KEPT = ("dataset", "subtype", "licence")

@@ -13,11 +13,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from cytodiffusion.datasets.folders import read_folders
+from cytodiffusion.datasets.layouts import Layout, Reading, split_parts, subfolders
 from cytodiffusion.errors import InputError
 from cytodiffusion.taxonomy import load_taxonomy
-
-from .folders import read_folders
-from .layouts import Layout, Reading, split_parts, subfolders
 
 #: Codes of two classes are thought a coincidence, of three not.
 _ENOUGH = 3

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from cytodiffusion.datasets.layouts import UNLABELLED_NAMES
+from cytodiffusion.datasets.records import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.taxonomy import Taxonomy, plain
-
-from .layouts import UNLABELLED_NAMES
-from .records import Record
 
 
 def rename(

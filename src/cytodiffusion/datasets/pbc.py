@@ -12,11 +12,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from cytodiffusion.datasets.folders import read_folders
+from cytodiffusion.datasets.layouts import Layout, Reading, first_image, split_parts, subfolders
+from cytodiffusion.datasets.records import Record
 from cytodiffusion.taxonomy import plain
-
-from .folders import read_folders
-from .layouts import Layout, Reading, first_image, split_parts, subfolders
-from .records import Record
 
 PUBLISHED_FOLDER = "PBC_dataset_normal_DIB"
 CLASSES = {

@@ -10,10 +10,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from cytodiffusion.datasets.folders import read_folders
+from cytodiffusion.datasets.layouts import Layout, Reading, subfolders
 from cytodiffusion.errors import InputError
-
-from .folders import read_folders
-from .layouts import Layout, Reading, subfolders
 
 
 def _parts(path: Path) -> dict[str, Path]:

@@ -7,22 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cytodiffusion.datasets.cytodata import CYTODATA
+from cytodiffusion.datasets.folders import FOLDERS
+from cytodiffusion.datasets.layouts import Layout
+from cytodiffusion.datasets.manifest import MANIFEST
+from cytodiffusion.datasets.matek import AML, BONE_MARROW
+from cytodiffusion.datasets.names import rename
+from cytodiffusion.datasets.pbc import PBC
+from cytodiffusion.datasets.raabin import RAABIN
+from cytodiffusion.datasets.records import SPLITS, Record
+from cytodiffusion.datasets.splits import assign_splits
+from cytodiffusion.datasets.tables import CSV
+from cytodiffusion.datasets.wbcatt import WBCATT
 from cytodiffusion.errors import InputError
-from cytodiffusion.image import IMAGE_SUFFIXES
+from cytodiffusion.image.image import IMAGE_SUFFIXES
 from cytodiffusion.taxonomy import load_taxonomy
-
-from .cytodata import CYTODATA
-from .folders import FOLDERS
-from .layouts import Layout
-from .manifest import MANIFEST
-from .matek import AML, BONE_MARROW
-from .names import rename
-from .pbc import PBC
-from .raabin import RAABIN
-from .records import SPLITS, Record
-from .splits import assign_splits
-from .tables import CSV
-from .wbcatt import WBCATT
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +129,7 @@ def read_dataset(
 
 def _synthetic(record: Record) -> bool:
     """Tell whether an image is marked as synthetic, in its table or in its own header."""
-    from cytodiffusion.generation.provenance import is_synthetic
+    from cytodiffusion.files.synthetic_mark import is_synthetic
 
     return record.attributes.get("synthetic") == "true" or is_synthetic(record.path)
 

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from cytodiffusion.datasets.fingerprints import NEAR, WORDS, Fingerprints, fingerprints, near_pairs
+from cytodiffusion.datasets.records import Record
 from cytodiffusion.errors import BundleError
 from cytodiffusion.progress import Progress, silent
-
-from .fingerprints import NEAR, WORDS, Fingerprints, fingerprints, near_pairs
-from .records import Record
 
 #: Files that a sentence names.
 NAMED = 3

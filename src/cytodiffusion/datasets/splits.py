@@ -15,9 +15,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from cytodiffusion.datasets.records import Record
 from cytodiffusion.errors import InputError
-
-from .records import Record
 
 VALIDATION_SHARE = 0.15
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from cytodiffusion.datasets.layouts import UNLABELLED_NAMES, Layout, Reading, split_named
+from cytodiffusion.datasets.records import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.taxonomy import plain
-
-from .layouts import UNLABELLED_NAMES, Layout, Reading, split_named
-from .records import Record
 
 #: What columns may be called, the most telling name first. A patient is more than a slide.
 COLUMNS: Mapping[str, tuple[str, ...]] = {

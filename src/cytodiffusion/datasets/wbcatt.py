@@ -10,12 +10,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from cytodiffusion.datasets.layouts import (
+    Layout,
+    Reading,
+    images_below,
+    images_by_name,
+    split_named,
+)
+from cytodiffusion.datasets.pbc import subtype
+from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.tables import header, read_csv
 from cytodiffusion.errors import InputError
-
-from .layouts import Layout, Reading, images_below, images_by_name, split_named
-from .pbc import subtype
-from .records import Record
-from .tables import header, read_csv
 
 #: The columns of the eleven attributes.
 ATTRIBUTES = (

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from cytodiffusion.classification import Classification
-from cytodiffusion.evaluation.curves import POINTS
-from cytodiffusion.evaluation.intervals import interval_of_share, stratified_intervals
+from cytodiffusion.classification.result import Classification
+from cytodiffusion.metrics.curves import POINTS
+from cytodiffusion.metrics.intervals import interval_of_share, stratified_intervals
 
 Floats = NDArray[np.float64]
 

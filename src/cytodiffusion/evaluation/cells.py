@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cytodiffusion.adjustment import adjust
-from cytodiffusion.classification import Classification, join
-from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.cells.single_cell import at_start
+from cytodiffusion.classification.result import Classification, join
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.windows import Frames
-from cytodiffusion.framing import at_start
 from cytodiffusion.progress import Progress, silent
 
 #: Images that are in memory at a time.
@@ -136,7 +136,7 @@ def score(
 ) -> Scored:
     """Classify images, a chunk at a time so that memory does not grow with their number.
 
-    All of them are taken to be of one laboratory (`cytodiffusion.adjustment`).
+    All of them are taken to be of one laboratory (`cytodiffusion.classification.slide_correction`).
 
     Parameters
     ----------

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cytodiffusion.anomaly import anomaly_threshold
-from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.classification.anomaly import anomaly_threshold
+from cytodiffusion.classification.decision import check_model
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.anomalies import NOT_ASKED, anomaly_figures, unmeasured
@@ -23,7 +24,6 @@ from cytodiffusion.evaluation.figures import (
 )
 from cytodiffusion.evaluation.leave_out import NoCopy, model_without, slug
 from cytodiffusion.evaluation.settings import HOME
-from cytodiffusion.judgement import check_model
 from cytodiffusion.taxonomy import Taxonomy
 
 #: Key of the evaluated model itself, in the table and in folders.

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.classification import Classification
-from cytodiffusion.classify import ClassifySettings
+from cytodiffusion.classification.decision import prediction_sets
+from cytodiffusion.classification.result import Classification
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.evaluation.cells import Scored
-from cytodiffusion.evaluation.curves import (
+from cytodiffusion.metrics.curves import (
     area_under_risk,
     confusion,
     histogram_of_trials,
@@ -19,19 +20,18 @@ from cytodiffusion.evaluation.curves import (
     risk_coverage,
     share_decided,
 )
-from cytodiffusion.evaluation.intervals import (
+from cytodiffusion.metrics.intervals import (
     confusion_intervals,
     interval_of_share,
     rates_of_confusion,
     resampled_intervals,
 )
-from cytodiffusion.evaluation.metrics import (
+from cytodiffusion.metrics.scores import (
     balanced_accuracy,
     expected_calibration_error,
     predicted_among,
     summarise,
 )
-from cytodiffusion.judgement import prediction_sets
 from cytodiffusion.taxonomy import Taxonomy, group_scores
 
 #: Coverages that prediction sets are measured at, besides the one of the run.

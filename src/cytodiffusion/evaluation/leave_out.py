@@ -15,8 +15,8 @@ import pandas as pd
 from cytodiffusion.datasets import Record, class_names
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.settings import EvaluateSettings
+from cytodiffusion.files.atomic import atomic_file
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser
-from cytodiffusion.output import atomic_file
 from cytodiffusion.progress import Progress, silent
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def _learnt(model: Any) -> dict[str, Any]:
 
 def _recorded(model: Any) -> dict[str, Any]:
     """Return the settings that a model was trained with, as far as it says."""
-    from cytodiffusion.training.augment import nothing_but
+    from cytodiffusion.training.augmentation.augment import nothing_but
     from cytodiffusion.training.settings import TrainSettings
 
     recorded = {
@@ -210,7 +210,7 @@ def _train(
     progress: Progress,
 ) -> None:
     from cytodiffusion.training.settings import TrainSettings
-    from cytodiffusion.training.trainer import train
+    from cytodiffusion.training.train import train
 
     left_out = str(settings.leave_out)
     recorded = _how_trained(model, settings, steps)

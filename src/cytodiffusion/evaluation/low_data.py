@@ -9,40 +9,44 @@ Every finished run is stored, so that an interrupted curve goes on where it stop
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from cytodiffusion import __version__
 from cytodiffusion.baselines import Baseline
 from cytodiffusion.baselines.baseline import baseline_logits
-from cytodiffusion.classify import ClassifySettings, gather_evidence
+from cytodiffusion.classification.classifier import gather_evidence
+from cytodiffusion.classification.scores import fit_temperature, softmax
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
-from cytodiffusion.evaluation.low_data_settings import OURS, RIVALS, LowDataSettings
-from cytodiffusion.evaluation.metrics import balanced_accuracy
+from cytodiffusion.evaluation.context import Context
+from cytodiffusion.files.atomic import atomic_file
+from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.denoiser import UNetDenoiser
-from cytodiffusion.model.noise import NoiseSchedule
-from cytodiffusion.output import atomic_file
+from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.progress import Progress, silent
+from cytodiffusion.training.augmentation.augment import AugmentSettings, nothing_but
 from cytodiffusion.training.baseline import BaselineTrainer
 from cytodiffusion.training.calibrate import Views, blank_calibration, plain_views
 from cytodiffusion.training.data import UNLABELLED, CellSet
-from cytodiffusion.training.few_labels import features_of, few_labels_run
+from cytodiffusion.training.few_labels.few_labels import features_of, few_labels_run
+from cytodiffusion.training.few_labels.pretraining import pretrain
 from cytodiffusion.training.finish import describe_classes
-from cytodiffusion.training.self_supervised import pretrain
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer
-from cytodiffusion.uncertainty import fit_temperature, softmax
 
 #: Names of models, each with the class it predicts of every cell.
 Predictions = Iterator[tuple[str, NDArray[np.int64]]]
@@ -337,3 +341,126 @@ def as_bundle(run: Trainer, levels: tuple[int, ...]) -> ModelBundle:
         calibration=blank_calibration(len(run.names), s.widths[-1], levels),
         device=next(denoiser.parameters()).device,
     )
+
+
+#: Models of the curve; those with a plus use the unlabelled cells too.
+Rival = Literal["diffusion", "resnet18", "vit", "resnet18+pseudo", "vit+pseudo"]
+
+
+class LowDataSettings(BaseModel):
+    """What the curve is measured with.
+
+    Attributes
+    ----------
+    counts : tuple of int
+        Labelled cells a class.
+    seeds, first_seed : int
+        Draws of labelled cells, and the seed of the first.
+    models : tuple of str
+    split : str
+        Split that is reported: ``val`` while anything is still chosen, ``test`` once.
+    trials, levels : int, tuple of int
+        Trials a cell of the diffusion classifier, and the noise levels they go round; fixed,
+        as there are too few labels to choose them by.
+    confidence : float
+        Least probability of a pseudo-label of the baselines.
+    input_size : int
+        Side of the crops in pixels, of every model.
+    device : str
+    ours, rivals : dict
+        `TrainSettings` of either kind that differ from `OURS` and `RIVALS`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    counts: tuple[PositiveInt, ...] = (10, 20, 50)
+    seeds: PositiveInt = 5
+    first_seed: int = Field(0, ge=0)
+    models: tuple[Rival, ...] = ("diffusion", "resnet18", "vit", "resnet18+pseudo")
+    split: Literal["val", "test"] = "test"
+    trials: PositiveInt = 8
+    levels: tuple[PositiveInt, ...] = (30, 60, 100, 200)
+    confidence: float = Field(0.95, gt=0, lt=1)
+    input_size: PositiveInt = 32
+    device: str = "auto"
+    ours: dict[str, Any] = {}
+    rivals: dict[str, Any] = {}
+
+
+#: One laboratory's cells: stains are hardly varied, as colours tell most with few labels.
+GENTLE = AugmentSettings(
+    **nothing_but(
+        scale=0.2,
+        aspect=0.07,
+        shift=0.05,
+        mixing=0.03,
+        density=0.08,
+        thickness=0.1,
+        tint=0.01,
+        hue=0.05,
+        blur=0.5,
+        noise=0.015,
+        plain_share=0.25,
+    )
+)
+
+#: Smaller crops, networks and batches than the default model's: a curve is dozens of trainings.
+SMALL: dict[str, Any] = {"steps": 600, "warmup": 20, "augment": GENTLE, "ema_decay": 0.98}
+
+OURS: dict[str, Any] = SMALL | {
+    "batch_size": 64,
+    "patch": 4,
+    "widths": (32, 64, 128),
+    "blocks": (1, 1, 2),
+    "dropout": 0.0,
+    "learning_rate": 2e-3,
+    "class_loss": 1.0,
+    "level_tilt": 3.0,
+    "pseudo_labels": 0.3,
+    "unlabelled_share": 0.0,
+}
+
+RIVALS: dict[str, Any] = SMALL | {"batch_size": 32}
+
+log = logging.getLogger(__name__)
+
+
+def low_data_figures(context: Context) -> dict[str, Any]:
+    """Measure the curve in the folder ``low-data`` of the report.
+
+    Runs that are in that folder already are not done again, so that an evaluation that was
+    stopped goes on, and a second one is quick.
+
+    Raises
+    ------
+    InputError
+        If the data have too few training cells, or the folder holds runs with other settings.
+    """
+    from cytodiffusion.training.sets import load_sets
+    from cytodiffusion.training.settings import TrainSettings
+
+    s = context.settings
+    progress = context.next("few labels")
+    changes = {} if s.low_data_steps is None else {"steps": s.low_data_steps}
+    settings = LowDataSettings(
+        counts=s.low_data,
+        seeds=s.seeds,
+        first_seed=s.seed,
+        device=s.device,
+        split="val" if s.split == "val" else "test",
+        ours=changes,
+        rivals=changes,
+    )
+    folder = s.output / "low-data"
+    runs = len(settings.counts) * settings.seeds * len(settings.models)
+    log.info("The low-data curve takes %d trainings; finished ones are kept in %s.", runs, folder)
+    reading = TrainSettings(
+        data=s.data,
+        layout=s.layout,
+        output=folder / "unused",
+        pixel_size_um=s.pixel_size_um,
+        input_size=settings.input_size,
+        duplicates="drop",
+    )
+    names, sets = load_sets(reading, lambda share, text: progress(0.0, text))
+    return low_data_curve(names, sets, folder, settings, progress)

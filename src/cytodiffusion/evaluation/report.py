@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from PIL import Image as Picture
 
@@ -17,12 +19,12 @@ from cytodiffusion.evaluation.figures import CONTRACT
 from cytodiffusion.evaluation.limits import limits_of
 from cytodiffusion.evaluation.montage import Montage
 from cytodiffusion.evaluation.plots import all_plots
-from cytodiffusion.evaluation.run import Evaluation
-from cytodiffusion.export import to_json, write_cells_csv, write_png
-from cytodiffusion.output import staged_folder
+from cytodiffusion.files.atomic import staged_folder
+from cytodiffusion.files.writers import to_json, write_cells_csv, write_png
 
 #: Version of ``metrics.json``.
 FORMAT = 1
+
 METRICS, PAGE, CELLS, SHEET = "metrics.json", "report.html", "cells.csv", "montage.png"
 
 
@@ -107,3 +109,21 @@ def _jpeg_uri(montage: Montage, tile: int) -> str:
     stream = io.BytesIO()
     Picture.fromarray(montage.picture(tile)).save(stream, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+@dataclass(eq=False)
+class Evaluation:
+    """Everything a report is written from.
+
+    Attributes
+    ----------
+    metrics : dict
+        What becomes ``metrics.json``.
+    cells : DataFrame
+        One row a cell and set.
+    montage : Montage
+    """
+
+    metrics: dict[str, Any]
+    cells: pd.DataFrame
+    montage: Montage

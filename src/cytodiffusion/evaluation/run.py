@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +14,20 @@ from cytodiffusion.evaluation.cells import draw
 from cytodiffusion.evaluation.checks import gather
 from cytodiffusion.evaluation.contender import MODEL, Contender, name_baselines
 from cytodiffusion.evaluation.context import Context
+from cytodiffusion.evaluation.leakage import mark_seen, warn_of_overlap, warn_of_repeats
 from cytodiffusion.evaluation.leave_out import given_copies
-from cytodiffusion.evaluation.low_data_part import low_data_figures
+from cytodiffusion.evaluation.low_data import low_data_figures
 from cytodiffusion.evaluation.montage import Montage, make_montage
-from cytodiffusion.evaluation.psychometric_part import annotations_of, psychometric_figures
-from cytodiffusion.evaluation.published_part import check_published, published_figures
-from cytodiffusion.evaluation.repeats import warn_of_repeats
-from cytodiffusion.evaluation.seen_before import mark_seen, warn_of_overlap
+from cytodiffusion.evaluation.psychometric.observers import annotations_of, psychometric_figures
+from cytodiffusion.evaluation.published import check_published, published_figures
+from cytodiffusion.evaluation.report import Evaluation
 from cytodiffusion.evaluation.settings import HOME, EvaluateSettings
 from cytodiffusion.evaluation.trial_curve import trial_curve
-from cytodiffusion.output import check_folder
-from cytodiffusion.pipeline import provenance
+from cytodiffusion.files.atomic import check_folder
+from cytodiffusion.files.record import provenance
 from cytodiffusion.predict import load_classifier
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.taxonomy import Taxonomy, load_taxonomy, taxonomy_for
-
-
-@dataclass(eq=False)
-class Evaluation:
-    """Everything a report is written from.
-
-    Attributes
-    ----------
-    metrics : dict
-        What becomes ``metrics.json``.
-    cells : DataFrame
-        One row a cell and set.
-    montage : Montage
-    """
-
-    metrics: dict[str, Any]
-    cells: pd.DataFrame
-    montage: Montage
 
 
 def evaluate(settings: EvaluateSettings, progress: Progress = silent) -> Path:

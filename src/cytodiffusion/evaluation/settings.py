@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from cytodiffusion.classify import ClassifySettings
-from cytodiffusion.evaluation.intervals import RESAMPLES
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.metrics.intervals import RESAMPLES
 
 #: Name of the evaluated data among the sets.
 HOME = "data"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cytodiffusion.classify import ClassifySettings, gather_evidence
+from cytodiffusion.classification.classifier import gather_evidence
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets import Record
 from cytodiffusion.evaluation.cells import label_indices
-from cytodiffusion.evaluation.curves import accuracy_by_trials
 from cytodiffusion.evaluation.windows import Frames
+from cytodiffusion.metrics.curves import accuracy_by_trials
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.progress import Progress, silent
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.crops import centre_crop
+from cytodiffusion.cells.crops import centre_crop
+from cytodiffusion.cells.single_cell import find_centre, framing_of, framings_of
 from cytodiffusion.datasets import Record
 from cytodiffusion.datasets.fingerprints import Fingerprints, take_fingerprints
 from cytodiffusion.errors import CytoDiffusionError, naming
-from cytodiffusion.framing import find_centre, framing_of, framings_of
-from cytodiffusion.image import open_image
+from cytodiffusion.image.image import open_image
 from cytodiffusion.progress import Progress, silent
 
 
@@ -50,7 +50,7 @@ class Frames:
     ----------
     records : sequence of Record
         The whole set: images of one set have one microscope, and are measured together
-        (`cytodiffusion.framing.framings_of`).
+        (`cytodiffusion.cells.single_cell.framings_of`).
     pixel_size_um : float, optional
         Of all of them, where it is known.
     progress : callable

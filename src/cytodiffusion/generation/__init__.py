@@ -1,12 +1,21 @@
 """Synthetic cells to order, marked as such; training sets topped up with them."""
 
-from .cells import GeneratedCells
-from .generate import Preview, generate, generate_parts
-from .order import Effort, LargeOrder, estimate_effort
-from .provenance import is_synthetic, write_synthetic_png, write_synthetic_tiff
-from .save import Saved, generate_into, save_generated
-from .settings import GenerationSettings, Mix
-from .sheet import contact_sheet
+from cytodiffusion.files.synthetic_mark import (
+    is_synthetic,
+    write_synthetic_png,
+    write_synthetic_tiff,
+)
+from cytodiffusion.generation.cells import GeneratedCells
+from cytodiffusion.generation.generate import Preview, generate, generate_parts
+from cytodiffusion.generation.order import (
+    Effort,
+    GenerationSettings,
+    LargeOrder,
+    Mix,
+    estimate_effort,
+)
+from cytodiffusion.generation.save import Saved, generate_into, save_generated
+from cytodiffusion.generation.sheet import contact_sheet
 
 __all__ = [
     "Effort",

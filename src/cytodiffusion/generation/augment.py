@@ -12,11 +12,10 @@ import pandas as pd
 
 from cytodiffusion.datasets import Record, find_records
 from cytodiffusion.errors import InputError
-from cytodiffusion.export import write_cells_csv
-from cytodiffusion.generation.order import class_of
-from cytodiffusion.generation.provenance import is_synthetic
+from cytodiffusion.files.synthetic_mark import is_synthetic
+from cytodiffusion.files.writers import write_cells_csv
+from cytodiffusion.generation.order import GenerationSettings, class_of
 from cytodiffusion.generation.save import Saved, generate_into
-from cytodiffusion.generation.settings import GenerationSettings
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.progress import Progress, silent
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cytodiffusion.generation.settings import GenerationSettings, Mix
-from cytodiffusion.pipeline import circumstances
+from cytodiffusion.files.record import circumstances
+from cytodiffusion.generation.order import GenerationSettings, Mix
 
 
 @dataclass(frozen=True, eq=False)

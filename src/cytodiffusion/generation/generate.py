@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.classify import ClassifySettings, classify
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import Cancelled
 from cytodiffusion.generation.cells import GeneratedCells, joined
-from cytodiffusion.generation.order import Order, check_order, take_order
-from cytodiffusion.generation.settings import GenerationSettings, Mix
+from cytodiffusion.generation.order import GenerationSettings, Mix, Order, check_order, take_order
+from cytodiffusion.generation.synthesis import sample_cells, sampled_size
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import WHITE
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.synthesis import sample_cells, sampled_size
 
 #: Cells that are drawn, judged and finished together: few enough on slow devices that little is
 #: lost when the work is interrupted.

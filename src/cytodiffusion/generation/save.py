@@ -12,15 +12,15 @@ from typing import Any
 
 import pandas as pd
 
-from cytodiffusion.export import write_cells_csv, write_run_json
+from cytodiffusion.files.atomic import check_folder, staged_folder
+from cytodiffusion.files.synthetic_mark import PROVENANCE, STATEMENT, write_synthetic_png
+from cytodiffusion.files.writers import write_cells_csv, write_run_json
 from cytodiffusion.generation.cells import GeneratedCells, joined, renamed
 from cytodiffusion.generation.generate import as_crops, generate_parts
-from cytodiffusion.generation.provenance import PROVENANCE, STATEMENT, write_synthetic_png
-from cytodiffusion.generation.settings import GenerationSettings, Mix
+from cytodiffusion.generation.order import GenerationSettings, Mix
 from cytodiffusion.generation.sheet import COLUMNS, LINES, contact_sheet
-from cytodiffusion.image import check_pixel_size
+from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.output import check_folder, staged_folder
 from cytodiffusion.progress import Progress, silent
 
 log = logging.getLogger(__name__)

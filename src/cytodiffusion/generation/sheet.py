@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cytodiffusion.figure import FAINT, INK, PAPER, font_for
+from cytodiffusion.drawing.legend import FAINT, INK, PAPER, font_for
 from cytodiffusion.generation.cells import GeneratedCells
 
 #: Cells in a line, and lines of a class at most.

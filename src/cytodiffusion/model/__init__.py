@@ -1,7 +1,8 @@
 """The diffusion classifier: denoiser, codec, noise levels, bundle."""
 
-from .bundle import CellClass, ModelBundle, load_bundle
-from .denoiser import Denoiser, UNetDenoiser
-from .saving import save_bundle
+from cytodiffusion.model.bundle import CellClass, ModelBundle
+from cytodiffusion.model.denoiser import Denoiser, UNetDenoiser
+from cytodiffusion.model.loading import load_bundle
+from cytodiffusion.model.saving import save_bundle
 
 __all__ = ["CellClass", "Denoiser", "ModelBundle", "UNetDenoiser", "load_bundle", "save_bundle"]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .typical import PREFIX, TypicalCells, former_thresholds
+from cytodiffusion.model.class_statistics import PREFIX, TypicalCells, former_thresholds
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Calibration:
         What the anomaly scores beyond the Mahalanobis distances compare cells with.
     measured : dict of float
         What was asked of the prediction sets and what they gave on validation cells, see
-        `cytodiffusion.conformal.measured_coverage`.
+        `cytodiffusion.classification.conformal.measured_coverage`.
     anomaly_threshold : float
         Scores above it are anomalous.
     false_alarms : float

@@ -23,7 +23,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import ResidualBlock, SpatialAttention, level_embedding
+from cytodiffusion.model.blocks import ResidualBlock, SpatialAttention, level_embedding
 
 
 @runtime_checkable

@@ -19,28 +19,26 @@ from torch import nn
 
 from cytodiffusion.datasets.seen import TRAINING_IMAGES, TrainingImages
 from cytodiffusion.errors import BundleError
-from cytodiffusion.taxonomy import Taxonomy
-
-from .bundle import (
+from cytodiffusion.model.bundle import CellClass
+from cytodiffusion.model.bundle_files import (
     CHECKSUMS,
     FILES,
     FORMAT,
     OPTIONAL_FILES,
     STABLE_DIFFUSION_FILES,
     WEIGHTS,
-    CellClass,
-    file_checksum,
 )
-from .calibration import Calibration
-from .codec import Codec
-from .denoiser import UNetDenoiser
-from .generator import Generator
-from .generator_files import FILES as GENERATOR_FILES
-from .generator_files import save_generator
-from .laboratory import FILES as LABORATORY_FILES
-from .laboratory import Laboratory, save_laboratory
-from .noise import NoiseSchedule
-from .stable_diffusion import StableDiffusionCodec, StableDiffusionDenoiser
+from cytodiffusion.model.calibration import Calibration
+from cytodiffusion.model.codec import Codec
+from cytodiffusion.model.denoiser import UNetDenoiser
+from cytodiffusion.model.files import file_checksum
+from cytodiffusion.model.generator import FILES as GENERATOR_FILES
+from cytodiffusion.model.generator import Generator, save_generator
+from cytodiffusion.model.schedule import NoiseSchedule
+from cytodiffusion.model.slide_correction import FILES as LABORATORY_FILES
+from cytodiffusion.model.slide_correction import Laboratory, save_laboratory
+from cytodiffusion.model.stable_diffusion import StableDiffusionCodec, StableDiffusionDenoiser
+from cytodiffusion.taxonomy import Taxonomy
 
 
 def save_bundle(

@@ -16,7 +16,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
-from .noise import LEVELS, NoiseSchedule
+from cytodiffusion.model.schedule import LEVELS, NoiseSchedule
 
 #: Side of a crop in pixels; the VAE makes 45 x 45 latents of it.
 SIZE = 360

@@ -18,26 +18,29 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 
 from cytodiffusion.device import half_precision_pays
+from cytodiffusion.drawing.palette import colors_and_groups
 from cytodiffusion.errors import BundleError
-
-from .bundle import (
+from cytodiffusion.model.bundle import CellClass, ModelBundle
+from cytodiffusion.model.bundle_files import (
     CHECKSUMS,
     HALF_WEIGHTS,
     STABLE_DIFFUSION_FILES,
     WEIGHTS,
-    CellClass,
-    ModelBundle,
     check_classes,
     load_calibration,
     load_training_images,
     read_description,
     verify_bundle,
 )
-from .calibration import Calibration
-from .colors import colors_and_groups
-from .files import check_weights, file_checksum, read_json, read_tensors
-from .source import split_classes
-from .stable_diffusion import (
+from cytodiffusion.model.calibration import Calibration
+from cytodiffusion.model.files import (
+    check_weights,
+    file_checksum,
+    read_json,
+    read_tensors,
+    split_classes,
+)
+from cytodiffusion.model.stable_diffusion import (
     DISC_RADIUS,
     PUBLISHED_WINDOW_UM,
     SIZE,

@@ -8,14 +8,18 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from .bundle import CellClass
-from .calibration import Calibration
-from .codec import PixelCodec
-from .denoiser import UNetDenoiser
-from .generator import Generator
-from .laboratory import Laboratory, LaboratoryNetwork
-from .saving import save_bundle
-from .stable_diffusion import DISC_RADIUS, StableDiffusionCodec, StableDiffusionDenoiser
+from cytodiffusion.model.bundle import CellClass
+from cytodiffusion.model.calibration import Calibration
+from cytodiffusion.model.codec import PixelCodec
+from cytodiffusion.model.denoiser import UNetDenoiser
+from cytodiffusion.model.generator import Generator
+from cytodiffusion.model.saving import save_bundle
+from cytodiffusion.model.slide_correction import Laboratory, LaboratoryNetwork
+from cytodiffusion.model.stable_diffusion import (
+    DISC_RADIUS,
+    StableDiffusionCodec,
+    StableDiffusionDenoiser,
+)
 
 DEFAULT_NAMES = (
     "basophil",

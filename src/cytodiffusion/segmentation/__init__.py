@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image import Image, as_rgb8, as_source, check_pixel_size, open_image
+from cytodiffusion.image.image import Image, as_rgb8, as_source, open_image
+from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.result import Segmentation
 
@@ -42,7 +43,7 @@ def segment(
     Parameters
     ----------
     image : Image or array or path
-        Whatever :func:`cytodiffusion.image.as_rgb8` takes.
+        Whatever :func:`cytodiffusion.image.image.as_rgb8` takes.
     method : str
         "watershed", "cellpose", or "auto": Cellpose where its weights and a GPU are at hand.
     pixel_size_um : float, optional

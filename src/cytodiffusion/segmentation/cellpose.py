@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError, OutOfMemoryError
-from cytodiffusion.image import check_pixel_size
+from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.cellpose_weights import (
     MODELS,
@@ -236,7 +236,7 @@ class CellposeSegmenter:
     def _evaluate(
         self, rgb: NDArray[np.uint8], options: dict[str, Any], progress: Progress
     ) -> NDArray[Any]:
-        from cytodiffusion.memory import free_memory, is_out_of_memory
+        from cytodiffusion.device import free_memory, is_out_of_memory
 
         # On a CPU larger batches gain nothing, and cancelling would wait for them
         batch = self.settings.batch_size if self.device.type != "cpu" else 1
@@ -292,8 +292,7 @@ def _load(path: Path, device: torch.device) -> Any:
     import torch
     from cellpose.models import CellposeModel
 
-    from cytodiffusion.device import half_precision_pays
-    from cytodiffusion.memory import free_memory, is_out_of_memory
+    from cytodiffusion.device import free_memory, half_precision_pays, is_out_of_memory
 
     checks: Any = torch.sparse.check_sparse_tensor_invariants
     if not checks.is_enabled():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from cytodiffusion.stain import background_map, optical_density
+from cytodiffusion.image.stain import background_map, optical_density
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]

@@ -13,14 +13,7 @@ from skimage.feature import peak_local_max
 from skimage.segmentation import watershed as flood
 
 from cytodiffusion.segmentation.arcs import outline_arcs
-from cytodiffusion.segmentation.foreground import (
-    Mask,
-    Plane,
-    fill_holes,
-    opened,
-    smooth,
-    solidity,
-)
+from cytodiffusion.segmentation.foreground import Mask, Plane, fill_holes, opened, smooth, solidity
 
 Labels = NDArray[np.int32]
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.foreground import Mask, Stains, foreground, smooth, stain_maps
 from cytodiffusion.segmentation.nuclei import NucleusRules, find_nuclei, grow_cytoplasm
@@ -21,7 +22,6 @@ from cytodiffusion.segmentation.platelets import PlateletRules, find_platelets
 from cytodiffusion.segmentation.result import PLATELET, RED, WHITE, Segmentation
 from cytodiffusion.segmentation.scale import estimate_pixel_size
 from cytodiffusion.segmentation.splitting import RedCellRules, split_red_cells
-from cytodiffusion.stain import estimate_background
 
 Labels = NDArray[np.int32]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cytodiffusion.patches import ByteImage, FloatImage, blur, waves
+from cytodiffusion.smear.patches import ByteImage, FloatImage, blur, waves
 
 #: Colour of the lamp through an empty, faintly stained slide.
 _PAPER = np.array([240.0, 231.0, 223.0])

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cytodiffusion.export import write_cells_csv, write_run_json
-from cytodiffusion.generation.provenance import (
+from cytodiffusion.files.atomic import staged_folder
+from cytodiffusion.files.record import circumstances
+from cytodiffusion.files.synthetic_mark import (
     PROVENANCE,
     STATEMENT,
     write_synthetic_png,
     write_synthetic_tiff,
 )
-from cytodiffusion.labels import write_labels_tif
-from cytodiffusion.output import staged_folder
-from cytodiffusion.pipeline import circumstances
+from cytodiffusion.files.writers import write_cells_csv, write_run_json
+from cytodiffusion.image.labels import write_labels_tif
 from cytodiffusion.smear.synthetic import Smear
 
 IMAGE, TRUTH, LABELS = "smear.tif", "truth.csv", "labels.tif"

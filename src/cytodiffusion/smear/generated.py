@@ -15,9 +15,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cytodiffusion.patches import ByteImage, FloatImage, Mask, Patch, blur, grown, lay, resized
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.smear.outline import central_outline
+from cytodiffusion.smear.patches import (
+    ByteImage,
+    FloatImage,
+    Mask,
+    Patch,
+    blur,
+    grown,
+    lay,
+    resized,
+)
 from cytodiffusion.smear.procedural import sketched
 
 if TYPE_CHECKING:
@@ -162,7 +171,7 @@ def _rendered(
     progress: Progress,
 ) -> list[Patch | None]:
     """Let the model render sketches; None where it made something else of one."""
-    from cytodiffusion.synthesis import sample_cells, sampled_size
+    from cytodiffusion.generation.synthesis import sample_cells, sampled_size
 
     size = sampled_size(model)
     sketches = np.stack([in_window(patch, model, px_um, size) for patch in drawn])
@@ -186,7 +195,8 @@ def _agreed(
     model: ModelBundle, cells: Sequence[Patch | None], names: Sequence[str], px_um: float
 ) -> FloatImage:
     """How sure the model is that each cell is what was asked for; 0 where it is not, or None."""
-    from cytodiffusion.classify import ClassifySettings, classify
+    from cytodiffusion.classification.classifier import classify
+    from cytodiffusion.classification.settings import ClassifySettings
 
     agreed = np.zeros(len(cells), np.float32)
     there = [i for i, cell in enumerate(cells) if cell is not None]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from cytodiffusion.patches import FloatImage, blur, waves
+from cytodiffusion.smear.patches import FloatImage, blur, waves
 
 
 def nucleus(

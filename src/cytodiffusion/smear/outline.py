@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
-from cytodiffusion.patches import FloatImage, Mask, blur
+from cytodiffusion.smear.patches import FloatImage, Mask, blur
 
 _ANGLES = 120
 _STEP_UM = 0.1

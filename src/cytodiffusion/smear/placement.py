@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
-from cytodiffusion.patches import FloatImage, Patch, largest_piece, lay, window
+from cytodiffusion.smear.patches import FloatImage, Patch, largest_piece, lay, window
 
 _TRIES = 400
 #: Share of the red cells that lean on others in a usual smear.

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from scipy.special import expit
 
-from cytodiffusion.patches import FloatImage, Mask, Patch, blur, grown, waves
 from cytodiffusion.smear.nuclei import nucleus, warped
+from cytodiffusion.smear.patches import FloatImage, Mask, Patch, blur, grown, waves
 from cytodiffusion.smear.red_cells import platelet, polar, wobble
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from cytodiffusion.patches import FloatImage, Patch, blur, waves
+from cytodiffusion.smear.patches import FloatImage, Patch, blur, waves
 
 #: Density of haemoglobin under eosin in R, G, B through a red cell of full thickness.
 _EOSIN = np.array([0.235, 0.375, 0.285], np.float32)

@@ -24,16 +24,20 @@ from cytodiffusion.baselines import (
 )
 from cytodiffusion.baselines.baseline import baseline_logits
 from cytodiffusion.baselines.files import FILES
-from cytodiffusion.classify import ClassifySettings
-from cytodiffusion.evaluation.metrics import balanced_accuracy, summarise
+from cytodiffusion.classification.scores import fit_temperature, margin, softmax
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.metrics.scores import balanced_accuracy, summarise
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.uncertainty import fit_temperature, margin, softmax
-
-from .calibrate import Views, plain_views
-from .data import CellSet, generator_for
-from .finish import describe_classes, images_table, metrics_table, training_record
-from .settings import TrainSettings
-from .trainer import Trainer
+from cytodiffusion.training.calibrate import Views, plain_views
+from cytodiffusion.training.data import CellSet, generator_for
+from cytodiffusion.training.finish import (
+    describe_classes,
+    images_table,
+    metrics_table,
+    training_record,
+)
+from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 

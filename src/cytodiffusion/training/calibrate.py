@@ -11,20 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytodiffusion.anomaly import anomaly_scores, anomaly_threshold, default_score
-from cytodiffusion.classify import ClassifySettings, Evidence, gather_evidence
-from cytodiffusion.conformal import measured_coverage
+from cytodiffusion.classification.anomaly import anomaly_scores, anomaly_threshold, default_score
+from cytodiffusion.classification.classifier import Evidence, gather_evidence
+from cytodiffusion.classification.conformal import measured_coverage
+from cytodiffusion.classification.scores import fit_temperature, softmax
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.codec import WHITE, to_unit
 from cytodiffusion.progress import Progress
-from cytodiffusion.uncertainty import fit_temperature, softmax
-
-from .augment import AugmentSettings, augment
-from .data import CellSet, generator_for
-from .outlines import Outlines
-from .spread import embedding_spread
-from .typical import measure_typical, standardise
+from cytodiffusion.training.augmentation.augment import AugmentSettings, augment
+from cytodiffusion.training.augmentation.outlines import Outlines
+from cytodiffusion.training.class_statistics import embedding_spread, measure_typical, standardise
+from cytodiffusion.training.data import CellSet, generator_for
 
 #: Noise levels that are tried on validation cells.
 CANDIDATE_LEVELS = (10, 30, 60, 100, 150, 200, 260, 330, 410, 500)

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytodiffusion.crops import centre_crop
+from cytodiffusion.cells.crops import centre_crop
+from cytodiffusion.cells.single_cell import at_start, common_backgrounds, framing_of, framings_of
 from cytodiffusion.datasets import SPLITS, Record, class_names, find_records
 from cytodiffusion.datasets.fingerprints import Fingerprints, take_fingerprints
 from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.framing import at_start, common_backgrounds, framing_of, framings_of
-from cytodiffusion.image import open_image
+from cytodiffusion.image.image import open_image
+from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.stain import estimate_background
 
 #: Crops are kept this much wider than the window, so that they can turn and shift.
 CONTEXT = 4 / 3
@@ -127,7 +127,7 @@ def load_cells(
     window_um : float
         Side of the window in micrometres.
     pixel_size_um : float or None
-        Of the images; estimated when None (`cytodiffusion.framing.framings_of`).
+        Of the images; estimated when None (`cytodiffusion.cells.single_cell.framings_of`).
     progress : callable
 
     Returns

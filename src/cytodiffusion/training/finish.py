@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from cytodiffusion import __version__
-from cytodiffusion.classify import ClassifySettings, classify
-from cytodiffusion.evaluation.metrics import summarise
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.drawing.palette import colors_and_groups
+from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.codec import PixelCodec
-from cytodiffusion.model.colors import colors_and_groups
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.generator import Generator
-from cytodiffusion.model.laboratory import Laboratory
-from cytodiffusion.model.noise import NoiseSchedule
 from cytodiffusion.model.saving import save_bundle
+from cytodiffusion.model.schedule import NoiseSchedule
+from cytodiffusion.model.slide_correction import Laboratory
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy, load_taxonomy, taxonomy_for
-
-from .calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
-from .data import CellSet
-from .settings import TrainSettings
+from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
+from cytodiffusion.training.data import CellSet
+from cytodiffusion.training.settings import TrainSettings
 
 
 def finish_bundle(

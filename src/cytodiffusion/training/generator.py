@@ -13,19 +13,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cytodiffusion.model.bundle import FILES, ModelBundle, load_bundle
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.bundle_files import FILES
 from cytodiffusion.model.codec import to_network, to_unit
 from cytodiffusion.model.generator import ClassUNet, Generator
-from cytodiffusion.model.noise import LEVELS, NoiseSchedule
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import check_target
+from cytodiffusion.model.schedule import LEVELS, NoiseSchedule
 from cytodiffusion.progress import Progress, silent
-
-from .augment import turn
-from .data import CellSet, generator_for
-from .finish import save_with
-from .sets import like_model, load_sets
-from .settings import TrainSettings
-from .trainer import Trainer
+from cytodiffusion.training.augmentation.augment import turn
+from cytodiffusion.training.data import CellSet, generator_for
+from cytodiffusion.training.finish import save_with
+from cytodiffusion.training.sets import like_model, load_sets
+from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from cytodiffusion.model.denoiser import UNetDenoiser
-from cytodiffusion.model.noise import LEVELS, NoiseSchedule, centred_disc
+from cytodiffusion.model.schedule import LEVELS, NoiseSchedule, centred_disc
 
 #: Upper bound of the denoising loss's weight, ``SNR + 1`` for clean-latent prediction (the
 #: weight that makes it the v-prediction loss of Salimans & Ho 2022, clipped as in min-SNR).

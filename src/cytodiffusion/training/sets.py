@@ -14,9 +14,15 @@ from cytodiffusion.datasets.fingerprints import Fingerprints
 from cytodiffusion.errors import InputError
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.taxonomy import load_taxonomy
-
-from .data import SPLITS, CellSet, Record, class_names, find_records, load_cells
-from .settings import TrainSettings
+from cytodiffusion.training.data import (
+    SPLITS,
+    CellSet,
+    Record,
+    class_names,
+    find_records,
+    load_cells,
+)
+from cytodiffusion.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 

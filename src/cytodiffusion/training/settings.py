@@ -8,10 +8,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from cytodiffusion.crops import WINDOW_UM
+from cytodiffusion.cells.crops import WINDOW_UM
 from cytodiffusion.datasets.duplicates import Policy
-
-from .augment import AugmentSettings, nothing_but
+from cytodiffusion.training.augmentation.augment import AugmentSettings, nothing_but
 
 #: Side in pixels from which on a generator has enough of a coarse picture to learn detail from.
 SMALLEST_DRAWN = 64

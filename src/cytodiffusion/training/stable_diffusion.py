@@ -19,19 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from cytodiffusion import __version__
-from cytodiffusion.classify import ClassifySettings, gather_evidence
+from cytodiffusion.classification.classifier import gather_evidence
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import BundleError, InputError
-from cytodiffusion.evaluation.metrics import balanced_accuracy
-from cytodiffusion.model.bundle import (
-    CHECKSUMS,
-    STABLE_DIFFUSION_FILES,
-    ModelBundle,
-    bundle_folder,
-    holds_stable_diffusion,
-    verify_bundle,
-)
+from cytodiffusion.metrics.scores import balanced_accuracy
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.bundle_files import CHECKSUMS, STABLE_DIFFUSION_FILES, verify_bundle
 from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.codec import to_network
+from cytodiffusion.model.loading import bundle_folder, holds_stable_diffusion
 from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.stable_diffusion import (
     StableDiffusionCodec,
@@ -40,13 +36,18 @@ from cytodiffusion.model.stable_diffusion import (
 )
 from cytodiffusion.model.stable_diffusion_files import load_networks
 from cytodiffusion.progress import Progress, silent
-
-from .calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
-from .data import CellSet, generator_for
-from .finish import describe_classes, measure, taxonomy_of, training_record, write_card
-from .loss import draw_levels
-from .settings import TrainSettings
-from .trainer import Trainer
+from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
+from cytodiffusion.training.data import CellSet, generator_for
+from cytodiffusion.training.finish import (
+    describe_classes,
+    measure,
+    taxonomy_of,
+    training_record,
+    write_card,
+)
+from cytodiffusion.training.loss import draw_levels
+from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 

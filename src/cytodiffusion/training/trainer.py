@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,27 +17,27 @@ from torch import Tensor, nn
 
 from cytodiffusion.device import half_precision_pays, pick_device
 from cytodiffusion.errors import InputError
-from cytodiffusion.model.bundle import FILES, load_bundle
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.bundle_files import FILES
 from cytodiffusion.model.codec import Codec, PixelCodec, to_network, to_unit
 from cytodiffusion.model.denoiser import UNetDenoiser
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import check_target
+from cytodiffusion.model.schedule import NoiseSchedule, centred_disc
 from cytodiffusion.progress import Progress, silent
-
-from .augment import augment
-from .checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from .data import BalancedSampler, CellSet, generator_for
-from .finish import finish_bundle
-from .loss import HybridLoss, draw_levels
-from .outlines import Outlines
-from .sets import load_sets
-from .settings import TrainSettings
-from .start import like_start, start_from
-from .validate import quick_accuracy
+from cytodiffusion.training.augmentation.augment import augment
+from cytodiffusion.training.augmentation.outlines import Outlines
+from cytodiffusion.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from cytodiffusion.training.data import BalancedSampler, CellSet, generator_for
+from cytodiffusion.training.loss import HybridLoss, draw_levels
+from cytodiffusion.training.sets import load_sets
+from cytodiffusion.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
 #: Share of the unvaried crops that the network is told to be unvaried (for sampling).
 OWN_STYLE_SHARE = 0.6
+
 #: Settings that may differ between a run and its resumption.
 FREE_SETTINGS = {
     "allow_download",
@@ -49,56 +49,6 @@ FREE_SETTINGS = {
     "data",
     "layout",
 }
-
-
-def train(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Train a bundle, a baseline, or what is added to a bundle: a generator, a correction.
-
-    Every random draw depends on the seed and the step alone, so a run that was killed and
-    resumed ends as an unbroken one does.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-    progress : callable
-        Gets the fraction done and a line with loss and accuracy; may raise ``Cancelled``
-        (the last checkpoint stays and can be resumed).
-
-    Returns
-    -------
-    Path
-        The model's folder, ``settings.output``.
-
-    Raises
-    ------
-    InputError
-        If the data or the settings cannot be trained with.
-    """
-    if settings.kind == "stable-diffusion":
-        from .stable_diffusion import train_stable_diffusion  # imports this module
-
-        return train_stable_diffusion(settings, progress)
-    if settings.kind == "generator":
-        from .generator import train_generator  # imports this module
-
-        return train_generator(settings, progress)
-    if settings.kind == "laboratory":
-        from .laboratory import train_laboratory
-
-        return train_laboratory(settings, progress)
-    if settings.kind != "diffusion":
-        from .baseline import train_baseline  # imports this module
-
-        return train_baseline(settings, progress)
-    if settings.pretrain_steps or settings.pseudo_labels:
-        from .few_labels import train_few_labels
-
-        return train_few_labels(settings, progress)
-    run = Trainer(settings, progress)
-    run.fit()
-    return finish_bundle(
-        run.ema_denoiser(), run.names, run.sets, run.settings, run.history, progress
-    )
 
 
 class Trainer:
@@ -371,3 +321,84 @@ def rate_at(step: int, settings: TrainSettings) -> float:
     if fall <= 0:
         return rise
     return rise * min(1.0, (settings.steps - step) / fall)
+
+
+def like_start(settings: TrainSettings) -> TrainSettings:
+    """Return ``settings`` with the network of the model that ``settings.init`` names.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or its network is not ours.
+    """
+    if settings.init is None or settings.kind != "diffusion":
+        return settings
+    model = load_bundle(settings.init, device="cpu")
+    if not isinstance(model.denoiser, UNetDenoiser) or not isinstance(model.codec, PixelCodec):
+        raise InputError(f"A training cannot start from {model.name}: its network is another.")
+    config = model.denoiser.config
+    return settings.model_copy(
+        update={
+            "input_size": model.input_size,
+            "window_um": model.window_um,
+            "disc_radius": model.disc_radius,
+            "patch": model.codec.patch,
+            "widths": tuple(config.widths),
+            "blocks": tuple(config.blocks),
+            "head_channels": config.head_channels,
+        }
+    )
+
+
+def start_from(denoiser: UNetDenoiser, names: Sequence[str], model: ModelBundle) -> None:
+    """Copy the weights of ``model`` into ``denoiser``; classes go by name.
+
+    Classes that ``model`` does not know keep their random rows of the class table.
+    """
+    source = model.denoiser.state_dict()
+    table = denoiser.class_table.detach().clone()
+    known = {name: row for row, name in enumerate(model.class_names)}
+    for row, name in enumerate(names):
+        if name in known:
+            table[row] = source["class_table"][known[name]]
+    with torch.no_grad():
+        denoiser.load_state_dict({**source, "class_table": table})
+
+
+#: Noise levels of the quick look; the calibrated classifier chooses its own.
+QUICK_LEVELS = (60, 200)
+
+BATCH = 64
+
+
+@torch.no_grad()
+def quick_accuracy(
+    denoiser: UNetDenoiser,
+    codec: Codec,
+    cells: CellSet,
+    settings: TrainSettings,
+    accelerator: Accelerator,
+) -> float:
+    """Balanced accuracy on ``cells`` from one trial at each of two noise levels."""
+    device = accelerator.device
+    schedule = NoiseSchedule()
+    disc = centred_disc(codec.grid, settings.disc_radius).to(device)
+    pixels = torch.from_numpy(cells.windows(settings.input_size)).permute(0, 3, 1, 2)
+    generator = generator_for(settings.seed, 0, "validation")
+    epsilon = torch.randn(1, codec.channels, codec.grid, codec.grid, generator=generator)
+    predicted = []
+    for start in range(0, len(cells), BATCH):
+        part = slice(start, start + BATCH)
+        unit = to_unit(pixels[part], cells.backgrounds[part])
+        clean = codec.encode(to_network(unit)).to(device)
+        score = torch.zeros(len(clean), denoiser.num_classes, device=device)
+        for level in QUICK_LEVELS:
+            t = torch.full((len(clean),), level, device=device)
+            z = schedule.add_noise(clean, t, epsilon.to(device))
+            with accelerator.autocast():
+                errors, _ = denoiser.class_errors(z, t, clean, disc)
+            score -= errors * denoiser.log_sharpness(t).exp()[:, None]
+        predicted.append(score.argmax(1).cpu())
+    hits = (torch.cat(predicted) == cells.labels).double()
+    known = torch.unique(cells.labels[cells.labels >= 0])
+    return float(torch.stack([hits[cells.labels == k].mean() for k in known]).mean())

@@ -1,0 +1,178 @@
+"""Scores of how unlike the training cells a cell is; all are higher for unlike cells.
+
+All scores come from the first trials, the same number for every cell, so that a cell's score does
+not depend on how soon its class was decided.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+from torch import Tensor
+
+from cytodiffusion.classification.zeta import normalised, zeta
+from cytodiffusion.model.calibration import Calibration
+from cytodiffusion.model.class_statistics import COMBINED, SCORES, TypicalCells
+
+Floats = NDArray[np.float64]
+
+#: A cell's distance to its class is that to this nearest of its training cells.
+NEIGHBOUR = 5
+
+#: The score that flags anomalies of a bundle without `TypicalCells`.
+PLAIN = "relative_mahalanobis"
+
+
+def default_score(calibration: Calibration) -> str:
+    """Name of the score that flags anomalies."""
+    return PLAIN if calibration.typical is None else "combined"
+
+
+def anomaly_threshold(calibration: Calibration, name: str, trials: int) -> float:
+    """Return what the stated share of validation cells exceeds, after ``trials`` trials."""
+    if calibration.typical is None:
+        return calibration.threshold(trials)
+    return calibration.typical.threshold(name, trials)
+
+
+def anomaly_scores(
+    logits: NDArray[np.floating], embedding: NDArray[np.float32], calibration: Calibration
+) -> dict[str, Floats]:
+    """All scores of cells, each ``(N,)``.
+
+    Parameters
+    ----------
+    logits : (N, T, K) array
+        Of the first T trials, ``-s(t) error``.
+    embedding : (N, D) array
+        Mean over these trials.
+    calibration : Calibration
+
+    Returns
+    -------
+    dict
+        In the order of `cytodiffusion.model.class_statistics.SCORES`:
+
+        - ``combined``: mean of shape, profile and contrast, each less its median over
+          validation cells and over the distance from there to their 90 % quantile.
+        - ``shape``: Mahalanobis distance of the errors of all classes, less the least and over
+          their mean, from those of training cells of the predicted class: whether the cell
+          is as near to each other class as cells of its class are, relative to the rest.
+        - ``profile``: the same without dividing by the mean.
+        - ``contrast``: mean over classes less largest logit: how little one class is preferred.
+        - ``zeta``: the published score, negated (Deltadahl et al. 2025).
+        - ``neighbours``: distance to the fifth nearest training cell of the predicted class, in
+          whitened embeddings of length 1 (Sun et al. 2022, within the class).
+        - ``mahalanobis``: distance to the mean of the predicted class (Lee et al. 2018).
+        - ``relative_mahalanobis``: see `Calibration.anomaly_score` (Ren et al. 2021).
+        - ``error_level``: how many standard deviations the denoising error is from that of
+          training cells of the predicted class at the same noise levels.
+        - ``energy``: negative log-sum-exp of the logits (Liu et al. 2020).
+
+        Those that need what a bundle does not have are left out.
+    """
+    table = np.asarray(logits, np.float64)
+    if not len(table):  # no cells had no trials
+        table = table.reshape(0, max(1, table.shape[1]), table.shape[2])
+    mean = table.mean(axis=1)
+    predicted = mean.argmax(axis=1)
+    found = {
+        "zeta": -zeta(normalised(-mean)),
+        "contrast": mean.mean(axis=1) - mean.max(axis=1, initial=-np.inf),
+        "mahalanobis": class_distance(embedding, predicted, calibration),
+        "relative_mahalanobis": calibration.anomaly_score(embedding),
+        "energy": -logsumexp(mean / calibration.temperature, axis=1),
+    }
+    typical = calibration.typical
+    if typical is not None:
+        lead = leads(mean)
+        found["shape"] = unusual(
+            shapes(lead), predicted, typical.shape_means, typical.shape_factors
+        )
+        found["profile"] = unusual(lead, predicted, typical.lead_means, typical.lead_factors)
+        found["error_level"] = error_level(table, predicted, typical)
+        found["neighbours"] = neighbour_distance(
+            unit_embedding(embedding, calibration), predicted, typical
+        )
+        found["combined"] = combine(found, typical, table.shape[1])
+    return {name: np.asarray(found[name]) for name in SCORES if name in found}
+
+
+def combine(scores: dict[str, Floats], typical: TypicalCells, trials: int) -> Floats:
+    """Mean ``(N,)`` of the standardised parts: 0 for a median cell, 1 at the 90 % quantile."""
+    row = typical.row(trials)
+    parts = np.stack([scores[name] for name in COMBINED], axis=1)
+    centres, scales = _numbers(typical.centres[row]), _numbers(typical.scales[row])
+    return np.asarray(((parts - centres) / scales).mean(axis=1))
+
+
+def leads(logits: Floats) -> Floats:
+    """Mean logits ``(N, K)`` less the largest of each cell."""
+    return np.asarray(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+
+
+def shapes(lead: Floats) -> Floats:
+    """Leads ``(N, K)`` over minus their mean: how they are shared out, not how large they are.
+
+    Two classes have none: all of the lead is over the one rival there is.
+    """
+    if lead.shape[1] == 2:
+        return np.zeros_like(lead)
+    return np.asarray(lead / np.maximum(-lead.mean(axis=1, keepdims=True), 1e-12))
+
+
+def unusual(values: Floats, predicted: NDArray[np.int64], means: Tensor, factors: Tensor) -> Floats:
+    """Mahalanobis distance ``(N,)`` of values ``(N, K)`` from those of the predicted class."""
+    away = values - _numbers(means)[predicted]
+    white = np.einsum("nk,nkj->nj", away, _numbers(factors)[predicted])
+    return np.asarray(np.linalg.norm(white, axis=1))
+
+
+def own_levels(logits: Floats, classes: NDArray[np.int64]) -> Floats:
+    """Logarithm of each trial's error under one class a cell, ``(N, T)`` from ``(N, T, K)``."""
+    own = np.take_along_axis(logits, classes[:, None, None], axis=2)[:, :, 0]
+    return np.asarray(np.log(np.maximum(-own, 1e-12)))
+
+
+def error_level(logits: Floats, predicted: NDArray[np.int64], typical: TypicalCells) -> Floats:
+    """How far ``(N,)`` the error under the predicted class is from the usual, either way."""
+    levels = np.arange(logits.shape[1]) % len(typical.level_means)
+    mean = _numbers(typical.level_means)[levels][:, predicted].T
+    spread = _numbers(typical.level_spreads)[levels][:, predicted].T
+    standard = (own_levels(logits, predicted) - mean) / spread
+    return np.asarray(np.abs(standard.mean(axis=1)))
+
+
+def class_distance(
+    embedding: NDArray[np.float32], predicted: NDArray[np.int64], calibration: Calibration
+) -> Floats:
+    """Mahalanobis distance ``(N,)`` of embeddings ``(N, D)`` from the mean of a class each."""
+    away = np.asarray(embedding, np.float64) - _numbers(calibration.class_means)[predicted]
+    return np.asarray(np.linalg.norm(away @ _numbers(calibration.within_factor), axis=1))
+
+
+def unit_embedding(embedding: NDArray[np.float32], calibration: Calibration) -> Floats:
+    """Embeddings ``(N, D)``, centred, whitened within classes and of length 1."""
+    away = np.asarray(embedding, np.float64) - _numbers(calibration.embedding_mean)
+    white = away @ _numbers(calibration.within_factor)
+    length = np.linalg.norm(white, axis=1, keepdims=True)
+    return np.asarray(white / np.maximum(length, 1e-12))
+
+
+def neighbour_distance(unit: Floats, predicted: NDArray[np.int64], typical: TypicalCells) -> Floats:
+    """Distance ``(N,)`` to the `NEIGHBOUR`-th nearest training cell of the predicted class."""
+    cells = _numbers(typical.neighbours)
+    classes = typical.neighbour_classes.cpu().numpy()
+    distance = np.full(len(unit), 2.0)  # where a class has no cells: the largest there is
+    for k in np.unique(predicted):
+        own, here = cells[classes == k], predicted == k
+        if len(own):
+            nth = min(NEIGHBOUR, len(own)) - 1
+            squared = np.partition(2 - 2 * unit[here] @ own.T, nth, axis=1)[:, nth]
+            distance[here] = np.sqrt(np.maximum(squared, 0.0))
+    return distance
+
+
+def _numbers(tensor: Tensor) -> Floats:
+    return np.asarray(tensor.double().cpu().numpy())

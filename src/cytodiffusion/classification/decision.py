@@ -1,0 +1,183 @@
+"""From what the trials gave to posterior, prediction sets, anomalies and what to review."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cytodiffusion.classification.anomaly import anomaly_scores, anomaly_threshold, default_score
+from cytodiffusion.classification.conformal import conformal_sets, enough_of_each
+from cytodiffusion.classification.result import Classification
+from cytodiffusion.classification.scores import entropy, margin, softmax
+from cytodiffusion.classification.selective import accept
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.errors import InputError
+from cytodiffusion.model.bundle import ModelBundle
+
+
+class ValidationRecord(Protocol):
+    """What is kept of validation cells by whatever makes promises: a calibration, a baseline."""
+
+    @property
+    def conformal_scores(self) -> Tensor:
+        """Sorted ``1 - p(true class)``, (M,)."""
+
+    @property
+    def conformal_classes(self) -> Tensor:
+        """True classes in the same order; empty where they were not kept."""
+
+    @property
+    def validation_confidence(self) -> Tensor:
+        """Confidence of validation cells; empty as above."""
+
+    @property
+    def validation_correct(self) -> Tensor:
+        """Whether they were right."""
+
+
+@dataclass
+class Evidence:
+    """What the trials gave, before any calibration.
+
+    Attributes
+    ----------
+    logits : (N, K) float64
+        Mean over the trials used.
+    trials : (N,) int64
+    errors_by_level : (N, L, K) float32
+    embedding : (N, D) float32
+        Mean over the first ``min_trials`` trials, the same for every cell.
+    all_logits : (N, T, K) float32
+        NaN where a trial was not needed.
+    """
+
+    logits: NDArray[np.float64]
+    trials: NDArray[np.int64]
+    errors_by_level: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    all_logits: NDArray[np.float32]
+
+
+def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -> Classification:
+    """Turn evidence into posterior, prediction sets and anomalies by the bundle's calibration.
+
+    Raises
+    ------
+    InputError
+        If the model cannot promise the error rate, or the coverage of every class.
+    """
+    calibration = model.calibration
+    posterior = softmax(evidence.logits / calibration.temperature)
+    first = min(settings.min_trials, settings.trials)
+    scores = anomaly_scores(evidence.all_logits[:, :first], evidence.embedding, calibration)
+    chosen = default_score(calibration)
+    threshold = anomaly_threshold(calibration, chosen, first)
+    return Classification(
+        class_names=model.class_names,
+        posterior=posterior,
+        predicted=posterior.argmax(axis=1).astype(np.int64),
+        confidence=posterior.max(axis=1, initial=0.0),
+        entropy=entropy(posterior),
+        margin=margin(posterior),
+        prediction_set=prediction_sets(posterior, calibration, settings, model.name),
+        anomaly_score=scores[chosen],
+        anomaly=scores[chosen] > threshold,
+        trials=evidence.trials,
+        errors_by_level=evidence.errors_by_level,
+        levels=np.array(calibration.levels, np.int64),
+        anomaly_threshold=threshold,
+        logits=evidence.logits,
+        anomaly_scores=scores,
+        accept_above=accept_above(calibration, settings, model.name),
+        embedding=evidence.embedding,
+    )
+
+
+def prediction_sets(
+    posterior: NDArray[np.float64], kept: ValidationRecord, settings: ClassifySettings, name: str
+) -> NDArray[np.bool_]:
+    """Choose the classes ``(N, K)`` by the coverage that the settings ask for.
+
+    Raises
+    ------
+    InputError
+        If every class is to be covered by itself and the model ``name`` was calibrated without.
+    """
+    scores = kept.conformal_scores.double().numpy()
+    classes = classes_of_scores(kept, settings, name)
+    if settings.by_class is None and classes is not None:
+        enough = enough_of_each(classes, posterior.shape[1], settings.coverage)
+        classes = classes if enough else None
+    return conformal_sets(posterior, scores, settings.coverage, classes)
+
+
+def records_of(model: Any, settings: ClassifySettings) -> list[ValidationRecord]:
+    """Return what a model may make promises by, under these settings."""
+    laboratory = None if settings.alone else getattr(model, "laboratory", None)
+    own = getattr(model, "calibration", model)
+    return [own] if laboratory is None else [own, laboratory]
+
+
+def check_model(model: Any, settings: ClassifySettings) -> None:
+    """Say, before the work, what a diffusion model or baseline cannot promise.
+
+    Raises
+    ------
+    InputError
+        If it cannot promise the error rate, or the coverage of every class.
+    """
+    for kept in records_of(model, settings):
+        check_promises(kept, settings, model.name)
+
+
+def check_promises(kept: ValidationRecord, settings: ClassifySettings, name: str) -> None:
+    """Say, before the work, what the model cannot promise.
+
+    Raises
+    ------
+    InputError
+        If the model cannot promise the error rate, or the coverage of every class.
+    """
+    accept_above(kept, settings, name)
+    classes_of_scores(kept, settings, name)
+
+
+def classes_of_scores(
+    kept: ValidationRecord, settings: ClassifySettings, name: str
+) -> NDArray[np.int64] | None:
+    """Classes of the conformal scores, None where they are not to be told apart.
+
+    Raises
+    ------
+    InputError
+        If every class is to be covered by itself and the model was calibrated without.
+    """
+    if settings.by_class is False:
+        return None
+    classes = kept.conformal_classes.numpy()
+    if not len(classes) and settings.by_class is None:
+        return None
+    if not len(classes):
+        raise InputError(
+            f"The model {name} was calibrated without a coverage of every class by itself; "
+            "train or calibrate it again, or ask for the coverage of all cells together."
+        )
+    return np.asarray(classes)
+
+
+def accept_above(kept: ValidationRecord, settings: ClassifySettings, name: str) -> float | None:
+    """Confidence that accepted cells are above, None where no error rate is asked for.
+
+    Raises
+    ------
+    InputError
+        If the model cannot promise the error rate.
+    """
+    if settings.error_rate is None:
+        return None
+    confidence, correct = kept.validation_confidence, kept.validation_correct
+    return accept(confidence.numpy(), correct.numpy(), settings.error_rate, model=name).above

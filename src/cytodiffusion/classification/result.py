@@ -1,0 +1,158 @@
+"""The result of classification: classes and doubts of cells, as arrays and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+#: What a classification has once, or takes apart by itself, rather than an entry a cell.
+WHOLE = {
+    *("class_names", "levels", "anomaly_threshold", "anomaly_scores"),
+    *("accept_above", "certainty_name", "adjusted"),
+}
+
+#: Where more than this share of at least so many cells is flagged, something is wrong with all.
+MANY, ENOUGH = 0.2, 10
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """Classes and doubts of N cells.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+        K names.
+    posterior : (N, K) float64
+        Rows sum to 1.
+    predicted : (N,) int64
+        Index of the most probable class.
+    confidence, entropy, margin : (N,) float64
+        Largest probability; entropy in nats; largest minus second largest.
+    prediction_set : (N, K) bool
+    anomaly_score : (N,) float64
+    anomaly : (N,) bool
+    trials : (N,) int64
+        Trials used.
+    errors_by_level : (N, L, K) float32
+        Mean error of each class at each noise level; NaN where there was no trial.
+    levels : (L,) int64
+    anomaly_threshold : float
+    logits : (N, K) float64
+        Mean logits, before the temperature.
+    anomaly_scores : dict of (N,) float64
+        Every score by name, ``anomaly_score`` being one of them; see
+        `cytodiffusion.classification.anomaly`.
+    accept_above : float or None
+        Cells whose certainty is not above it are for review; None where no error rate was asked
+        for.
+    certainty_name : str
+        Which of ``confidence`` and ``margin`` is the `certainty`.
+    embedding : (N, D) float32 or None
+        What the network makes of each cell, mean over the first trials.
+    adjusted : bool
+        Whether classes and doubts were corrected for what all cells have in common
+        (`cytodiffusion.classification.slide_correction`); ``logits`` never are.
+    """
+
+    class_names: tuple[str, ...]
+    posterior: NDArray[np.float64]
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    entropy: NDArray[np.float64]
+    margin: NDArray[np.float64]
+    prediction_set: NDArray[np.bool_]
+    anomaly_score: NDArray[np.float64]
+    anomaly: NDArray[np.bool_]
+    trials: NDArray[np.int64]
+    errors_by_level: NDArray[np.float32]
+    levels: NDArray[np.int64]
+    anomaly_threshold: float
+    logits: NDArray[np.float64]
+    anomaly_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    accept_above: float | None = None
+    certainty_name: Literal["confidence", "margin"] = "confidence"
+    embedding: NDArray[np.float32] | None = None
+    adjusted: bool = False
+
+    @property
+    def certainty(self) -> NDArray[np.float64]:
+        """What cells ``(N,)`` are put in order and accepted by, the surest highest."""
+        return self.margin if self.certainty_name == "margin" else self.confidence
+
+    @property
+    def review(self) -> NDArray[np.bool_]:
+        """Cells ``(N,)`` too unsure for the error rate that was asked for."""
+        if self.accept_above is None:
+            return np.zeros(len(self), bool)
+        return np.asarray(self.certainty <= self.accept_above)
+
+    def __len__(self) -> int:
+        return len(self.predicted)
+
+    def __getitem__(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Classification:
+        cellwise = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in WHOLE}
+        parts = {name: value[index] for name, value in cellwise.items() if value is not None}
+        scores = {name: score[index] for name, score in self.anomaly_scores.items()}
+        return replace(self, **parts, anomaly_scores=scores)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a cell: the columns of ``cells.csv`` that come from classification."""
+        names = np.array(self.class_names, dtype=object)
+        frame = pd.DataFrame(
+            {
+                "predicted": names[self.predicted] if len(self) else np.array([], object),
+                "confidence": self.confidence,
+                "entropy": self.entropy,
+                "margin": self.margin,
+                "anomaly_score": self.anomaly_score,
+                "anomaly": self.anomaly,
+                "prediction_set": ["|".join(names[row]) for row in self.prediction_set],
+                "trials": self.trials,
+                "review": self.review,
+            }
+        )
+        probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
+        return pd.concat([frame, probabilities], axis=1)
+
+
+def join(results: Sequence[Classification]) -> Classification:
+    """Results of several batches of cells as one."""
+    first = results[0]
+    if len(results) == 1:
+        return first
+    nothing = first[:0]
+    joined = {
+        f.name: _join([getattr(r, f.name) for r in results])
+        for f in fields(first)
+        if _is_per_cell(getattr(first, f.name), getattr(nothing, f.name))
+    }
+    return replace(first, **joined)
+
+
+def _is_per_cell(value: Any, emptied: Any) -> bool:
+    """Whether a field shrank with its cells."""
+    if isinstance(value, dict):
+        return any(_is_per_cell(value[key], emptied[key]) for key in value)
+    return isinstance(value, np.ndarray) and value.ndim > 0 and len(emptied) == 0 < len(value)
+
+
+def _join(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], dict):
+        return {key: _join([v[key] for v in values]) for key in values[0]}
+    return np.concatenate(values)
+
+
+def many_unlike(flagged: int, cells: int) -> str | None:
+    """Return a sentence of warning where many of the cells are anomalous, else None."""
+    if cells < ENOUGH or flagged <= MANY * cells:
+        return None
+    return (
+        f"{flagged:,} of {cells:,} cells are unlike those the model was trained on: stain, focus "
+        "or scale may be new to it. Check some of them, or train on cells of your own."
+    )

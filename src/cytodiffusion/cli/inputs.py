@@ -1,0 +1,81 @@
+"""What goes into an analysis: files found, opened and checked before the work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cytodiffusion.errors import InputError
+from cytodiffusion.files.atomic import check_folder
+from cytodiffusion.image.image import IMAGE_SUFFIXES
+
+#: Pictures that are results, where one of the records lies in the same folder.
+RESULTS = ("labels.tif", "overlay.png", "uncertainty.png")
+
+RECORDS = ("run.json", "provenance.json")
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files below `folder`, sorted.
+
+    Hidden ones are left out, and pictures that an earlier analysis put there.
+    """
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not _is_result(path)
+    )
+
+
+def _is_result(path: Path) -> bool:
+    """Whether an analysis or a synthetic smear has written the file, whose record lies beside."""
+    return path.name in RESULTS and any((path.parent / name).is_file() for name in RECORDS)
+
+
+def result_folders(images: Sequence[Path], out: Path) -> list[Path]:
+    """Return a folder for the results of each image.
+
+    `out` itself for one image; below it a folder of the image's name for several, numbered
+    where names are alike (also where they differ in upper and lower case only).
+    """
+    if len(images) == 1:
+        return [out]
+    taken: set[str] = set()
+    folders = []
+    for image in images:
+        stem = _stem(image)
+        name, number = stem, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        folders.append(out / name)
+    return folders
+
+
+def check_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> None:
+    """Make sure, before any work, that `path` may become a result.
+
+    Raises
+    ------
+    InputError
+        When it has another ending than one of `suffixes`, is one of the `inputs`, or cannot be
+        written.
+    """
+    if path.suffix.lower() not in suffixes:
+        *others, last = suffixes
+        endings = f"{', '.join(others)} or {last}" if others else last
+        raise InputError(f"{path} should end in {endings}.")
+    if any(path.resolve() == source.resolve() for source in inputs):
+        raise InputError(f"{path} is the input: choose another name for the result.")
+    check_folder(path.parent)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a file for the result.")
+
+
+def _stem(path: Path) -> str:
+    name = path.stem
+    return name[:-4] if name.lower().endswith(".ome") else name

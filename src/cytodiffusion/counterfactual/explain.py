@@ -1,0 +1,319 @@
+"""From an image to the heatmap of one of its cells and its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cytodiffusion import __version__
+from cytodiffusion.cells.crops import centre_crop, extract_crops
+from cytodiffusion.cells.single_cell import find_centre, labels_pixel_size, open_labels, scale_of
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.counterfactual.files import save_heatmap
+from cytodiffusion.counterfactual.heatmap import (
+    Heatmap,
+    HeatmapSettings,
+    all_class_heatmaps,
+    class_number,
+    heatmaps,
+)
+from cytodiffusion.counterfactual.placement import Placement
+from cytodiffusion.errors import InputError
+from cytodiffusion.files.record import provenance
+from cytodiffusion.image.image import open_image
+from cytodiffusion.image.pixels import check_pixel_size
+from cytodiffusion.image.stain import estimate_background
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.progress import Progress, silent
+
+#: In the place of a target: the runner-up, and a grid of all classes besides.
+EVERY_CLASS = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """The heatmap of a cell of an image.
+
+    Attributes
+    ----------
+    heatmap : Heatmap
+    every_class : list of Heatmap
+        Of all other classes, where they were asked for.
+    cell : ChosenCell
+    mask : (S, S) bool or None
+        Where the cell is in the crop; found by the watershed in a single-cell image.
+    shape : (Y, X)
+        Of the image.
+    probability : float
+        Of the predicted class.
+    record : dict
+        How it came about.
+    """
+
+    heatmap: Heatmap
+    every_class: list[Heatmap]
+    cell: ChosenCell
+    mask: NDArray[np.bool_] | None
+    shape: tuple[int, int]
+    probability: float
+    record: dict[str, Any]
+
+    def save(self, folder: str | Path) -> dict[str, Path]:
+        """Write the files, see `cytodiffusion.counterfactual.files.save_heatmap`."""
+        return save_heatmap(
+            folder,
+            self.heatmap,
+            placement=self.cell.placement,
+            shape=self.shape,
+            mask=self.mask,
+            every_class=self.every_class,
+            record=self.record,
+        )
+
+
+def explain_cell(
+    source: Path,
+    model: ModelBundle,
+    *,
+    labels: Path | None = None,
+    cell: int | None = None,
+    target: str | None = None,
+    settings: HeatmapSettings | None = None,
+    pixel_size_um: float | None = None,
+    progress: Progress = silent,
+) -> Explained:
+    """Make the heatmap of one cell of an image.
+
+    Parameters
+    ----------
+    source : Path
+        An image; one of a single cell where there are no ``labels``.
+    model : ModelBundle
+    labels : Path, optional
+        Label image.
+    cell : int, optional
+        Label of the cell.
+    target : str, optional
+        Class to compare with; the runner-up where None, that and all others if ``"all"``.
+    settings : HeatmapSettings, optional
+    pixel_size_um : float, optional
+        Of the image, where it is known.
+    progress : callable
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, there is no such cell or class, or the target is the class that
+        the cell is taken for.
+    OutOfMemoryError
+        If the device runs out of memory even for one pass at a time.
+    """
+    settings = settings or HeatmapSettings()
+    every = target is not None and target.casefold() == EVERY_CLASS
+    wanted = None if target is None or every else class_number(target, model.class_names)
+    one = choose_cell(source, labels, cell, model.input_size, model.window_um, pixel_size_um)
+    rgb = open_image(source).rgb()
+    found = classify(
+        one.pixels[None], model, ClassifySettings(seed=settings.seed), background=one.background
+    )
+    predicted = int(found.predicted[0])
+    order = np.argsort(-found.posterior[0], kind="stable")
+    other = int(order[order != predicted][0]) if wanted is None else wanted
+    maps: list[Heatmap] = []
+    if every:
+        maps = all_class_heatmaps(
+            one.pixels,
+            model,
+            predicted=predicted,
+            background=one.background,
+            settings=settings,
+            progress=progress,
+        )
+        heatmap = next(m for m in maps if m.target == other)
+    else:
+        (heatmap,) = heatmaps(
+            one.pixels[None],
+            model,
+            [other],
+            predicted=[predicted],
+            background=one.background,
+            settings=settings,
+            progress=progress,
+        )
+    probability = float(found.posterior[0, predicted])
+    record = provenance(
+        model,
+        settings,
+        program="cytodiffusion",
+        version=__version__,
+        image=source,
+        labels=labels,
+        cell=cell,
+        probability=probability,
+        pixel_size_um=one.pixel_size_um,
+        pixel_size_source=one.scale_source,
+        touches_border=one.touches_border,
+    )
+    del record["settings"]  # those of the heatmap say how many trials were really made
+    mask = _central_mask(rgb, one) if one.mask is None else one.mask
+    return Explained(heatmap, maps, one, mask, rgb.shape[:2], probability, record)
+
+
+def _central_mask(rgb: NDArray[np.uint8], cell: ChosenCell) -> NDArray[np.bool_] | None:
+    """Mask in the crop of the cell that the watershed finds in its middle; None of none."""
+    from cytodiffusion.segmentation.watershed import watershed
+
+    try:
+        labels = watershed(rgb, cell.pixel_size_um).labels
+    except InputError:  # too small an image to find cells in
+        return None
+    inside = cell.placement.from_image(labels)
+    here = inside[len(inside) // 2, len(inside) // 2]
+    return None if here == 0 else np.asarray(inside == here)
+
+
+#: Sources of a scale that need no warning.
+CERTAIN = ("given", "file", "labels")
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenCell:
+    """A cell, cut out.
+
+    Attributes
+    ----------
+    pixels : (S, S, 3) uint8
+    background : (3,) float32
+        Colour of the empty background, 0 to 255.
+    mask : (S, S) bool or None
+        Where the cell is, if that is known.
+    placement : Placement
+        Of the crop in its image.
+    pixel_size_um : float
+        Of the image.
+    scale_source : str
+        What the pixel size rests on.
+    touches_border : bool
+        What lies beyond the image's border is mirrored.
+    """
+
+    pixels: NDArray[np.uint8]
+    background: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None
+    placement: Placement
+    pixel_size_um: float
+    scale_source: str
+    touches_border: bool
+
+    def warnings(self) -> list[str]:
+        """Sentences that the user should read."""
+        said = []
+        if self.scale_source not in CERTAIN:
+            said.append(
+                f"The pixel size is {self.scale_source}: {self.pixel_size_um:.4g} um. Give "
+                "--pixel-size if you know it."
+            )
+        if self.touches_border:
+            said.append(
+                "The cell touches the border of the image: what lies beyond is mirrored, and the "
+                "result says little of the part that is missing."
+            )
+        return said
+
+
+def choose_cell(
+    source: Path,
+    labels: Path | None,
+    cell: int | None,
+    size: int,
+    window_um: float,
+    pixel_size_um: float | None = None,
+) -> ChosenCell:
+    """Cut a cell out of an image.
+
+    Parameters
+    ----------
+    source : Path
+        An image with many cells, or one of a single cell where there are no ``labels``.
+    labels : Path, optional
+        Label image.
+    cell : int, optional
+        Label of the cell; may be missing where the label image has one cell only.
+    size : int
+        Side of the crop in pixels.
+    window_um : float
+        Side of the window in micrometres.
+    pixel_size_um : float, optional
+        Of the image, where it is known.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, there is no such cell, or it is not clear which is meant.
+    """
+    if pixel_size_um is not None:
+        check_pixel_size(pixel_size_um)
+    if not source.exists():
+        raise InputError(f"{source} does not exist.")
+    if source.is_dir():
+        raise InputError(f"{source} is a folder: give one image.")
+    if labels is None:
+        if cell is not None:
+            raise InputError(f"Cell {cell} cannot be found without --labels.")
+        return _single(source, size, window_um, pixel_size_um)
+    return _labelled(source, labels, cell, size, window_um, pixel_size_um)
+
+
+def _single(source: Path, size: int, window_um: float, pixel_size_um: float | None) -> ChosenCell:
+    image = open_image(source)
+    rgb = image.rgb()
+    scale = scale_of(rgb, pixel_size_um, image.pixel_size_um)
+    centre = find_centre(rgb, scale.pixel_size_um)
+    return ChosenCell(
+        centre_crop(rgb, scale.pixel_size_um, size, window_um, centre=centre),
+        estimate_background(rgb),
+        None,
+        Placement.of_cell(centre, scale.pixel_size_um, window_um, size),
+        scale.pixel_size_um,
+        scale.source,
+        False,
+    )
+
+
+def _labelled(
+    source: Path,
+    labels: Path,
+    cell: int | None,
+    size: int,
+    window_um: float,
+    pixel_size_um: float | None,
+) -> ChosenCell:
+    image = open_image(source)
+    found = open_labels(labels, image)
+    ids = np.unique(found[found > 0])
+    if cell is None:
+        if len(ids) > 1:
+            raise InputError(f"{labels.name} has {len(ids)} cells: say which one with --cell.")
+        cell = int(ids[0])
+    if cell not in ids:
+        raise InputError(
+            f"There is no cell {cell} in {labels.name}; its labels are {ids[0]} to {ids[-1]}."
+        )
+    scale, origin = labels_pixel_size(image, labels, pixel_size_um)
+    rgb = image.rgb()
+    crops = extract_crops(rgb, found, scale, size, window_um, ids=[cell])
+    placement = Placement.of_cell(crops.centroids[0], scale, window_um, size)
+    return ChosenCell(
+        crops.pixels[0],
+        estimate_background(rgb),
+        placement.from_image(found == cell, False),
+        placement,
+        scale,
+        origin,
+        bool(crops.touches_border[0]),
+    )

@@ -1,0 +1,332 @@
+"""Figures of heatmaps, for papers and for looking at once.
+
+Matplotlib's object interface is used without pyplot: no global state, no window, any thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from cytodiffusion import __version__
+from cytodiffusion.counterfactual.cells import Counterfactuals
+from cytodiffusion.counterfactual.heatmap import Heatmap
+from cytodiffusion.errors import InputError
+from cytodiffusion.files.atomic import atomic_file, staged_folder
+from cytodiffusion.files.synthetic_mark import STATEMENT, write_synthetic_png
+from cytodiffusion.files.writers import write_run_json
+
+#: Diverging, even for colour-blind eyes: blue is darker in the target's version, red is brighter.
+COLOURS = "RdBu_r"
+
+#: Opacity of the heatmap on the picture.
+OPACITY = 0.75
+
+DPI = 300
+
+#: Endings of the files that figures are saved as.
+_KINDS = ("png", "tif", "tiff", "pdf", "svg")
+
+_INK, _FAINT = "#2b2f36", "#5c6370"
+
+_STYLE: Any = {
+    "font.size": 7.5,
+    "axes.titlesize": 7,
+    "axes.titlepad": 3,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlecolor": _INK,
+    "axes.edgecolor": _FAINT,
+    "xtick.color": _FAINT,
+    "ytick.color": _FAINT,
+    "svg.fonttype": "path",
+    "figure.facecolor": "white",
+}
+
+_COLUMNS = 5
+
+
+def heatmap_figure(
+    heatmap: Heatmap, *, mask: NDArray[Any] | None = None, sigmas: float | None = None
+) -> Figure:
+    """Draw original, signed heatmap, what of it is beyond the threshold, and an exaggeration.
+
+    Parameters
+    ----------
+    heatmap : Heatmap
+    mask : (S, S) array, optional
+        The cell, whose outline is drawn on the original and the heatmap.
+    sigmas : float, optional
+        Threshold; that of the heatmap's settings where None.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    limit = heatmap.settings.sigmas if sigmas is None else sigmas
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 2.1), layout="constrained")
+        axes = list(figure.subplots(1, 4))
+        scale = _scale(heatmap.values)
+        _picture(axes[0], heatmap.crop, f"taken for {heatmap.predicted_name}")
+        _scale_bar(axes[0], len(heatmap.values), heatmap.window_um)
+        drawn = _map(axes[1], heatmap.values, scale)
+        axes[1].set_title(f"towards {heatmap.target_name}")
+        _overlay(axes[2], heatmap, limit, scale)
+        axes[2].set_title(f"beyond {limit:g} standard deviations")
+        times, pixels = exaggerated(heatmap)
+        _picture(axes[3], pixels, f"change {times:.2g} times as strong")
+        for one in axes[:2]:
+            _outline(one, mask)
+        _bar(figure, drawn, axes[:3], heatmap.target_name)
+        figure.supxlabel(_reliability(heatmap), fontsize=6.5, color=_FAINT)
+        return figure
+
+
+def exaggerated(heatmap: Heatmap) -> tuple[float, NDArray[np.uint8]]:
+    """Add the change to the crop, so strongly that a quarter of the range is reached.
+
+    Returns
+    -------
+    times : float
+        How much stronger than it is.
+    pixels : (S, S, 3) uint8
+    """
+    times = 0.25 / max(float(np.abs(heatmap.change).max()), 1e-6)
+    changed = heatmap.crop / 255 + times * heatmap.change
+    return times, np.asarray(np.clip(changed, 0, 1) * 255 + 0.5, np.uint8)
+
+
+def grid_figure(heatmaps: Sequence[Heatmap], *, sigmas: float | None = None) -> Figure:
+    """Draw one cell and its heatmaps towards several classes, all on one scale.
+
+    Parameters
+    ----------
+    heatmaps : sequence of Heatmap
+        Of one cell, see `cytodiffusion.counterfactual.heatmap.all_class_heatmaps`.
+    sigmas : float, optional
+        Leave out what is within this threshold; nothing where None.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    first = heatmaps[0]
+    scale = max(_scale(h.values) for h in heatmaps)
+    rows = math.ceil((len(heatmaps) + 1) / _COLUMNS)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 1.4 * rows + 0.25), layout="constrained")
+        axes = figure.subplots(rows, _COLUMNS, squeeze=False)
+        places = list(axes.flat)
+        _picture(places[0], first.crop, f"taken for {first.predicted_name}")
+        _scale_bar(places[0], len(first.values), first.window_um)
+        for place, heatmap in zip(places[1:], heatmaps, strict=False):
+            values = heatmap.values if sigmas is None else heatmap.thresholded(sigmas)
+            drawn = _map(place, values, scale)
+            place.set_title(heatmap.target_name)
+        for place in places[len(heatmaps) + 1 :]:
+            place.set_axis_off()
+        _bar(figure, drawn, places, "the target")
+        least = min(heatmaps, key=lambda h: h.convergence)
+        figure.supxlabel(f"one scale; least {_reliability(least)}", fontsize=6.5, color=_FAINT)
+        return figure
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
+    """Write a figure as PNG, TIFF, SVG or PDF, by the ending of ``path``.
+
+    Raises
+    ------
+    InputError
+        If the ending is another, or it cannot be written.
+    """
+    target = Path(path)
+    kind = target.suffix.lower().lstrip(".")
+    if kind not in _KINDS:
+        raise InputError(
+            f"A figure is saved as PNG, TIFF, PDF or SVG: {target.name} should end in .png, .tif, "
+            ".pdf or .svg."
+        )
+    said = {"Software": f"cytodiffusion {__version__}"} if kind == "png" else None
+    with atomic_file(target) as partial, rc_context(_STYLE):
+        figure.savefig(partial, dpi=dpi, format=kind, metadata=said)
+    return target
+
+
+def overlay_rgba(values: NDArray[np.floating], scale: float, opacity: float = OPACITY) -> Any:
+    """Colours ``(..., 4)``, 0 to 1, of thresholded values; clear where they are 0.
+
+    Parameters
+    ----------
+    values : array
+    scale : float
+        Value of the strongest colour, with either sign.
+    opacity : float
+        Where the value is not 0.
+    """
+    from matplotlib import colormaps
+
+    coloured = colormaps[COLOURS](np.clip(values / scale, -1, 1) / 2 + 0.5)
+    coloured[..., 3] = np.where(values != 0, opacity, 0)
+    return coloured
+
+
+def _scale(values: NDArray[np.floating]) -> float:
+    return max(float(np.abs(values).max()), 1e-6)
+
+
+def _reliability(heatmap: Heatmap) -> str:
+    return f"convergence {heatmap.convergence:.3f}, {heatmap.settings.passes} trials"
+
+
+def _picture(axes: Axes, pixels: NDArray[np.uint8], title: str) -> None:
+    axes.imshow(pixels, interpolation="lanczos")
+    axes.set_title(title)
+    _bare(axes)
+
+
+def _map(axes: Axes, values: NDArray[np.floating], scale: float) -> Any:
+    drawn = axes.imshow(values, cmap=COLOURS, vmin=-scale, vmax=scale, interpolation="bilinear")
+    _bare(axes)
+    return drawn
+
+
+def _overlay(axes: Axes, heatmap: Heatmap, sigmas: float, scale: float) -> None:
+    axes.imshow(heatmap.crop, interpolation="lanczos")
+    axes.imshow(overlay_rgba(heatmap.thresholded(sigmas), scale), interpolation="nearest")
+    _bare(axes)
+
+
+def _outline(axes: Axes, mask: NDArray[Any] | None) -> None:
+    if mask is not None and np.asarray(mask).any():
+        axes.contour(np.asarray(mask, float), levels=[0.5], colors=[_INK], linewidths=0.6)
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_linewidth(0.5)
+
+
+def _scale_bar(axes: Axes, size: int, window_um: float) -> None:
+    """Draw 5 um at the lower left of a picture of `size` pixels, where there is room for it."""
+    length = _STEPS / window_um * size
+    if length > size / 2:
+        return
+    left, low = 0.05 * size, 0.94 * size
+    axes.plot([left, left + length], [low, low], color="black", linewidth=2, solid_capstyle="butt")
+    axes.text(
+        left + length / 2, low - 0.02 * size, f"{_STEPS} µm", ha="center", va="bottom", fontsize=6.5
+    )
+
+
+def _bar(figure: Figure, drawn: Any, axes: list[Axes], target: str) -> None:
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, aspect=18, pad=0.01)
+    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+    bar.ax.tick_params(labelsize=6, length=2, width=0.5)
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    bar.set_label(f"brightness as {target}", fontsize=6.5)
+
+
+_STEPS = 5  #: micrometres of the scale bar
+
+
+def counterfactual_figure(cells: Counterfactuals, cell: int = 0) -> Figure:
+    """Draw a cell, its version of the target class, and the change of brightness between them.
+
+    Parameters
+    ----------
+    cells : Counterfactuals
+    cell : int
+        Which of them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    names = cells.class_names
+    target = names[cells.target[cell]]
+    original, made = cells.originals[cell], cells.pixels[cell]
+    figure = Figure(figsize=(7.0, 2.85), layout="constrained", facecolor="white")
+    axes = figure.subplots(1, 3)
+    _show(axes[0], original, f"the cell: {names[cells.predicted[cell]]}")
+    _scale_bar(axes[0], len(original), cells.window_um)
+    said = f"synthetic version: {target}"
+    if not cells.flipped[cell]:
+        said += f"\n(still taken for {names[cells.taken_for[cell]]})"
+    _show(axes[1], made, said)
+    change = made.mean(axis=2) - original.mean(axis=2)
+    limit = max(float(np.abs(change).max()), 1.0)
+    drawn = axes[2].imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="bilinear")
+    axes[2].set_title("what was changed", fontsize=8.5, color=_INK)
+    _bare(axes[2])
+    bar = figure.colorbar(drawn, ax=axes[2], shrink=0.75, aspect=22, pad=0.02)
+    bar.ax.tick_params(labelsize=7, length=2, width=0.5)
+    bar.set_label("darker | brighter", fontsize=7)
+    figure.supxlabel(
+        f"probability of {target}: {cells.confidence_before[cell]:.3f} → "
+        f"{cells.confidence[cell]:.3f}; mean difference {cells.distance[cell]:.3f}; the picture in "
+        "the middle is synthetic",
+        fontsize=7,
+        color=_FAINT,
+    )
+    return figure
+
+
+def save_counterfactual(
+    folder: str | Path,
+    cells: Counterfactuals,
+    cell: int = 0,
+    record: dict[str, Any] | None = None,
+) -> dict[str, Path]:
+    """Write ``counterfactual.png``, ``figure.png`` and ``counterfactual.json`` into ``folder``.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Created where missing; gets all files or none.
+    cells : Counterfactuals
+    cell : int
+        Which of them.
+    record : dict, optional
+        What else the JSON says.
+
+    Returns
+    -------
+    dict
+        Path of each file by its name.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    target = Path(folder)
+    said = dict(record or {}) | cells.record(cell)
+    with staged_folder(target) as staging:
+        pixel_size = cells.window_um / cells.pixels.shape[1]
+        picture = staging / "counterfactual.png"
+        write_synthetic_png(picture, cells.pixels[cell], said, pixel_size)
+        counterfactual_figure(cells, cell).savefig(
+            staging / "figure.png",
+            dpi=DPI,
+            metadata={"Synthetic": "true", "Description": STATEMENT, "Software": "cytodiffusion"},
+        )
+        write_run_json(staging / "counterfactual.json", said)
+        names = sorted(path.name for path in staging.iterdir())
+    return {name: target / name for name in names}
+
+
+def _show(axes: Axes, pixels: NDArray[np.uint8], title: str) -> None:
+    axes.imshow(pixels, interpolation="lanczos")
+    axes.set_title(title, fontsize=8.5, color=_INK)
+    _bare(axes)

@@ -1,0 +1,69 @@
+"""The published rule on some of the cells, beside our trials of the same network."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.cells import draw
+from cytodiffusion.evaluation.contender import Contender
+from cytodiffusion.evaluation.context import Context
+from cytodiffusion.evaluation.settings import HOME
+from cytodiffusion.metrics.scores import balanced_accuracy
+from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser
+
+#: Cells that go through the network together; the published code takes one.
+CELLS_AT_ONCE = 8
+
+
+def check_published(main: Contender, cells: int) -> None:
+    """Refuse the published rule for a network that it is not for."""
+    denoiser = getattr(main.model, "denoiser", None)
+    if cells and not isinstance(denoiser, StableDiffusionDenoiser):
+        raise InputError(
+            f"{main.model.name} has not Stable Diffusion's network, which the published rule is "
+            "for: leave out --published-cells."
+        )
+
+
+def published_figures(main: Contender, context: Context) -> dict[str, Any]:
+    """Measure the published rule on cells of known classes, drawn at random.
+
+    Returns
+    -------
+    dict
+        ``n``; ``accuracy`` and ``balanced_accuracy`` of the rule; ``own`` with both of our trials
+        on the same cells; ``trials_mean``, ``passes_mean``, ``ms_per_cell`` and ``settings`` of
+        the rule.
+    """
+    from cytodiffusion.classification.published_rule import PublishedSettings, classify_published
+
+    s, model = context.settings, main.model
+    progress = context.next("the published rule")
+    wanted = {id(record) for record in draw(main.known.records, s.published_cells, s.seed)}
+    cells = main.known[[id(record) in wanted for record in main.known.records]]
+    frames = context.frames(HOME, context.records, s.pixel_size_um)
+    read = frames.cut(cells.records, model.input_size, model.window_um)
+    settings = PublishedSettings(
+        trials=s.published_trials, seed=s.seed, cells_at_once=CELLS_AT_ONCE
+    )
+    began = time.perf_counter()
+    found = classify_published(
+        read.pixels, model, settings, background=read.backgrounds, progress=progress
+    )
+    seconds = time.perf_counter() - began
+    labels, own = cells.labels, cells.result.predicted
+    return {
+        "n": len(labels),
+        "accuracy": float((found.predicted == labels).mean()),
+        "balanced_accuracy": balanced_accuracy(labels, found.predicted),
+        "own": {
+            "accuracy": float((own == labels).mean()),
+            "balanced_accuracy": balanced_accuracy(labels, own),
+        },
+        "trials_mean": float(found.trials.mean()),
+        "passes_mean": float(found.passes.mean()),
+        "ms_per_cell": 1000 * seconds / len(labels),
+        "settings": settings.model_dump(mode="json"),
+    }

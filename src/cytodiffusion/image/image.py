@@ -1,0 +1,201 @@
+"""Open images and bring anything image-like to ``(Y, X, 3)`` uint8 with a pixel size."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from cytodiffusion.errors import InputError
+from cytodiffusion.image.pixels import (
+    MAX_LAZY_PIXELS,
+    MAX_LOADED_PIXELS,
+    check_loadable,
+    credible_pixel_size,
+    to_rgb8,
+)
+
+#: Endings of files that are taken for images in a folder.
+IMAGE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".gif", ".webp", ".ndpi")
+)
+
+#: Formats read with Pillow; a short list, because a file's name says nothing about its content.
+_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "PPM", "TIFF")
+
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An opened image.
+
+    Attributes
+    ----------
+    levels : tuple of (Y, X, 3) uint8
+        Full size first; numpy arrays, or dask arrays where the file is read as needed.
+    pixel_size_um : float or None
+        Of the full size, from the file's metadata; None where that says nothing credible.
+    name : str
+    path : Path or None
+    notes : tuple of str
+        What the user should know about how the file was read, one sentence each.
+    """
+
+    levels: tuple[Any, ...]
+    pixel_size_um: float | None
+    name: str
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Y, X of the full size."""
+        height, width = self.levels[0].shape[:2]
+        return int(height), int(width)
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """Return the full size as (Y, X, 3) uint8 in memory; InputError when it is too large."""
+        return as_rgb8(self.levels[0])
+
+
+def open_image(path: str | Path) -> Image:
+    """Open an image file.
+
+    PNG, JPEG (CMYK too), BMP, GIF, WebP, PPM, and with tifffile TIFF, OME-TIFF, SVS and its
+    relatives. Pyramids and very large TIFF files stay on disk and are read as needed.
+
+    Raises
+    ------
+    InputError
+        One sentence on why this is not a usable image.
+    """
+    path = Path(path)
+    start = _first_bytes(path)
+    if start in _TIFF_SIGNATURES:
+        from cytodiffusion.image.tiff import open_tiff
+
+        found = open_tiff(path)
+        if found is not None:
+            levels, pixel_size, notes = found
+            return Image(levels, pixel_size, path.name, path, notes)
+    rgb, pixel_size, notes = _open_pillow(path)
+    return Image((rgb,), pixel_size, path.name, path, notes)
+
+
+def as_rgb8(image: Any) -> NDArray[np.uint8]:
+    """Return any image as ``(Y, X, 3)`` uint8 in memory.
+
+    Grey is repeated; transparency is laid on white, the colour of an empty slide; 16-bit and
+    other whole numbers are divided by the smallest camera range (8, 10, 12, 14 or 16 bit) that
+    holds them, all channels alike so that colours keep; floats are taken as 0 to 1 or, above
+    that, like whole numbers. RGB in uint8 is returned as it is, without a copy.
+
+    Parameters
+    ----------
+    image : Image or array or list of arrays or path
+        (Y, X), (Y, X, C) or (C, Y, X) with 1 to 4 channels, numpy or lazy; of a multiscale list
+        the first, full-size level is taken.
+
+    Raises
+    ------
+    InputError
+        One sentence on why this is not a usable image.
+    """
+    array = _first_level(image)
+    shape = tuple(int(n) for n in getattr(array, "shape", np.shape(array)))
+    check_loadable(shape)
+    return to_rgb8(np.asarray(array))
+
+
+def as_source(image: Any) -> Any:
+    """Return any image as ``(Y, X, 3)`` uint8 to be read in parts.
+
+    A lazy array that is RGB in uint8 stays as it is; everything else is loaded by :func:`as_rgb8`.
+
+    Raises
+    ------
+    InputError
+        As :func:`as_rgb8`, and for lazy images above ``MAX_LAZY_PIXELS``.
+    """
+    array = _first_level(image)
+    shape, dtype = getattr(array, "shape", ()), getattr(array, "dtype", None)
+    if isinstance(array, np.ndarray) or dtype != np.uint8 or tuple(shape[2:]) != (3,):
+        return as_rgb8(array)
+    check_loadable(shape, limit=MAX_LAZY_PIXELS)
+    return array
+
+
+def _first_level(image: Any) -> Any:
+    if isinstance(image, str | Path):
+        image = open_image(image)
+    if isinstance(image, Image):
+        return image.levels[0]
+    # napari's own container of levels is a Sequence, too; numpy would take its smallest level
+    if isinstance(image, Sequence) and not isinstance(image, bytes):
+        if len(image) == 0:
+            raise InputError("The image is empty: it has no pixels.")
+        if getattr(image[0], "ndim", 0) >= 2:
+            return image[0]
+    return image
+
+
+def _first_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not an image.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except FileNotFoundError:
+        raise InputError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if not start:
+        raise InputError(f"{path} is an empty file.")
+    return start
+
+
+def _open_pillow(path: Path) -> tuple[NDArray[np.uint8], float | None, tuple[str, ...]]:
+    try:
+        with warnings.catch_warnings():
+            # Size is checked below; odd metadata does not stop anybody from using the pixels
+            warnings.simplefilter("ignore")
+            with PIL.Image.open(path, formats=_PILLOW_FORMATS) as opened:
+                check_loadable((opened.height, opened.width), str(path))
+                pixel_size, notes = _pillow_pixel_size(opened)
+                array = np.asarray(_plain_mode(opened))
+    except PIL.Image.DecompressionBombError:
+        raise InputError(
+            f"{path} has more than the {MAX_LOADED_PIXELS / 1e6:.0f} megapixels that "
+            "can be worked on at once; use a part of it."
+        ) from None
+    except PIL.UnidentifiedImageError:
+        raise InputError(f"{path} is not an image that can be read here.") from None
+    except InputError:
+        raise
+    except Exception as error:  # decoders of damaged files raise anything
+        raise InputError(f"{path} is damaged or cut short ({error}).") from error
+    return to_rgb8(array), pixel_size, notes
+
+
+def _plain_mode(opened: PIL.Image.Image) -> PIL.Image.Image:
+    """Return grey, RGB or RGBA; palettes, CMYK, YCbCr and Lab are converted."""
+    if opened.mode in ("L", "RGB", "RGBA", "F") or opened.mode.startswith("I"):
+        return opened
+    transparent = "A" in opened.mode or "a" in opened.mode or "transparency" in opened.info
+    return opened.convert("RGBA" if transparent else "RGB")
+
+
+def _pillow_pixel_size(opened: PIL.Image.Image) -> tuple[float | None, tuple[str, ...]]:
+    try:
+        x, y = (25_400.0 / float(value) for value in opened.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None, ()
+    # Printers' 72 to 600 dots an inch say nothing about the microscope, and deserve no note
+    return credible_pixel_size(x, y)[0], ()

@@ -1,0 +1,183 @@
+"""cytodiffusion.model.loading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from cytodiffusion.device import pick_device
+from cytodiffusion.errors import BundleError
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.bundle_files import (
+    CHECKSUMS,
+    HUB_FILES,
+    WEIGHTS,
+    load_calibration,
+    load_training_images,
+    read_description,
+    verify_bundle,
+)
+from cytodiffusion.model.codec import PixelCodec
+from cytodiffusion.model.denoiser import UNetDenoiser, embedding_width
+from cytodiffusion.model.files import check_weights, fetch, read_json, read_tensors, split_classes
+from cytodiffusion.model.generator import FILES as GENERATOR_FILES
+from cytodiffusion.model.generator import Generator, load_generator
+from cytodiffusion.model.schedule import NoiseSchedule
+from cytodiffusion.model.slide_correction import FILES as LABORATORY_FILES
+from cytodiffusion.model.slide_correction import Laboratory, load_laboratory
+
+
+def default_bundle_path() -> Path:
+    """Folder of the bundle that ships with the package."""
+    return Path(str(resources.files("cytodiffusion"))) / "bundles" / "default"
+
+
+def bundle_folder(source: str | Path, *, allow_download: bool = False) -> Path:
+    """Find the folder that ``source`` means.
+
+    Parameters
+    ----------
+    source : str or Path
+        ``default``, a folder, or a Hub id ``owner/name``; what `split_classes` parts is passed
+        over.
+    allow_download : bool
+        Whether the Hub may be asked.
+
+    Raises
+    ------
+    BundleError
+        If there is no such folder or Hub repository.
+    DownloadNeeded
+        If it is on the Hub, not in the local cache, and downloading was not allowed.
+    """
+    if str(source) == "default":
+        return default_bundle_path()
+    source, _ = split_classes(source)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    parts = str(source).split("/")
+    if folder.exists() or len(parts) != 2 or not all(parts) or str(source).startswith((".", "~")):
+        raise BundleError(f"There is no model bundle at {source}: it must be a folder or a Hub id.")
+    return fetch(str(source), HUB_FILES, allow_download)
+
+
+def load_bundle(
+    source: str | Path = "default",
+    *,
+    device: str = "auto",
+    allow_download: bool = False,
+    class_names: Sequence[str] | None = None,
+) -> ModelBundle:
+    """Load and verify a bundle.
+
+    Parameters
+    ----------
+    source : str or Path
+        ``default``, a folder, or a Hub id ``owner/name``; of a Stable Diffusion checkpoint that
+        does not name its classes ``SOURCE#class,class``, in the order of its one-hot vectors.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``mps``.
+    allow_download : bool
+        Whether a Hub id may be downloaded.
+    class_names : sequence of str, optional
+        The same by themselves.
+
+    Raises
+    ------
+    BundleError
+        If a file is missing, altered, not safetensors, or does not fit the others.
+    DownloadNeeded
+        If the bundle must be downloaded and that was not allowed.
+    InputError
+        If there is no such device.
+    """
+    target = pick_device(device)
+    folder = bundle_folder(source, allow_download=allow_download)
+    named = class_names or split_classes(source)[1]
+    if holds_stable_diffusion(folder):
+        from cytodiffusion.model.stable_diffusion_files import load_stable_diffusion
+
+        return load_stable_diffusion(folder, target, str(source), named)
+    if named:
+        raise BundleError(f"The bundle {folder} names its classes itself; name none behind a #.")
+    checksum = verify_bundle(folder)
+    described = read_description(folder)
+    classes, codec = described["classes"], described["codec"]
+    denoiser = _load_denoiser(folder, len(classes), codec)
+    calibration = load_calibration(folder, classes, embedding_width(denoiser))
+    return ModelBundle(
+        name=described["name"],
+        version=described["version"],
+        classes=classes,
+        input_size=codec.size,
+        window_um=described["window_um"],
+        disc_radius=described["disc_radius"],
+        denoiser=denoiser.to(target, memory_format=torch.channels_last).eval(),
+        codec=codec,
+        schedule=NoiseSchedule(),
+        calibration=calibration,
+        device=target,
+        source=str(source),
+        checksum=checksum,
+        card=(folder / "card.md").read_text(encoding="utf-8", errors="replace"),
+        training=described["training"],
+        taxonomy=described["taxonomy"],
+        training_images=load_training_images(folder),
+        generator=_generator(folder, len(classes), target),
+        laboratory=_laboratory(folder, len(classes), embedding_width(denoiser)),
+    )
+
+
+def holds_stable_diffusion(folder: Path) -> bool:
+    """Tell whether ``folder`` is laid out as a Stable Diffusion checkpoint of diffusers."""
+    return any((folder / part).is_dir() for part in ("unet", "unet_ema"))
+
+
+def _generator(folder: Path, n_classes: int, device: torch.device) -> Generator | None:
+    """Return the generator of a verified bundle; None where it has none."""
+    if not set(GENERATOR_FILES) <= read_json(folder / CHECKSUMS).keys():
+        return None
+    generator = load_generator(folder, n_classes)
+    return generator.to(device, memory_format=torch.channels_last)  # type: ignore[no-any-return]
+
+
+def _laboratory(folder: Path, n_classes: int, embedding: int) -> Laboratory | None:
+    """Return the correction for laboratories of a verified bundle; None where it has none."""
+    there = set(LABORATORY_FILES) & read_json(folder / CHECKSUMS).keys()
+    if not there:
+        return None
+    if lost := sorted(set(LABORATORY_FILES) - there):
+        raise BundleError(f"The bundle {folder} lacks {lost[0]}; copy it again in full.")
+    return load_laboratory(folder, n_classes, embedding)
+
+
+def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoiser:
+    config = read_json(folder / "config.json")
+    kind = config.get("_class_name", UNetDenoiser.__name__)
+    if kind != UNetDenoiser.__name__:
+        raise BundleError(
+            f"The bundle {folder} has a network of the kind {kind!r}, which this version of "
+            "cytodiffusion does not know."
+        )
+    try:
+        denoiser: UNetDenoiser = UNetDenoiser.from_config(config)
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise BundleError(
+            f"config.json of the bundle {folder} describes no denoiser: {error}."
+        ) from error
+    if denoiser.num_classes != n_classes:
+        raise BundleError(
+            f"The bundle {folder} names {n_classes} classes, but its network has "
+            f"{denoiser.num_classes}."
+        )
+    halvings = len(denoiser.config.widths) - 1
+    if denoiser.config.in_channels != codec.channels or codec.grid % 2**halvings:
+        raise BundleError(f"Network and codec of the bundle {folder} do not fit each other.")
+    weights = {k: v.float() for k, v in read_tensors(folder / WEIGHTS).items()}
+    check_weights(weights, denoiser, folder)
+    denoiser.load_state_dict(weights)
+    return denoiser

@@ -1,0 +1,519 @@
+"""Training of the correction for laboratories: made-up ones, and what is common to their cells.
+
+Each made-up laboratory is one draw of the variations that the denoiser was trained with (stain,
+focus, camera, how cells dry), shared by all its cells. What the denoiser makes of them is kept, and
+small networks learn from it how the logits of cells are to be corrected, given the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from cytodiffusion.cells.single_cell import at_start
+from cytodiffusion.classification.classifier import classify, gather_evidence
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.classification.slide_correction import LEAST_CELLS
+from cytodiffusion.errors import InputError
+from cytodiffusion.files.atomic import atomic_file
+from cytodiffusion.metrics.scores import balanced_accuracy
+from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.bundle_files import FILES
+from cytodiffusion.model.codec import WHITE, to_unit
+from cytodiffusion.model.denoiser import UNetDenoiser, embedding_width
+from cytodiffusion.model.loading import load_bundle
+from cytodiffusion.model.saving import check_target
+from cytodiffusion.model.slide_correction import Laboratory, LaboratoryNetwork
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.training.augmentation.augment import augment
+from cytodiffusion.training.augmentation.outlines import Outlines
+from cytodiffusion.training.calibrate import plain_views, promises
+from cytodiffusion.training.data import CellSet, generator_for
+from cytodiffusion.training.finish import save_with
+from cytodiffusion.training.sets import like_model, load_sets
+from cytodiffusion.training.settings import TrainSettings
+
+#: Classes that no stain makes white cells of; fields are full of them, at their edges and in heaps.
+STEADY = ("red cell",)
+
+#: Slides of validation cells that what is promised is fitted to, and most cells of one.
+SLIDES, LARGEST = 80, 200
+
+#: Laboratories of validation cells that the correction is measured in.
+CHECKED = 30
+
+#: Principal components of the embedding that are looked at.
+FEATURES = 32
+
+#: Share of the slides with one class only; share of the loss that is of cells as slides have them.
+PURE_SHARE, OWN_SHARE = 0.25, 0.2
+
+#: Laboratories in a batch of training.
+BATCH = 25
+
+#: Line of a card above which nothing of the correction is said.
+HEADING = "## Correction for laboratories"
+
+#: What the denoiser made of the laboratories, in the folder of the run.
+EVIDENCE, BEGUN = "laboratories.safetensors", "settings.json"
+
+#: Settings that may differ between a run and its resumption.
+FREE = {
+    *("resume", "device", "output", "data", "layout", "init", "duplicates", "name", "attribution"),
+    *("steps", "learning_rate", "weight_decay", "coverage", "checkpoint_every", "laboratories"),
+    *("allow_download", "mixed_precision", "batch_size"),
+}
+
+
+def train_laboratory(settings: TrainSettings, progress: Progress = silent) -> Path:
+    """Train a correction for the model ``settings.init`` and save both as one bundle.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Of the kind ``laboratory``. Laboratories that are made are kept in a folder beside
+        ``output``; with ``resume`` they are not made again.
+    progress : callable
+        May raise ``Cancelled``.
+
+    Returns
+    -------
+    Path
+        The bundle's folder, ``settings.output``.
+
+    Raises
+    ------
+    InputError
+        If the data have other classes than the model, or cannot be trained with.
+    """
+    model = load_bundle(str(settings.init), device=settings.device)
+    if not isinstance(model.denoiser, UNetDenoiser):
+        raise InputError(
+            f"{model.name} is a Stable Diffusion checkpoint: a correction for laboratories is for "
+            "models of the kind diffusion."
+        )
+    check_target(settings.output, FILES)
+    own = {"window_um": model.window_um, "input_size": model.input_size}
+    settings = settings.model_copy(update=own)
+    _check_run(settings)
+    names, sets = load_sets(settings, at_start(progress), ("train", "val"))
+    like_model(names, sets, model.class_names, "A correction for laboratories")
+    run = _begin(settings, model, sets["train"])
+
+    made = _made(model, sets["train"], settings, run, _part(progress, 0.0, 0.8))
+    network = fit_network(made, settings, _part(progress, 0.8, 0.9))
+    laboratory, measured = measure_laboratory(
+        model, network, sets["val"], settings, _part(progress, 0.9, 1.0)
+    )
+    return _attach(model, laboratory, measured, settings)
+
+
+def _part(progress: Progress, first: float, last: float) -> Progress:
+    """Progress of a part that goes from ``first`` to ``last`` of the whole."""
+    return lambda share, text: progress(first + (last - first) * share, text)
+
+
+def _run_of(settings: TrainSettings) -> Path:
+    return settings.output.with_name(f"{settings.output.name}.run")
+
+
+def _check_run(settings: TrainSettings) -> None:
+    """InputError, before images are read, if there is a run that is not to be gone on with."""
+    run = _run_of(settings)
+    if (run / EVIDENCE).is_file() and not settings.resume:
+        raise InputError(
+            f"{run} holds an earlier run; add --resume to go on with it, or remove it."
+        )
+
+
+def _begin(settings: TrainSettings, model: ModelBundle, cells: CellSet) -> Path:
+    """Return the folder of the run, made or found.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written, or holds what another model makes of other cells.
+    """
+    run = _run_of(settings)
+    wanted = json.loads(settings.model_dump_json(exclude=FREE))
+    wanted |= {"model": model.checksum, "cells": cells.digest()}
+    begun = run / BEGUN
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        known = json.loads(begun.read_text(encoding="utf-8")) if begun.is_file() else wanted
+        if (run / EVIDENCE).is_file() and known != wanted:
+            raise InputError(
+                f"The run in {run} was begun with other settings, cells or another model; train "
+                "into a new folder."
+            )
+        with atomic_file(begun) as part:
+            part.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{run} cannot be written: {error.strerror}.") from error
+    except ValueError as error:
+        raise InputError(f"{begun} is damaged; remove {run} to start again.") from error
+    return run
+
+
+def _made(
+    model: ModelBundle, cells: CellSet, settings: TrainSettings, run: Path, progress: Progress
+) -> Laboratories:
+    """Make the laboratories of a run, those that are kept in its folder left as they are."""
+    classes, width = len(model.classes), embedding_width(model.denoiser)
+    kept = kept_laboratories(run / EVIDENCE, draw_cells(cells.labels, 0, 0).numel(), classes, width)
+    wanted = settings.laboratories
+    parts = [] if kept is None else [kept[:wanted]]
+    done = sum(map(len, parts))
+    every = max(1, settings.checkpoint_every // (OF_EACH * TRIALS))
+    for number, laboratory in enumerate(
+        make_laboratories(model, cells, settings, range(done, wanted)), done + 1
+    ):
+        parts.append(laboratory)
+        if number % every == 0 or number == wanted:
+            parts = [joined(parts)]
+            with atomic_file(run / EVIDENCE) as path:
+                save_file(parts[0].parts(), path)
+        progress(number / wanted, f"made-up laboratory {number} of {wanted}")
+    return joined(parts)
+
+
+def fit_network(
+    made: Laboratories, settings: TrainSettings, progress: Progress = silent
+) -> LaboratoryNetwork:
+    """Train the small networks, each from other random weights and in another order.
+
+    Parameters
+    ----------
+    made : Laboratories
+    settings : TrainSettings
+        Its ``steps`` are those of one network.
+    progress : callable
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator_for(settings.seed, 0, "correction").initial_seed())
+        return _fitted(made, settings, progress)
+
+
+def _fitted(made: Laboratories, settings: TrainSettings, progress: Progress) -> LaboratoryNetwork:
+    width = made.embedding.shape[-1]
+    network = LaboratoryNetwork(made.logits.shape[-1], width, features=min(FEATURES, width))
+    network.mean, network.components = _components(made.embedding, network.components.shape[1])
+    optimizer = torch.optim.AdamW(
+        network.ensemble.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, settings.steps)
+    network.train()
+    for step in range(settings.steps):
+        losses = []
+        for member in network.ensemble:
+            part = made[torch.randint(len(made), (min(BATCH, len(made)),))]
+            cells = network.describe(part.embedding, part.logits)
+            slides = some_slides(part.labels, made.logits.shape[-1])
+            corrected = part.logits + member(cells, slides)
+            losses.append(_loss(corrected, part.labels, slides))
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        progress((step + 1) / settings.steps, f"correction, step {step + 1}/{settings.steps}")
+    return network.eval()  # type: ignore[no-any-return]
+
+
+def _loss(corrected: Tensor, labels: Tensor, slides: Tensor) -> Tensor:
+    """Cross-entropy, half of it of all cells alike and half as they are in the slides.
+
+    The first half keeps what is rare in a slide from being taken for what is frequent there.
+    """
+    each = F.cross_entropy(corrected.flatten(0, 1), labels.flatten(), reduction="none")
+    shares = OWN_SHARE * slides + (1 - OWN_SHARE) / slides.shape[1]
+    return (each.reshape(labels.shape) * shares).sum(dim=1).mean()
+
+
+def _components(embedding: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean ``(D,)`` of embeddings and what projects them on whitened principal components."""
+    rows = embedding.flatten(0, 1)
+    mean = rows.mean(dim=0)
+    covariance = torch.cov(rows.T)
+    variance, directions = torch.linalg.eigh(covariance)
+    variance, directions = variance[-count:], directions[:, -count:]
+    return mean, directions / variance.clamp(min=1e-12).sqrt()
+
+
+def some_slides(labels: Tensor, classes: int) -> Tensor:
+    """Weights ``(L, N)`` of cells in slides that have of every class as it happens.
+
+    A share of the slides has one class only. In the others the shares are drawn, from nearly
+    all alike to one class almost alone, and cells are left out: what is learned must not lean
+    on the mixture.
+    """
+    evenness = torch.exp(torch.empty(len(labels), 1).uniform_(-2.3, 0.7))
+    shares = torch.distributions.Dirichlet(evenness.expand(-1, classes)).sample()  # type: ignore[no-untyped-call]
+    kept = torch.rand(labels.shape) < 0.1 + 0.9 * torch.rand(len(labels), 1)
+    weights = shares.gather(1, labels) * kept + 1e-9
+    only = labels.gather(1, torch.randint(labels.shape[1], (len(labels), 1)))
+    pure = torch.rand(len(labels), 1) < PURE_SHARE
+    weights = torch.where(pure, (labels == only).float(), weights)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def measure_laboratory(
+    model: ModelBundle,
+    network: LaboratoryNetwork,
+    val: CellSet,
+    settings: TrainSettings,
+    progress: Progress = silent,
+) -> tuple[Laboratory, dict[str, tuple[float, float]]]:
+    """Calibrate a correction on validation cells, and measure what it brings.
+
+    Returns
+    -------
+    laboratory : Laboratory
+    measured : dict
+        Balanced accuracy of cells by themselves and corrected: of validation cells as they are
+        (``val``), the same with each class a slide of its own (``one class``), and in made-up
+        laboratories (``made-up``).
+    """
+    known = val.take((val.labels >= 0).nonzero().squeeze(1).tolist())
+    views = plain_views(known, model.input_size)
+    budget = ClassifySettings(seed=settings.seed, coverage=settings.coverage)
+    alone = classify(
+        views.windows,
+        model,
+        budget,
+        background=views.backgrounds,
+        progress=lambda share, text: progress(0.4 * share, text),
+    )
+    nothing = torch.zeros(0)
+    steady = tuple(k for k, c in enumerate(model.classes) if c.name in STEADY)
+    blank = Laboratory(network, 1.0, nothing, nothing, nothing, nothing, {}, steady)
+
+    def corrected(index: NDArray[np.int64]) -> NDArray[np.float64]:
+        assert alone.embedding is not None
+        logits, embedding = alone.logits[index], alone.embedding[index]
+        return blank.corrected(logits, embedding, model.calibration.temperature)
+
+    everything, labels = np.arange(len(known)), views.labels
+    # every cell once, in the first slide that has it: conformal sets count different cells
+    logits = corrected(everything)
+    for index in reversed(drawn_slides(labels, settings.seed)):
+        logits[index] = corrected(index)
+    found = promises(logits, labels, settings.coverage)
+    one_class = np.empty(len(labels), np.int64)
+    for k in np.unique(labels):
+        index = np.flatnonzero(labels == k)
+        one_class[index] = corrected(index).argmax(axis=1)
+    first = balanced_accuracy(labels, alone.predicted)
+    measured = {
+        "val": (first, balanced_accuracy(labels, corrected(everything).argmax(axis=1))),
+        "one class": (first, balanced_accuracy(labels, one_class)),
+        "made-up": _elsewhere(
+            model, blank, known, settings, lambda share, text: progress(0.4 + 0.6 * share, text)
+        ),
+    }
+    return replace(blank, **found), measured
+
+
+def drawn_slides(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
+    """Draw cells for slides of many sizes and mixtures: what is promised must hold in each kind."""
+    rng = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator_for(seed, 0, "slides").initial_seed())
+        rows = torch.from_numpy(labels).expand(SLIDES, -1)
+        weights = some_slides(rows, int(labels.max()) + 1).double().numpy()
+    slides = []
+    for row in weights:
+        share = row / row.sum()
+        size = min(int(rng.integers(LEAST_CELLS, LARGEST)), int((share > 1e-6).sum()))
+        slides.append(rng.choice(len(labels), size, replace=False, p=share))
+    return slides
+
+
+def _elsewhere(
+    model: ModelBundle,
+    laboratory: Laboratory,
+    cells: CellSet,
+    settings: TrainSettings,
+    progress: Progress,
+) -> tuple[float, float]:
+    """Mean balanced accuracy in made-up laboratories of cells: by themselves, and corrected."""
+    first = settings.laboratories
+    numbers = [n for n in range(first, first + 2 * CHECKED) if n % HOME_EVERY][:CHECKED]
+    pairs = []
+    for number, made in enumerate(make_laboratories(model, cells, settings, numbers), 1):
+        labels, raw = made.labels[0].numpy(), made.logits[0].double().numpy()
+        changed = laboratory.corrected(raw, made.embedding[0].numpy(), 1.0)
+        pairs.append([balanced_accuracy(labels, x.argmax(axis=1)) for x in (raw, changed)])
+        progress(number / CHECKED, f"measured in laboratory {number} of {CHECKED}")
+    alone, together = np.mean(pairs, axis=0).tolist()
+    return alone, together
+
+
+def _attach(
+    model: ModelBundle,
+    laboratory: Laboratory,
+    measured: dict[str, tuple[float, float]],
+    settings: TrainSettings,
+) -> Path:
+    """Save a model together with its correction at ``settings.output``."""
+    (home, home_too), (away, away_too) = measured["val"], measured["made-up"]
+    single = measured["one class"][1]
+    lines = [
+        "- Corrects the classes of cells that are classified together for what all of them have "
+        "in common; see docs/laboratories.md.",
+        f"- Learned in {settings.laboratories} made-up laboratories of training cells, "
+        f"{settings.steps} steps, seed {settings.seed}.",
+        f"- Balanced accuracy of validation cells: {home:.4f} by themselves, {home_too:.4f} "
+        f"together, {single:.4f} where each class is a slide of its own; in {CHECKED} other "
+        f"made-up laboratories {away:.4f} by themselves and {away_too:.4f} together.",
+        f"- Data and licence: {settings.attribution or 'not stated'}",
+    ]
+    return save_with(model, settings, HEADING, lines, laboratory=laboratory)
+
+
+#: Cells of each class in a made-up laboratory, at most.
+OF_EACH = 10
+
+#: Every so many laboratories is the one that the cells are from: there nothing is to be changed.
+HOME_EVERY = 4
+
+#: Trials a cell: as many as every cell gets before the first test.
+TRIALS = 3
+
+
+@dataclass(frozen=True)
+class Laboratories:
+    """What a denoiser makes of the cells of L made-up laboratories.
+
+    Attributes
+    ----------
+    logits : (L, N, K) float32 tensor
+        Over the temperature.
+    embedding : (L, N, D) float32 tensor
+    labels : (L, N) int64 tensor
+    """
+
+    logits: Tensor
+    embedding: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> Laboratories:
+        return Laboratories(self.logits[index], self.embedding[index], self.labels[index])
+
+    def __add__(self, other: Laboratories) -> Laboratories:
+        pairs = zip(self.parts().values(), other.parts().values(), strict=True)
+        return Laboratories(*(torch.cat(pair) for pair in pairs))
+
+    def parts(self) -> dict[str, Tensor]:
+        """Return the tensors by name."""
+        return {"logits": self.logits, "embedding": self.embedding, "labels": self.labels}
+
+
+def joined(parts: Sequence[Laboratories]) -> Laboratories:
+    """Laboratories of several stores as one; there must be some."""
+    first, *others = parts
+    for other in others:
+        first = first + other
+    return first
+
+
+def kept_laboratories(path: Path, cells: int, classes: int, width: int) -> Laboratories | None:
+    """Read what was made before; None where there is nothing.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or not of so many ``cells`` and ``classes`` and embeddings of ``width``.
+    """
+    if not path.is_file():
+        return None
+    try:
+        # copies: the file itself is replaced later on
+        found = Laboratories(**{k: v.clone() for k, v in load_file(path).items()})
+        n = len(found)
+        shapes = [tuple(part.shape) for part in found.parts().values()]
+        if shapes != [(n, cells, classes), (n, cells, width), (n, cells)]:
+            raise ValueError("shapes")
+        if found.labels.dtype != torch.int64 or not all(
+            part.isfinite().all() for part in found.parts().values()
+        ):
+            raise ValueError("entries")
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged; remove it to start again.") from error
+    return found
+
+
+def make_laboratories(
+    model: ModelBundle, cells: CellSet, settings: TrainSettings, numbers: Sequence[int]
+) -> Iterator[Laboratories]:
+    """Yield one laboratory after the other; each depends on the seed and its number alone.
+
+    Parameters
+    ----------
+    model : ModelBundle
+    cells : CellSet
+        Labelled cells to draw from.
+    settings : TrainSettings
+        Its ``augment`` says what laboratories differ in, its ``seed`` which they are.
+    numbers : sequence of int
+    """
+    outlines = Outlines(cells.pixels, model.window_um / model.input_size)
+    budget = ClassifySettings(trials=TRIALS, min_trials=TRIALS, seed=settings.seed)
+    for number in numbers:
+        index = draw_cells(cells.labels, settings.seed, number)
+        windows = [_as_seen(cells, i, number, settings, outlines) for i in index.tolist()]
+        evidence = gather_evidence(
+            np.stack(windows),
+            model,
+            budget,
+            background=np.full((len(windows), 3), 255 * WHITE, np.float32),
+            stop_early=False,
+        )
+        logits = torch.from_numpy(evidence.logits / model.calibration.temperature).float()
+        embedding = torch.from_numpy(evidence.embedding)
+        yield Laboratories(logits[None], embedding[None], cells.labels[index][None])
+
+
+def draw_cells(labels: Tensor, seed: int, number: int) -> Tensor:
+    """Cells of a laboratory: as many of each class, but of classes with few cells fewer.
+
+    All laboratories have as many cells, so that they can be stacked.
+    """
+    generator = generator_for(seed, number, "laboratory")
+    parts = []
+    for k in range(int(labels.max()) + 1):
+        of_class = (labels == k).nonzero().squeeze(1)
+        parts.append(of_class[torch.randperm(len(of_class), generator=generator)[:OF_EACH]])
+    return torch.cat(parts)
+
+
+def _as_seen(
+    cells: CellSet, cell: int, number: int, settings: TrainSettings, outlines: Outlines
+) -> NDArray[np.uint8]:
+    """Window ``(S, S, 3)`` of a cell in a laboratory: every cell there meets the same draws."""
+    index = torch.tensor([cell])
+    home = {"plain_share": 1.0} if number % HOME_EVERY == 0 else {}
+    look = settings.augment.model_copy(update=home)
+    generator = generator_for(settings.seed, number, "look of a laboratory")
+    unit = to_unit(cells.pixels[index], cells.backgrounds[index])
+    masks = partial(_masks_of, outlines, index)
+    window, _ = augment(unit, settings.input_size, generator, look, masks)
+    pixels = (window[0] * 255).round().to(torch.uint8).permute(1, 2, 0)
+    return np.asarray(pixels.numpy())
+
+
+def _masks_of(outlines: Outlines, index: Tensor, rows: Tensor) -> Tensor:
+    return outlines(index[rows])

@@ -1,0 +1,62 @@
+"""cytodiffusion.training.train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.training.finish import finish_bundle
+from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.trainer import Trainer
+
+
+def train(settings: TrainSettings, progress: Progress = silent) -> Path:
+    """Train a bundle, a baseline, or what is added to a bundle: a generator, a correction.
+
+    Every random draw depends on the seed and the step alone, so a run that was killed and
+    resumed ends as an unbroken one does.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    progress : callable
+        Gets the fraction done and a line with loss and accuracy; may raise ``Cancelled``
+        (the last checkpoint stays and can be resumed).
+
+    Returns
+    -------
+    Path
+        The model's folder, ``settings.output``.
+
+    Raises
+    ------
+    InputError
+        If the data or the settings cannot be trained with.
+    """
+    if settings.kind == "stable-diffusion":
+        from cytodiffusion.training.stable_diffusion import (
+            train_stable_diffusion,  # imports this module
+        )
+
+        return train_stable_diffusion(settings, progress)
+    if settings.kind == "generator":
+        from cytodiffusion.training.generator import train_generator  # imports this module
+
+        return train_generator(settings, progress)
+    if settings.kind == "laboratory":
+        from cytodiffusion.training.slide_correction import train_laboratory
+
+        return train_laboratory(settings, progress)
+    if settings.kind != "diffusion":
+        from cytodiffusion.training.baseline import train_baseline  # imports this module
+
+        return train_baseline(settings, progress)
+    if settings.pretrain_steps or settings.pseudo_labels:
+        from cytodiffusion.training.few_labels.few_labels import train_few_labels
+
+        return train_few_labels(settings, progress)
+    run = Trainer(settings, progress)
+    run.fit()
+    return finish_bundle(
+        run.ema_denoiser(), run.names, run.sets, run.settings, run.history, progress
+    )

@@ -1,0 +1,228 @@
+"""Authenticity tests for the window: what is asked for, run and shown, without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytodiffusion.authenticity import AuthenticitySettings, Told
+from cytodiffusion.progress import Progress
+from napari_cytodiffusion import models
+from napari_cytodiffusion.evaluate.jobs import NOTHING, Cell, Table, figure, ranged, short
+from napari_cytodiffusion.models import import_engine
+
+#: Pixels of a side that a cell takes on the screen, about: whole multiples of its own.
+SHOWN_SIDE = 400
+
+
+@dataclass(frozen=True)
+class NewTest:
+    """What *Make test* asks for."""
+
+    settings: AuthenticitySettings
+    cache: models.ModelCache = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """Picture (S, S, 3) of a cell under its heatmap, and what it compares."""
+
+    picture: np.ndarray
+    predicted: str
+    target: str
+
+
+def make_body(request: NewTest) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that makes a test and yields its path."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        report(0.0, "Loading the model ...")
+        import_engine()
+        from cytodiffusion.authenticity.make import make_test
+
+        s = request.settings
+        model = models.load_model(s.model, s.device, s.allow_download, request.cache)
+        yield make_test(s, report, model=model)
+
+    return body
+
+
+def result_body(paths: Sequence[Path], mode: str) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields a `cytodiffusion.authenticity.result.AuthenticityResult`."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        report(0.0, "Reading the answers ...")
+        import_engine()
+        from cytodiffusion.authenticity.result import read_results
+
+        yield read_results(list(paths), mode, progress=report)
+
+    return body
+
+
+def export_body(folder: Path, result: Any) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that writes a result and yields its folder."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        from cytodiffusion.authenticity.export import save_result
+
+        yield save_result(folder, result)
+
+    return body
+
+
+def explain_body(
+    pixels: np.ndarray,
+    window_um: float,
+    class_name: str,
+    side: int,
+    model: tuple[str, str],
+    cache: models.ModelCache,
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields `Explained`.
+
+    Parameters
+    ----------
+    pixels, window_um, class_name
+        The cell of a trial, the side of its window, and its class.
+    side : int
+        Pixels of a side of the picture.
+    model : (str, str)
+        Where it comes from, and the device.
+    cache : dict
+        Models that are loaded.
+    """
+
+    def body(report: Progress) -> Iterator[Any]:
+        import_engine()
+        from cytodiffusion.authenticity.explain import explain, overlaid
+
+        found = explain(
+            pixels, window_um, class_name, models.load_model(*model, False, cache), progress=report
+        )
+        picture = overlaid(pixels, window_um, found, side)
+        yield Explained(picture, found.predicted_name, found.target_name)
+
+    return body
+
+
+# -- words and tables -----------------------------------------------------------------------------
+
+
+def headline(test: Any) -> str:
+    """Say in a line what an opened test is."""
+    record = test.record
+    return (
+        f"{test.path.name}: {len(test)} trials, {len(test.classes)} classes, "
+        f"{record['side']} px of {record['window_um']:.3g} \u00b5m"
+    )
+
+
+def verdict(told: Told, said_class: str | None) -> str:
+    """Say in teaching mode what a cell was."""
+    kind = "Synthetic" if told.synthetic else "Real"
+    made = "made as" if told.synthetic else "labelled"
+    right, name = "Right" if told.right else "Wrong", escape(told.class_name)
+    text = f"<b>{right}.</b> {kind}, {made} <b>{name}</b>."
+    if told.class_right is False:
+        text += f" You said {escape(str(said_class))}."
+    return text
+
+
+def explained_text(explained: Explained) -> str:
+    """Say what the colours of a heatmap mean."""
+    return (
+        f"What would have to change for {escape(explained.target)}, the next likely class: "
+        "<span style='color:#4393c3'>\u25a0</span> darker, "
+        "<span style='color:#d6604d'>\u25a0</span> brighter."
+    )
+
+
+def _share(found: Mapping[str, Any] | None) -> Cell:
+    if not found or found["value"] is None:
+        return NOTHING, float("-inf")
+    return ranged(found["value"], found["interval"], 2)
+
+
+def _p(value: float) -> Cell:
+    return ("<0.001" if value < 0.001 else f"{value:.3f}"), value
+
+
+def _everyone(figures: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    found = dict(figures["participants"])
+    return found if len(found) == 1 else {**found, "all answers": figures["pooled"]}
+
+
+def people_table(figures: Mapping[str, Any]) -> Table:
+    """One row a participant, all answers last."""
+    rows: list[tuple[Cell, ...]] = []
+    for name, f in _everyone(figures).items():
+        agreed = (f["class_agreement"] or {}).get("all")
+        rows.append(
+            (
+                (short(name), name),
+                (f"{f['n']:,}", f["n"]),
+                _share(f["accuracy"]),
+                figure(f["dprime"], 2),
+                figure(f["criterion"], 2),
+                _share(agreed),
+                figure(f["seconds"]["all"]["median"], 1),
+            )
+        )
+    main = (len(rows) - 1,) if len(rows) > 1 else ()
+    header = ("participant", "answers", "accuracy", "d'", "bias", "class", "median s")
+    return Table(header, tuple(rows), main)
+
+
+def class_table(figures: Mapping[str, Any]) -> Table:
+    """One row a class, of all participants."""
+    rows = tuple(
+        (
+            (name, name),
+            (f"{f['accuracy']['n']:,}", f["accuracy"]["n"]),
+            _share(f["accuracy"]),
+            figure(f["dprime"], 2),
+            _share((f["class_agreement"] or {}).get("all")),
+        )
+        for name, f in figures["pooled"]["classes"].items()
+    )
+    return Table(("class", "answers", "accuracy", "d'", "class agreement"), rows)
+
+
+def pairs_table(figures: Mapping[str, Any]) -> Table:
+    """One row a pair of participants."""
+    rows = tuple(
+        (
+            (short(row["first"], 14), row["first"]),
+            (short(row["second"], 14), row["second"]),
+            (f"{row['difference']:+.3f}", row["difference"]),
+            _p(row["p"]),
+            _p(row["p_holm"]),
+            figure(row["agree"], 2),
+            (f"{row['cells']:,}", row["cells"]),
+        )
+        for row in figures["pairs"]
+    )
+    return Table(("first", "second", "difference", "p", "p, Holm", "alike", "cells"), rows)
+
+
+def times_table(figures: Mapping[str, Any]) -> Table:
+    """Answer times of all participants by what the cells were and what was answered."""
+    found = figures["pooled"]["seconds"]
+    rows = []
+    for name, row in found.items():
+        if name == "interrupted":
+            continue
+        low, high = row["quartiles"] or (None, None)
+        cells: tuple[Cell, ...] = ((name, name), (f"{row['n']:,}", row["n"]))
+        rows.append((*cells, figure(row["median"], 1), figure(low, 1), figure(high, 1)))
+    rows.append((("interrupted, left out", ""), (f"{found['interrupted']:,}", 0), *_BLANK))
+    return Table(("answers", "n", "median s", "25 %", "75 %"), tuple(rows))
+
+
+_BLANK: tuple[Cell, ...] = (("", 0.0),) * 3

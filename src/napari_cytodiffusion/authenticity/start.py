@@ -1,0 +1,179 @@
+"""The first page of *Authenticity test*: open or make a test, say who one is, begin or go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from cytodiffusion.authenticity import SittingInfo
+from napari_cytodiffusion.authenticity.form import NewTestForm
+from napari_cytodiffusion.evaluate.jobs import Table, short
+from napari_cytodiffusion.shared.common import form, note
+from napari_cytodiffusion.shared.table import FigureTable
+
+_EMPTY = (
+    "Can people tell synthetic cells from real ones? Make a test, or open one, and judge its cells."
+)
+
+_MODES = (
+    ("blind", "Blind: told at the end only"),
+    ("teaching", "Teaching: told at once, with heatmap"),
+)
+
+
+class StartPage(QWidget):
+    """Chooses test, participant and mode.
+
+    Signals
+    -------
+    browse ()
+    begin (str, str)
+        Name and mode.
+    results (str)
+        Mode.
+    """
+
+    browse = Signal()
+    begin = Signal(str, str)
+    results = Signal(str)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.open_button = QToolButton(self)
+        self.open_button.setText("Open test ...")
+        self.open_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self.open_button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.recent = QMenu(self.open_button)
+        self.open_button.setMenu(self.recent)
+        self.new_button = QPushButton("New test ...", self)
+        self.new_button.setCheckable(True)
+        self.form = NewTestForm(self)
+        self.form.hide()
+        self.hint = note(_EMPTY, self)
+        self.title = note("", self)
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        bold = self.title.font()
+        bold.setBold(True)
+        self.title.setFont(bold)
+        self.panel = self._build_panel()
+        self.panel.hide()
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.open_button, 1)
+        buttons.addWidget(self.new_button, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
+        layout.addWidget(self.form)
+        layout.addWidget(self.hint)
+        layout.addWidget(self.title)
+        layout.addWidget(self.panel, 1)
+        layout.addStretch(0)
+        self.open_button.clicked.connect(self.browse)
+        self.new_button.toggled.connect(self._on_form)
+
+    def _build_panel(self) -> QWidget:
+        panel = QWidget(self)
+        self.name = QLineEdit(panel)
+        self.name.setPlaceholderText("a name, or a code to stay anonymous")
+        self.mode = QComboBox(panel)
+        for value, text in _MODES:
+            self.mode.addItem(text, value)
+        self.begin_button = QPushButton("Begin", panel)
+        self.begin_button.setMinimumHeight(34)
+        self.sittings = FigureTable(False, panel)
+        self.sittings.setToolTip("Click a line to go on with it")
+        self.results_button = QPushButton("Results", panel)
+        fields = form(panel)
+        fields.addRow("Participant", self.name)
+        fields.addRow("Mode", self.mode)
+        layout = QVBoxLayout(panel)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(fields)
+        layout.addWidget(self.begin_button)
+        layout.addWidget(self.sittings, 1)
+        layout.addWidget(self.results_button)
+        self._infos: Sequence[SittingInfo] = ()
+        self.name.textChanged.connect(self.refresh)
+        self.mode.currentIndexChanged.connect(self.refresh)
+        self.name.returnPressed.connect(self._on_begin)
+        self.begin_button.clicked.connect(self._on_begin)
+        self.sittings.cellClicked.connect(self._on_line)
+        self.results_button.clicked.connect(lambda: self.results.emit(self.mode.currentData()))
+        return panel
+
+    def show_test(self, title: str, sittings: Sequence[SittingInfo]) -> None:
+        """Show an opened test and who has taken it."""
+        self._infos = sittings
+        self.title.setText(title)
+        self.new_button.setChecked(False)
+        self._on_form(False)
+        rows = tuple(
+            (
+                (short(s.participant), s.participant),
+                (s.mode, s.mode),
+                ("finished" if s.finished else f"{s.answered} of {s.of}", s.answered),
+                (s.started[:16].replace("T", " "), s.started),
+            )
+            for s in sittings
+        )
+        self.sittings.set_table(Table(("participant", "mode", "answered", "begun"), rows), None, 2)
+        self.sittings.setVisible(bool(rows))
+        self.refresh()
+
+    def fill_recent(self, paths: Sequence[Path], chosen: Any) -> None:
+        """Offer tests that were opened before."""
+        self.recent.clear()
+        for path in paths:
+            action = self.recent.addAction(str(path))
+            action.triggered.connect(lambda _=False, p=path: chosen(p))
+        if not paths:
+            self.recent.addAction("no test was opened yet").setEnabled(False)
+
+    def _own(self) -> SittingInfo | None:
+        """Return the unfinished sitting that the name and the mode mean."""
+        name = " ".join(self.name.text().split()).casefold()
+        for s in self._infos:
+            own = (s.participant.casefold(), s.mode) == (name, self.mode.currentData())
+            if own and not s.finished:
+                return s
+        return None
+
+    def refresh(self, _: Any = None) -> None:
+        """Say what the buttons would do."""
+        own = self._own()
+        self.begin_button.setText(
+            "Begin" if own is None else f"Resume at {own.answered + 1} of {own.of}"
+        )
+        mode = self.mode.currentData()
+        answered = any(s.answered for s in self._infos if s.mode == mode)
+        self.results_button.setEnabled(answered)
+        self.results_button.setText("Results" if mode == "blind" else "Results of teaching")
+
+    def _on_begin(self, _: Any = None) -> None:
+        self.begin.emit(self.name.text(), self.mode.currentData())
+
+    def _on_line(self, row: int, _: int) -> None:
+        info = self._infos[row]
+        self.mode.setCurrentIndex(self.mode.findData(info.mode))
+        self.name.setText(info.participant)
+
+    def _on_form(self, shown: bool) -> None:
+        self.form.setVisible(shown)
+        opened = bool(self.title.text())
+        self.panel.setVisible(not shown and opened)
+        self.title.setVisible(not shown and opened)
+        self.hint.setVisible(not shown and not opened)

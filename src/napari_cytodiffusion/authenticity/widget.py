@@ -1,0 +1,273 @@
+"""*Authenticity test*: real or synthetic? Make a test, take it, see what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari.utils import notifications
+from qtpy.QtCore import QSettings, QSize
+from qtpy.QtWidgets import QFileDialog, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
+
+from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest, Sitting, Told, Trial
+from cytodiffusion.authenticity.settings import SUFFIX
+from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
+from napari_cytodiffusion.authenticity import jobs as words
+from napari_cytodiffusion.authenticity.result import ResultPage
+from napari_cytodiffusion.authenticity.start import StartPage
+from napari_cytodiffusion.authenticity.trial import TrialPage
+from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.common import Pace, TallArea, ask, tell
+from napari_cytodiffusion.workers import Body, Job
+
+#: How many tests are remembered.
+_RECENT = 8
+
+_KINDS = f"Authenticity test (*{SUFFIX})"
+
+
+class AuthenticityWidget(QWidget):
+    """Dock widget *Authenticity test*.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self._session = Session.of(napari_viewer)
+        self._session.attach(self)
+        self.test: AuthenticityTest | None = None
+        self.result: Any = None
+        self._compared: list[Path] = []
+        self._mode = "blind"
+        self._explaining: Job | None = None
+        self._asked: AuthenticitySettings | None = None
+        self._pace = Pace()
+        self.pages = QStackedWidget(self)
+        self.start_page = StartPage(self.pages)
+        self.trial_page = TrialPage(self.pages)
+        self.result_page = ResultPage(self.pages)
+        self.pages.addWidget(TallArea(self.start_page, self.pages))
+        self.pages.addWidget(TallArea(self.trial_page, self.pages))
+        self.pages.addWidget(self.result_page)
+        # else napari leaves the lower half of the dock empty
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.pages)
+        self._connect()
+        # the connection to the file must not outlive the dock
+        keeper: dict[str, AuthenticityTest] = {}
+        self._keeper = keeper
+        self.destroyed.connect(lambda: [test.close() for test in keeper.values()])
+
+    def _connect(self) -> None:
+        start, trial, result = self.start_page, self.trial_page, self.result_page
+        start.browse.connect(self._on_browse)
+        start.recent.aboutToShow.connect(lambda: start.fill_recent(self.recent_tests(), self.open))
+        start.form.asked.connect(self.make)
+        start.form.cancelled.connect(self._session.cancel)
+        start.begin.connect(self.begin)
+        start.results.connect(self.show_results)
+        trial.told.connect(self._explain)
+        trial.left.connect(self.leave)
+        trial.finished.connect(self._on_finished)
+        result.back.connect(self._show_start)
+        result.more.connect(self._on_more)
+        result.export.connect(self._on_export)
+
+    def sizeHint(self) -> QSize:
+        """Wide enough for a cell and for a table."""
+        return QSize(460, 760)
+
+    # -- making and opening -------------------------------------------------------------------
+
+    def make(self, settings: AuthenticitySettings) -> None:
+        """Make a test, and open it."""
+        request = words.NewTest(settings, self._session.models)
+        job = self._session.start(
+            words.make_body(request),
+            owner=self,
+            on_progress=self.start_page.form.run_bar.advance,
+            on_item=self.open,
+            on_end=self._on_made,
+        )
+        if job is not None:
+            self._asked, self._pace = settings, Pace()
+            self.start_page.form.run_bar.begin("Starting ...")
+
+    def _on_made(self, outcome: str, error: CytoDiffusionError | None) -> None:
+        bar, asked = self.start_page.form.run_bar, self._asked
+        if outcome == "done":
+            bar.end(f"Made in {self._pace.seconds:.0f} s.")
+            return
+        bar.end("Cancelled; no test was written." if outcome == "cancelled" else "Not made.")
+        if isinstance(error, DownloadNeeded) and asked is not None and not asked.allow_download:
+            if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
+                self.make(dataclasses.replace(asked, allow_download=True))
+        elif error is not None:
+            bar.end(str(error))
+            tell(error)
+
+    def open(self, path: str | Path) -> None:
+        """Open a test."""
+        try:
+            test = AuthenticityTest(path)
+        except CytoDiffusionError as error:
+            tell(error)
+            return
+        self._close_test()
+        self.test = self._keeper["test"] = test
+        self._remember(test.path)
+        self._show_start()
+
+    def _close_test(self) -> None:
+        self._stop_explaining()
+        self.trial_page.end()
+        if self.test is not None:
+            self.test.close()
+        self.test = None
+        self._keeper.clear()
+
+    def _show_start(self) -> None:
+        if self.test is not None:
+            try:
+                sittings = self.test.sittings()
+            except CytoDiffusionError as error:
+                tell(error)
+                sittings = []
+            self.start_page.show_test(words.headline(self.test), sittings)
+        self.pages.setCurrentIndex(0)
+
+    def _on_browse(self) -> None:
+        found, _ = QFileDialog.getOpenFileName(self, "Authenticity test", "", _KINDS)
+        if found:
+            self.open(found)
+
+    # -- taking it ----------------------------------------------------------------------------
+
+    def begin(self, name: str, mode: str) -> None:
+        """Begin a sitting, or go on with it."""
+        if self.test is None:
+            return
+        try:
+            sitting = Sitting(self.test, name, mode)
+        except CytoDiffusionError as error:
+            tell(error)
+            return
+        self._mode = mode
+        self.pages.setCurrentIndex(1)
+        self.trial_page.begin(sitting)
+
+    def leave(self) -> None:
+        """Stop for now; every answer is in the file."""
+        self._stop_explaining()
+        self.trial_page.end()
+        self._show_start()
+
+    def _on_finished(self) -> None:
+        self._stop_explaining()
+        self.trial_page.end()
+        notifications.show_info("The test is finished, and every answer is saved. Thank you.")
+        self._show_start()
+        self.show_results(self._mode)
+
+    def _explain(self, trial: Trial, told: Told) -> None:
+        """Work out the heatmap of a cell that was told of; the one before is let go."""
+        if self.test is None:
+            return
+        self._stop_explaining()
+        record = self.test.record
+        settings = record["settings"]
+        page = self.trial_page
+        body = words.explain_body(
+            trial.pixels,
+            float(record["window_um"]),
+            told.class_name,
+            page.side,
+            (str(settings["model"]), str(settings["device"])),
+            self._session.models,
+        )
+        page.explanation.setText("Working out what speaks for the class ...")
+        job = self._explaining = Job(body, self)
+        job.yielded.connect(lambda found: page.explain(trial, found))
+        job.failed.connect(self._on_no_explanation)
+        job.start()
+
+    def _stop_explaining(self) -> None:
+        job, self._explaining = self._explaining, None
+        if job is not None:
+            job.abandon()
+
+    def _on_no_explanation(self, error: CytoDiffusionError) -> None:
+        self.trial_page.explanation.setText(f"No heatmap: {error}")
+
+    # -- results ------------------------------------------------------------------------------
+
+    def show_results(self, mode: str = "blind", paths: Sequence[Path] = ()) -> None:
+        """Show the results of the opened test, and of others beside it."""
+        if self.test is None:
+            return
+        self._mode, self._compared = mode, list(paths)
+        self._run(words.result_body([self.test.path, *paths], mode), self._on_result)
+
+    def _on_result(self, result: Any) -> None:
+        self.result = result
+        self.result_page.show_result(result)
+        self.pages.setCurrentIndex(2)
+
+    def _on_more(self) -> None:
+        found, _ = QFileDialog.getOpenFileNames(self, "Tests to compare with", "", _KINDS)
+        if found:
+            self.show_results(self._mode, [*self._compared, *map(Path, found)])
+
+    def _on_export(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the result")
+        if folder:
+            self.export(Path(folder))
+
+    def export(self, folder: Path) -> None:
+        """Write the result that is shown to a folder."""
+        if self.result is not None:
+            self._run(words.export_body(folder, self.result), self._on_exported)
+
+    def _on_exported(self, folder: Path) -> None:
+        notifications.show_info(f"Saved in {folder}.")
+
+    def _run(self, body: Body, on_item: Callable[[Any], None]) -> None:
+        self._session.start(
+            body,
+            owner=self,
+            on_progress=self._on_progress,
+            on_item=on_item,
+            on_end=self._on_end,
+        )
+
+    def _on_progress(self, fraction: float, text: str) -> None:
+        if self.pages.currentIndex() == 0:
+            self.start_page.results_button.setText(text)
+
+    def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
+        self.start_page.refresh()
+        if error is not None:
+            tell(error)
+
+    # -- recent -------------------------------------------------------------------------------
+
+    def _settings(self) -> QSettings:
+        return QSettings("cytodiffusion", "napari-cytodiffusion")
+
+    def recent_tests(self) -> list[Path]:
+        """Return tests that were opened before and are still there."""
+        value = self._settings().value("authenticity/recent", [])
+        paths = [value] if isinstance(value, str) else list(value or [])
+        return [Path(path) for path in paths if Path(path).is_file()]
+
+    def _remember(self, path: Path) -> None:
+        own = path.resolve()
+        others = [str(p) for p in self.recent_tests() if p != own]
+        self._settings().setValue("authenticity/recent", [str(own), *others][:_RECENT])

@@ -1,0 +1,302 @@
+"""*Inspect cell*: one cell, what the classifier saw of it and what it made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtGui import QColor, QImage, QPainter, QPixmap
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.classify import jobs
+from napari_cytodiffusion.layers.placement import full_size
+from napari_cytodiffusion.layers.results import REVIEW, Record, percent
+from napari_cytodiffusion.layers.views import CellViews, mark_cell
+from napari_cytodiffusion.session import NEXT_KEY, PREVIOUS_KEY, Session
+from napari_cytodiffusion.shared.common import TallArea, note, tell
+from napari_cytodiffusion.shared.plots import ErrorPlot, Gauge, PosteriorPlot, text_color
+
+_CROP = 144
+
+_BAR_UM = 5
+
+_ORDERS = (
+    ("uncertainty", "uncertain first"),
+    ("anomaly", "unusual first"),
+    ("class", "class by class"),
+)
+
+_EMPTY = "Click a cell, or step through the cells with the arrows."
+
+_NOTHING = "Nothing is classified yet: Classify cells comes first."
+
+
+class InspectWidget(QWidget):
+    """Dock widget *Inspect cell*.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self._session = Session.of(napari_viewer)
+        self._label = 0
+        self._views: CellViews | None = None
+        self._build()
+        self._session.watch(self)
+        self._session.inspected.connect(self.show_cell)
+        self._session.stepped.connect(self.step)
+        self._session.cells_changed.connect(self._on_cells)
+        self._on_cells()
+
+    # -- layout -------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.order = QComboBox(self)
+        for value, text in _ORDERS:
+            self.order.addItem(text, value)
+        self.only = QComboBox(self)
+        self.previous = QPushButton("\u25c0", self)
+        self.next = QPushButton("\u25b6", self)
+        self.previous.setToolTip(f"Previous cell (key {PREVIOUS_KEY})")
+        self.next.setToolTip(f"Next cell (key {NEXT_KEY})")
+        self.place = QLabel("", self)
+        self.place.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.place.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.follow = QCheckBox("Camera follows", self)
+        self.follow.setChecked(True)
+        choose = QHBoxLayout()
+        choose.addWidget(self.order, 1)
+        choose.addWidget(self.only, 1)
+        steps = QHBoxLayout()
+        steps.addWidget(self.previous)
+        steps.addWidget(self.place, 1)
+        steps.addWidget(self.next)
+        steps.addWidget(self.follow)
+        self.hint = note(_EMPTY, self)
+        self.details = self._build_details()
+        self._area = TallArea(self.details, self)
+        layout = QVBoxLayout(self)
+        layout.addLayout(choose)
+        layout.addLayout(steps)
+        layout.addWidget(self.hint)
+        layout.addWidget(self._area, 1)
+        # as wide as crop, names and numbers before there are any; wider where they need it
+        numbers = self.fontMetrics().horizontalAdvance("of at most  0.1234 \u00b5m/px")
+        layout.addStrut(_CROP + numbers + 40)
+        self.previous.clicked.connect(lambda: self.step(-1))
+        self.next.clicked.connect(lambda: self.step(1))
+        self.order.currentIndexChanged.connect(self._show_place)
+        self.only.currentIndexChanged.connect(self._show_place)
+
+    def _build_details(self) -> QWidget:
+        details = QWidget(self)
+        self.title = QLabel("", details)
+        self.title.setTextFormat(Qt.TextFormat.RichText)
+        self.title.setWordWrap(True)
+        self.crop = QLabel(details)
+        self.crop.setFixedSize(_CROP, _CROP)
+        self.facts: dict[str, QLabel] = {}
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(3)
+        names = ("Entropy", "of at most", "Margin", "Trials", "Area", "Scale")
+        for row, name in enumerate(names):
+            value = QLabel("", details)
+            value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            grid.addWidget(QLabel(name, details), row, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignTop)
+            self.facts[name] = value
+        grid.setColumnStretch(1, 1)
+        grid.setRowStretch(len(names), 1)
+        top = QHBoxLayout()
+        top.addWidget(self.crop, 0, Qt.AlignmentFlag.AlignTop)
+        top.addLayout(grid, 1)
+        self.where = note("", details)
+        self.members = note("", details)
+        self.posterior = PosteriorPlot(details)
+        self.unusual = note("", details)
+        self.scores = note("", details)
+        self.review = note("", details)
+        self.gauge = Gauge(details)
+        self.errors_title = QLabel("<b>Denoising error by noise level</b>", details)
+        self.errors = ErrorPlot(details)
+        layout = QVBoxLayout(details)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.title)
+        layout.addWidget(self.review)
+        layout.addLayout(top)
+        layout.addWidget(self.where)
+        layout.addWidget(QLabel("<b>Posterior</b>", details))
+        layout.addWidget(self.posterior)
+        layout.addWidget(self.members)
+        layout.addWidget(QLabel("<b>Anomaly score</b>", details))
+        layout.addWidget(self.gauge)
+        layout.addWidget(self.unusual)
+        layout.addWidget(self.scores)
+        layout.addWidget(self.errors_title)
+        layout.addWidget(self.errors)
+        layout.addStretch(1)
+        return details
+
+    # -- what is current ----------------------------------------------------------------------
+
+    def _on_cells(self) -> None:
+        views = self._session.current
+        if views is not self._views:
+            self._views, self._label = views, 0
+            self._fill_classes(views)
+        known = views is not None and len(views.results) > 0
+        for widget in (self.previous, self.next, self.order, self.only):
+            widget.setEnabled(known)
+        shown = known and self._label != 0
+        self._area.setVisible(shown)
+        self.hint.setVisible(not shown)
+        self.hint.setText(_EMPTY if known else _NOTHING)
+        self._show_place()
+
+    def _fill_classes(self, views: CellViews | None) -> None:
+        with QSignalBlocker(self.only):
+            self.only.clear()
+            self.only.addItem("all classes", None)
+            if views is None:
+                return
+            if views.error_rate is not None:
+                self.only.addItem("for review", REVIEW)
+            for index, name in enumerate(views.results.class_names):
+                self.only.addItem(name, index)
+        self.posterior.set_classes(views.results.class_names, views.results.colors)
+
+    def _walk(self) -> list[int]:
+        if self._views is None:
+            return []
+        return self._views.results.ordered(self.order.currentData(), self.only.currentData())
+
+    def _show_place(self, _: Any = None) -> None:
+        walk = self._walk()
+        if self._label in walk:
+            self.place.setText(f"{walk.index(self._label) + 1:,} of {len(walk):,}")
+        else:
+            self.place.setText(f"{len(walk):,} cells" if self._views is not None else "")
+
+    def step(self, by: int) -> None:
+        """Go to the next (1) or previous (-1) cell of the chosen order."""
+        walk = self._walk()
+        if not walk:
+            return
+        at = walk.index(self._label) + by if self._label in walk else 0
+        # through the session, so that other widgets follow
+        self._session.inspect(walk[at % len(walk)])
+        if self.follow.isChecked():
+            self._look_at()
+
+    # -- one cell -----------------------------------------------------------------------------
+
+    def show_cell(self, label: int) -> None:
+        """Show everything about one cell."""
+        views = self._session.current
+        record = None if views is None else views.results.record(label)
+        if views is None or record is None:
+            return
+        self._label = label
+        self._on_cells()
+        self._show_numbers(record, views)
+        self._show_crop(record, views)
+        if self._session.viewer is not None:
+            mark_cell(self._session.viewer, views, record)
+
+    def _show_numbers(self, record: Record, views: CellViews) -> None:
+        results = views.results
+        name, color = results.class_names[record.predicted], results.colors[record.predicted]
+        self.title.setText(
+            f"<span style='font-size: large'><span style='color: {color}'>\u25a0</span> "
+            f"<b>{name}</b> {percent(record.confidence)}</span> &nbsp; cell {record.label:,}"
+        )
+        n_classes = len(results.class_names)
+        self.facts["Entropy"].setText(f"{record.entropy:.2f} nats")
+        self.facts["of at most"].setText(f"{np.log(n_classes):.2f} nats")
+        self.facts["Margin"].setText(f"{record.margin:.2f}")
+        self.facts["Trials"].setText(f"{record.trials}")
+        self.facts["Area"].setText(f"{record.area_um2:.1f} \u00b5m\u00b2")
+        self.facts["Scale"].setText(f"{views.pixel_size_um:.3g} \u00b5m/px")
+        border = "; touches the border, judge with care" if record.touches_border else ""
+        self.where.setText(f"At y {record.y:,.0f}, x {record.x:,.0f} px{border}")
+        members = [results.class_names[k] for k in np.flatnonzero(record.prediction_set)]
+        self.members.setText(f"Prediction set (\u2022): {', '.join(members) or 'empty'}")
+        self.posterior.set_posterior(record.posterior, record.prediction_set, text_color(self))
+        top = max(1.5 * record.anomaly_threshold, 1.1 * record.anomaly_score)
+        self.gauge.set_value(record.anomaly_score, record.anomaly_threshold, top)
+        verdict = "unlike anything known" if record.anomaly else "not unusual"
+        self.unusual.setText(
+            f"{record.anomaly_score:.3g}, threshold {record.anomaly_threshold:.3g}: {verdict}"
+        )
+        self.scores.setText(scores_text(record))
+        self.review.setText(review_text(record))
+        self.review.setVisible(record.accept_above is not None)
+        self.errors.set_errors(record.levels, record.errors, results.colors, record.predicted)
+
+    def _show_crop(self, record: Record, views: CellViews) -> None:
+        cell = (record.label, record.y, record.x, views.pixel_size_um, views.window_um)
+        try:
+            pixels = jobs.crop_of(full_size(views.image), full_size(views.labels), cell, _CROP)
+        except CytoDiffusionError as error:
+            tell(error)
+            return
+        pixels = np.ascontiguousarray(pixels)
+        image = QImage(pixels.tobytes(), _CROP, _CROP, 3 * _CROP, QImage.Format.Format_RGB888)
+        pixmap = QPixmap.fromImage(image.copy())
+        painter = QPainter(pixmap)
+        length = round(_BAR_UM / views.window_um * _CROP)
+        painter.fillRect(8, _CROP - 12, length, 4, QColor("black"))
+        painter.setPen(QColor("black"))
+        painter.drawText(8, _CROP - 16, f"{_BAR_UM} \u00b5m")
+        painter.end()
+        self.crop.setPixmap(pixmap)
+        self.crop.setToolTip(f"What the classifier sees: {views.window_um:.3g} \u00b5m a side")
+
+    def _look_at(self) -> None:
+        viewer, views = self._session.viewer, self._views
+        record = None if views is None else views.results.record(self._label)
+        if viewer is None or views is None or record is None:
+            return
+        centre = views.labels.data_to_world((record.y, record.x))
+        window = views.window_um / views.pixel_size_um * abs(float(views.labels.scale[-1]))
+        camera = viewer.scene.camera
+        # a cell smaller than this on the screen cannot be judged
+        camera.zoom = max(camera.zoom, 140 / window)
+        camera.center = tuple(centre)
+
+
+def scores_text(record: Record) -> str:
+    """Write all anomaly scores but the one that decides, which has its gauge."""
+    others = [
+        f"{name.replace('_', ' ')} {score:.3g}"
+        for name, score in record.anomaly_scores.items()
+        if score != record.anomaly_score
+    ]
+    return f"Other scores, higher is more unusual: {', '.join(others)}" if others else ""
+
+
+def review_text(record: Record) -> str:
+    """Say whether a cell is accepted, and by what."""
+    if record.accept_above is None:
+        return ""
+    limit = f"{100 * record.accept_above:.2f}\u00a0%"
+    if record.review:
+        return f"<b>For review</b>: its confidence is not above {limit}."
+    return f"Accepted: its confidence is above {limit}."

@@ -1,0 +1,356 @@
+"""*Classify cells*: an image and its cells become classes with uncertainty."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer
+from napari.utils import notifications
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from cytodiffusion.classification.result import many_unlike
+from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
+from napari_cytodiffusion import models
+from napari_cytodiffusion.classify import jobs
+from napari_cytodiffusion.classify.legend import Legend
+from napari_cytodiffusion.layers.placement import NOTE, full_size, is_cells, is_image, note_of
+from napari_cytodiffusion.layers.results import Results
+from napari_cytodiffusion.layers.views import CellViews
+from napari_cytodiffusion.models import duration
+from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.common import LayerCombo, Pace, RunBar, ask, form, note, tell
+from napari_cytodiffusion.shared.defaults import default
+from napari_cytodiffusion.shared.fields import (
+    DeviceField,
+    ErrorRateField,
+    ModelField,
+    PixelSizeField,
+)
+from napari_cytodiffusion.workers import Job
+
+
+class ClassifyWidget(QWidget):
+    """Dock widget *Classify cells*.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self._session = Session.of(napari_viewer)
+        self._session.attach(self)
+        self._request: jobs.ClassifyRequest | None = None
+        self._layers: tuple[Layer, Layer] | None = None
+        self._views: CellViews | None = None
+        self._pace = Pace()
+        self._warm: Job | None = None
+        self._build(getattr(napari_viewer, "__wrapped__", napari_viewer))
+        self._connect()
+        self._follow_layers()
+
+    def _build(self, viewer: Any) -> None:
+        self.image = LayerCombo(viewer, is_image, "open an image first", self)
+        self.cells = LayerCombo(viewer, is_cells, "segment cells first", self)
+        self.model = ModelField(
+            [("default", "Bundled")], "Own", "folder, or owner/name on the Hub", True, self
+        )
+        self.model.set_value(default("classification", "model"))
+        self.pixel_size = PixelSizeField(self)
+        self.device = DeviceField(self, default("classification", "device"))
+        self.trials = QSpinBox(self)
+        self.trials.setRange(0, 512)
+        self.trials.setSpecialValueText("default")
+        self.trials.setValue(default("classification", "trials"))
+        self.trials.setToolTip(
+            "Most noise trials a cell may take; clear cells are decided after a few."
+        )
+        self.seed = QSpinBox(self)
+        self.seed.setRange(0, 2**31 - 1)
+        self.seed.setValue(default("classification", "seed"))
+        self.seed.setToolTip("The same seed gives the same result.")
+        self.error_rate = ErrorRateField(self)
+        self.slide = QCheckBox("Correct for the slide", self)
+        self.slide.setChecked(True)
+        self.slide.setToolTip(
+            "Stain and focus can make one class look like another in all cells of a slide. Models "
+            "that can see this correct it when all cells are classified. Without it each cell is "
+            "looked at alone."
+        )
+        self.run_bar = RunBar("Classify cells", self)
+        fields = form(self)
+        fields.addRow("Image", self.image)
+        fields.addRow("Cells", self.cells)
+        fields.addRow("Model", self.model)
+        fields.addRow("Pixel size", self.pixel_size)
+        fields.addRow("Device", self.device)
+        fields.addRow("Trials", self.trials)
+        fields.addRow("Seed", self.seed)
+        fields.addRow("Errors", self.error_rate)
+        fields.addRow("", self.slide)
+        self.class_button = self._view_button("Class", "class")
+        self.uncertainty_button = self._view_button("Uncertainty", "uncertainty")
+        self.anomalies = QCheckBox("Outline anomalies", self)
+        self.anomalies.setChecked(True)
+        self.anomalies.setToolTip("Cells unlike anything the model was trained on.")
+        self.review = QCheckBox("Outline cells for review (amber)", self)
+        self.review.setChecked(True)
+        self.review.setToolTip("Cells that are too unsure for the errors that were allowed.")
+        self.review.setVisible(False)
+        self.legend = Legend(self)
+        self.summary = note("", self)
+        switch = QHBoxLayout()
+        switch.setSpacing(0)
+        switch.addWidget(self.class_button)
+        switch.addWidget(self.uncertainty_button)
+        layout = QVBoxLayout(self)
+        layout.addLayout(fields)
+        layout.addWidget(self.run_bar)
+        layout.addLayout(switch)
+        layout.addWidget(self.legend)
+        layout.addWidget(self.anomalies)
+        layout.addWidget(self.review)
+        layout.addWidget(self.summary)
+        layout.addStretch(1)
+
+    def _view_button(self, text: str, kind: str) -> QPushButton:
+        button = QPushButton(text, self)
+        button.setCheckable(True)
+        button.setAutoExclusive(True)
+        button.setChecked(kind == "class")
+        button.setEnabled(False)
+        button.setToolTip(f"Colour the cells by {kind} (key U switches)")
+        button.clicked.connect(lambda: self._session.show(kind))
+        return button
+
+    def _connect(self) -> None:
+        self.image.layer_changed.connect(self._follow_layers)
+        self.cells.layer_changed.connect(self._follow_layers)
+        self.run_bar.run.connect(self.start)
+        self.run_bar.cancel.connect(self._session.cancel)
+        self.legend.shown_changed.connect(self._session.show_classes)
+        self.anomalies.toggled.connect(self._show_outlines)
+        self.review.toggled.connect(self._show_outlines)
+        self._session.cells_changed.connect(self._on_cells)
+        self._session.view_changed.connect(self._on_view)
+
+    def _follow_layers(self) -> None:
+        if self._session.busy:
+            return
+        self.pixel_size.follow(self.image.layer(), self.cells.layer())
+
+    # -- a run --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Classify the chosen cells."""
+        image, cells = self.image.layer(), self.cells.layer()
+        if image is None or cells is None:
+            notifications.show_warning(
+                "Choose an image and the label layer of its cells; Segment cells makes one."
+            )
+            return
+        self._layers = (image, cells)
+        self._begin(
+            jobs.ClassifyRequest(
+                image=full_size(image),
+                labels=full_size(cells),
+                source=self.model.value() or "default",
+                device=self.device.device(),
+                trials=self.trials.value() or None,
+                seed=self.seed.value(),
+                error_rate=self.error_rate.error_rate(),
+                alone=not self.slide.isChecked(),
+                pixel_size_um=self.pixel_size.pixel_size(),
+                cache=self._session.models,
+            )
+        )
+
+    def _begin(self, request: jobs.ClassifyRequest) -> None:
+        job = self._session.start(
+            jobs.classify_body(request),
+            owner=self,
+            layers=self._layers or (),
+            on_progress=self._on_progress,
+            on_item=self._on_item,
+            on_end=self._on_end,
+        )
+        if job is not None:
+            self._request, self._views, self._pace = request, None, Pace()
+            self.run_bar.begin("Starting ...")
+
+    def _on_progress(self, fraction: float, text: str) -> None:
+        if self._views is None:
+            self.run_bar.advance(0.0, text)
+        else:
+            total = self._views.results.total
+            done = round(fraction * total)
+            self.run_bar.advance(fraction, self._pace.text(done, total) if total else "")
+
+    def _on_item(self, item: Any) -> None:
+        if isinstance(item, jobs.Prepared):
+            self._on_prepared(item)
+        elif isinstance(item, jobs.Corrected):
+            self._on_corrected(item)
+        elif self._views is not None:
+            self._views.results.add(item.batch)
+            if item.painted:
+                self._views.refresh()
+            done, total = item.batch.done, item.batch.total
+            self.run_bar.advance(done / max(total, 1), self._pace.text(done, total))
+            self._show_counts(self._views)
+
+    def _on_corrected(self, item: jobs.Corrected) -> None:
+        if self._views is None:
+            return
+        for batch in item.batches:
+            self._views.results.add(batch)
+        self._views.refresh()
+        self._show_counts(self._views)
+
+    def _on_prepared(self, prepared: jobs.Prepared) -> None:
+        if self._layers is None or self._session.viewer is None:
+            return
+        image, cells = self._layers
+        model = prepared.model
+        results = Results(model.class_names, [c.color for c in model.classes])
+        self._views = CellViews(
+            self._session.viewer,
+            image,
+            cells,
+            prepared.maps,
+            results,
+            self._session.take_layers(cells),
+        )
+        self._views.pixel_size_um = prepared.pixel_size_um
+        self._views.window_um = model.window_um
+        cells.metadata[NOTE] = {
+            **note_of(cells),
+            "pixel_size_um": prepared.pixel_size_um,
+            "pixel_size_source": note_of(cells).get(
+                "pixel_size_source", prepared.pixel_size_source
+            ),
+            "model": model.name,
+            "model_version": model.version,
+        }
+        if self._request is not None:
+            self._views.error_rate = self._request.error_rate
+            self._views.model = (self._request.source, self._request.device)
+        self._session.add_views(self._views)
+        self._show_outlines()
+
+    def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
+        views, self._views = self._views, None
+        done = 0 if views is None else len(views.results)
+        if outcome == "failed":
+            self.run_bar.end("Stopped by an error.")
+            self._on_error(error)
+        elif outcome == "cancelled":
+            kept = f" {done:,} classified cells are kept." if done else ""
+            self.run_bar.end(f"Cancelled.{kept}")
+        else:
+            took = duration(self._pace.seconds)
+            self.run_bar.end(f"{done:,} cells classified in {took}.")
+        if views is not None and done:
+            views.maps.paint()
+            views.refresh()
+            self._session.cells_changed.emit()
+            self._write_table(views)
+
+    def _on_error(self, error: CytoDiffusionError | None) -> None:
+        request = self._request
+        if error is None or request is None:
+            return
+        if isinstance(error, DownloadNeeded) and not request.allow_download:
+            if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
+                self._begin(dataclasses.replace(request, allow_download=True))
+            return
+        tell(error)
+        if isinstance(error, OutOfMemoryError) and request.device != "cpu":
+            question = "Classify on the CPU instead? It is slower but has more memory."
+            if ask(self, "Out of memory", question):
+                self._session.models.clear()
+                self._begin(dataclasses.replace(request, device="cpu"))
+
+    def _write_table(self, views: CellViews) -> None:
+        """Hand the table to the labels once it is made, without holding up the window."""
+        ids = views.labels.data[0] if views.labels.multiscale else views.labels.data
+        job = Job(jobs.table_body(views.results.frame, int(np.max(ids))), self)
+        job.yielded.connect(views.set_features)
+        job.failed.connect(tell)
+        job.start()
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def _on_cells(self) -> None:
+        views = self._session.current
+        for button in (self.class_button, self.uncertainty_button):
+            button.setEnabled(views is not None)
+        if views is None:
+            self.summary.setText("")
+            return
+        self._show_classes(views.results.class_names, views.results.colors)
+        self._show_counts(views)
+        self.legend.set_shown(views.shown)
+
+    def _show_classes(self, names: Any, colors: Any) -> None:
+        if self.legend.names != tuple(names):
+            self.legend.set_classes(names, colors)
+            self.legend.bar.set_classes(len(names))
+
+    def _show_counts(self, views: CellViews) -> None:
+        if views is not self._session.current:
+            return
+        results, total = views.results, len(views.results)
+        self.legend.set_counts(results.counts)
+        self.review.setVisible(views.error_rate is not None)
+        few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything known."
+        said = [many_unlike(results.n_anomalies, total) or few]
+        if views.error_rate is not None:
+            said.append(
+                f"{results.n_review:,} of {total:,} are for review; of the other "
+                f"{total - results.n_review:,} at most {100 * views.error_rate:.3g} % are wrong, "
+                "if the cells are like those the model was validated on."
+            )
+        self.summary.setText("\n".join(said) if total else "")
+
+    def _show_outlines(self, _: Any = None) -> None:
+        review = self.review.isChecked() and self.error_rate_shown
+        self._session.show_outlines(self.anomalies.isChecked(), review)
+
+    @property
+    def error_rate_shown(self) -> bool:
+        """Whether the cells that are shown were accepted by an error rate."""
+        views = self._session.current
+        return views is not None and views.error_rate is not None
+
+    def _on_view(self) -> None:
+        views = self._session.current
+        if views is None:
+            return
+        self.class_button.setChecked(views.kind == "class")
+        self.uncertainty_button.setChecked(views.kind == "uncertainty")
+        self.legend.set_kind(views.kind)
+
+    def showEvent(self, event: Any) -> None:
+        """Load the model while the user is still choosing, so that the first run starts at once."""
+        super().showEvent(event)
+        if self._warm is None and self.model.value() == "default":
+            body = models.model_body("default", self.device.device(), False, self._session.models)
+            self._warm = Job(body, self)
+            self._warm.yielded.connect(self._on_model)
+            self._warm.start()
+
+    def _on_model(self, model: Any) -> None:
+        if self._session.current is None:
+            self._show_classes(model.class_names, [c.color for c in model.classes])

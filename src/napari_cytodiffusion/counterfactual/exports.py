@@ -1,0 +1,177 @@
+"""Heatmaps, figures, counterfactual cells and morphs as files: calls of the engine, without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cytodiffusion.progress import Progress
+from napari_cytodiffusion.counterfactual.found import Found
+from napari_cytodiffusion.counterfactual.jobs import Body, Changed, Mapped, Morphed
+from napari_cytodiffusion.counterfactual.targets import Asked
+from napari_cytodiffusion.layers.results import Record
+from napari_cytodiffusion.layers.views import CellViews
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Files were written: ``path`` is the file or the folder of them."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where cells come from, for the records beside the files.
+
+    Attributes
+    ----------
+    image, labels : str
+        Names of the layers.
+    shape : (Y, X)
+        Of the image.
+    pixel_size_um : float
+    """
+
+    image: str
+    labels: str
+    shape: tuple[int, int]
+    pixel_size_um: float
+
+    @classmethod
+    def of(cls, views: CellViews) -> Origin:
+        """Note where the cells of an image come from."""
+        height, width = views.maps.class_map.shape
+        return cls(views.image.name, views.labels.name, (height, width), views.pixel_size_um)
+
+    def record(self, record: Record | None) -> dict[str, Any]:
+        """Return what the record of a cell says besides."""
+        from cytodiffusion import __version__
+        from cytodiffusion.files.record import circumstances
+
+        said = {
+            "program": "napari-cytodiffusion",
+            "version": __version__,
+            "image": self.image,
+            "labels": self.labels,
+            "pixel_size_um": self.pixel_size_um,
+            **circumstances(),
+        }
+        if record is not None:
+            probability = float(record.posterior[record.predicted])
+            said |= {
+                "cell": record.label,
+                "probability": probability,
+                "touches_border": record.touches_border,
+            }
+        return said
+
+
+def save_body(
+    key: str, path: Path, found: Found, asked: Asked | None, views: CellViews, sigmas: float
+) -> Body:
+    """Body of a `Job` that saves one of `Found.saveable` and yields `Saved`."""
+    origin, record = Origin.of(views), views.results.record
+    if key == "all" or asked is None:
+        made = [(m, found.version(m.asked), record(m.asked.label)) for m in found.maps()]
+        return heatmaps_body(path, made, origin)
+    mapped, cell = found.map(asked), record(asked.label)
+    bodies = {
+        "heatmap": lambda: heatmaps_body(path, [(mapped, None, cell)], origin),
+        "figure": lambda: figure_body(path, mapped, sigmas),
+        "grid": lambda: grid_body(path, found.all_classes(asked.label), sigmas),
+        "version": lambda: version_body(path, found.version(asked), cell, origin),
+        "morph": lambda: morph_body(path, found.morph(asked), cell, origin),
+    }
+    return bodies[key]()
+
+
+def heatmaps_body(
+    folder: Path, made: Sequence[tuple[Mapped, Changed | None, Record]], origin: Origin
+) -> Body:
+    """Body of a `Job` that writes a folder a heatmap into a folder."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        from cytodiffusion.counterfactual.figures import save_counterfactual
+        from cytodiffusion.counterfactual.files import save_heatmap
+
+        for number, (mapped, changed, record) in enumerate(made):
+            report(number / len(made), f"writing {number + 1} of {len(made)}")
+            target = folder / folder_name(mapped)
+            said = origin.record(record)
+            save_heatmap(
+                target,
+                mapped.heatmap,
+                placement=mapped.placement,
+                shape=origin.shape,
+                mask=mapped.mask,
+                record=said,
+            )
+            if changed is not None:
+                save_counterfactual(target / "synthetic", changed.cells, changed.number, said)
+        yield Saved(target if len(made) == 1 else folder)
+
+    return body
+
+
+def folder_name(mapped: Mapped) -> str:
+    """Name of the folder of a heatmap."""
+    target = "".join(c if c.isalnum() else "-" for c in mapped.heatmap.target_name)
+    return f"cell-{mapped.asked.label:06d}-{target}"
+
+
+def figure_body(path: Path, mapped: Mapped, sigmas: float) -> Body:
+    """Body of a `Job` that draws the figure of one heatmap."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        report(0.0, "drawing the figure")
+        from cytodiffusion.counterfactual.figures import heatmap_figure, save_figure
+
+        figure = heatmap_figure(mapped.heatmap, mask=mapped.mask, sigmas=sigmas)
+        yield Saved(save_figure(figure, path))
+
+    return body
+
+
+def grid_body(path: Path, found: Sequence[Mapped], sigmas: float) -> Body:
+    """Body of a `Job` that draws the heatmaps of all classes."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        report(0.0, "drawing the figure")
+        from cytodiffusion.counterfactual.figures import grid_figure, save_figure
+
+        figure = grid_figure([mapped.heatmap for mapped in found], sigmas=sigmas)
+        yield Saved(save_figure(figure, path))
+
+    return body
+
+
+def version_body(folder: Path, changed: Changed, record: Record, origin: Origin) -> Body:
+    """Body of a `Job` that writes a counterfactual cell, its figure and its record."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        report(0.0, "writing the counterfactual cell")
+        from cytodiffusion.counterfactual.figures import save_counterfactual
+
+        target = folder / f"cell-{changed.asked.label:06d}-synthetic"
+        save_counterfactual(target, changed.cells, changed.number, origin.record(record))
+        yield Saved(target)
+
+    return body
+
+
+def morph_body(path: Path, morphed: Morphed, record: Record, origin: Origin) -> Body:
+    """Body of a `Job` that writes a morph as GIF, MP4 or TIFF, by the ending of the path."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        report(0.0, "writing the morph")
+        from cytodiffusion.counterfactual.files import save_morph
+
+        film = morphed.film
+        said = origin.record(record) | film.record()
+        size = film.last.window_um / film.frames.shape[1]
+        yield Saved(save_morph(film.frames, path, said, pixel_size_um=size))
+
+    return body

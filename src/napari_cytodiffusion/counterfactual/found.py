@@ -1,0 +1,83 @@
+"""Heatmaps, counterfactual cells and morphs that were made of the cells of one image."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from napari_cytodiffusion.counterfactual.jobs import Changed, Mapped, Morphed, Wish
+from napari_cytodiffusion.counterfactual.targets import Asked
+
+#: A cell, by its label, and the class it was compared with.
+_Key = tuple[int, int]
+
+
+class Found:
+    """What was made so far; of the same cell and class the latest counts."""
+
+    def __init__(self) -> None:
+        self._maps: dict[_Key, Mapped] = {}
+        self._versions: dict[_Key, Changed] = {}
+        self._morphs: dict[_Key, Morphed] = {}
+        self._chosen: dict[int, int] = {}
+
+    def add(self, item: Mapped | Changed | Morphed) -> None:
+        """Keep what a run has made."""
+        key = (item.asked.label, item.asked.target)
+        if isinstance(item, Mapped):
+            self._maps[key] = item
+        elif isinstance(item, Changed):
+            self._versions[key] = item
+        else:
+            self._morphs[key] = item
+
+    def map(self, asked: Asked) -> Mapped | None:
+        """Heatmap of a cell for its target."""
+        return self._maps.get((asked.label, asked.target))
+
+    def version(self, asked: Asked) -> Changed | None:
+        """Counterfactual cell."""
+        return self._versions.get((asked.label, asked.target))
+
+    def morph(self, asked: Asked) -> Morphed | None:
+        """Morph of a cell to its target."""
+        return self._morphs.get((asked.label, asked.target))
+
+    def all_classes(self, label: int) -> list[Mapped]:
+        """Heatmaps of a cell for each class there is one for."""
+        return [mapped for (cell, _), mapped in self._maps.items() if cell == label]
+
+    def choose(self, asked: Asked) -> None:
+        """Note which class a cell is compared with when all cells are shown."""
+        self._chosen[asked.label] = asked.target
+
+    def maps(self) -> list[Mapped]:
+        """Return one heatmap a cell: that of the chosen class where there is one."""
+        one: dict[int, Mapped] = {}
+        for (label, target), mapped in self._maps.items():
+            if label not in one or self._chosen.get(label) == target:
+                one[label] = mapped
+        return list(one.values())
+
+    def missing(self, asked: Asked, wish: Wish) -> Wish:
+        """Return what of a wish is not there, or was made with other settings."""
+        mapped, version = self.map(asked), self.version(asked)
+        has_map = mapped is not None and mapped.wish.same_map(wish)
+        has_version = version is not None and version.wish.same_version(wish)
+        return dataclasses.replace(
+            wish, maps=wish.maps and not has_map, versions=wish.versions and not has_version
+        )
+
+    def saveable(self, asked: Asked | None) -> set[str]:
+        """Return what there is to save of a cell and its target, and of all."""
+        found = {"all"} if self._maps else set()
+        if asked is None:
+            return found
+        mapped = self.map(asked) is not None
+        there = {
+            "heatmap": mapped,
+            "figure": mapped,
+            "version": self.version(asked) is not None,
+            "morph": self.morph(asked) is not None,
+            "grid": len(self.all_classes(asked.label)) > 1,
+        }
+        return found | {key for key, is_there in there.items() if is_there}

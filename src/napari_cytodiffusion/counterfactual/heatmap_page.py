@@ -1,0 +1,149 @@
+"""Pages of heatmaps: one class with the counterfactual cell beside it, and all classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_cytodiffusion.counterfactual import texts as words
+from napari_cytodiffusion.counterfactual.jobs import Changed, Mapped
+from napari_cytodiffusion.counterfactual.look import HeatLook
+from napari_cytodiffusion.layers.results import Record, Results, percent
+from napari_cytodiffusion.shared.common import note
+from napari_cytodiffusion.shared.tiles import Tile, TileBoard
+
+_EMPTY = "Click a cell in the image."
+
+
+class HeatmapPage(QWidget):
+    """Original, heatmap, overlay and counterfactual cell side by side.
+
+    Signals
+    -------
+    more_asked ()
+        More trials are wanted.
+    """
+
+    more_asked = Signal()
+
+    def __init__(self, colors: np.ndarray, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._colors = colors
+        self.board = TileBoard(2, self)
+        self.remark = note("", self)
+        self.remark.setTextFormat(Qt.TextFormat.RichText)
+        self.remark.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self.remark.setOpenExternalLinks(False)
+        # so that the pictures keep their size when words come
+        self.remark.setMinimumHeight(3 * self.fontMetrics().lineSpacing() + 4)
+        self.remark.setAlignment(Qt.AlignmentFlag.AlignTop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 6, 0, 0)
+        layout.addWidget(self.board, 1)
+        layout.addWidget(self.remark)
+        self.remark.linkActivated.connect(lambda _: self.more_asked.emit())
+
+    def show_nothing(self, text: str = _EMPTY) -> None:
+        """Say why there is nothing to see."""
+        self.board.set_tiles([Tile(None, "", text)])
+        self.remark.setText("")
+
+    def show_maps(
+        self,
+        record: Record,
+        results: Results,
+        mapped: Mapped | None,
+        changed: Changed | None,
+        look: HeatLook,
+        more: int | None,
+    ) -> None:
+        """Show what there is of one cell and one target.
+
+        Parameters
+        ----------
+        record : Record
+        results : Results
+        mapped, changed : Mapped and Changed, or None where not made yet
+        look : HeatLook
+            Threshold and opacity.
+        more : int or None
+            Trials to offer where the map has not converged.
+        """
+        now = f"{results.class_names[record.predicted]} {percent(record.confidence)}"
+        if mapped is None:
+            self.board.set_tiles([Tile(None, "", "No heatmap of this cell and target yet.")])
+            self.remark.setText("")
+            return
+        heatmap, limit = mapped.heatmap, mapped.piece.limit
+        shown = heatmap.thresholded(look.sigmas)
+        target = heatmap.target_name
+        bare = words.overlay(shown, limit, self._colors, 1.0, words.outline(mapped.edge))
+        over = words.overlay(shown, limit, self._colors, look.alpha, heatmap.crop)
+        made = None if changed is None else changed.cells.pixels[changed.number]
+        verdict = "" if changed is None else words.verdict_text(changed)
+        self.board.set_tiles(
+            [
+                Tile(heatmap.crop, f"As it is\n{now}"),
+                Tile(bare, f"Heatmap\n{target}"),
+                Tile(over, f"Overlay\nbeyond {look.sigmas:.1f} SD"),
+                Tile(made, f"Synthetic version\n{verdict}", "no counterfactual cell yet"),
+            ],
+            heatmap.window_um,
+        )
+        said = (
+            words.nothing_text(shown, look.sigmas),
+            words.convergence_text(mapped, more),
+            words.inside_text(mapped),
+            words.border_text(record),
+        )
+        self.remark.setText("<br>".join(filter(None, said)))
+
+
+class ClassGrid(QWidget):
+    """What would have to change for each class; a click chooses that class.
+
+    Signals
+    -------
+    chosen (int)
+        Index of a class.
+    """
+
+    chosen = Signal(int)
+
+    def __init__(self, colors: np.ndarray, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._colors = colors
+        self.board = TileBoard(1, self)
+        self.remark = note("", self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 6, 0, 0)
+        layout.addWidget(self.board, 1)
+        layout.addWidget(self.remark)
+        self.board.chosen.connect(lambda key: self.chosen.emit(int(key)))
+
+    def show_nothing(self, text: str = _EMPTY) -> None:
+        """Say why there is nothing to see."""
+        self.board.set_tiles([Tile(None, "", text)])
+        self.remark.setText("")
+
+    def show_maps(
+        self, record: Record, found: Sequence[Mapped], look: HeatLook, target: int | None
+    ) -> None:
+        """Show the cell, then the overlay of each class, the likeliest first; one scale for all."""
+        if not found:
+            self.show_nothing("Compare all classes: what would have to change for each of them.")
+            return
+        first, limit = found[0].heatmap, words.limit_of(found)
+        tiles = [Tile(first.crop, "as it is")]
+        for mapped in sorted(found, key=lambda m: -record.posterior[m.asked.target]):
+            heatmap = mapped.heatmap
+            shown = heatmap.thresholded(look.sigmas)
+            over = words.overlay(shown, limit, self._colors, look.alpha, heatmap.crop)
+            tiles.append(Tile(over, heatmap.target_name, key=mapped.asked.target))
+        self.board.set_tiles(tiles, first.window_um, current=target)
+        low = [m.heatmap.target_name for m in found if m.heatmap.convergence < words.DOUBTFUL]
+        doubt = f" Not converged, use more trials: {', '.join(low)}." if low else ""
+        self.remark.setText(f"One scale of colours for all. A click chooses the class.{doubt}")

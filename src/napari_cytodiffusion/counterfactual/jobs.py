@@ -1,0 +1,323 @@
+"""Heatmaps, counterfactual cells and morphs for the window: calls of the engine, without Qt."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cytodiffusion.progress import Progress
+from napari_cytodiffusion import models
+from napari_cytodiffusion.classify import jobs as classify_jobs
+from napari_cytodiffusion.counterfactual.layers import Piece
+from napari_cytodiffusion.counterfactual.targets import Asked
+from napari_cytodiffusion.layers.placement import full_size
+from napari_cytodiffusion.layers.views import CellViews
+from napari_cytodiffusion.models import import_engine
+
+Body = Callable[[Progress], Iterator[Any]]
+
+#: Counterfactual cells made at once.
+_TOGETHER = 16
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a run makes.
+
+    Attributes
+    ----------
+    maps : bool
+        Heatmaps.
+    versions : bool
+        Counterfactual cells.
+    trials : int
+        Of a heatmap.
+    seed : int
+    strength : float or None
+        Of a counterfactual cell; None for the least that turns it.
+    """
+
+    maps: bool
+    versions: bool
+    trials: int
+    seed: int
+    strength: float | None
+
+    def same_map(self, other: Wish) -> bool:
+        """Whether another wish gives the same heatmaps."""
+        return (self.trials, self.seed) == (other.trials, other.seed)
+
+    def same_version(self, other: Wish) -> bool:
+        """Whether another wish gives the same counterfactual cells."""
+        return (self.strength, self.seed) == (other.strength, other.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Slide:
+    """What the engine needs to know of the classified cells of one image."""
+
+    image: Any
+    labels: Any
+    pixel_size_um: float
+    window_um: float
+    model: tuple[str, str]
+    background: np.ndarray | None
+    cache: models.ModelCache = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Background:
+    """The colour of the empty slide was measured, (3,)."""
+
+    colour: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A heatmap is made.
+
+    Attributes
+    ----------
+    asked : Asked
+    wish : Wish
+    heatmap : Heatmap
+    piece : Piece
+        The same at the pixels of the image.
+    inside : float
+        Share of the map's energy inside the cell; nan where there is none.
+    placement : Placement
+        Of the crop in the image.
+    mask, edge : (S, S) bool
+        The cell in its crop, and its outline.
+    """
+
+    asked: Asked
+    wish: Wish
+    heatmap: Any
+    piece: Piece
+    inside: float
+    placement: Any
+    mask: np.ndarray
+    edge: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Changed:
+    """A counterfactual cell is made: cell ``number`` of what the engine answered."""
+
+    asked: Asked
+    wish: Wish
+    cells: Any
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class Morphed:
+    """A morph is made: the engine's ``film`` with its frames."""
+
+    asked: Asked
+    wish: Wish
+    film: Any
+
+
+def slide_of(views: CellViews, cache: models.ModelCache) -> Slide:
+    """Gather what the engine needs to know."""
+    return Slide(
+        image=full_size(views.image),
+        labels=full_size(views.labels),
+        pixel_size_um=views.pixel_size_um,
+        window_um=views.window_um,
+        model=views.model,
+        background=views.background,
+        cache=cache,
+    )
+
+
+def cells_body(slide: Slide, cells: Sequence[Asked], wish: Wish) -> Body:
+    """Body of a `Job` that yields `Background`, then `Mapped` and `Changed` of every cell."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        model, crops = yield from _prepared(slide, cells, report)
+        middle = 0.5 if wish.maps and wish.versions else float(wish.maps)
+        if wish.maps:
+            yield from _mapped(slide, cells, wish, model, crops, _part_of(report, 0, middle))
+        if wish.versions:
+            yield from _changed(slide, cells, wish, model, crops, _part_of(report, middle, 1))
+
+    return body
+
+
+def all_classes_body(slide: Slide, cell: Asked, wish: Wish) -> Body:
+    """Body of a `Job` that yields `Background`, then `Mapped` for every other class."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        model, crops = yield from _prepared(slide, [cell], report)
+        from cytodiffusion.counterfactual.heatmap import all_class_heatmaps
+
+        for heatmap in all_class_heatmaps(
+            crops.pixels[0],
+            model,
+            predicted=cell.predicted,
+            background=crops.background,
+            settings=_map_settings(wish),
+            progress=report,
+        ):
+            asked = dataclasses.replace(cell, target=heatmap.target)
+            yield _on_slide(slide, asked, wish, heatmap, crops.placements[0], crops.masks[0])
+
+    return body
+
+
+def morph_body(slide: Slide, cell: Asked, wish: Wish, frames: int) -> Body:
+    """Body of a `Job` that yields `Background`, then one `Morphed`."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        model, crops = yield from _prepared(slide, [cell], report)
+        from cytodiffusion.counterfactual.morph import make_morph
+
+        film = make_morph(
+            crops.pixels[0],
+            model,
+            cell.target,
+            frames=frames,
+            predicted=cell.predicted,
+            background=crops.background,
+            mask=crops.masks[0],
+            settings=_cell_settings(wish),
+            progress=report,
+        )
+        yield Morphed(cell, wish, film)
+
+    return body
+
+
+@dataclass(frozen=True, eq=False)
+class _Crops:
+    """Crops (N, S, S, 3) uint8, where they lie, and masks (N, S, S) of their cells."""
+
+    pixels: np.ndarray
+    placements: list[Any]
+    masks: np.ndarray
+    background: np.ndarray
+
+
+def _prepared(
+    slide: Slide, cells: Sequence[Asked], report: Progress
+) -> Generator[Background, None, tuple[Any, _Crops]]:
+    """Load the model and cut out the cells; yields the background, returns both."""
+    report(0.0, "Loading the model ...")
+    import_engine()
+    model = models.load_model(*slide.model, False, slide.cache)
+    report(0.0, "Cutting out the cells ...")
+    from cytodiffusion.counterfactual.placement import Placement
+    from cytodiffusion.image.image import as_rgb8
+    from cytodiffusion.image.stain import estimate_background
+
+    background = slide.background
+    whole = slide.image
+    # the range of 16-bit pixels is that of the whole image
+    if background is None or np.dtype(whole.dtype) != np.uint8:
+        whole = as_rgb8(whole)
+    if background is None:
+        background = estimate_background(whole)
+    yield Background(background)
+    scale, size = (slide.pixel_size_um, slide.window_um), model.input_size
+    pixels = [
+        classify_jobs.crop_of(whole, slide.labels, (c.label, c.y, c.x, *scale), size) for c in cells
+    ]
+    placements = [Placement.of_cell((c.y, c.x), *scale, size) for c in cells]
+    masks = [_mask(slide.labels, c.label, p) for c, p in zip(cells, placements, strict=True)]
+    return model, _Crops(np.stack(pixels), placements, np.stack(masks), background)
+
+
+def _mapped(
+    slide: Slide, cells: Sequence[Asked], wish: Wish, model: Any, crops: _Crops, report: Progress
+) -> Iterator[Mapped]:
+    from cytodiffusion.counterfactual.heatmap import iter_heatmaps
+
+    made = iter_heatmaps(
+        crops.pixels,
+        model,
+        [cell.target for cell in cells],
+        predicted=[cell.predicted for cell in cells],
+        background=crops.background,
+        settings=_map_settings(wish),
+        progress=report,
+    )
+    with closing(made):
+        for number, (cell, heatmap) in enumerate(zip(cells, made, strict=True)):
+            place, mask = crops.placements[number], crops.masks[number]
+            yield _on_slide(slide, cell, wish, heatmap, place, mask)
+
+
+def _changed(
+    slide: Slide, cells: Sequence[Asked], wish: Wish, model: Any, crops: _Crops, report: Progress
+) -> Iterator[Changed]:
+    from cytodiffusion.counterfactual.cells import counterfactual_cells
+
+    for start in range(0, len(cells), _TOGETHER):
+        part = slice(start, min(start + _TOGETHER, len(cells)))
+        made = counterfactual_cells(
+            crops.pixels[part],
+            model,
+            [cell.target for cell in cells[part]],
+            predicted=[cell.predicted for cell in cells[part]],
+            background=crops.background,
+            masks=crops.masks[part],
+            settings=_cell_settings(wish),
+            progress=_part_of(report, part.start / len(cells), part.stop / len(cells)),
+        )
+        for number, cell in enumerate(cells[part]):
+            yield Changed(cell, wish, made, number)
+
+
+def _on_slide(
+    slide: Slide, cell: Asked, wish: Wish, heatmap: Any, placement: Any, mask: np.ndarray
+) -> Mapped:
+    from cytodiffusion.counterfactual.placement import heatmap_on_image
+    from cytodiffusion.drawing.maps import cell_edges
+
+    shape = slide.labels.shape[:2]
+    values, origin = heatmap_on_image(heatmap, placement, shape)
+    strength, _ = placement.to_image(heatmap.significance(), shape)
+    return Mapped(
+        asked=cell,
+        wish=wish,
+        heatmap=heatmap,
+        piece=Piece(values, strength, origin),
+        inside=heatmap.energy_share(mask),
+        placement=placement,
+        mask=mask,
+        edge=cell_edges(mask.astype(np.uint8), 1) > 0,
+    )
+
+
+def _mask(labels: Any, label: int, placement: Any) -> np.ndarray:
+    """Where the cell is in its crop, (S, S) bool; reads its surroundings only."""
+    top, left = (max(0, math.floor(start)) for start in (placement.top, placement.left))
+    bottom, right = (math.ceil(s + placement.side) for s in (placement.top, placement.left))
+    part = np.asarray(labels[top:bottom, left:right])
+    here = dataclasses.replace(placement, top=placement.top - top, left=placement.left - left)
+    return here.from_image(part) == label
+
+
+def _map_settings(wish: Wish) -> Any:
+    from cytodiffusion.counterfactual.settings import HeatmapSettings
+
+    return HeatmapSettings(trials=wish.trials, seed=wish.seed)
+
+
+def _cell_settings(wish: Wish) -> Any:
+    from cytodiffusion.counterfactual.cells import CounterfactualSettings
+
+    return CounterfactualSettings(strength=wish.strength, seed=wish.seed)
+
+
+def _part_of(report: Progress, start: float, end: float) -> Progress:
+    return lambda fraction, message: report(start + (end - start) * fraction, message)

@@ -1,0 +1,200 @@
+"""A morph in the window: from a cell to another class's version of it, played or by a slider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cytodiffusion.shared.common import form
+from napari_cytodiffusion.shared.tiles import Tile, TileBoard
+
+#: Milliseconds a frame stays, and how many times longer the first and the last.
+_FRAME_MS, _HOLD = 90, 6
+
+_EMPTY = "The morph of this cell appears here."
+
+
+class StrengthRow(QWidget):
+    """How far a cell may be changed: as little as turns its class, or a strength of one's own.
+
+    Signals
+    -------
+    changed ()
+        Another strength was chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.automatic = QCheckBox("Least that turns it", self)
+        self.automatic.setChecked(True)
+        self.automatic.setToolTip("Tries ever stronger changes until the class changes.")
+        self.slider = QSlider(Qt.Orientation.Horizontal, self)
+        self.slider.setRange(5, 100)
+        self.slider.setSingleStep(5)
+        self.slider.setPageStep(10)
+        self.slider.setValue(50)
+        self.slider.setToolTip(
+            "Near 0 % only fine texture may change, at 100 % little but the background is kept."
+        )
+        self.text = QLabel("", self)
+        self.text.setMinimumWidth(self.fontMetrics().horizontalAdvance("100 %"))
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.automatic)
+        layout.addWidget(self.slider, 1)
+        layout.addWidget(self.text)
+        self.automatic.toggled.connect(self._on_change)
+        self.slider.valueChanged.connect(self._write)
+        # dragging through values is no wish for each of them
+        self.slider.sliderReleased.connect(self.changed)
+        self.slider.actionTriggered.connect(self._on_action)
+        self._write()
+
+    def value(self) -> float | None:
+        """Share of the noise levels, None for the least that turns the class."""
+        return None if self.automatic.isChecked() else self.slider.value() / 100
+
+    def _on_change(self, _: bool) -> None:
+        self._write()
+        self.changed.emit()
+
+    def _on_action(self, _: int) -> None:
+        if not self.slider.isSliderDown():
+            QTimer.singleShot(0, self.changed.emit)
+
+    def _write(self, _: Any = None) -> None:
+        own = not self.automatic.isChecked()
+        self.slider.setEnabled(own)
+        self.text.setText(f"{self.slider.value()} %" if own else "")
+
+
+class MorphPage(QWidget):
+    """Player of a morph.
+
+    Signals
+    -------
+    layer_asked ()
+        The frames are wanted as a layer.
+    """
+
+    layer_asked = Signal()
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._frames: np.ndarray | None = None
+        self._ends = ("", "")
+        self._window_um = 0.0
+        self._held, self._step = 0, 1
+        self.count = QSpinBox(self)
+        self.count.setRange(2, 240)
+        self.count.setValue(16)
+        self.count.setSuffix(" frames")
+        self.board = TileBoard(1, self)
+        self.play = QPushButton("\u25b6", self)
+        self.play.setCheckable(True)
+        self.play.setToolTip("Play to and fro")
+        self.slider = QSlider(Qt.Orientation.Horizontal, self)
+        self.layer_button = QPushButton("As layer", self)
+        self.layer_button.setToolTip(
+            "Add the frames as a layer over the cell; the slider under the canvas goes through them"
+        )
+        fields = form(self)
+        fields.addRow("Length", self.count)
+        controls = QHBoxLayout()
+        controls.addWidget(self.play)
+        controls.addWidget(self.slider, 1)
+        controls.addWidget(self.layer_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 6, 0, 0)
+        layout.addLayout(fields)
+        layout.addWidget(self.board, 1)
+        layout.addLayout(controls)
+        self._timer = QTimer(self)
+        self._timer.setInterval(_FRAME_MS)
+        self._timer.timeout.connect(self._advance)
+        self.play.toggled.connect(self._on_play)
+        self.slider.valueChanged.connect(self._show)
+        self.layer_button.clicked.connect(self.layer_asked)
+        self.set_frames(None)
+
+    def frames(self) -> np.ndarray | None:
+        """Return the frames (F, S, S, 3) that are shown, None where there are none."""
+        return self._frames
+
+    def set_frames(
+        self,
+        frames: np.ndarray | None,
+        ends: tuple[str, str] = ("", ""),
+        window_um: float = 0.0,
+        instead: str = _EMPTY,
+    ) -> None:
+        """Show a morph, or say why there is none.
+
+        Parameters
+        ----------
+        frames : (F, S, S, 3) uint8 or None
+        ends : (str, str)
+            Classes at both ends.
+        window_um : float
+            Side of a frame in micrometres.
+        instead : str
+            Said where there are no frames.
+        """
+        self._frames, self._ends, self._window_um = frames, ends, window_um
+        there = frames is not None
+        for widget in (self.play, self.slider, self.layer_button):
+            widget.setEnabled(there)
+        if frames is None:
+            self.play.setChecked(False)
+            self.board.set_tiles([Tile(None, "", instead)])
+            return
+        with QSignalBlocker(self.slider):
+            self.slider.setRange(0, len(frames) - 1)
+            self.slider.setValue(len(frames) - 1)
+        self._step, self._held = -1, 0
+        self._show()
+
+    def _show(self, _: Any = None) -> None:
+        if self._frames is None:
+            return
+        at, last = self.slider.value(), len(self._frames) - 1
+        share = f"{100 * at / last:.0f} % of the way to {self._ends[1]} (synthetic)"
+        caption = f"{self._ends[0]}: the cell itself" if at == 0 else share
+        self.board.set_tiles([Tile(self._frames[at], caption)], self._window_um)
+
+    def _on_play(self, playing: bool) -> None:
+        self.play.setText("\u23f8" if playing else "\u25b6")
+        if playing:
+            self._timer.start()
+        else:
+            self._timer.stop()
+
+    def _advance(self) -> None:
+        """Go one frame on; stay a while at both ends, then turn back."""
+        last, at = self.slider.maximum(), self.slider.value()
+        turning = at == (last if self._step > 0 else 0)
+        if turning and self._held < _HOLD:
+            self._held += 1
+            return
+        self._held = 0
+        self._step = -self._step if turning else self._step
+        self.slider.setValue(at + self._step)
+
+    def hideEvent(self, event: Any) -> None:
+        """Stop playing for nobody."""
+        super().hideEvent(event)
+        self.play.setChecked(False)

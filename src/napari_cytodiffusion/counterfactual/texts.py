@@ -1,0 +1,139 @@
+"""What is said and shown of heatmaps and counterfactual cells, without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from cmap import Colormap
+
+from napari_cytodiffusion.counterfactual.jobs import Changed, Mapped
+from napari_cytodiffusion.evaluate.jobs import NOTHING, Cell, Table, figure
+from napari_cytodiffusion.layers.results import Record, Results, percent
+
+#: A convergence below these is doubtful, and mostly chance.
+DOUBTFUL, CHANCE = 0.8, 0.5
+
+#: As in the figures that are saved (`cytodiffusion.counterfactual.figures.COLOURS`), and safe for
+#: the colour-blind; the opacity of the least change.
+_COLORMAP, _FAINTEST = "colorbrewer:RdBu_r", 0.4
+
+#: Greys of the paper that a heatmap is shown on without its cell, and of the cell's outline.
+_PAPER, _PENCIL = 245, 170
+
+
+def convergence_text(mapped: Mapped, more: int | None) -> str:
+    """Say how far a map can be trusted, in HTML; with a link to so many trials if it is low."""
+    value = mapped.heatmap.convergence
+    number = f"Convergence {value:.2f}"
+    if value >= DOUBTFUL:
+        return f"{number}: two halves of the trials agree, more would change little."
+    doubt = "only the strongest spots can be trusted" if value >= CHANCE else "mostly chance"
+    link = "" if more is None else f" <a href='more'>Use {more:,} trials</a>"
+    return f"<b>{number}</b>: two halves of the trials differ, {doubt}.{link}"
+
+
+def inside_text(mapped: Mapped) -> str:
+    """Say where the change lies."""
+    if np.isnan(mapped.inside):
+        return ""
+    return f"{100 * mapped.inside:.0f} % of the map's energy lies inside the cell."
+
+
+def border_text(record: Record) -> str:
+    """Warn of a cell at the border of the image."""
+    if not record.touches_border:
+        return ""
+    return (
+        "The cell touches the border of the image: what is outside was mirrored, judge with care."
+    )
+
+
+def nothing_text(shown: np.ndarray, sigmas: float) -> str:
+    """Say that nothing is beyond the threshold, where that is so."""
+    if shown.any():
+        return ""
+    return f"Nothing stands out by {sigmas:.1f} SD: lower the threshold, or use more trials."
+
+
+def target_text(record: Record, results: Results, target: int) -> str:
+    """Name a class to compare with, and how likely it is for the cell."""
+    share = float(record.posterior[target])
+    likely = percent(share) if share >= 0.005 else "<1 %"
+    return f"{results.class_names[target]} ({likely})"
+
+
+def verdict_text(changed: Changed) -> str:
+    """Say what a counterfactual cell is taken for."""
+    cells, at = changed.cells, changed.number
+    name = cells.class_names[cells.taken_for[at]]
+    if cells.flipped[at]:
+        return f"{name} {percent(float(cells.confidence[at]))}"
+    return f"still {name}"
+
+
+def inside_figure(mapped: Mapped) -> Cell:
+    """Share of the energy inside the cell, as a cell of a table."""
+    text, value = figure(100 * mapped.inside, 0)
+    return (text if text == NOTHING else f"{text} %"), value
+
+
+def summary_table(found: Sequence[Mapped]) -> Table:
+    """One row a heatmap."""
+    rows = []
+    for mapped in found:
+        heatmap, label = mapped.heatmap, mapped.asked.label
+        compared = f"{heatmap.predicted_name} \u2192 {heatmap.target_name}"
+        agreement = figure(heatmap.convergence, 2)
+        row = ((f"{label:,}", label), (compared, compared), agreement, inside_figure(mapped))
+        rows.append(row)
+    return Table(("cell", "compared", "conv.", "in cell"), tuple(rows))
+
+
+def heat_colors() -> np.ndarray:
+    """Colours (255, 4) of a heatmap from darker to brighter; what does not change is clear."""
+    shades = np.abs(np.linspace(-1, 1, 255))
+    colors = np.array(Colormap(_COLORMAP)(np.linspace(0, 1, 255)))
+    # a graphics card looks colours up between their places: the neighbours of 0 are clear too
+    colors[:, 3] = np.where(shades < 1.5 / 127, 0.0, _FAINTEST + (1 - _FAINTEST) * shades)
+    return colors
+
+
+def limit_of(found: Sequence[Mapped]) -> float:
+    """Largest change in some heatmaps: one scale of colours for all."""
+    return max(mapped.piece.limit for mapped in found)
+
+
+def painted(values: np.ndarray, limit: float, colors: np.ndarray) -> np.ndarray:
+    """Colours (Y, X, 4) of values between ``-limit`` and ``limit``."""
+    position = (np.clip(values / limit, -1, 1) + 1) / 2 * (len(colors) - 1)
+    return colors[np.rint(position).astype(int)]
+
+
+def overlay(
+    values: np.ndarray, limit: float, colors: np.ndarray, opacity: float, under: np.ndarray
+) -> np.ndarray:
+    """Lay a heatmap over a picture.
+
+    Parameters
+    ----------
+    values : (Y, X) float
+    limit : float
+        Value of the outermost colour.
+    colors : (N, 4) float
+    opacity : float
+        0 to 1.
+    under : (Y, X, 3) uint8
+
+    Returns
+    -------
+    (Y, X, 3) uint8
+    """
+    rgba = painted(values, limit, colors)
+    alpha = rgba[..., 3:] * opacity
+    return np.rint(under * (1 - alpha) + 255 * rgba[..., :3] * alpha).astype(np.uint8)
+
+
+def outline(edge: np.ndarray) -> np.ndarray:
+    """Draw the outline (Y, X) of a cell on paper, (Y, X, 3) uint8."""
+    return np.where(edge[..., None], np.uint8(_PENCIL), np.uint8(_PAPER)).repeat(3, axis=2)

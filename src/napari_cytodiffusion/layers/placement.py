@@ -1,0 +1,181 @@
+"""Layers of this plugin: what is derived from which, where it lies, how it is coloured."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.transforms import Affine
+
+from cytodiffusion.errors import InputError
+
+#: Key in ``layer.metadata`` under which this plugin notes what a layer is.
+NOTE = "cytodiffusion"
+
+_NOTHING, _WHITE, _BLACK = (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0)
+
+_AMBER = (1.0, 0.62, 0.11, 1.0)
+
+#: Outlines by their values in the map: white (anomalies) or amber (for review) inside black
+#: stands out from any stain and any colour map.
+OUTLINE_COLORS = (_NOTHING, _WHITE, _BLACK, _AMBER, _NOTHING, _NOTHING, _BLACK)
+
+
+def note_of(layer: Layer) -> dict[str, Any]:
+    """Read what this plugin noted about a layer; empty for layers of others."""
+    note = layer.metadata.get(NOTE, {})
+    return note if isinstance(note, dict) else {}
+
+
+def is_derived(layer: Layer) -> bool:
+    """Whether a layer is one of our views, not cells or an image to work on."""
+    return "role" in note_of(layer)
+
+
+def is_image(layer: Layer) -> bool:
+    """Whether cells can be looked for in a layer: 2D RGB or grey, multiscale or not, not ours."""
+    return type(layer) is Image and layer.ndim == 2 and not is_derived(layer)
+
+
+def is_cells(layer: Layer) -> bool:
+    """Whether a layer is a label image of cells rather than one of our views."""
+    return isinstance(layer, Labels) and layer.ndim == 2 and not is_derived(layer)
+
+
+def full_size(layer: Layer) -> Any:
+    """Array of a layer at full size, not yet computed where it is lazy."""
+    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+
+
+def placement(layer: Layer) -> dict[str, Any]:
+    """Return the keyword arguments that put a new layer exactly onto ``layer``."""
+    affine = layer.affine
+    return {
+        "scale": tuple(layer.scale),
+        "translate": tuple(layer.translate),
+        "rotate": layer.rotate,
+        "shear": layer.shear,
+        "affine": affine,
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+    }
+
+
+def part_placement(
+    layer: Layer, origin: Sequence[float], step: float = 1.0, stacked: bool = False
+) -> dict[str, Any]:
+    """Return the keyword arguments that put a new layer onto a part of ``layer``.
+
+    Parameters
+    ----------
+    layer : Layer
+        Two-dimensional.
+    origin : (y, x)
+        Where the centre of the new layer's first pixel lies, in pixels of ``layer``.
+    step : float
+        Side of the new layer's pixels, in pixels of ``layer``.
+    stacked : bool
+        Whether the new layer has an axis of frames before the two others.
+    """
+    own = Affine(
+        scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear
+    )
+    part = {
+        **placement(layer),
+        "scale": tuple(np.asarray(layer.scale) * step),
+        "translate": tuple(own(origin)),
+    }
+    return _stacked(part) if stacked else part
+
+
+def _stacked(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a placement in a plane as one of frames that all lie in that plane."""
+    rotate = np.eye(3)
+    rotate[1:, 1:] = part["rotate"]
+    return {
+        "scale": (1.0, *part["scale"]),
+        "translate": (0.0, *part["translate"]),
+        "rotate": rotate,
+        "shear": [0.0, 0.0, *np.ravel(part["shear"])[:1]],
+        "affine": part["affine"].expand_dims([0]),
+        "units": ("pixel", *part["units"]),
+        "axis_labels": ("frame", *part["axis_labels"]),
+    }
+
+
+def right_of(viewer: Any, apart: float) -> float:
+    """Where in world coordinates something new does not cover what is in the viewer."""
+    if not len(viewer.layers):
+        return 0.0
+    return float(viewer.layers.extent.world[1][-1]) + apart
+
+
+def pixel_size_of(layer: Layer) -> float | None:
+    """Micrometres per pixel, where a layer knows: from physical units, or noted by us.
+
+    Raises
+    ------
+    InputError
+        When the pixels are physically not square.
+    """
+    sizes = [_micrometres(s, u) for s, u in zip(layer.scale, layer.units, strict=True)]
+    if any(size is None for size in sizes):
+        noted = note_of(layer).get("pixel_size_um")
+        return float(noted) if noted is not None else None
+    low, high = min(sizes), max(sizes)
+    if high > 1.02 * low:
+        raise InputError(
+            f"The pixels of '{layer.name}' are not square ({low:.3g} by {high:.3g} um): "
+            "resample the image or correct the layer's scale."
+        )
+    return float(np.mean(sizes))
+
+
+def _micrometres(scale: float, unit: Any) -> float | None:
+    try:
+        return float((abs(scale) * unit).to("micrometer").magnitude)
+    except Exception:  # a unit that is no length, such as napari's default "pixel"
+        return None
+
+
+def tell_cells(layer: Labels, describe: Callable[[int, int], str | None]) -> None:
+    """Make the status bar name the cell under the pointer instead of the layer's value there.
+
+    Parameters
+    ----------
+    layer : Labels
+        A view of cells. It stays a plain `Labels` layer (saved, copied and listed as one), so its
+        public ``get_status`` is extended on the instance, not in a subclass.
+    describe : callable
+        Takes row and column, returns the text, or None outside cells.
+    """
+    usual = type(layer).get_status
+    of_layer = weakref.ref(layer)
+
+    def get_status(position: Any = None, *, world: bool = False, **kwargs: Any) -> dict[str, str]:
+        shown = of_layer()
+        if shown is None:
+            return {}
+        status = usual(shown, position, world=world, **kwargs)
+        if position is None or not shown.visible:
+            return status
+        point = shown.world_to_data(position) if world else position
+        text = describe(*(int(np.floor(p + 0.5)) for p in point[-2:]))
+        if text:
+            where = status.get("coordinates", "").split(":")[0]
+            status["coordinates"] = f"{where}: {text}" if where else text
+            status["value"] = text
+        return status
+
+    layer.get_status = get_status
+
+
+def colormap_of(colors: np.ndarray) -> DirectLabelColormap:
+    """Make a label colormap of a table (n, 4) of RGBA: value i gets row i, any other nothing."""
+    table: dict[int | None, Sequence[float]] = {None: (0.0, 0.0, 0.0, 0.0)}
+    table.update({value: tuple(color) for value, color in enumerate(colors.tolist())})
+    return DirectLabelColormap(color_dict=table)

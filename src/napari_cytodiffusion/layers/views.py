@@ -1,0 +1,211 @@
+"""The three views of classified cells: class, uncertainty, outlines of what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels, Layer, Shapes
+
+from cytodiffusion.drawing.maps import CellMaps, class_colors, uncertainty_colors
+from napari_cytodiffusion.layers.placement import (
+    NOTE,
+    OUTLINE_COLORS,
+    colormap_of,
+    note_of,
+    placement,
+    tell_cells,
+)
+from napari_cytodiffusion.layers.results import Record, Results
+
+#: What the cells can be coloured by.
+KINDS = ("class", "uncertainty")
+
+
+class CellViews:
+    """Layers that show `Results`; they lie exactly on the labels they were made from.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where the layers are added.
+    image, labels : Layer
+        What was classified.
+    maps : CellMaps
+        The arrays shown; painted by the run, redrawn by `refresh`.
+    results : Results
+        The cells, for the status bar.
+    inherited : dict
+        Layers of an earlier classification of these labels by role; they show this one from now
+        on, which is quicker than removing them and adding others.
+    """
+
+    def __init__(
+        self,
+        viewer: Any,
+        image: Layer,
+        labels: Labels,
+        maps: CellMaps,
+        results: Results,
+        inherited: dict[str, Labels] | None = None,
+    ) -> None:
+        self.image, self.labels = image, labels
+        self.maps, self.results = maps, results
+        self.pixel_size_um = 0.0
+        self.window_um = 0.0
+        self.error_rate: float | None = None  # that cells were accepted by
+        self.model = ("default", "auto")  # where it was loaded from, and the device
+        self.background: np.ndarray | None = None  # of the image, once somebody measured it
+        self.shown = [True] * len(results.class_names)
+        self._ids = labels.data[0] if labels.multiscale else labels.data
+        self.layers: dict[str, Labels] = {}
+        self.kind = "class"
+        self._outlined = True
+        self._looks = {
+            "class": (maps.class_map, class_colors(results.colors), 0.5),
+            "uncertainty": (maps.uncertainty_map, uncertainty_colors(), 0.6),
+            "anomalies": (maps.outline_map, np.array(OUTLINE_COLORS), 1.0),
+        }
+        for role, layer in (inherited or {}).items():
+            data, colors, _ = self._looks[role]
+            layer.data = data
+            layer.colormap = colormap_of(colors)
+            layer.visible = self._is_shown(role)
+            tell_cells(layer, self.describe)
+            self.layers[role] = layer
+        if "class" not in self.layers:
+            self.add_next(viewer)
+        labels.visible = False
+        viewer.layers.selection.active = self.layers["class"]
+
+    def add_next(self, viewer: Any) -> bool:
+        """Add one of the layers; False when all are there.
+
+        Each takes napari a tenth of a second, so they are added with pauses for the window.
+        """
+        waiting = [role for role in self._looks if role not in self.layers]
+        if not waiting:
+            return False
+        role = waiting[0]
+        data, colors, opacity = self._looks[role]
+        if role == "class":
+            colors = class_colors(self.results.colors, self.shown)
+        layer = Labels(
+            data,
+            name=f"{self.labels.name} {role}",
+            colormap=colormap_of(colors),
+            opacity=opacity,
+            visible=self._is_shown(role),
+            metadata={NOTE: {"role": role, "labels": self.labels.name}},
+            **placement(self.labels),
+        )
+        layer.editable = False
+        tell_cells(layer, self.describe)
+        active = viewer.layers.selection.active
+        self.layers[role] = layer
+        viewer.add_layer(layer)
+        if active is not None:
+            viewer.layers.selection.active = active
+        return len(waiting) > 1
+
+    def _is_shown(self, role: str) -> bool:
+        return self._outlined if role == "anomalies" else role == self.kind
+
+    def forget(self, layer: Layer) -> None:
+        """Take note that a layer was removed; it comes back when it is asked for."""
+        self.layers = {role: own for role, own in self.layers.items() if own is not layer}
+
+    def cell_at(self, row: int, column: int) -> int:
+        """Label id at a pixel, 0 outside cells."""
+        height, width = self._ids.shape[:2]
+        if not (0 <= row < height and 0 <= column < width):
+            return 0
+        return int(np.asarray(self._ids[row, column]))
+
+    def cell_at_world(self, position: Any) -> int:
+        """Label id at a position of the canvas in world coordinates, 0 outside cells."""
+        point = self.labels.world_to_data(position)[-2:]
+        return self.cell_at(*(int(np.floor(p + 0.5)) for p in point))
+
+    def describe(self, row: int, column: int) -> str | None:
+        """Text for the status bar at a pixel."""
+        label = self.cell_at(row, column)
+        return self.results.describe(label) if label else None
+
+    def show(self, kind: str, viewer: Any) -> None:
+        """Colour the cells by ``"class"`` or by ``"uncertainty"``."""
+        self.kind = kind
+        while kind not in self.layers and self.add_next(viewer):
+            pass
+        for role in KINDS:
+            if role in self.layers:
+                self.layers[role].visible = role == kind
+        # the status bar speaks of the active layer: keep it one that is visible
+        selection = viewer.layers.selection
+        if any(selection.active is self.layers.get(role) for role in KINDS):
+            selection.active = self.layers[kind]
+
+    def show_outlines(self, anomalies: bool, review: bool) -> None:
+        """Show or hide the outlines of anomalies and of cells for review."""
+        self._outlined = anomalies or review
+        self.maps.outline(anomalies, review)
+        self.maps.paint()
+        if "anomalies" in self.layers:
+            self.layers["anomalies"].visible = self._outlined
+            self.layers["anomalies"].refresh(extent=False)
+
+    def show_classes(self, shown: Sequence[bool]) -> None:
+        """Choose the classes that are visible, in all views."""
+        self.shown = list(shown)
+        if "class" in self.layers:
+            colors = class_colors(self.results.colors, self.shown)
+            self.layers["class"].colormap = colormap_of(colors)
+        self.maps.show(self.shown)
+        self.maps.paint()
+        for role in ("uncertainty", "anomalies"):
+            if role in self.layers:
+                self.layers[role].refresh(extent=False)
+
+    def refresh(self) -> None:
+        """Redraw what is visible; hidden layers are redrawn when they are shown."""
+        for layer in self.layers.values():
+            layer.refresh(extent=False)
+
+    def set_features(self, table: Any) -> None:
+        """Give the labels the table of their cells; assigned as a whole, so that others notice.
+
+        What was known of the cells before, such as their true class, stays beside it.
+        """
+        before, known = self.labels.features, note_of(self.labels).get("columns", ())
+        stays = [name for name in known if name in before and name not in table]
+        if stays and len(before) == len(table):
+            table = table.assign(**{name: before[name].to_numpy() for name in stays})
+        self.labels.features = table
+
+
+_ROLE = "inspected"
+
+
+def mark_cell(viewer: Any, views: CellViews, record: Record) -> None:
+    """Frame the window of a cell, without taking the selection from another layer."""
+    half = views.window_um / views.pixel_size_um / 2
+    corners = [(-half, -half), (-half, half), (half, half), (half, -half)]
+    frame = np.array(corners) + np.array([record.y, record.x])
+    for layer in viewer.layers:
+        note = note_of(layer)
+        if note.get("role") == _ROLE and note.get("labels") == views.labels.name:
+            layer.data = [frame]
+            return
+    active = viewer.layers.selection.active
+    marker = Shapes(
+        [frame],
+        name="inspected cell",
+        edge_color="#111111",
+        face_color="transparent",
+        edge_width=max(1.0, half / 60),
+        metadata={NOTE: {"role": _ROLE, "labels": views.labels.name}},
+        **placement(views.labels),
+    )
+    viewer.add_layer(marker)
+    viewer.layers.selection.active = active

@@ -1,0 +1,201 @@
+"""*Segment cells*: an image becomes a label layer of its cells."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from napari.layers import Layer
+from napari.utils import notifications
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
+from napari_cytodiffusion.layers.placement import NOTE, full_size, is_image, placement
+from napari_cytodiffusion.models import duration
+from napari_cytodiffusion.segment import jobs
+from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.common import LayerCombo, Pace, RunBar, ask, form, note, tell
+from napari_cytodiffusion.shared.defaults import default
+from napari_cytodiffusion.shared.fields import DeviceField, ModelField, PixelSizeField
+from napari_cytodiffusion.workers import Job
+
+#: Methods, with what they are called.
+METHODS = (("auto", "Automatic"), ("watershed", "Watershed"), ("cellpose", "Cellpose"))
+
+_WHAT = {
+    "auto": "Cellpose where its weights and a GPU are at hand, else Watershed.",
+    "watershed": "Fast and without downloads; made for stained blood smears.",
+    "cellpose": "A neural network for cells of any kind; slow without a GPU.",
+}
+
+
+class SegmentWidget(QWidget):
+    """Dock widget *Segment cells*.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self._session = Session.of(napari_viewer)
+        self._session.attach(self)
+        self._request: jobs.SegmentRequest | None = None
+        self._layer: Layer | None = None
+        self._found = ""
+        self._pace = Pace()
+        self._forecast: Job | None = None
+        self._build(getattr(napari_viewer, "__wrapped__", napari_viewer))
+        self._connect()
+        self._on_layer()
+        self._on_method()
+
+    def _build(self, viewer: Any) -> None:
+        self.image = LayerCombo(viewer, is_image, "open an image first", self)
+        self.method = QComboBox(self)
+        for value, text in METHODS:
+            self.method.addItem(text, value)
+        self.method.setCurrentIndex(max(0, self.method.findData(default("segmentation", "method"))))
+        self.model = ModelField(
+            [(name, name) for name in jobs.cellpose_models()],
+            "Own weights",
+            "path of the weights",
+            False,
+            self,
+        )
+        self.device = DeviceField(self)
+        self.pixel_size = PixelSizeField(self)
+        self.what = note("", self)
+        self.run_bar = RunBar("Segment cells", self)
+        self._fields = form(self)
+        self._fields.addRow("Image", self.image)
+        self._fields.addRow("Method", self.method)
+        self._fields.addRow("Model", self.model)
+        self._fields.addRow("Device", self.device)
+        self._fields.addRow("Pixel size", self.pixel_size)
+        layout = QVBoxLayout(self)
+        layout.addLayout(self._fields)
+        layout.addWidget(self.what)
+        layout.addWidget(self.run_bar)
+        layout.addStretch(1)
+
+    def _connect(self) -> None:
+        self.image.layer_changed.connect(self._on_layer)
+        self.method.currentIndexChanged.connect(self._on_method)
+        self.model.changed.connect(self._on_method)
+        self.device.currentIndexChanged.connect(self._on_method)
+        self.run_bar.run.connect(self.start)
+        self.run_bar.cancel.connect(self._session.cancel)
+
+    def _on_layer(self) -> None:
+        self.pixel_size.follow(self.image.layer())
+        self._on_method()
+
+    def _on_method(self, _: Any = None) -> None:
+        method = str(self.method.currentData())
+        for field in (self.model, self.device):
+            self._fields.setRowVisible(field, method == "cellpose")
+        self.what.setText(_WHAT[method])
+        layer = self.image.layer()
+        if method == "cellpose" and layer is not None:
+            shape = full_size(layer).shape[:2]
+            body = jobs.forecast_body(
+                self.model.value(), shape, self.device.device(), self.pixel_size.pixel_size()
+            )
+            self._forecast = Job(body, self)
+            self._forecast.yielded.connect(self._on_forecast)
+            self._forecast.start()
+
+    def _on_forecast(self, text: str) -> None:
+        if self.method.currentData() == "cellpose":
+            self.what.setText(f"{_WHAT['cellpose']} {text}".strip())
+
+    # -- a run --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Segment the chosen image."""
+        layer = self.image.layer()
+        if layer is None:
+            notifications.show_warning("Open an image first: File > Open, or File > Open Sample.")
+            return
+        method = str(self.method.currentData())
+        own = method == "cellpose"
+        if own and not self.model.value():
+            notifications.show_warning("Choose the file of the Cellpose weights first.")
+            return
+        self._layer = layer
+        self._begin(
+            jobs.SegmentRequest(
+                image=full_size(layer),
+                method=method,
+                pixel_size_um=self.pixel_size.pixel_size(),
+                model=self.model.value() if own else None,
+                device=self.device.device() if own else "auto",
+            )
+        )
+
+    def _begin(self, request: jobs.SegmentRequest) -> None:
+        job = self._session.start(
+            jobs.segment_body(request),
+            owner=self,
+            layers=() if self._layer is None else (self._layer,),
+            on_progress=self.run_bar.advance,
+            on_item=self._on_item,
+            on_end=self._on_end,
+        )
+        if job is not None:
+            self._request, self._pace, self._found = request, Pace(), ""
+            self.run_bar.begin("Starting ...")
+
+    def _on_item(self, result: Any) -> None:
+        viewer, layer = self._session.viewer, self._layer
+        if viewer is None or layer is None:
+            return
+        viewer.add_labels(
+            result.labels,
+            name=f"{layer.name} cells",
+            opacity=0.5,
+            metadata={
+                NOTE: {
+                    "pixel_size_um": result.pixel_size_um,
+                    "pixel_size_source": result.pixel_size_source,
+                    "method": result.method,
+                    "settings": dict(result.settings),
+                }
+            },
+            **placement(layer),
+        )
+        size = f"{result.pixel_size_um:.3g} \u00b5m a pixel"
+        origin = {"estimated": "by the red cells", "assumed": "assumed, please check"}
+        origin_text = origin.get(result.pixel_size_source)
+        self._found = f"{result.n_cells:,} cells; {size}" + (
+            f" ({origin_text})." if origin_text else "."
+        )
+        for sentence in result.warnings:
+            notifications.show_warning(sentence)
+
+    def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
+        self._layer = None if outcome == "done" else self._layer
+        if outcome == "done":
+            self.run_bar.end(f"{self._found} Took {duration(self._pace.seconds)}.")
+        elif outcome == "cancelled":
+            self.run_bar.end("Cancelled.")
+        else:
+            self.run_bar.end("Stopped by an error.")
+            self._on_error(error)
+
+    def _on_error(self, error: CytoDiffusionError | None) -> None:
+        request = self._request
+        if error is None or request is None:
+            return
+        if isinstance(error, DownloadNeeded) and not request.allow_download:
+            if ask(self, "Download Cellpose's weights", f"{error}\n\nDownload them now?"):
+                self._begin(dataclasses.replace(request, allow_download=True))
+            return
+        tell(error)
+        if isinstance(error, OutOfMemoryError) and request.device != "cpu":
+            question = "Segment on the CPU instead? It is much slower but has more memory."
+            if ask(self, "Out of memory", question):
+                self._begin(dataclasses.replace(request, device="cpu"))

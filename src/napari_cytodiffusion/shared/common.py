@@ -1,0 +1,251 @@
+"""Parts that the dock widgets share: a chooser of layers, a run bar, questions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from napari.layers import Layer
+from napari.utils import notifications
+from qtpy.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.models import duration
+
+
+class LayerCombo(QComboBox):
+    """Chooser of those layers of a viewer that pass a test; follows the layer list.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Whose layers are offered.
+    accepts : callable
+        Whether a layer is offered.
+    nothing : str
+        Shown when there is no such layer.
+    """
+
+    layer_changed = Signal()
+
+    def __init__(
+        self, viewer: Any, accepts: Callable[[Layer], bool], nothing: str, parent: QWidget
+    ) -> None:
+        super().__init__(parent)
+        self._layers_of = viewer.layers
+        self._accepts = accepts
+        self._nothing = nothing
+        self._offered: list[Layer] = []
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self._refill)
+        self.currentIndexChanged.connect(lambda _: self.layer_changed.emit())
+        self._refill()
+
+    def layer(self) -> Layer | None:
+        """Return the chosen layer, None when there is none."""
+        index = self.currentIndex()
+        return self._offered[index] if 0 <= index < len(self._offered) else None
+
+    def choose(self, layer: Layer) -> None:
+        """Choose a layer, if it is offered."""
+        for index, offered in enumerate(self._offered):
+            if offered is layer:
+                self.setCurrentIndex(index)
+
+    def _refill(self, event: Any = None) -> None:
+        before, known = self.layer(), list(self._offered)
+        for layer in known:
+            layer.events.name.disconnect(self._rename)
+        # a proxy may be in between: the layers themselves are what `is` compares
+        layers = [getattr(layer, "__wrapped__", layer) for layer in self._layers_of]
+        self._offered = [layer for layer in layers if self._accepts(layer)]
+        fresh = [layer for layer in self._offered if not any(layer is k for k in known)]
+        for layer in self._offered:
+            layer.events.name.connect(self._rename)
+        with QSignalBlocker(self):
+            self.clear()
+            self.addItems([layer.name for layer in self._offered] or [self._nothing])
+            self.setEnabled(bool(self._offered))
+            # what was just added is what one wants to work on; else keep the choice
+            target = fresh[-1] if fresh else before
+            for index, layer in enumerate(self._offered):
+                if layer is target:
+                    self.setCurrentIndex(index)
+        self.layer_changed.emit()
+
+    def _rename(self, event: Any = None) -> None:
+        for index, layer in enumerate(self._offered):
+            self.setItemText(index, layer.name)
+
+    def release(self) -> None:
+        """Disconnect from the viewer."""
+        events = self._layers_of.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.disconnect(self._refill)
+        for layer in self._offered:
+            layer.events.name.disconnect(self._rename)
+
+
+class RunBar(QWidget):
+    """A button that starts, one that cancels, a progress bar and a line of text."""
+
+    run = Signal()
+    cancel = Signal()
+
+    def __init__(self, text: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.run_button = QPushButton(text, self)
+        self.run_button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.cancel_button = QPushButton("Cancel", self)
+        self.cancel_button.setEnabled(False)
+        self.bar = QProgressBar(self)
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(8)
+        self.line = note(" ", self)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button, 1)
+        buttons.addWidget(self.cancel_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.line)
+        self.run_button.clicked.connect(self.run)
+        self.cancel_button.clicked.connect(self._on_cancel)
+        self.bar.hide()
+
+    def begin(self, text: str) -> None:
+        """Show that work has begun."""
+        self.run_button.setEnabled(False)
+        self.cancel_button.setEnabled(True)
+        # a moving bar until the first real progress arrives
+        self.bar.setRange(0, 0)
+        self.bar.show()
+        self.line.setText(text)
+
+    def advance(self, fraction: float, text: str) -> None:
+        """Show progress."""
+        if fraction > 0:
+            self.bar.setRange(0, 1000)
+            self.bar.setValue(round(1000 * fraction))
+        if text:
+            self.line.setText(text)
+
+    def end(self, text: str) -> None:
+        """Show that work has ended."""
+        self.run_button.setEnabled(True)
+        self.cancel_button.setEnabled(False)
+        self.bar.hide()
+        self.line.setText(text)
+
+    def _on_cancel(self) -> None:
+        self.cancel_button.setEnabled(False)
+        self.line.setText("Stopping ...")
+        self.cancel.emit()
+
+
+class TallArea(QScrollArea):
+    """Scrolls up and down, and is always wide enough for what is in it."""
+
+    def __init__(self, inside: QWidget, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(inside)
+
+    def minimumSizeHint(self) -> QSize:
+        """Width of the content and of the scroll bar."""
+        inside = self.widget()
+        if inside is None:
+            return super().minimumSizeHint()
+        bar = self.verticalScrollBar().sizeHint().width()
+        return QSize(inside.minimumSizeHint().width() + bar, 120)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Take the new width when the content asks for another layout."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
+
+
+class Pace:
+    """Cells a second and the time left, measured from the first cells on."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._first: tuple[float, int] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    def text(self, done: int, total: int) -> str:
+        """Progress in words."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, done)
+        then, before = self._first
+        # the first batch also pays for loading: judge the pace by what came after it
+        cells, seconds = (done - before, now - then) if done > before else (done, self.seconds)
+        rate = cells / max(seconds, 1e-6)
+        words = f"{done:,} of {total:,} cells, {rate:.0f} cells/s"
+        return words if done >= total else f"{words}, {duration((total - done) / rate)} left"
+
+
+def note(text: str, parent: QWidget) -> QLabel:
+    """Return a wrapping line of small print."""
+    label = QLabel(text, parent)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def form(parent: QWidget) -> QFormLayout:
+    """Return an empty form whose fields take the width there is."""
+    layout = QFormLayout()
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    layout.setHorizontalSpacing(8)
+    layout.setVerticalSpacing(5)
+    return layout
+
+
+def ask(parent: QWidget, title: str, question: str) -> bool:
+    """Ask a yes-or-no question, in a box that belongs to the window."""
+    box = QMessageBox(parent.window())
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setWindowTitle(title)
+    box.setText(question)
+    box.setStandardButtons(QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No)
+    box.setDefaultButton(QMessageBox.StandardButton.No)
+    try:
+        return box.exec() == QMessageBox.StandardButton.Yes
+    finally:
+        box.deleteLater()
+
+
+def tell(error: CytoDiffusionError) -> None:
+    """Show an error as a notification, its text as it stands."""
+    notifications.show_error(str(error))

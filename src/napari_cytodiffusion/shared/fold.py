@@ -1,0 +1,69 @@
+"""Something that shows when asked for, and an area that scrolls once there is too little room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_cytodiffusion.shared.common import TallArea
+
+#: What the theme puts around the content of an area that scrolls.
+_EDGE = 4
+
+
+class Fold(QWidget):
+    """A line with an arrow; a click shows or hides what is below it.
+
+    Parameters
+    ----------
+    title : str
+    opened : bool
+        Whether it shows at first.
+    """
+
+    def __init__(self, title: str, parent: QWidget, opened: bool = False) -> None:
+        super().__init__(parent)
+        self.button = QToolButton(self)
+        self.button.setText(title)
+        self.button.setCheckable(True)
+        self.button.setAutoRaise(True)
+        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.inside = QWidget(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.button)
+        layout.addWidget(self.inside)
+        self.button.toggled.connect(self._on_toggle)
+        self.button.setChecked(opened)
+        self._on_toggle(opened)
+
+    def _on_toggle(self, opened: Any) -> None:
+        self.button.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
+        self.inside.setVisible(bool(opened))
+
+
+class FormArea(TallArea):
+    """As tall as what is in it; scrolls where the dock is not."""
+
+    def __init__(self, inside: QWidget, parent: QWidget) -> None:
+        super().__init__(inside, parent)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+
+    def sizeHint(self) -> QSize:
+        """Size of the content at the width there is, for text that goes over several lines."""
+        inside = self.widget()
+        if inside is None:
+            return super().sizeHint()
+        hint = inside.sizeHint()
+        height = max(hint.height(), inside.heightForWidth(self.width()))
+        return QSize(hint.width(), height + _EDGE)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Ask for another height at another width."""
+        super().resizeEvent(event)
+        self.updateGeometry()

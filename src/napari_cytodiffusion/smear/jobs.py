@@ -1,0 +1,146 @@
+"""Synthetic smears for the window: what is asked for, made and shown, without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cytodiffusion.drawing.maps import class_colors
+from cytodiffusion.errors import InputError
+from cytodiffusion.progress import Progress
+from napari_cytodiffusion import models
+from napari_cytodiffusion.layers.placement import NOTE, colormap_of
+from napari_cytodiffusion.models import ModelCache, import_engine
+
+
+@dataclass(frozen=True)
+class SmearRequest:
+    """What *Synthetic smear* asks for; ``settings`` are those of `SmearSettings`.
+
+    Without a ``source`` the cells are plain drawings.
+    """
+
+    source: str | None
+    device: str
+    settings: Mapping[str, Any]
+    allow_download: bool = False
+    cache: ModelCache = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class SmearMade:
+    """A smear, and the record of the model that rendered its cells."""
+
+    smear: Any
+    model: Mapping[str, Any] | None
+
+
+def usual_classes() -> tuple[list[str], list[str]]:
+    """Names and colours of the white cells of the bundled model."""
+    from cytodiffusion.smear import DIFFERENTIAL
+
+    return list(DIFFERENTIAL), colors_of(list(DIFFERENTIAL))
+
+
+def colors_of(names: list[str]) -> list[str]:
+    """Colours of classes, as the taxonomy of peripheral blood has them."""
+    from cytodiffusion.taxonomy import READY, load_taxonomy
+
+    taxonomy = load_taxonomy(READY[0])
+    found = [taxonomy.find(name) for name in names]
+    return [category.color if category else "#888888" for category in found]
+
+
+def classes_body(request: SmearRequest) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields names and colours of the white cells of a model."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        from cytodiffusion.smear import ARTEFACT, PLATELET, RED_CELL
+
+        model = _model(request)
+        white = [c for c in model.classes if c.name not in (ARTEFACT, PLATELET, RED_CELL)]
+        yield [c.name for c in white], [c.color for c in white]
+
+    return body
+
+
+def smear_body(request: SmearRequest) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields one `SmearMade`."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        from cytodiffusion.settings import make_settings
+        from cytodiffusion.smear import SmearSettings, synthetic_smear
+
+        settings = make_settings(SmearSettings, request.settings)
+        report(0.0, "Loading the model ...")
+        model = None if request.source is None else _model(request)
+        smear = synthetic_smear(model, settings, progress=report)
+        yield SmearMade(smear, None if model is None else model.record())
+
+    return body
+
+
+def save_body(made: SmearMade, folder: Path) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that writes a smear and yields the folder."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        from cytodiffusion.smear.files import save_smear
+
+        save_smear(made.smear, folder, model=made.model, png=True)
+        yield folder
+
+    return body
+
+
+def smear_layers(smear: Any, seen: bool = False) -> list[tuple[Any, dict[str, Any], str]]:
+    """Layer data of a smear, both in micrometres.
+
+    Parameters
+    ----------
+    smear : Smear
+    seen : bool
+        Whether the true cells are outlined at once.
+
+    Returns
+    -------
+    list of layer data
+        The image, and labels of its cells whose features name their true class.
+    """
+    size, classes = smear.pixel_size_um, smear.cells["class"].astype(str)
+    place: dict[str, Any] = {"scale": (size, size), "units": ("um", "um")}
+    note = {
+        "synthetic": True,
+        "pixel_size_um": size,
+        "pixel_size_source": "given",
+        "seed": smear.seed,
+        "settings": dict(smear.settings),
+    }
+    # row i describes label i, as the labels are 1..N
+    features = {"label": np.arange(len(classes) + 1), "true_class": ["", *classes]}
+    color = dict(zip(names := sorted(set(classes)), colors_of(names), strict=True))
+    colors = class_colors([color[name] for name in classes])
+    truth = {
+        "name": "true cells",
+        "features": {**features, "synthetic": True},
+        "colormap": colormap_of(colors),
+        "visible": seen,
+        "metadata": {NOTE: {**note, "columns": ("true_class", "synthetic")}},
+    }
+    image = {"name": "synthetic smear", "rgb": True, "metadata": {NOTE: note}}
+    return [(smear.rgb, {**image, **place}, "image"), (smear.labels, {**truth, **place}, "labels")]
+
+
+def _model(request: SmearRequest) -> Any:
+    """Return the model, which must be one that draws cells."""
+    import_engine()
+    from cytodiffusion.model.bundle import ModelBundle
+
+    source = request.source or "default"
+    model = models.load_model(source, request.device, request.allow_download, request.cache)
+    if not isinstance(model, ModelBundle):
+        raise InputError(f"{model.name} makes no smear: only diffusion models make cells.")
+    return model

@@ -1,0 +1,162 @@
+"""From evidence to posterior, sets, anomalies and what to review, by either kind of bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cytodiffusion.classification.classifier import Evidence, classify
+from cytodiffusion.classification.conformal import conformal_sets
+from cytodiffusion.classification.decision import accept_above, judge
+from cytodiffusion.classification.result import join
+from cytodiffusion.classification.scores import softmax
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.errors import InputError
+from cytodiffusion.model import ModelBundle, load_bundle
+from cytodiffusion.model.loading import default_bundle_path
+from cytodiffusion.model.testing import tiny_bundle
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> ModelBundle:
+    """A bundle as they were before errors and classes of validation cells were kept."""
+    return load_bundle(tiny_bundle(tmp_path / "tiny", NAMES), device="cpu")
+
+
+@pytest.fixture
+def model(old: ModelBundle) -> ModelBundle:
+    confidence = torch.linspace(0.34, 1, 600, dtype=torch.float64)
+    old.calibration = replace(
+        old.calibration,
+        temperature=2.0,
+        conformal_scores=torch.linspace(0, 0.9, 90),
+        conformal_classes=torch.arange(90) // 30,
+        validation_confidence=confidence,
+        validation_correct=confidence > 0.55,
+    )
+    return old
+
+
+def evidence(n: int = 40, trials: int = 3) -> Evidence:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 4, (n, trials, 3))
+    return Evidence(
+        logits=logits.mean(axis=1),
+        trials=np.full(n, trials),
+        errors_by_level=np.zeros((n, 2, 3), np.float32),
+        embedding=rng.normal(size=(n, 16)).astype(np.float32),
+        all_logits=logits.astype(np.float32),
+    )
+
+
+def crops(n: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+
+
+def test_posterior_and_sets_follow_the_calibration(model: ModelBundle) -> None:
+    found, calibration = evidence(), model.calibration
+    result = judge(found, model, ClassifySettings(coverage=0.8, by_class=False))
+    posterior = softmax(found.logits / 2.0)
+    np.testing.assert_array_equal(result.posterior, posterior)
+    scores = calibration.conformal_scores.double().numpy()
+    np.testing.assert_array_equal(result.prediction_set, conformal_sets(posterior, scores, 0.8))
+    by_class = judge(found, model, ClassifySettings(coverage=0.8, by_class=True)).prediction_set
+    classes = calibration.conformal_classes.numpy()
+    np.testing.assert_array_equal(by_class, conformal_sets(posterior, scores, 0.8, classes))
+    assert (by_class != result.prediction_set).any()
+
+
+def test_sets_are_by_class_where_validation_cells_suffice(model: ModelBundle) -> None:
+    found, fewest = evidence(), int(np.bincount(model.calibration.conformal_classes.numpy()).min())
+    ample = 1 - 2.01 / fewest
+    for coverage, by_class in ((ample - 0.1, True), (1 - 0.5 / fewest, False)):
+        default = judge(found, model, ClassifySettings(coverage=coverage)).prediction_set
+        asked = judge(found, model, ClassifySettings(coverage=coverage, by_class=by_class))
+        np.testing.assert_array_equal(default, asked.prediction_set)
+    missing = model.calibration.conformal_classes.where(
+        model.calibration.conformal_classes != 0, torch.tensor(1)
+    )
+    model = replace(model, calibration=replace(model.calibration, conformal_classes=missing))
+    default = judge(found, model, ClassifySettings(coverage=ample - 0.1)).prediction_set
+    together = judge(found, model, ClassifySettings(coverage=ample - 0.1, by_class=False))
+    np.testing.assert_array_equal(default, together.prediction_set)
+
+
+def test_cells_below_the_threshold_are_for_review(model: ModelBundle) -> None:
+    found = evidence()
+    result = judge(found, model, ClassifySettings(error_rate=0.05))
+    assert result.accept_above is not None
+    assert 0.5 < result.accept_above < 0.6
+    np.testing.assert_array_equal(result.review, result.confidence <= result.accept_above)
+    assert 0 < result.review.sum() < len(result)
+    np.testing.assert_array_equal(result.to_frame()["review"], result.review)
+    lenient = judge(found, model, ClassifySettings(error_rate=0.4))
+    assert lenient.review.sum() < result.review.sum()
+
+
+def test_nothing_is_for_review_unless_asked_for(model: ModelBundle) -> None:
+    result = judge(evidence(), model, ClassifySettings())
+    assert result.accept_above is None
+    assert not result.review.any()
+
+
+def test_parts_and_joins_keep_the_scores(model: ModelBundle) -> None:
+    result = judge(evidence(), model, ClassifySettings(error_rate=0.05))
+    again = join([result[:15], result[15:]])
+    assert again.accept_above == result.accept_above
+    assert set(again.anomaly_scores) == set(result.anomaly_scores) > {"zeta"}
+    for name, score in result.anomaly_scores.items():
+        np.testing.assert_array_equal(again.anomaly_scores[name], score)
+    pd.testing.assert_frame_equal(again.to_frame(), result.to_frame())
+
+
+def test_scores_come_from_the_first_trials_only(model: ModelBundle) -> None:
+    found = evidence(trials=6)
+    few = replace(found, all_logits=found.all_logits[:, :2])
+    settings = ClassifySettings(min_trials=2)
+    many = judge(found, model, settings).anomaly_scores
+    for name, score in judge(few, model, settings).anomaly_scores.items():
+        np.testing.assert_array_equal(score, many[name])
+
+
+def test_an_old_bundle_says_what_it_cannot_promise(old: ModelBundle) -> None:
+    assert len(classify(crops(2), old)) == 2
+    with pytest.raises(InputError, match="tiny was calibrated without a coverage of every class"):
+        classify(crops(2), old, ClassifySettings(by_class=True))
+    with pytest.raises(InputError, match=r"tiny cannot promise an error rate of 0\.02"):
+        classify(crops(2), old, ClassifySettings(error_rate=0.02))
+
+
+@pytest.mark.parametrize("change", [{"by_class": True}, {"error_rate": 0.02}])
+def test_it_is_said_before_the_work(
+    old: ModelBundle, change: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the trials have begun")
+
+    monkeypatch.setattr("cytodiffusion.classification.classifier.gather_evidence", work)
+    with pytest.raises(InputError):
+        classify(crops(2), old, ClassifySettings(**change))
+
+
+def test_the_threshold_is_asked_of_validation_cells_only(model: ModelBundle) -> None:
+    assert accept_above(model.calibration, ClassifySettings(), "tiny") is None
+    asked = accept_above(model.calibration, ClassifySettings(error_rate=0.05), "tiny")
+    assert asked == judge(evidence(3), model, ClassifySettings(error_rate=0.05)).accept_above
+
+
+def test_the_bundled_model_loads_and_says_so_where_it_lacks_a_record() -> None:
+    bundle = load_bundle(default_bundle_path(), device="cpu")
+    calibration = bundle.calibration
+    if len(calibration.conformal_classes):
+        assert accept_above(calibration, ClassifySettings(error_rate=0.05), "default") is not None
+        return
+    with pytest.raises(InputError, match="train or calibrate it again"):
+        accept_above(calibration, ClassifySettings(error_rate=0.05), "default")

@@ -1,0 +1,114 @@
+"""Trials are shared and repeatable; elimination keeps the best and drops the hopeless."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from cytodiffusion.classification.trials import eliminate, make_trial
+from cytodiffusion.training.calibrate import blank_calibration
+
+CALIBRATION = blank_calibration(4, 2, (60, 200))
+SHAPE = (3, 4, 4)
+
+
+def test_a_trial_depends_on_seed_and_number_only() -> None:
+    first = make_trial(5, (60, 200, 10), SHAPE, 7)
+    make_trial(6, (60,), SHAPE, 7)
+    torch.rand(3)
+    again = make_trial(5, (60, 200, 10), SHAPE, 7)
+    assert torch.equal(first.epsilon, again.epsilon)
+    assert not torch.equal(first.epsilon, make_trial(5, (60,), SHAPE, 8).epsilon)
+    assert not torch.equal(first.epsilon, make_trial(6, (60,), SHAPE, 7).epsilon)
+
+
+def test_trials_go_round_the_levels_and_all_turns() -> None:
+    trials = [make_trial(n, (60, 200, 10), SHAPE, 0) for n in range(48)]
+    assert [t.level for t in trials[:4]] == [60, 200, 10, 60]
+    assert {(t.quarter_turns, t.mirrored) for t in trials} == {
+        (q, m) for q in range(4) for m in (False, True)
+    }
+    counts = np.unique([t.level_index for t in trials], return_counts=True)[1]
+    assert counts.tolist() == [16, 16, 16]
+
+
+def test_the_largest_seed_works() -> None:
+    make_trial(1999, (60,), SHAPE, 2**40 - 1)
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_turn_moves_whole_pixels(number: int) -> None:
+    pixels = torch.rand(2, 3, 4, 4)
+    turned = make_trial(number, (60,), SHAPE, 0).turn(pixels)
+    assert turned.shape == pixels.shape
+    assert torch.equal(turned.flatten(2).sort().values, pixels.flatten(2).sort().values)
+
+
+logits = arrays(
+    np.float64,
+    st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 5)),
+    elements=st.floats(-50, 50),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(logits, st.floats(1e-4, 0.4))
+def test_the_best_class_always_lives_and_nothing_depends_on_neighbours(
+    values: np.ndarray, alpha: float
+) -> None:
+    live = eliminate(values, CALIBRATION, alpha)
+    n = len(values)
+    assert live.shape == values[:, 0].shape
+    assert live[np.arange(n), values.mean(1).argmax(1)].all()
+    alone = np.concatenate([eliminate(values[i : i + 1], CALIBRATION, alpha) for i in range(n)])
+    np.testing.assert_array_equal(live, alone)
+
+
+@settings(max_examples=40, deadline=None)
+@given(logits)
+def test_a_stricter_test_eliminates_less(values: np.ndarray) -> None:
+    strict = eliminate(values, CALIBRATION, 1e-4)
+    loose = eliminate(values, CALIBRATION, 0.2)
+    assert (strict | ~loose).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(logits, st.floats(-20, 20))
+def test_what_all_classes_share_does_not_matter(values: np.ndarray, shift: float) -> None:
+    rounded = values.round(3)
+    best = np.sort(rounded.mean(1), axis=1)
+    if best.shape[1] > 1 and (best[:, -1] - best[:, -2] < 1e-6).any():
+        return  # a tie may go either way
+    moved = rounded + shift * np.arange(values.shape[1])[None, :, None]
+    a = eliminate(rounded, CALIBRATION, 0.01234)
+    b = eliminate(moved, CALIBRATION, 0.01234)
+    np.testing.assert_array_equal(a, b)
+
+
+def test_clear_and_consistent_leads_end_the_matter() -> None:
+    rng = np.random.default_rng(0)
+    lead = np.array([0.0, -8.0, -9.0, -0.5])
+    values = lead + rng.normal(0, 1.0, (1, 8, 4))
+    np.testing.assert_array_equal(
+        eliminate(values, CALIBRATION, 2e-3), [[True, False, False, True]]
+    )
+
+
+def test_agreement_of_two_trials_alone_ends_nothing() -> None:
+    values = np.array([[[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]])
+    assert eliminate(values, CALIBRATION, 2e-3).all()
+    sure = replace(CALIBRATION, prior_variance=1e-4)
+    assert eliminate(values, sure, 2e-3).sum() == 1
+
+
+def test_equals_are_wrongly_eliminated_no_more_often_than_stated() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(0, 1, (4000, 6, 2))
+    out = (~eliminate(values, CALIBRATION, 0.02)).any(axis=1).mean()
+    assert out < 0.06  # two-sided, as the best is chosen by the same data

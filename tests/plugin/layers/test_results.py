@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fake_engine import CLASSES, COLORS, CellBatch, Crops, Result
+
+from napari_cytodiffusion.layers.results import ORDERS, Results
+
+
+def big_batch(n: int) -> CellBatch:
+    k = len(CLASSES)
+    rng = np.random.default_rng(0)
+    posterior = rng.dirichlet(np.ones(k), n)
+    ids = np.arange(1, n + 1)
+    crops = Crops(np.zeros((n, 1, 1, 3), np.uint8), ids, rng.random((n, 2)), *[np.ones(n)] * 2, 0.1)
+    result = Result(
+        CLASSES,
+        posterior,
+        posterior.argmax(1),
+        posterior.max(1),
+        -(posterior * np.log(posterior)).sum(1),
+        posterior.max(1),
+        posterior > 0.1,
+        rng.random(n),
+        rng.random(n) > 0.9,
+        np.full(n, 3),
+        np.zeros((n, 2, k), np.float32),
+        np.array([1, 2]),
+        0.9,
+    )
+    return CellBatch(crops, result, n, n)
+
+
+@pytest.fixture(scope="module")
+def many():
+    results = Results(CLASSES, COLORS)
+    results.add(big_batch(100_000))
+    return results
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_hundred_thousand_cells_can_be_walked_through(many, order):
+    walk = many.ordered(order)
+    assert len(walk) == len(set(walk)) == 100_000
+    records = [many.record(label) for label in walk[:50]]
+    if order == "uncertainty":
+        keys = [-r.entropy for r in records]
+    elif order == "anomaly":
+        keys = [-r.anomaly_score for r in records]
+    else:
+        keys = [(r.predicted, r.confidence) for r in records]
+    assert keys == sorted(keys)
+
+
+def test_counts_and_memory(many):
+    assert many.counts.sum() == len(many) == 100_000
+    # the pixels of the crops are not kept
+    assert many.batches[0].crops.pixels.strides == (0, 0, 0, 0)
+
+
+def test_a_batch_takes_the_place_of_an_earlier_one():
+    first, second = big_batch(30), big_batch(30)
+    second = replace(second, crops=replace(second.crops, ids=np.arange(101, 131)))
+    results = Results(CLASSES, COLORS)
+    results.add(first)
+    results.add(second)
+    before = results.counts.copy()
+    k = len(CLASSES)
+    one_class = replace(second.result, predicted=np.full(30, k - 1), anomaly=np.zeros(30, bool))
+    results.add(replace(second, result=one_class, done=60, revises=1))
+    assert len(results) == results.counts.sum() == 60
+    own = np.bincount(first.result.predicted, minlength=k)
+    np.testing.assert_array_equal(results.counts, own + 30 * (np.arange(k) == k - 1))
+    assert results.counts[k - 1] > before[k - 1]
+    assert results.n_anomalies == first.result.anomaly.sum()
+    assert results.record(101).predicted == k - 1
+    assert results.record(1).predicted == first.result.predicted[0]
+    assert len(results.batches) == 2
+
+
+def test_unknown_cells(many):
+    assert many.record(0) is None
+    assert many.describe(100_001) is None
+    assert 5 in many
+    assert 0 not in many
+    assert Results(CLASSES, COLORS).ordered("anomaly") == []
+
+
+def test_one_class_only(many):
+    walk = many.ordered("uncertainty", 2)
+    assert {many.record(label).predicted for label in walk} == {2}
+    assert len(walk) == many.counts[2]
+
+
+def test_description_names_class_and_confidence(many):
+    text = many.describe(1)
+    record = many.record(1)
+    assert CLASSES[record.predicted] in text
+    assert "%" in text
+    assert "cell 1" in text

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from cytodiffusion.errors import DownloadNeeded, InputError, OutOfMemoryError
+from cytodiffusion.segmentation.result import Segmentation
+from napari_cytodiffusion.segment.widget import SegmentWidget
+from napari_cytodiffusion.session import Session
+
+
+@pytest.fixture
+def calls(monkeypatch, smear):
+    """Replace the engine's `segment`; the list receives its arguments."""
+    import cytodiffusion.segmentation as package
+
+    made = []
+
+    def segment(image, method, pixel_size_um, **options):
+        made.append({"image": image, "method": method, "pixel_size_um": pixel_size_um, **options})
+        options["progress"](0.5, "halfway")
+        if errors:
+            raise errors.pop(0)
+        source = "given" if pixel_size_um else "estimated"
+        return Segmentation(smear[1], pixel_size_um or 0.09, source, "watershed", {}, notes)
+
+    errors, notes = [], ()
+    monkeypatch.setattr(package, "segment", segment, raising=False)
+    return made, errors
+
+
+@pytest.fixture
+def widget(viewer, calls, qtbot):
+    viewer.layers.remove("cells")
+    made = SegmentWidget(viewer)
+    qtbot.addWidget(made)
+    return made
+
+
+def segment(widget, qtbot):
+    qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not widget._session.busy, timeout=60_000)
+
+
+def test_the_labels_lie_on_the_image(widget, viewer, calls, qtbot):
+    segment(widget, qtbot)
+    image, cells = viewer.layers
+    np.testing.assert_allclose(cells.scale, image.scale)
+    np.testing.assert_allclose(cells.translate, image.translate)
+    assert cells.units == image.units
+    assert cells.name == "smear cells"
+    assert calls[0][0]["pixel_size_um"] == pytest.approx(0.1)
+    assert calls[0][0]["method"] == "auto"
+    assert cells.metadata["cytodiffusion"]["pixel_size_um"] == pytest.approx(0.1)
+    assert "12 cells" in widget.run_bar.line.text()
+
+
+def test_without_units_the_pixel_size_is_measured_and_remembered(widget, viewer, calls, qtbot):
+    from napari_cytodiffusion.layers.placement import pixel_size_of
+
+    viewer.layers.clear()
+    viewer.add_image(np.zeros((160, 200), np.uint8), name="grey")
+    assert widget.pixel_size.text() == "by the red cells"
+    segment(widget, qtbot)
+    assert calls[0][0]["pixel_size_um"] is None
+    assert pixel_size_of(viewer.layers["grey cells"]) == pytest.approx(0.09)
+    assert "by the red cells" in widget.run_bar.line.text()
+
+
+@pytest.mark.parametrize("kind", ["dask", "multiscale"])
+def test_lazy_and_multiscale_images_reach_the_engine_at_full_size(
+    widget, viewer, calls, smear, qtbot, kind
+):
+    viewer.layers.clear()
+    lazy = da.from_array(smear[0], chunks=(64, 64, 3))
+    data = lazy if kind == "dask" else [lazy, lazy[::2, ::2]]
+    viewer.add_image(data, rgb=True, multiscale=kind == "multiscale", name="slide")
+    segment(widget, qtbot)
+    assert calls[0][0]["image"].shape == (160, 200, 3)
+    assert viewer.layers[-1].name == "slide cells"
+
+
+def test_a_download_is_asked_for_with_its_size(widget, calls, answer, qtbot):
+    asked = answer(True)
+    calls[1].append(DownloadNeeded("Cellpose's weights are 1.2 GB."))
+    segment(widget, qtbot)
+    qtbot.waitUntil(lambda: not widget._session.busy, timeout=30_000)
+    assert "1.2 GB" in asked[0]
+    assert [call["allow_download"] for call in calls[0]] == [False, True]
+
+
+def test_a_refused_download_changes_nothing(widget, viewer, calls, answer, messages, qtbot):
+    answer(False)
+    calls[1].append(DownloadNeeded("Cellpose's weights are 1.2 GB."))
+    segment(widget, qtbot)
+    assert len(viewer.layers) == 1
+    assert len(calls[0]) == 1
+    assert messages == []
+
+
+def test_out_of_memory_offers_the_cpu(widget, calls, answer, messages, qtbot):
+    asked = answer(True)
+    calls[1].append(OutOfMemoryError("No memory left."))
+    segment(widget, qtbot)
+    qtbot.waitUntil(lambda: not widget._session.busy, timeout=30_000)
+    assert "CPU" in asked[0]
+    assert calls[0][1]["device"] == "cpu"
+
+
+def test_errors_are_one_sentence(widget, calls, messages, qtbot):
+    calls[1].append(InputError("The image is empty."))
+    segment(widget, qtbot)
+    assert messages == ["The image is empty."]
+    assert widget.run_bar.run_button.isEnabled()
+
+
+def test_cellpose_says_beforehand_what_it_takes(widget, qtbot):
+    widget.method.setCurrentIndex(widget.method.findData("cellpose"))
+    assert widget.model.isVisibleTo(widget)
+    assert widget.model.combo.count() >= 3
+    qtbot.waitUntil(lambda: "about" in widget.what.text(), timeout=60_000)
+    widget.method.setCurrentIndex(widget.method.findData("watershed"))
+    assert not widget.model.isVisibleTo(widget)
+
+
+def test_own_weights_need_a_path(widget, calls, messages, qtbot):
+    widget.method.setCurrentIndex(widget.method.findData("cellpose"))
+    widget.model.combo.setCurrentIndex(widget.model.combo.count() - 1)
+    qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
+    assert "weights" in messages[0]
+    widget.model.set_value("/somewhere/weights")
+    segment(widget, qtbot)
+    assert calls[0][0]["model"] == "/somewhere/weights"
+
+
+def test_no_image(widget, viewer, messages, calls, qtbot):
+    viewer.layers.clear()
+    assert widget.image.layer() is None
+    qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
+    assert "Open" in messages[0]
+    assert not calls[0]
+
+
+def test_the_chooser_follows_names_and_layers(widget, viewer):
+    viewer.layers["smear"].name = "renamed"
+    assert widget.image.currentText() == "renamed"
+    viewer.add_image(np.zeros((8, 8, 3), np.uint8), name="another", rgb=True)
+    assert widget.image.currentText() == "another"
+    viewer.add_image(np.zeros((4, 8, 8)), name="volume")
+    assert widget.image.findText("volume") < 0
+    viewer.layers.remove("another")
+    assert widget.image.currentText() == "renamed"
+    assert not Session.of(viewer).busy
