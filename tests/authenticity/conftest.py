@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from toys import COLORS, disc
 
-from cytodiffusion.authenticity.presenting import PAPER, present
 from cytodiffusion.authenticity.sources import TestCell
+from cytodiffusion.authenticity.standardise import PAPER, present
 from cytodiffusion.authenticity.store import write_test
 
 Make = Callable[..., Path]

@@ -12,8 +12,8 @@ from toys import PIXEL_SIZE_UM, write_discs
 
 from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
 from cytodiffusion.authenticity.make import common_view, fits, make_test
-from cytodiffusion.authenticity.presenting import PAPER, decode, leaks, levelled, present, telling
 from cytodiffusion.authenticity.sources import RealCells, Window, images_by_class, shared_classes
+from cytodiffusion.authenticity.standardise import PAPER, decode, leaks, levelled, present, telling
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.files.synthetic_mark import write_synthetic_png
 from cytodiffusion.image.stain import estimate_background

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cytodiffusion.authenticity import AuthenticityTest, Sitting
+from cytodiffusion.authenticity import AuthenticityTest, ParticipantSession
 from cytodiffusion.authenticity import statistics as module
 from cytodiffusion.authenticity.answers import COLUMNS, read_answers
 from cytodiffusion.authenticity.export import participants_table, save_result
@@ -21,7 +21,7 @@ from cytodiffusion.evaluation.psychometric.curve import is_available
 def take(path, name, judge, mode="blind", upto=None, seconds=lambda n: 2.0):
     """Answer as ``judge(synthetic, class, number) -> (said_synthetic, said_class)`` says."""
     with AuthenticityTest(path) as test:
-        sitting = Sitting(test, name, mode)
+        sitting = ParticipantSession(test, name, mode)
         order = test.order(sitting.id)
         while (trial := sitting.show()) is not None and trial.number <= (upto or len(test)):
             said, kind = judge(*test.truth(order[trial.number - 1]), trial.number)
@@ -105,7 +105,7 @@ def test_copies_of_a_test_and_other_tests_are_put_together(make, tmp_path) -> No
 def test_interrupted_answers_have_no_time(make) -> None:
     path = make(4)
     with AuthenticityTest(path) as test:
-        sitting = Sitting(test, "Ada")
+        sitting = ParticipantSession(test, "Ada")
         sitting.show()
         sitting.show()  # a pause
         sitting.answer(True, seconds=500)

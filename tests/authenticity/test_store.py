@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cytodiffusion.authenticity import AuthenticityTest, Sitting, Trial
+from cytodiffusion.authenticity import AuthenticityTest, ParticipantSession, Question
 from cytodiffusion.authenticity.answers import read_answers
 from cytodiffusion.errors import InputError
 
 KILLED = """
 import sys
-from cytodiffusion.authenticity import AuthenticityTest, Sitting
-sitting = Sitting(AuthenticityTest(sys.argv[1]), "Ada")
+from cytodiffusion.authenticity import AuthenticityTest, ParticipantSession
+sitting = ParticipantSession(AuthenticityTest(sys.argv[1]), "Ada")
 while (trial := sitting.show()) is not None:
     sitting.answer(trial.number % 3 == 0, "red", seconds=trial.number)
     print(trial.number, flush=True)
@@ -28,7 +28,7 @@ while (trial := sitting.show()) is not None:
 
 def answered(path: Path, name: str, said: list[bool], mode: str = "blind") -> None:
     with AuthenticityTest(path) as test:
-        sitting = Sitting(test, name, mode)
+        sitting = ParticipantSession(test, name, mode)
         for synthetic in said:
             sitting.show()
             sitting.answer(synthetic, seconds=1.0)
@@ -50,7 +50,7 @@ def test_a_killed_process_loses_no_answer(make) -> None:
     with AuthenticityTest(path) as test:
         (info,) = test.sittings()
         assert acknowledged <= info.answered <= acknowledged + 1
-        sitting = Sitting(test, "ada")
+        sitting = ParticipantSession(test, "ada")
         assert sitting.id == info.id
         trial = sitting.show()
         assert trial is not None
@@ -64,9 +64,9 @@ def test_a_killed_process_loses_no_answer(make) -> None:
 def test_nothing_in_a_trial_tells_what_the_cell_is(make) -> None:
     path = make(12)
     with AuthenticityTest(path) as test:
-        sitting = Sitting(test, "Ada")
+        sitting = ParticipantSession(test, "Ada")
         trial = sitting.show()
-        assert set(Trial.__dataclass_fields__) == {"number", "of", "pixels"}
+        assert set(Question.__dataclass_fields__) == {"number", "of", "pixels"}
         assert (trial.number, trial.of, trial.pixels.shape) == (1, 12, (48, 48, 3))
         assert sitting.answer(True, seconds=1) is None
 
@@ -74,7 +74,7 @@ def test_nothing_in_a_trial_tells_what_the_cell_is(make) -> None:
 def test_there_is_no_way_back_and_no_second_answer(make) -> None:
     path = make(4)
     with AuthenticityTest(path) as first, AuthenticityTest(path) as second:
-        one, two = Sitting(first, "Ada"), Sitting(second, "Ada")
+        one, two = ParticipantSession(first, "Ada"), ParticipantSession(second, "Ada")
         one.show(), two.show()
         one.answer(True, seconds=1)
         with pytest.raises(InputError, match="open in another window"):
@@ -100,25 +100,25 @@ def test_a_finished_test_stands(make) -> None:
         assert test.sittings()[0].participant == "Ada Lovelace"
         assert test.sittings()[0].finished
         with pytest.raises(InputError, match="has finished this test already"):
-            Sitting(test, "ada lovelace")
-        assert Sitting(test, "Grace").answered == 0
+            ParticipantSession(test, "ada lovelace")
+        assert ParticipantSession(test, "Grace").answered == 0
 
 
 @pytest.mark.parametrize("name", ["", "  ", "\t\n"])
 def test_a_participant_needs_a_name(make, name) -> None:
     with AuthenticityTest(make()) as test:
         with pytest.raises(InputError, match="needs a name"):
-            Sitting(test, name)
+            ParticipantSession(test, name)
         with pytest.raises(InputError, match="at most 80"):
-            Sitting(test, "x" * 81)
+            ParticipantSession(test, "x" * 81)
         with pytest.raises(InputError, match="readable"):
-            Sitting(test, "a\x00b")
+            ParticipantSession(test, "a\x00b")
 
 
 def test_teaching_tells_and_spoils_the_blind_test(make) -> None:
     path = make(4)
     with AuthenticityTest(path) as test:
-        sitting = Sitting(test, "Ada", "teaching")
+        sitting = ParticipantSession(test, "Ada", "teaching")
         order = test.order(sitting.id)
         sitting.show()
         told = sitting.answer(True, "red", seconds=1)
@@ -126,10 +126,10 @@ def test_teaching_tells_and_spoils_the_blind_test(make) -> None:
         assert (told.synthetic, told.class_name, told.right) == (made, name, made)
         assert told.class_right == (name == "red")
         with pytest.raises(InputError, match="was told the answers of 1 of these cells"):
-            Sitting(test, "Ada", "blind")
-        Sitting(test, "Grace").show()
+            ParticipantSession(test, "Ada", "blind")
+        ParticipantSession(test, "Grace").show()
         with pytest.raises(InputError, match="has not finished the blind test"):
-            Sitting(test, "Grace", "teaching")
+            ParticipantSession(test, "Grace", "teaching")
     answered(path, "Grace", [True] * 4)
     answered(path, "Grace", [False] * 2, "teaching")
     assert set(read_answers([path]).table["participant"]) == {"Grace"}
@@ -138,7 +138,7 @@ def test_teaching_tells_and_spoils_the_blind_test(make) -> None:
 
 def test_answers_that_make_no_sense_are_refused(make) -> None:
     with AuthenticityTest(make(2)) as test:
-        sitting = Sitting(test, "Ada")
+        sitting = ParticipantSession(test, "Ada")
         sitting.show()
         with pytest.raises(InputError, match="none of the classes"):
             sitting.answer(True, "purple", seconds=1)

@@ -21,7 +21,7 @@ from cytodiffusion.baselines import (
     save_baseline,
 )
 from cytodiffusion.baselines import baseline as module
-from cytodiffusion.baselines.baseline import judge_logits
+from cytodiffusion.baselines.baseline import decide_from_logits
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import BundleError, DownloadNeeded, InputError, OutOfMemoryError
 from cytodiffusion.model.bundle import CellClass
@@ -131,7 +131,7 @@ def test_cells_are_accepted_by_the_gap_not_by_the_largest_probability(model: Bas
     )
     # one of two classes, and the surest of three: the second has less probability, but more gap
     posterior = np.array([[0.55, 0.449, 0.001], [0.5, 0.25, 0.25]])
-    result = judge_logits(np.log(posterior), made, ClassifySettings(error_rate=0.1))
+    result = decide_from_logits(np.log(posterior), made, ClassifySettings(error_rate=0.1))
     assert result.confidence.argmax() == 0
     np.testing.assert_allclose(result.certainty, [0.101, 0.25])
     assert result.accept_above == pytest.approx(0.4, abs=0.1)

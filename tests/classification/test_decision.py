@@ -12,7 +12,7 @@ import torch
 
 from cytodiffusion.classification.classifier import Evidence, classify
 from cytodiffusion.classification.conformal import conformal_sets
-from cytodiffusion.classification.decision import accept_above, judge
+from cytodiffusion.classification.decision import accept_above, decide
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.scores import softmax
 from cytodiffusion.classification.settings import ClassifySettings
@@ -62,12 +62,12 @@ def crops(n: int) -> np.ndarray:
 
 def test_posterior_and_sets_follow_the_calibration(model: ModelBundle) -> None:
     found, calibration = evidence(), model.calibration
-    result = judge(found, model, ClassifySettings(coverage=0.8, by_class=False))
+    result = decide(found, model, ClassifySettings(coverage=0.8, by_class=False))
     posterior = softmax(found.logits / 2.0)
     np.testing.assert_array_equal(result.posterior, posterior)
     scores = calibration.conformal_scores.double().numpy()
     np.testing.assert_array_equal(result.prediction_set, conformal_sets(posterior, scores, 0.8))
-    by_class = judge(found, model, ClassifySettings(coverage=0.8, by_class=True)).prediction_set
+    by_class = decide(found, model, ClassifySettings(coverage=0.8, by_class=True)).prediction_set
     classes = calibration.conformal_classes.numpy()
     np.testing.assert_array_equal(by_class, conformal_sets(posterior, scores, 0.8, classes))
     assert (by_class != result.prediction_set).any()
@@ -77,38 +77,38 @@ def test_sets_are_by_class_where_validation_cells_suffice(model: ModelBundle) ->
     found, fewest = evidence(), int(np.bincount(model.calibration.conformal_classes.numpy()).min())
     ample = 1 - 2.01 / fewest
     for coverage, by_class in ((ample - 0.1, True), (1 - 0.5 / fewest, False)):
-        default = judge(found, model, ClassifySettings(coverage=coverage)).prediction_set
-        asked = judge(found, model, ClassifySettings(coverage=coverage, by_class=by_class))
+        default = decide(found, model, ClassifySettings(coverage=coverage)).prediction_set
+        asked = decide(found, model, ClassifySettings(coverage=coverage, by_class=by_class))
         np.testing.assert_array_equal(default, asked.prediction_set)
     missing = model.calibration.conformal_classes.where(
         model.calibration.conformal_classes != 0, torch.tensor(1)
     )
     model = replace(model, calibration=replace(model.calibration, conformal_classes=missing))
-    default = judge(found, model, ClassifySettings(coverage=ample - 0.1)).prediction_set
-    together = judge(found, model, ClassifySettings(coverage=ample - 0.1, by_class=False))
+    default = decide(found, model, ClassifySettings(coverage=ample - 0.1)).prediction_set
+    together = decide(found, model, ClassifySettings(coverage=ample - 0.1, by_class=False))
     np.testing.assert_array_equal(default, together.prediction_set)
 
 
 def test_cells_below_the_threshold_are_for_review(model: ModelBundle) -> None:
     found = evidence()
-    result = judge(found, model, ClassifySettings(error_rate=0.05))
+    result = decide(found, model, ClassifySettings(error_rate=0.05))
     assert result.accept_above is not None
     assert 0.5 < result.accept_above < 0.6
     np.testing.assert_array_equal(result.review, result.confidence <= result.accept_above)
     assert 0 < result.review.sum() < len(result)
     np.testing.assert_array_equal(result.to_frame()["review"], result.review)
-    lenient = judge(found, model, ClassifySettings(error_rate=0.4))
+    lenient = decide(found, model, ClassifySettings(error_rate=0.4))
     assert lenient.review.sum() < result.review.sum()
 
 
 def test_nothing_is_for_review_unless_asked_for(model: ModelBundle) -> None:
-    result = judge(evidence(), model, ClassifySettings())
+    result = decide(evidence(), model, ClassifySettings())
     assert result.accept_above is None
     assert not result.review.any()
 
 
 def test_parts_and_joins_keep_the_scores(model: ModelBundle) -> None:
-    result = judge(evidence(), model, ClassifySettings(error_rate=0.05))
+    result = decide(evidence(), model, ClassifySettings(error_rate=0.05))
     again = join([result[:15], result[15:]])
     assert again.accept_above == result.accept_above
     assert set(again.anomaly_scores) == set(result.anomaly_scores) > {"zeta"}
@@ -121,8 +121,8 @@ def test_scores_come_from_the_first_trials_only(model: ModelBundle) -> None:
     found = evidence(trials=6)
     few = replace(found, all_logits=found.all_logits[:, :2])
     settings = ClassifySettings(min_trials=2)
-    many = judge(found, model, settings).anomaly_scores
-    for name, score in judge(few, model, settings).anomaly_scores.items():
+    many = decide(found, model, settings).anomaly_scores
+    for name, score in decide(few, model, settings).anomaly_scores.items():
         np.testing.assert_array_equal(score, many[name])
 
 
@@ -149,7 +149,7 @@ def test_it_is_said_before_the_work(
 def test_the_threshold_is_asked_of_validation_cells_only(model: ModelBundle) -> None:
     assert accept_above(model.calibration, ClassifySettings(), "tiny") is None
     asked = accept_above(model.calibration, ClassifySettings(error_rate=0.05), "tiny")
-    assert asked == judge(evidence(3), model, ClassifySettings(error_rate=0.05)).accept_above
+    assert asked == decide(evidence(3), model, ClassifySettings(error_rate=0.05)).accept_above
 
 
 def test_the_bundled_model_loads_and_says_so_where_it_lacks_a_record() -> None:

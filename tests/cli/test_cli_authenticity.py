@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toys import PIXEL_SIZE_UM, write_discs
 
-from cytodiffusion.authenticity import AuthenticityTest, Sitting
+from cytodiffusion.authenticity import AuthenticityTest, ParticipantSession
 from cytodiffusion.cli import main
 from cytodiffusion.model.testing import tiny_bundle
 
@@ -49,7 +49,7 @@ def test_made_taken_and_evaluated(run, made, tmp_path) -> None:
     assert (code, "nobody has begun" in out) == (0, True)
     assert run("result", path, "-o", tmp_path / "early")[0] == 1
     with AuthenticityTest(path) as test:
-        sitting = Sitting(test, "Ada")
+        sitting = ParticipantSession(test, "Ada")
         for _ in range(5):
             sitting.show()
             sitting.answer(True, seconds=1)

@@ -23,7 +23,7 @@ from cytodiffusion.counterfactual.heatmap import (
     heatmaps,
     iter_heatmaps,
 )
-from cytodiffusion.counterfactual.residuals import View, make_views
+from cytodiffusion.counterfactual.residuals import Orientation, make_views
 from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.loading import load_bundle
@@ -90,7 +90,7 @@ def test_views_are_undone_but_for_the_edge_that_was_pushed_out() -> None:
                 back = view.undo(view.apply(x))
                 assert back.shape == x.shape
                 assert torch.equal(back[:, :, 8:-8, 8:-8], x[:, :, 8:-8, 8:-8])
-    plain = View(3, True, (0, 0))
+    plain = Orientation(3, True, (0, 0))
     assert torch.equal(plain.undo(plain.apply(x)), x)
 
 

@@ -15,7 +15,7 @@ from trees import write_tree
 from cytodiffusion.datasets import find_records
 from cytodiffusion.datasets.fingerprints import fingerprints
 from cytodiffusion.datasets.seen import TrainingImages
-from cytodiffusion.evaluation.contender import MODEL, Contender
+from cytodiffusion.evaluation.candidate import MODEL, Candidate
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.leakage import mark_seen, warn_of_overlap
 from cytodiffusion.evaluation.run import evaluate
@@ -56,9 +56,9 @@ def warnings_of(*models: Model, data: Path, split: str = "test", shift: Path | N
     return "\n".join(context.warnings)
 
 
-def everyone(*models: Model) -> list[Contender]:
+def everyone(*models: Model) -> list[Candidate]:
     """The model, then baselines 1, 2, ..."""
-    return [Contender(str(n) if n else MODEL, model) for n, model in enumerate(models)]
+    return [Candidate(str(n) if n else MODEL, model) for n, model in enumerate(models)]
 
 
 def test_a_clean_test_set_is_nothing_to_speak_of(data: Path, model: Model) -> None:

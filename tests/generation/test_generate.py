@@ -47,7 +47,7 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         good = picky(pixels)
         return np.where(good, index, (index + 1) % 3), np.where(good, 0.9, 0.1), good
 
-    monkeypatch.setattr(engine._Work, "_judge", stub)
+    monkeypatch.setattr(engine._Work, "_decide", stub)
     return asked
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
 from cytodiffusion.datasets import Record
-from cytodiffusion.evaluation.cells import Scored, label_indices
+from cytodiffusion.evaluation.cells import ScoredCells, label_indices
 
 
 def classification(n: int = 200, k: int = 4, seed: int = 0) -> Classification:
@@ -40,7 +40,7 @@ def from_posterior(p: np.ndarray, seed: int = 0) -> Classification:
     )
 
 
-def scored(result: Classification, labels: list[str]) -> Scored:
+def scored(result: Classification, labels: list[str]) -> ScoredCells:
     """Cells of these classes with what was made of them."""
     records = [Record(Path(f"{i}.png"), name, "test") for i, name in enumerate(labels)]
-    return Scored(records, result, label_indices(records, result.class_names))
+    return ScoredCells(records, result, label_indices(records, result.class_names))

@@ -18,7 +18,7 @@ from cytodiffusion.model.class_statistics import (
     COMBINED,
     PREFIX,
     SCORES,
-    TypicalCells,
+    ClassStatistics,
     former_thresholds,
 )
 from cytodiffusion.model.files import file_checksum
@@ -29,9 +29,9 @@ K, LEVELS, D = 3, 2, 4
 
 
 @pytest.fixture
-def typical() -> TypicalCells:
+def typical() -> ClassStatistics:
     generator = torch.Generator().manual_seed(0)
-    return TypicalCells(
+    return ClassStatistics(
         lead_means=torch.randn(K, K, generator=generator),
         lead_factors=torch.eye(K).repeat(K, 1, 1),
         shape_means=torch.randn(K, K, generator=generator),
@@ -46,18 +46,18 @@ def typical() -> TypicalCells:
     )
 
 
-def test_tensors_make_it_whole_again(typical: TypicalCells) -> None:
+def test_tensors_make_it_whole_again(typical: ClassStatistics) -> None:
     tensors = typical.to_tensors()
     assert all(name.startswith(PREFIX) for name in tensors)
-    again = TypicalCells.from_tensors({**tensors, "another": torch.zeros(1)})
+    again = ClassStatistics.from_tensors({**tensors, "another": torch.zeros(1)})
     assert again is not None
     again.check(K, LEVELS, D)
     for name, value in again.to_tensors().items():
         assert torch.equal(value, tensors[name]), name
-    assert TypicalCells.from_tensors({"another": torch.zeros(1)}) is None
+    assert ClassStatistics.from_tensors({"another": torch.zeros(1)}) is None
 
 
-def test_a_calibration_carries_it(typical: TypicalCells) -> None:
+def test_a_calibration_carries_it(typical: ClassStatistics) -> None:
     calibration = replace(blank_calibration(K, D, (60, 200)), typical=typical)
     calibration.check(K, D)
     again = Calibration.from_parts(*calibration.to_parts())
@@ -67,7 +67,7 @@ def test_a_calibration_carries_it(typical: TypicalCells) -> None:
 
 
 def test_a_former_calibration_is_left_with_the_score_that_it_has_thresholds_of(
-    typical: TypicalCells,
+    typical: ClassStatistics,
 ) -> None:
     calibration = replace(
         blank_calibration(K, D, (60, 200)), typical=typical, anomaly_threshold=9.0
@@ -96,18 +96,18 @@ def test_former_thresholds_that_make_no_sense_are_refused(thresholds: torch.Tens
         former_thresholds(tensors)
 
 
-def test_budgets_beyond_the_last_are_judged_by_it(typical: TypicalCells) -> None:
+def test_budgets_beyond_the_last_are_judged_by_it(typical: ClassStatistics) -> None:
     assert typical.threshold(SCORES[1], 1) == 1.0
     assert typical.threshold(SCORES[1], 2) == typical.threshold(SCORES[1], 12) == 1.0 + len(SCORES)
 
 
 @pytest.mark.parametrize("name", ["thresholds", "surprise"])
-def test_missing_and_unknown_entries_are_told(typical: TypicalCells, name: str) -> None:
+def test_missing_and_unknown_entries_are_told(typical: ClassStatistics, name: str) -> None:
     tensors = typical.to_tensors()
     if tensors.pop(PREFIX + name, None) is None:
         tensors[PREFIX + name] = torch.zeros(1)
     with pytest.raises(ValueError, match=f"typical.{name}"):
-        TypicalCells.from_tensors(tensors)
+        ClassStatistics.from_tensors(tensors)
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ def test_missing_and_unknown_entries_are_told(typical: TypicalCells, name: str) 
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    typical: TypicalCells, change: dict[str, Any], words: str
+    typical: ClassStatistics, change: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
         replace(typical, **change).check(K, LEVELS, D)
 
 
-def test_a_bundle_with_a_part_of_it_is_refused(tmp_path: Path, typical: TypicalCells) -> None:
+def test_a_bundle_with_a_part_of_it_is_refused(tmp_path: Path, typical: ClassStatistics) -> None:
     import json
 
     from safetensors.torch import load_file, save_file

@@ -42,9 +42,9 @@ def test_a_bundle_without_one_has_none(tmp_path: Path) -> None:
 
 
 def test_nothing_is_corrected_before_something_is_learned() -> None:
-    from cytodiffusion.model.slide_correction import LaboratoryNetwork
+    from cytodiffusion.model.slide_correction import SlideCorrectionNetwork
 
-    network = LaboratoryNetwork(3, 16, features=4).eval()
+    network = SlideCorrectionNetwork(3, 16, features=4).eval()
     found = network(torch.randn(2, 5, 16), torch.randn(2, 5, 3), torch.full((2, 5), 0.2))
     assert (found == 0).all()
 

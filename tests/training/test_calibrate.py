@@ -22,7 +22,7 @@ from cytodiffusion.training.augmentation.outlines import Outlines
 from cytodiffusion.training.calibrate import (
     KEPT_LEVELS,
     Views,
-    _judged,
+    _decided,
     best_levels,
     blank_calibration,
     calibrate,
@@ -134,7 +134,7 @@ def test_scores_classes_and_answers_belong_to_the_same_cells() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 200)
     logits = rng.normal(0, 2, (200, 3))
-    found = _judged(blank_calibration(3, 4, (60,)), evidence(logits), labels, 0.9)
+    found = _decided(blank_calibration(3, 4, (60,)), evidence(logits), labels, 0.9)
     posterior = softmax(logits / found.temperature)
     strange = 1 - posterior[np.arange(200), labels]
     scores, classes = found.conformal_scores.numpy(), found.conformal_classes.numpy()

@@ -18,7 +18,7 @@ from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.slide_correction import (
     HOME_EVERY,
-    Laboratories,
+    SimulatedDomains,
     drawn_slides,
     fit_network,
     make_laboratories,
@@ -52,7 +52,7 @@ def settings(data: Path, folder: Path, **changes: Any) -> TrainSettings:
     return TrainSettings(**options | changes)
 
 
-def biased(laboratories: int = 120, cells: int = 24, seed: int = 0) -> Laboratories:
+def biased(laboratories: int = 120, cells: int = 24, seed: int = 0) -> SimulatedDomains:
     """Laboratories with a bias each, which shows in the embeddings of all their cells."""
     chance = torch.Generator().manual_seed(seed)
     labels = torch.arange(cells).remainder(3).expand(laboratories, cells).contiguous()
@@ -60,7 +60,7 @@ def biased(laboratories: int = 120, cells: int = 24, seed: int = 0) -> Laborator
     logits = 2 * torch.eye(3)[labels] + bias
     noise = torch.randn(laboratories, cells, 40, generator=chance)
     embedding = torch.cat([bias.expand(-1, cells, -1), noise[..., 3:]], dim=2) + noise
-    return Laboratories(logits, embedding, labels)
+    return SimulatedDomains(logits, embedding, labels)
 
 
 def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:

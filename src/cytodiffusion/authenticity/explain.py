@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.authenticity.presenting import PAPER, enlarged
+from cytodiffusion.authenticity.standardise import PAPER, enlarged
 from cytodiffusion.cells.crops import centre_crop
 from cytodiffusion.errors import InputError
 from cytodiffusion.progress import Progress, silent

@@ -12,15 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytodiffusion import __version__
-from cytodiffusion.authenticity.presenting import (
-    LEAST_SIDE,
-    PAPER,
-    QUALITY,
-    decode,
-    leaks,
-    present,
-    telling,
-)
 from cytodiffusion.authenticity.settings import AuthenticitySettings, check_enough, counts_of
 from cytodiffusion.authenticity.sources import (
     RealCells,
@@ -30,6 +21,15 @@ from cytodiffusion.authenticity.sources import (
     sampled_cells,
     shared_classes,
     stored_cells,
+)
+from cytodiffusion.authenticity.standardise import (
+    LEAST_SIDE,
+    PAPER,
+    QUALITY,
+    decode,
+    leaks,
+    present,
+    telling,
 )
 from cytodiffusion.authenticity.store import write_test
 from cytodiffusion.cells.crops import WINDOW_UM, centre_crop
@@ -51,7 +51,7 @@ ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
-class View:
+class CellView:
     """What all images of a test have in common: micrometres and pixels of a side."""
 
     window_um: float
@@ -168,7 +168,7 @@ def _real(
     wanted: Mapping[str, int],
     synthetic: Sequence[Window],
     progress: Progress,
-) -> tuple[list[Window], View, list[str]]:
+) -> tuple[list[Window], CellView, list[str]]:
     """Real cells that fill the window at its resolution, and what all cells will show."""
     source = RealCells({n: images[n] for n in wanted}, settings.seed, settings.pixel_size_um)
     found = source.take(wanted, progress)
@@ -189,7 +189,7 @@ def _real(
     return chosen, view, [f"Real images left out: {why}."] if why else []
 
 
-def _why(unfit: int, view: View, skipped: Sequence[str]) -> str:
+def _why(unfit: int, view: CellView, skipped: Sequence[str]) -> str:
     reasons = []
     if unfit:
         reasons.append(
@@ -200,7 +200,7 @@ def _why(unfit: int, view: View, skipped: Sequence[str]) -> str:
     return "; ".join(reasons)
 
 
-def common_view(real: Sequence[Window], synthetic: Sequence[Window]) -> View:
+def common_view(real: Sequence[Window], synthetic: Sequence[Window]) -> CellView:
     """Choose the largest window and the most pixels that no cell has to be enlarged for.
 
     Parameters
@@ -230,10 +230,10 @@ def common_view(real: Sequence[Window], synthetic: Sequence[Window]) -> View:
             f"{window:.3g} um around a cell are only {side} pixels, and {LEAST_SIDE} are the "
             "least: use finer images, or give the pixel size."
         )
-    return View(window, side)
+    return CellView(window, side)
 
 
-def fits(window: Window, view: View) -> bool:
+def fits(window: Window, view: CellView) -> bool:
     """Whether a cell fills the window without being mirrored at a border or enlarged."""
     enough = 1 + ROUNDING
     return (
@@ -243,7 +243,7 @@ def fits(window: Window, view: View) -> bool:
 
 
 def _alike(
-    real: Sequence[Window], synthetic: Sequence[Window], view: View, seed: int
+    real: Sequence[Window], synthetic: Sequence[Window], view: CellView, seed: int
 ) -> list[TestCell]:
     """Make images of all cells by the same steps, in an order that tells nothing."""
     both = [(w, False) for w in real] + [(w, True) for w in synthetic]
@@ -261,7 +261,7 @@ def _alike(
 
 
 def _with_confidence(
-    cells: Sequence[TestCell], view: View, model: ModelBundle, progress: Progress
+    cells: Sequence[TestCell], view: CellView, model: ModelBundle, progress: Progress
 ) -> list[TestCell]:
     """Add the model's posterior of each cell's class, of the image as it is shown."""
     from cytodiffusion.classification.classifier import classify

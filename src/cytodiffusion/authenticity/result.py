@@ -125,10 +125,10 @@ def figures_of(table: pd.DataFrame, asks_class: bool = False) -> dict[str, Any]:
     """
     return {
         "n": len(table),
-        **_judged(table),
+        **_decided(table),
         "classes": {
             str(name): {
-                **_judged(rows),
+                **_decided(rows),
                 "class_agreement": _agreement(rows) if asks_class else None,
             }
             for name, rows in table.groupby("class")
@@ -138,7 +138,7 @@ def figures_of(table: pd.DataFrame, asks_class: bool = False) -> dict[str, Any]:
     }
 
 
-def _judged(table: pd.DataFrame) -> dict[str, Any]:
+def _decided(table: pd.DataFrame) -> dict[str, Any]:
     made, said = table["synthetic"], table["said_synthetic"]
     hits, alarms = int((made & said).sum()), int((~made & said).sum())
     signals, noises = int(made.sum()), int((~made).sum())

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.authenticity.presenting import decode
-from cytodiffusion.authenticity.store import AuthenticityTest, SittingInfo, now
+from cytodiffusion.authenticity.standardise import decode
+from cytodiffusion.authenticity.store import AuthenticityTest, SessionInfo, now
 from cytodiffusion.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class Question:
     """A cell to judge; nothing in it says what it is.
 
     Attributes
@@ -30,7 +30,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Told:
+class Feedback:
     """What teaching mode tells after an answer.
 
     Attributes
@@ -49,7 +49,7 @@ class Told:
     class_right: bool | None
 
 
-class Sitting:
+class ParticipantSession:
     """Asks one participant the trials that are left.
 
     Parameters
@@ -67,7 +67,7 @@ class Sitting:
     """
 
     def __init__(self, test: AuthenticityTest, participant: str, mode: str = "blind") -> None:
-        info: SittingInfo = test.begin(participant, mode)
+        info: SessionInfo = test.begin(participant, mode)
         self.test, self.id, self.participant, self.mode = test, info.id, info.participant, mode
         self._order = test.order(info.id)
         self.answered = info.answered
@@ -77,7 +77,7 @@ class Sitting:
         """Whether every trial is answered."""
         return self.answered >= len(self._order)
 
-    def show(self) -> Trial | None:
+    def show(self) -> Question | None:
         """Return the next trial, None after the last.
 
         Each call is a showing and is recorded: a cell that was shown before the answer, and hidden
@@ -89,11 +89,11 @@ class Sitting:
         pixels = decode(image)
         row = (self.id, self.answered, now())
         self.test.append("INSERT INTO showings VALUES (?, ?, ?)", row)
-        return Trial(self.answered + 1, len(self._order), pixels)
+        return Question(self.answered + 1, len(self._order), pixels)
 
     def answer(
         self, synthetic: bool, class_name: str | None = None, *, seconds: float
-    ) -> Told | None:
+    ) -> Feedback | None:
         """Record the answer to the current trial; it is on the disk when this returns.
 
         Parameters
@@ -130,4 +130,4 @@ class Sitting:
             return None
         made, name = self.test.truth(cell)
         agreed = None if class_name is None else class_name == name
-        return Told(made, name, made == synthetic, agreed)
+        return Feedback(made, name, made == synthetic, agreed)

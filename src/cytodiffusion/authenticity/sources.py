@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.authenticity.presenting import PAPER
+from cytodiffusion.authenticity.standardise import PAPER
 from cytodiffusion.cells.single_cell import find_centre, framing_of, framings_of
 from cytodiffusion.datasets import read_dataset
 from cytodiffusion.errors import Cancelled, CytoDiffusionError, InputError, naming

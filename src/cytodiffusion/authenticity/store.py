@@ -64,7 +64,7 @@ BEGIN SELECT RAISE(ABORT, 'nothing is changed or deleted'); END;
 
 
 @dataclass(frozen=True)
-class SittingInfo:
+class SessionInfo:
     """One participant's way through a test.
 
     Attributes
@@ -219,7 +219,7 @@ class AuthenticityTest:
         made, name = self._one("SELECT synthetic, class FROM cells WHERE id = ?", (cell,))
         return bool(made), str(name)
 
-    def sittings(self) -> list[SittingInfo]:
+    def sittings(self) -> list[SessionInfo]:
         """Everybody who began, in that order."""
         found = self.rows(
             "SELECT s.id, s.participant, s.mode, s.started, "
@@ -227,7 +227,7 @@ class AuthenticityTest:
             "ORDER BY s.rowid"
         )
         return [
-            SittingInfo(str(key), str(name), str(mode), str(started), int(n), len(self))
+            SessionInfo(str(key), str(name), str(mode), str(started), int(n), len(self))
             for key, name, mode, started, n in found
         ]
 
@@ -244,7 +244,7 @@ class AuthenticityTest:
 
     # -- participants -------------------------------------------------------------------------
 
-    def begin(self, participant: str, mode: str = "blind") -> SittingInfo:
+    def begin(self, participant: str, mode: str = "blind") -> SessionInfo:
         """Return the sitting of a participant: the one to go on with, else a new one.
 
         Raises
@@ -347,7 +347,7 @@ def _connect(path: Path, writable: bool) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
 
 
-def _check_may_sit(name: str, mode: str, own: Sequence[SittingInfo]) -> None:
+def _check_may_sit(name: str, mode: str, own: Sequence[SessionInfo]) -> None:
     if mode == "blind":
         if any(s.finished for s in own if s.mode == "blind"):
             raise InputError(

@@ -152,10 +152,10 @@ def classify_baseline(
     check_promises(model, settings, model.name)
     background = check_background(background, len(pixels))
     logits = baseline_logits(pixels, model, settings.batch_size, background, progress)
-    return judge_logits(logits, model, settings)
+    return decide_from_logits(logits, model, settings)
 
 
-def judge_logits(
+def decide_from_logits(
     logits: NDArray[np.float64], model: Baseline, settings: ClassifySettings
 ) -> Classification:
     """Turn logits ``(N, K)`` into posterior, prediction sets and anomalies."""

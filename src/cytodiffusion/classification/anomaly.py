@@ -13,14 +13,14 @@ from torch import Tensor
 
 from cytodiffusion.classification.zeta import normalised, zeta
 from cytodiffusion.model.calibration import Calibration
-from cytodiffusion.model.class_statistics import COMBINED, SCORES, TypicalCells
+from cytodiffusion.model.class_statistics import COMBINED, SCORES, ClassStatistics
 
 Floats = NDArray[np.float64]
 
 #: A cell's distance to its class is that to this nearest of its training cells.
 NEIGHBOUR = 5
 
-#: The score that flags anomalies of a bundle without `TypicalCells`.
+#: The score that flags anomalies of a bundle without `ClassStatistics`.
 PLAIN = "relative_mahalanobis"
 
 
@@ -99,7 +99,7 @@ def anomaly_scores(
     return {name: np.asarray(found[name]) for name in SCORES if name in found}
 
 
-def combine(scores: dict[str, Floats], typical: TypicalCells, trials: int) -> Floats:
+def combine(scores: dict[str, Floats], typical: ClassStatistics, trials: int) -> Floats:
     """Mean ``(N,)`` of the standardised parts: 0 for a median cell, 1 at the 90 % quantile."""
     row = typical.row(trials)
     parts = np.stack([scores[name] for name in COMBINED], axis=1)
@@ -135,7 +135,7 @@ def own_levels(logits: Floats, classes: NDArray[np.int64]) -> Floats:
     return np.asarray(np.log(np.maximum(-own, 1e-12)))
 
 
-def error_level(logits: Floats, predicted: NDArray[np.int64], typical: TypicalCells) -> Floats:
+def error_level(logits: Floats, predicted: NDArray[np.int64], typical: ClassStatistics) -> Floats:
     """How far ``(N,)`` the error under the predicted class is from the usual, either way."""
     levels = np.arange(logits.shape[1]) % len(typical.level_means)
     mean = _numbers(typical.level_means)[levels][:, predicted].T
@@ -160,7 +160,9 @@ def unit_embedding(embedding: NDArray[np.float32], calibration: Calibration) -> 
     return np.asarray(white / np.maximum(length, 1e-12))
 
 
-def neighbour_distance(unit: Floats, predicted: NDArray[np.int64], typical: TypicalCells) -> Floats:
+def neighbour_distance(
+    unit: Floats, predicted: NDArray[np.int64], typical: ClassStatistics
+) -> Floats:
     """Distance ``(N,)`` to the `NEIGHBOUR`-th nearest training cell of the predicted class."""
     cells = _numbers(typical.neighbours)
     classes = typical.neighbour_classes.cpu().numpy()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cytodiffusion.cells.crops import Crops
-from cytodiffusion.classification.decision import Evidence, check_model, judge
+from cytodiffusion.classification.decision import Evidence, check_model, decide
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.classification.trials import Trial, eliminate, make_trial
@@ -27,9 +27,9 @@ __all__ = [
     "ClassifySettings",
     "Evidence",
     "classify",
+    "decide",
     "gather_evidence",
     "in_batches",
-    "judge",
 ]
 
 #: Crops that go through the network at once.
@@ -78,7 +78,7 @@ def classify(
     check_model(model, settings)
     background = check_background(background, len(pixels))
     evidence = gather_evidence(pixels, model, settings, background=background, progress=progress)
-    return judge(evidence, model, settings)
+    return decide(evidence, model, settings)
 
 
 def gather_evidence(

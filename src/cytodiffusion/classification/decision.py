@@ -62,7 +62,7 @@ class Evidence:
     all_logits: NDArray[np.float32]
 
 
-def judge(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -> Classification:
+def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -> Classification:
     """Turn evidence into posterior, prediction sets and anomalies by the bundle's calibration.
 
     Raises

@@ -28,7 +28,7 @@ from cytodiffusion.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cytodiffusion.generation.augment import Augmented
+    from cytodiffusion.generation.augment import AugmentResult
 
 
 def augment(
@@ -115,7 +115,7 @@ def augment(
         reporter.say(f"Train with: cytodiffusion train {done.table}{scale} -o MODEL")
 
 
-def _summary(done: Augmented) -> Table:
+def _summary(done: AugmentResult) -> Table:
     """Count real and synthetic training images by class."""
     from rich.table import Table
 

@@ -20,7 +20,7 @@ from cytodiffusion.cli.options import (
 from cytodiffusion.cli.reporter import Reporter, reporting
 
 if TYPE_CHECKING:
-    from cytodiffusion.counterfactual.explain import Explained
+    from cytodiffusion.counterfactual.explain import Explanation
 
 _MAP = "Heatmap"
 
@@ -119,7 +119,7 @@ def heatmap(
         _report(reporter, found, out)
 
 
-def _report(reporter: Reporter, found: Explained, out: Path) -> None:
+def _report(reporter: Reporter, found: Explanation, out: Path) -> None:
     files = found.save(out)
     for sentence in found.cell.warnings():
         reporter.warn(sentence)

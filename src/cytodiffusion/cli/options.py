@@ -20,7 +20,7 @@ class Method(StrEnum):
 _MODEL = "Model"
 _OUTPUT = "Output"
 _CELLS = "Finding cells"
-_DOUBT = "Doubt"
+_UNCERTAINTY = "Doubt"
 
 ModelOption = Annotated[
     str,
@@ -68,7 +68,7 @@ ErrorRateOption = Annotated[
         help="Share of the accepted cells that may be wrong, such as 0.02; cells too unsure for "
         "it are marked for review.",
         show_default="none are for review",
-        rich_help_panel=_DOUBT,
+        rich_help_panel=_UNCERTAINTY,
     ),
 ]
 CoverageOption = Annotated[
@@ -78,7 +78,7 @@ CoverageOption = Annotated[
         metavar="SHARE",
         help="How often prediction sets hold the true class.",
         show_default="the engine's, 0.95",
-        rich_help_panel=_DOUBT,
+        rich_help_panel=_UNCERTAINTY,
     ),
 ]
 ByClassOption = Annotated[
@@ -87,7 +87,7 @@ ByClassOption = Annotated[
         "--by-class/--overall",
         help="Let the coverage hold for every class by itself, or for all cells together.",
         show_default="by class where validation cells suffice",
-        rich_help_panel=_DOUBT,
+        rich_help_panel=_UNCERTAINTY,
     ),
 ]
 AloneOption = Annotated[
@@ -96,7 +96,7 @@ AloneOption = Annotated[
         "--alone",
         help="Look at each cell by itself; do not correct the cells of an image or folder for "
         "what they have in common.",
-        rich_help_panel=_DOUBT,
+        rich_help_panel=_UNCERTAINTY,
     ),
 ]
 DownloadOption = Annotated[

@@ -19,11 +19,11 @@ from cytodiffusion.cells.crops import Crops
 from cytodiffusion.classification.classifier import (
     ClassifySettings,
     Evidence,
+    decide,
     gather_evidence,
-    judge,
 )
 from cytodiffusion.counterfactual.canvas import Canvas, shrunk
-from cytodiffusion.counterfactual.editing import Order, run_order
+from cytodiffusion.counterfactual.editing import EditRequest, run_order
 from cytodiffusion.counterfactual.heatmap import check_explains
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
@@ -193,7 +193,7 @@ def counterfactual_cells(
     pixels = crops.pixels if isinstance(crops, Crops) else np.asarray(crops)
     canvas = Canvas.of(bundle, pixels, background, masks)
     wanted = check_classes(targets, len(pixels), bundle)
-    judging = _Judge(bundle, canvas.background, settings)
+    judging = _Decider(bundle, canvas.background, settings)
     before = judging.see(pixels, part_of(progress, 0.0, 0.1))
     now = before.predicted if predicted is None else check_classes(predicted, len(pixels), bundle)
     check_differ(now, wanted, bundle)
@@ -263,7 +263,7 @@ def runner_up(
     """
     bundle = check_explains(model)
     canvas = Canvas.of(bundle, np.asarray(crops), background, None)
-    seen = _Judge(bundle, canvas.background, settings or CounterfactualSettings()).see(crops)
+    seen = _Decider(bundle, canvas.background, settings or CounterfactualSettings()).see(crops)
     return np.asarray(np.argsort(seen.posterior, axis=1)[:, -2])
 
 
@@ -281,7 +281,7 @@ class _Seen:
             values[index] = getattr(other, name)
 
 
-class _Judge:
+class _Decider:
     """Shows pictures to the classifier, on the backgrounds that are known."""
 
     def __init__(
@@ -306,7 +306,7 @@ class _Judge:
         evidence: Evidence = gather_evidence(
             pixels, self.model, self.settings, background=colours, progress=progress
         )
-        result = judge(evidence, self.model, self.settings)
+        result = decide(evidence, self.model, self.settings)
         return _Seen(result.predicted, result.posterior, evidence.embedding)
 
 
@@ -317,7 +317,7 @@ class _Search:
         self,
         model: ModelBundle,
         canvas: Canvas,
-        judging: _Judge,
+        judging: _Decider,
         source: NDArray[np.int64],
         target: NDArray[np.int64],
         settings: CounterfactualSettings,
@@ -364,7 +364,7 @@ class _Search:
     def _make(
         self, index: NDArray[np.int64], strength: float, progress: Progress
     ) -> NDArray[np.uint8]:
-        order = Order(
+        order = EditRequest(
             unit=self.canvas.unit[torch.from_numpy(index)],
             numbers=index,
             source=self.source[index],

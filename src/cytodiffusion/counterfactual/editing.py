@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from cytodiffusion.counterfactual.residuals import View, make_views
+from cytodiffusion.counterfactual.residuals import Orientation, make_views
 from cytodiffusion.device import Batches, half_precision_pays
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import PixelCodec, to_network
@@ -206,7 +206,7 @@ class DenoiserEditor:
 
         return clean
 
-    def _seen(self, z: Tensor, t: Tensor, change: Change, view: View) -> Tensor:
+    def _seen(self, z: Tensor, t: Tensor, change: Change, view: Orientation) -> Tensor:
         """Clean pixels as they are predicted in one view."""
         codec = self.model.codec
         turned = codec.encode(view.apply(codec.decode(z)))
@@ -221,7 +221,7 @@ class DenoiserEditor:
         return change.guided(lambda index: denoiser.prediction_from(out, index))
 
 
-def _views(step: int, patch: int) -> list[View]:
+def _views(step: int, patch: int) -> list[Orientation]:
     """Return the views of a step: one, another for each; eight, with eight shifts, of the last."""
     if step == LAST:
         return [make_views(8, k, patch)[k] for k in range(8)]
@@ -362,7 +362,7 @@ class HowToEdit(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Order:
+class EditRequest:
     """N edits; see `cytodiffusion.counterfactual.editing.Change`.
 
     Attributes
@@ -400,7 +400,7 @@ def edited_size(model: ModelBundle) -> int:
     return editor_of(model).size
 
 
-def run_order(order: Order, model: ModelBundle, how: HowToEdit, progress: Progress) -> Tensor:
+def run_order(order: EditRequest, model: ModelBundle, how: HowToEdit, progress: Progress) -> Tensor:
     """Edit all cells.
 
     Returns
@@ -424,7 +424,7 @@ def run_order(order: Order, model: ModelBundle, how: HowToEdit, progress: Progre
 
 @torch.inference_mode()
 def _edit(
-    order: Order,
+    order: EditRequest,
     part: slice,
     editor: Editor,
     model: ModelBundle,

@@ -36,7 +36,7 @@ EVERY_CLASS = "all"
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
+class Explanation:
     """The heatmap of a cell of an image.
 
     Attributes
@@ -86,7 +86,7 @@ def explain_cell(
     settings: HeatmapSettings | None = None,
     pixel_size_um: float | None = None,
     progress: Progress = silent,
-) -> Explained:
+) -> Explanation:
     """Make the heatmap of one cell of an image.
 
     Parameters
@@ -161,7 +161,7 @@ def explain_cell(
     )
     del record["settings"]  # those of the heatmap say how many trials were really made
     mask = _central_mask(rgb, one) if one.mask is None else one.mask
-    return Explained(heatmap, maps, one, mask, rgb.shape[:2], probability, record)
+    return Explanation(heatmap, maps, one, mask, rgb.shape[:2], probability, record)
 
 
 def _central_mask(rgb: NDArray[np.uint8], cell: ChosenCell) -> NDArray[np.bool_] | None:

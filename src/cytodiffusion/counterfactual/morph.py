@@ -16,7 +16,7 @@ from cytodiffusion.counterfactual.cells import (
     counterfactual_cells,
     part_of,
 )
-from cytodiffusion.counterfactual.editing import Order, run_order
+from cytodiffusion.counterfactual.editing import EditRequest, run_order
 from cytodiffusion.counterfactual.files import save_morph
 from cytodiffusion.counterfactual.heatmap import check_explains
 from cytodiffusion.errors import InputError
@@ -133,7 +133,7 @@ def make_morph(
     )
     canvas = Canvas.of(bundle, crops, background, masks)
     share = np.linspace(0, 1, frames, dtype=np.float32)
-    order = Order(
+    order = EditRequest(
         unit=canvas.unit.expand(frames, -1, -1, -1),
         numbers=np.zeros(frames, np.int64),
         source=np.full(frames, last.predicted[0]),

@@ -35,7 +35,7 @@ LEAST_NULL = 1e-7
 
 
 @dataclass(frozen=True)
-class View:
+class Orientation:
     """A turn, a flip and a shift of the crop."""
 
     quarter_turns: int
@@ -60,13 +60,13 @@ class View:
         return torch.rot90(turned, -self.quarter_turns, (2, 3))
 
 
-def make_views(count: int, number: int, patch: int) -> list[View]:
+def make_views(count: int, number: int, patch: int) -> list[Orientation]:
     """Make the views of a round: 1, 2 (flip), 4 (turns) or 8 (both), neighbours unlike."""
     quarters = SHIFTS[number % len(SHIFTS)]
     shift = (quarters[0] * patch // 4, quarters[1] * patch // 4)
     if count == 4:
-        return [View(turn, False, shift) for turn in range(4)]
-    return [View(i // 2, bool(i % 2), shift) for i in range(count)]
+        return [Orientation(turn, False, shift) for turn in range(4)]
+    return [Orientation(i // 2, bool(i % 2), shift) for i in range(count)]
 
 
 class Averages:

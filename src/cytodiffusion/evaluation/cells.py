@@ -26,7 +26,7 @@ CHUNK = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class ScoredCells:
     """Cells of known class and what a classifier made of them.
 
     Attributes
@@ -47,7 +47,9 @@ class Scored:
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: Sequence[bool] | NDArray[np.int64] | NDArray[np.bool_]) -> Scored:
+    def __getitem__(
+        self, index: Sequence[bool] | NDArray[np.int64] | NDArray[np.bool_]
+    ) -> ScoredCells:
         rows = np.arange(len(self))[np.asarray(index)]
         return replace(
             self,
@@ -133,7 +135,7 @@ def score(
     *,
     frames: Frames | None = None,
     progress: Progress = silent,
-) -> Scored:
+) -> ScoredCells:
     """Classify images, a chunk at a time so that memory does not grow with their number.
 
     All of them are taken to be of one laboratory (`cytodiffusion.classification.slide_correction`).
@@ -190,7 +192,7 @@ def score(
         raise InputError(f"None of the {len(records)} images could be read: {skipped[0]}")
     labels = label_indices(kept, model.class_names)
     result = adjust(join(results), model, settings)
-    return Scored(kept, result, labels, skipped, seconds)
+    return ScoredCells(kept, result, labels, skipped, seconds)
 
 
 def label_indices(records: Sequence[Record], names: Sequence[str]) -> NDArray[np.int64]:

@@ -9,21 +9,21 @@ from typing import Any
 
 from cytodiffusion.datasets import LAYOUTS, Dataset, Record, class_names, read_dataset
 from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.candidate import Candidate
 from cytodiffusion.evaluation.cells import choose_records, shift_records
-from cytodiffusion.evaluation.contender import Contender
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.leave_out import check_copy
 from cytodiffusion.taxonomy import Taxonomy, load_taxonomy
 
 
-def gather(context: Context, everyone: Sequence[Contender], taxonomy: Taxonomy | None) -> None:
+def gather(context: Context, everyone: Sequence[Candidate], taxonomy: Taxonomy | None) -> None:
     """Find the images of all sets, and refuse what cannot be measured of them.
 
     Parameters
     ----------
     context : Context
         Gets ``everything``, ``records``, ``shift`` and ``taxonomies``.
-    everyone : sequence of Contender
+    everyone : sequence of Candidate
         The evaluated one, then the baselines; with the copies that were given.
     taxonomy : Taxonomy or None
         The class hierarchy of the evaluation.
@@ -48,10 +48,10 @@ def gather(context: Context, everyone: Sequence[Contender], taxonomy: Taxonomy |
         found = _read(context, folder).records
         chosen = shift_records(found, folder, limit=s.limit, seed=s.seed)
         context.shift[name] = context.named(chosen)
-    for contender in everyone:
-        _check_known(contender.model, context.records, s.data)
+    for candidate in everyone:
+        _check_known(candidate.model, context.records, s.data)
         for name, records in context.shift.items():
-            _check_known(contender.model, records, s.shift[name])
+            _check_known(candidate.model, records, s.shift[name])
     _check_copy(context, everyone)
     _say_what_differs(context)
 
@@ -111,7 +111,7 @@ def _check_known(model: Any, records: Sequence[Record], data: Path) -> None:
         )
 
 
-def _check_copy(context: Context, everyone: Sequence[Contender]) -> None:
+def _check_copy(context: Context, everyone: Sequence[Candidate]) -> None:
     """Refuse what would be found wrong with leaving a class out only after all other figures."""
     s, main = context.settings, everyone[0]
     if s.leave_out is None:
@@ -128,10 +128,10 @@ def _check_copy(context: Context, everyone: Sequence[Contender]) -> None:
             f"Among the images of {s.data} that are evaluated (--split {s.split}{drawn}) are none "
             f"of other classes of the model that {s.leave_out} could be told from."
         )
-    for contender in everyone:
-        if contender.copy is not None and not (labels & set(contender.copy.class_names)):
+    for candidate in everyone:
+        if candidate.copy is not None and not (labels & set(candidate.copy.class_names)):
             raise InputError(
-                f"{contender.copy.name} (--leave-out-model) knows none of the classes of {s.data}, "
+                f"{candidate.copy.name} (--leave-out-model) knows none of the classes of {s.data}, "
                 f"so that {s.leave_out} could be told from nothing."
             )
     if s.leave_out in main.model.class_names and main.copy is None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cytodiffusion.datasets import Record
 from cytodiffusion.datasets.names import spelling
-from cytodiffusion.evaluation.cells import Scored
+from cytodiffusion.evaluation.cells import ScoredCells
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.progress import Progress
@@ -92,7 +92,7 @@ class Context:
             self._frames[name] = Frames(records, pixel_size_um, progress)
         return self._frames[name]
 
-    def add_cells(self, scored: Scored, model: str, name: str) -> None:
+    def add_cells(self, scored: ScoredCells, model: str, name: str) -> None:
         """Add cells to the table, and warn of images that could not be read."""
         self._count_skipped(scored.skipped, name)
         table = scored.frame()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cytodiffusion.classification.decision import prediction_sets
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.settings import ClassifySettings
-from cytodiffusion.evaluation.cells import Scored
+from cytodiffusion.evaluation.cells import ScoredCells
 from cytodiffusion.metrics.curves import (
     area_under_risk,
     confusion,
@@ -54,12 +54,12 @@ CONTRACT = (
 )
 
 
-def figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:
+def figures(scored: ScoredCells, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:
     """Figures of merit with 95 % bootstrap intervals.
 
     Parameters
     ----------
-    scored : Scored
+    scored : ScoredCells
         Cells of classes that the classifier knows.
     seed, resamples : int
         Of the bootstrap.
@@ -161,7 +161,7 @@ def per_class(
 
 def set_figures(
     model: Any,
-    scored: Scored,
+    scored: ScoredCells,
     settings: ClassifySettings,
     levels: Sequence[float] = COVERAGES,
 ) -> list[dict[str, Any]]:
@@ -171,7 +171,7 @@ def set_figures(
     ----------
     model : ModelBundle or Baseline
         Gives what is kept of the validation cells.
-    scored : Scored
+    scored : ScoredCells
     settings : ClassifySettings
         Of the run: the sets at its coverage are measured as they are.
     levels : sequence of float
@@ -214,7 +214,7 @@ def set_figures(
     return rows
 
 
-def shift_figures(scored: Scored, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:
+def shift_figures(scored: ScoredCells, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:
     """Figures on another laboratory's cells.
 
     Returns
@@ -268,7 +268,7 @@ def alone_figures(result: Classification, labels: NDArray[np.int64]) -> dict[str
     }
 
 
-def hierarchy_figures(scored: Scored, taxonomy: Taxonomy) -> dict[str, Any]:
+def hierarchy_figures(scored: ScoredCells, taxonomy: Taxonomy) -> dict[str, Any]:
     """Strict and tolerant scores, and scores of groups.
 
     A tolerant score counts a neighbouring class, such as the next stage of maturation, as right
@@ -315,7 +315,7 @@ def _means(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, flo
 
 
 def difference(
-    one: Scored, other: Scored, *, seed: int = 0, resamples: int = 1000
+    one: ScoredCells, other: ScoredCells, *, seed: int = 0, resamples: int = 1000
 ) -> dict[str, Any] | None:
     """How much better ``one`` is than ``other`` on the same cells, with paired intervals.
 

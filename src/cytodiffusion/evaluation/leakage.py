@@ -11,7 +11,7 @@ from cytodiffusion.datasets import Record
 from cytodiffusion.datasets.duplicates import find_repeats, state_repeats
 from cytodiffusion.datasets.fingerprints import Fingerprints, fingerprints
 from cytodiffusion.datasets.seen import NAMED, Overlap, overlap
-from cytodiffusion.evaluation.contender import Contender
+from cytodiffusion.evaluation.candidate import Candidate
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.settings import HOME
 from cytodiffusion.files.atomic import sha256
@@ -23,7 +23,7 @@ WHERE = "all of them in metrics.json under overlap, and in cells.csv"
 Seen = dict[str, dict[str, dict[str, Any]]]
 
 
-def warn_of_overlap(everyone: Sequence[Contender], context: Context) -> Seen:
+def warn_of_overlap(everyone: Sequence[Candidate], context: Context) -> Seen:
     """Warn of images, here or of other laboratories, that a classifier was trained on.
 
     One that records its training images is asked; for others, files of the same content are
@@ -49,24 +49,24 @@ def warn_of_overlap(everyone: Sequence[Contender], context: Context) -> Seen:
 
         paths = [r.path for r in records] if recorded else []
         prints = fingerprints(paths, report)
-        for contender in everyone:
-            seen[contender.key][name] = _look_through(contender, name, prints, context)
+        for candidate in everyone:
+            seen[candidate.key][name] = _look_through(candidate, name, prints, context)
     if home and context.settings.split != "all":
         _warn_of_training_split(everyone, seen, context)
     return seen
 
 
 def _look_through(
-    contender: Contender, name: str, prints: Fingerprints, context: Context
+    candidate: Candidate, name: str, prints: Fingerprints, context: Context
 ) -> dict[str, Any]:
-    found: Overlap = overlap(prints, contender.model)
-    sentence = found.stated(contender.title, WHERE)
+    found: Overlap = overlap(prints, candidate.model)
+    sentence = found.stated(candidate.title, WHERE)
     context.warn(f"{name}: {sentence}" if sentence and found.known and name != HOME else sentence)
     exact, near = ([str(path) for path in paths] for paths in (found.exact, found.near))
     return {"known": found.known, "exact": exact, "near": near}
 
 
-def _warn_of_training_split(everyone: Sequence[Contender], seen: Seen, context: Context) -> None:
+def _warn_of_training_split(everyone: Sequence[Candidate], seen: Seen, context: Context) -> None:
     unknown = [seen[c.key][HOME] for c in everyone if not seen[c.key][HOME]["known"]]
     if not unknown:
         return

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.datasets import Record
-from cytodiffusion.evaluation.cells import Scored
+from cytodiffusion.evaluation.cells import ScoredCells
 from cytodiffusion.evaluation.stored import COLUMNS, tile_of
 from cytodiffusion.evaluation.windows import Frames
 
@@ -58,8 +58,8 @@ class Montage:
 def make_montage(
     model: Any,
     frames: Frames,
-    scored: Scored,
-    judged: Scored,
+    scored: ScoredCells,
+    judged: ScoredCells,
     *,
     tiles: int = TILES,
 ) -> Montage:
@@ -71,9 +71,9 @@ def make_montage(
         Whose windows are shown.
     frames : Frames
         Of the set that the cells are of.
-    scored : Scored
+    scored : ScoredCells
         Cells of known classes.
-    judged : Scored
+    judged : ScoredCells
         The cells that the most anomalous are among, those of classes that the model lacks
         included; from a copy of the model where that was asked for anomalies.
     tiles : int
@@ -103,18 +103,18 @@ def make_montage(
     return Montage(sheet, size, float(model.window_um), groups)
 
 
-def hardest(scored: Scored, tiles: int) -> list[int]:
+def hardest(scored: ScoredCells, tiles: int) -> list[int]:
     """Rows of the cells whose true class the classifier thinks least of, the worst first."""
     true = scored.result.posterior[np.arange(len(scored)), scored.labels]
     return [int(row) for row in np.argsort(true, kind="stable")[:tiles]]
 
 
-def most_anomalous(scored: Scored, tiles: int) -> list[int]:
+def most_anomalous(scored: ScoredCells, tiles: int) -> list[int]:
     """Rows of the cells with the highest anomaly scores, the highest first."""
     return [int(row) for row in np.argsort(-scored.result.anomaly_score, kind="stable")[:tiles]]
 
 
-def describe(scored: Scored, row: int) -> dict[str, Any]:
+def describe(scored: ScoredCells, row: int) -> dict[str, Any]:
     """Return what is known of one cell."""
     result, record, label = scored.result, scored.records[row], int(scored.labels[row])
     return {

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.candidate import Candidate
 from cytodiffusion.evaluation.cells import draw
-from cytodiffusion.evaluation.contender import Contender
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.settings import HOME
 from cytodiffusion.metrics.scores import balanced_accuracy
@@ -17,7 +17,7 @@ from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser
 CELLS_AT_ONCE = 8
 
 
-def check_published(main: Contender, cells: int) -> None:
+def check_published(main: Candidate, cells: int) -> None:
     """Refuse the published rule for a network that it is not for."""
     denoiser = getattr(main.model, "denoiser", None)
     if cells and not isinstance(denoiser, StableDiffusionDenoiser):
@@ -27,7 +27,7 @@ def check_published(main: Contender, cells: int) -> None:
         )
 
 
-def published_figures(main: Contender, context: Context) -> dict[str, Any]:
+def published_figures(main: Candidate, context: Context) -> dict[str, Any]:
     """Measure the published rule on cells of known classes, drawn at random.
 
     Returns

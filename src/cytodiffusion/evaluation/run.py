@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.candidate import MODEL, Candidate, name_baselines
 from cytodiffusion.evaluation.cells import draw
 from cytodiffusion.evaluation.checks import gather
-from cytodiffusion.evaluation.contender import MODEL, Contender, name_baselines
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.leakage import mark_seen, warn_of_overlap, warn_of_repeats
 from cytodiffusion.evaluation.leave_out import given_copies
@@ -62,21 +62,21 @@ class Run:
         model = load_classifier(
             settings.model, settings.device, allow_download=settings.allow_download
         )
-        self.main = Contender(MODEL, model)
+        self.main = Candidate(MODEL, model)
         self.baselines = [
-            Contender("", load_classifier(folder, settings.device)) for folder in settings.baselines
+            Candidate("", load_classifier(folder, settings.device)) for folder in settings.baselines
         ]
         name_baselines(self.baselines, model.name)
         self.everyone = (self.main, *self.baselines)
-        for contender in self.everyone:
-            contender.check(settings.classify)
+        for candidate in self.everyone:
+            candidate.check(settings.classify)
         check_published(self.main, settings.published_cells)
         self.settings = settings
         self.taxonomy = self._taxonomy()
         self.context = context = Context(settings, progress, model.class_names)
         copies = given_copies([c.model for c in self.everyone], settings)
-        for contender, copy in zip(self.everyone, copies, strict=True):
-            contender.copy = copy
+        for candidate, copy in zip(self.everyone, copies, strict=True):
+            candidate.copy = copy
         gather(context, self.everyone, self.taxonomy)
         self.annotations = annotations_of(context)
         each = 1 + len(settings.shift) + 2 * (settings.leave_out is not None)
@@ -94,8 +94,8 @@ class Run:
         """Go through all of them."""
         started, context = time.monotonic(), self.context
         seen = warn_of_overlap(self.everyone, context)
-        for contender in self.everyone:
-            contender.measure(context, self.taxonomy)
+        for candidate in self.everyone:
+            candidate.measure(context, self.taxonomy)
         warn_of_repeats(context)
         found = self.main.found
         metrics = {

@@ -14,7 +14,7 @@ from cytodiffusion.generation.order import (
     Mix,
     estimate_effort,
 )
-from cytodiffusion.generation.save import Saved, generate_into, save_generated
+from cytodiffusion.generation.save import SavedCells, generate_into, save_generated
 from cytodiffusion.generation.sheet import contact_sheet
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "LargeOrder",
     "Mix",
     "Preview",
-    "Saved",
+    "SavedCells",
     "contact_sheet",
     "estimate_effort",
     "generate",

@@ -15,7 +15,7 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.files.synthetic_mark import is_synthetic
 from cytodiffusion.files.writers import write_cells_csv
 from cytodiffusion.generation.order import GenerationSettings, class_of
-from cytodiffusion.generation.save import Saved, generate_into
+from cytodiffusion.generation.save import SavedCells, generate_into
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.progress import Progress, silent
 
@@ -43,7 +43,7 @@ class TopUp:
 
 
 @dataclass(frozen=True, eq=False)
-class Augmented:
+class AugmentResult:
     """A training set that was topped up.
 
     Attributes
@@ -52,13 +52,13 @@ class Augmented:
         CSV of real and synthetic images: ``path``, ``class``, ``split``, ``synthetic`` and
         where there are any ``group`` and ``confidence``.
     plan : TopUp
-    saved : Saved
+    saved : SavedCells
         The synthetic cells.
     """
 
     table: Path
     plan: TopUp
-    saved: Saved
+    saved: SavedCells
 
     def added(self) -> dict[str, int]:
         """Synthetic cells by class, of the data's own names."""
@@ -121,7 +121,7 @@ def augment_training(
     pixel_size_um: float | None = None,
     progress: Progress = silent,
     insist: bool = False,
-) -> Augmented:
+) -> AugmentResult:
     """Draw what a training set lacks and list real and synthetic images in one table.
 
     Real images stay where they are. Synthetic ones are of the training split, always.
@@ -167,7 +167,7 @@ def augment_training(
     table = pd.concat([_real(records), _drawn(saved)], ignore_index=True)
     empty = [c for c in ("group", "confidence") if (table[c] == "").all()]
     path = write_cells_csv(target / TABLE, table.drop(columns=empty))
-    return Augmented(path, plan, saved)
+    return AugmentResult(path, plan, saved)
 
 
 def _draws(model: ModelBundle, name: str) -> bool:
@@ -204,6 +204,6 @@ def _real(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _drawn(saved: Saved) -> pd.DataFrame:
+def _drawn(saved: SavedCells) -> pd.DataFrame:
     own = saved.frame[["path", "class", "split", "synthetic"]]
     return own.assign(group="", confidence="")

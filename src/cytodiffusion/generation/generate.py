@@ -15,7 +15,13 @@ from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import Cancelled
 from cytodiffusion.generation.cells import GeneratedCells, joined
-from cytodiffusion.generation.order import GenerationSettings, Mix, Order, check_order, take_order
+from cytodiffusion.generation.order import (
+    GenerationOrder,
+    GenerationSettings,
+    Mix,
+    check_order,
+    take_order,
+)
 from cytodiffusion.generation.synthesis import sample_cells, sampled_size
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import WHITE
@@ -140,7 +146,7 @@ class _Work:
     def __init__(
         self,
         model: ModelBundle,
-        order: Order,
+        order: GenerationOrder,
         settings: GenerationSettings,
         mix: Mix | None,
         preview: Preview | None,
@@ -208,7 +214,7 @@ class _Work:
             preview=None if self.preview is None else seen,
             progress=lambda share, _: progress(0.95 * share, message),
         )
-        predicted, confidence, accepted = self._judge(pixels, index)
+        predicted, confidence, accepted = self._decide(pixels, index)
         self.pixels[rows], self.predicted[rows] = pixels, predicted
         self.confidence[rows], self.accepted[rows] = confidence, accepted
         self.attempts[rows] = attempt + 1
@@ -216,7 +222,7 @@ class _Work:
             self.rejected.update(model.class_names[k] for k in index[~accepted])
         progress(1.0, message)
 
-    def _judge(
+    def _decide(
         self, pixels: NDArray[np.uint8], index: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
         """Classes, confidence and whether that will do, of cells asked to be of ``index``."""

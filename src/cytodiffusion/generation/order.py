@@ -29,7 +29,7 @@ class LargeOrder(InputError):
 
 
 @dataclass(frozen=True, eq=False)
-class Order:
+class GenerationOrder:
     """Cells to draw, one class after the other.
 
     Attributes
@@ -82,7 +82,9 @@ class Effort:
         )
 
 
-def take_order(model: ModelBundle, counts: Mapping[str, int], mix: Mix | None = None) -> Order:
+def take_order(
+    model: ModelBundle, counts: Mapping[str, int], mix: Mix | None = None
+) -> GenerationOrder:
     """Check what is asked for.
 
     Raises
@@ -106,7 +108,7 @@ def take_order(model: ModelBundle, counts: Mapping[str, int], mix: Mix | None = 
     index = np.repeat([names.index(name) for name in wanted], list(wanted.values()))
     numbers = np.concatenate([np.arange(count) for count in wanted.values()])
     towards = None if mix is None else names.index(class_of(model, mix.name))
-    return Order(wanted, index.astype(np.int64), numbers.astype(np.int64), towards)
+    return GenerationOrder(wanted, index.astype(np.int64), numbers.astype(np.int64), towards)
 
 
 def class_of(model: ModelBundle, name: str) -> str:
@@ -131,7 +133,7 @@ def class_of(model: ModelBundle, name: str) -> str:
 
 
 def check_order(
-    order: Order, model: ModelBundle, settings: GenerationSettings, insist: bool = False
+    order: GenerationOrder, model: ModelBundle, settings: GenerationSettings, insist: bool = False
 ) -> None:
     """Ask before very large orders.
 

@@ -40,7 +40,7 @@ Watch = Callable[[float, Callable[[], Tensor]], None]
 
 
 @dataclass(frozen=True)
-class Wish:
+class CellRequest:
     """What is asked of each of N cells.
 
     Attributes
@@ -83,7 +83,7 @@ class Painter(Protocol):
 
     def paint(
         self,
-        wish: Wish,
+        wish: CellRequest,
         noise: Callable[[int, tuple[int, int, int]], Tensor],
         steps: int,
         sketch: Tensor | None,
@@ -94,7 +94,7 @@ class Painter(Protocol):
 
         Parameters
         ----------
-        wish : Wish
+        wish : CellRequest
         noise : callable
             Gives noise ``(N, *shape)`` for the number of a stage and a shape.
         steps : int
@@ -173,7 +173,7 @@ class DenoiserPainter:
 
     def paint(
         self,
-        wish: Wish,
+        wish: CellRequest,
         noise: Callable[[int, tuple[int, int, int]], Tensor],
         steps: int,
         sketch: Tensor | None,
@@ -194,7 +194,7 @@ class DenoiserPainter:
         )
         return codec.decode(latents)
 
-    def _clean(self, z: Tensor, level: int, wish: Wish) -> Tensor:
+    def _clean(self, z: Tensor, level: int, wish: CellRequest) -> Tensor:
         denoiser = self.model.denoiser
         t = torch.full((len(z),), level, device=z.device)
         with torch.autocast(z.device.type, dtype=torch.bfloat16, enabled=self.half):
@@ -217,7 +217,7 @@ class GeneratorPainter:
 
     def paint(
         self,
-        wish: Wish,
+        wish: CellRequest,
         noise: Callable[[int, tuple[int, int, int]], Tensor],
         steps: int,
         sketch: Tensor | None,
@@ -237,7 +237,7 @@ class GeneratorPainter:
             lambda share, seems: watch(base * share, lambda: g.enlarge(g.unfold(seems))),
         )
         coarse = g.unfold(latents).clamp(-1, 1)
-        plain = Wish(wish.classes, wish.towards, wish.share, 1.0)
+        plain = CellRequest(wish.classes, wish.towards, wish.share, 1.0)
         detail = solve(
             noise(1, (3 * g.factor**2, g.coarse_size, g.coarse_size)),
             lambda z, level: self._detail(z, level, plain, coarse),
@@ -251,11 +251,11 @@ class GeneratorPainter:
         )
         return g.with_detail(coarse, detail)
 
-    def _coarse(self, z: Tensor, level: int, wish: Wish) -> Tensor:
+    def _coarse(self, z: Tensor, level: int, wish: CellRequest) -> Tensor:
         velocity = wish.guided(lambda index: self._velocity(self.generator.base, z, level, index))
         return self._clean(z, level, velocity).clamp(-COARSE_BOUND, COARSE_BOUND)
 
-    def _detail(self, z: Tensor, level: int, wish: Wish, coarse: Tensor) -> Tensor:
+    def _detail(self, z: Tensor, level: int, wish: CellRequest, coarse: Tensor) -> Tensor:
         network, seen = self.generator.detail, torch.cat([z, coarse], dim=1)
         velocity = wish.guided(lambda index: self._velocity(network, seen, level, index))
         clean = _DETAIL_GAIN * self._clean(z, level, velocity)

@@ -29,7 +29,7 @@ CELLS, SHEET = "cells.csv", "contact_sheet.png"
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
+class SavedCells:
     """Generated cells that are on disk.
 
     Attributes
@@ -55,7 +55,7 @@ class Saved:
         return {"folder": self.folder, "files": self.files, **self.cells.record()}
 
 
-def save_generated(cells: GeneratedCells, folder: str | Path) -> Saved:
+def save_generated(cells: GeneratedCells, folder: str | Path) -> SavedCells:
     """Write a PNG a cell in a folder per class, ``cells.csv``, ``contact_sheet.png`` and
     ``provenance.json``; every image says that it is synthetic.
 
@@ -80,7 +80,7 @@ def generate_into(
     insist: bool = False,
     pixel_size_um: float | None = None,
     names: Mapping[str, str] | None = None,
-) -> Saved:
+) -> SavedCells:
     """Draw cells and write each part as it is done; see `generate` and `save_generated`.
 
     Work that is cancelled or interrupted leaves what is done, with its table.
@@ -146,7 +146,7 @@ class _Writer:
         self.made.update(cells.classes)
         self.parts.append(replace(cells, pixels=cells.pixels[:0]))
 
-    def finish(self, complete: bool = True) -> Saved:
+    def finish(self, complete: bool = True) -> SavedCells:
         """Write table, sheet and provenance of all cells that were added."""
         cells = joined(self.parts)
         if stale := self.earlier.difference(self.paths):
@@ -168,7 +168,7 @@ class _Writer:
             about = {key: record[key] for key in ("synthetic", "model", "settings", "towards")}
             write_synthetic_png(staging / SHEET, sheet, about)
             write_run_json(staging / PROVENANCE, record)
-        return Saved(self.folder, frame, cells)
+        return SavedCells(self.folder, frame, cells)
 
 
 def file_name(cells: GeneratedCells, row: int) -> str:

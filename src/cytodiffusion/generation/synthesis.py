@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cytodiffusion.device import Batches
 from cytodiffusion.errors import InputError
-from cytodiffusion.generation.sampler import Wish, from_pictures, painter_of, picture
+from cytodiffusion.generation.sampler import CellRequest, from_pictures, painter_of, picture
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.progress import Progress, silent
 
@@ -122,7 +122,7 @@ class _Job:
     def run(self, part: slice, preview: Preview | None, progress: Progress) -> NDArray[np.uint8]:
         """Draw the cells ``part``; ``(n, S, S, 3)``."""
         device = self.model.device
-        wish = Wish(
+        wish = CellRequest(
             torch.from_numpy(self.index[part]).to(device),
             torch.from_numpy(self.towards[part]).to(device),
             torch.from_numpy(self.share[part]).to(device),

@@ -21,7 +21,7 @@ from cytodiffusion.model.codec import Codec
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.schedule import NoiseSchedule, centred_disc
-from cytodiffusion.model.slide_correction import Laboratory
+from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser, hard_disc
 from cytodiffusion.taxonomy import Taxonomy
 
@@ -68,7 +68,7 @@ class ModelBundle:
         Fingerprints of what it was trained on; older bundles have none.
     generator : Generator, optional
         Draws synthetic cells; without one the denoiser does.
-    laboratory : Laboratory, optional
+    laboratory : SlideCorrection, optional
         Corrects the cells of a slide for what they have in common; without one each stays as it is.
     """
 
@@ -90,7 +90,7 @@ class ModelBundle:
     taxonomy: Taxonomy | None = None
     training_images: TrainingImages | None = None
     generator: Generator | None = None
-    laboratory: Laboratory | None = None
+    laboratory: SlideCorrection | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytodiffusion.model.class_statistics import PREFIX, TypicalCells, former_thresholds
+from cytodiffusion.model.class_statistics import PREFIX, ClassStatistics, former_thresholds
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Calibration:
     validation_confidence : (V,) float64 tensor
     validation_correct : (V,) bool tensor
         Confidence of validation cells and whether they were right; empty as above.
-    typical : TypicalCells or None
+    typical : ClassStatistics or None
         What the anomaly scores beyond the Mahalanobis distances compare cells with.
     measured : dict of float
         What was asked of the prediction sets and what they gave on validation cells, see
@@ -69,7 +69,7 @@ class Calibration:
         default_factory=lambda: torch.zeros(0, dtype=torch.float64)
     )
     validation_correct: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
-    typical: TypicalCells | None = None
+    typical: ClassStatistics | None = None
     measured: dict[str, float] = field(default_factory=dict)
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -95,7 +95,7 @@ class Calibration:
         if former := former_thresholds(tensors):
             content |= {"early_thresholds": former[:-1], "anomaly_threshold": former[-1]}
         content["measured"] = {k: float(v) for k, v in content.get("measured", {}).items()}
-        return cls(**content, typical=TypicalCells.from_tensors(tensors))
+        return cls(**content, typical=ClassStatistics.from_tensors(tensors))
 
     def check(self, n_classes: int, embedding: int) -> None:
         """ValueError unless the tensors fit the network and the numbers make sense."""

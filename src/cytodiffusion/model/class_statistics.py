@@ -24,7 +24,7 @@ SCORES = (
 #: Those that the combined score is the mean of, in the order of `TypicalCells.centres`.
 COMBINED = ("shape", "profile", "contrast")
 
-#: What the tensors of `TypicalCells` are called in a bundle.
+#: What the tensors of `ClassStatistics` are called in a bundle.
 PREFIX = "typical."
 
 #: An entry that only bundles from before the score ``shape`` have, how many scores these have
@@ -48,7 +48,7 @@ def former_thresholds(tensors: Mapping[str, Tensor]) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True)
-class TypicalCells:
+class ClassStatistics:
     """Typical denoising errors and embeddings of each class, and scores of validation cells.
 
     Attributes
@@ -97,7 +97,7 @@ class TypicalCells:
         return {PREFIX + f.name: getattr(self, f.name).contiguous() for f in fields(self)}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> TypicalCells | None:
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ClassStatistics | None:
         """Undo `to_tensors`; None where there are none of today, ValueError if some are missing."""
         found = {k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)}
         if not found or FORMER in found:

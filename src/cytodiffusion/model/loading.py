@@ -27,7 +27,7 @@ from cytodiffusion.model.generator import FILES as GENERATOR_FILES
 from cytodiffusion.model.generator import Generator, load_generator
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.slide_correction import FILES as LABORATORY_FILES
-from cytodiffusion.model.slide_correction import Laboratory, load_laboratory
+from cytodiffusion.model.slide_correction import SlideCorrection, load_slide_correction
 
 
 def default_bundle_path() -> Path:
@@ -145,14 +145,14 @@ def _generator(folder: Path, n_classes: int, device: torch.device) -> Generator 
     return generator.to(device, memory_format=torch.channels_last)  # type: ignore[no-any-return]
 
 
-def _laboratory(folder: Path, n_classes: int, embedding: int) -> Laboratory | None:
+def _laboratory(folder: Path, n_classes: int, embedding: int) -> SlideCorrection | None:
     """Return the correction for laboratories of a verified bundle; None where it has none."""
     there = set(LABORATORY_FILES) & read_json(folder / CHECKSUMS).keys()
     if not there:
         return None
     if lost := sorted(set(LABORATORY_FILES) - there):
         raise BundleError(f"The bundle {folder} lacks {lost[0]}; copy it again in full.")
-    return load_laboratory(folder, n_classes, embedding)
+    return load_slide_correction(folder, n_classes, embedding)
 
 
 def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoiser:

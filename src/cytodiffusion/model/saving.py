@@ -36,7 +36,7 @@ from cytodiffusion.model.generator import FILES as GENERATOR_FILES
 from cytodiffusion.model.generator import Generator, save_generator
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.slide_correction import FILES as LABORATORY_FILES
-from cytodiffusion.model.slide_correction import Laboratory, save_laboratory
+from cytodiffusion.model.slide_correction import SlideCorrection, save_laboratory
 from cytodiffusion.model.stable_diffusion import StableDiffusionCodec, StableDiffusionDenoiser
 from cytodiffusion.taxonomy import Taxonomy
 
@@ -57,7 +57,7 @@ def save_bundle(
     taxonomy: Taxonomy | None = None,
     training_images: TrainingImages | None = None,
     generator: Generator | None = None,
-    laboratory: Laboratory | None = None,
+    laboratory: SlideCorrection | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> Path:
     """Write a bundle, whole or not at all; an older bundle in its place is replaced.

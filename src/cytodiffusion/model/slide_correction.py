@@ -41,7 +41,7 @@ SCALE = 10.0
 
 
 class Member(nn.Module):
-    """One network of the ensemble; see `LaboratoryNetwork`."""
+    """One network of the ensemble; see `SlideCorrectionNetwork`."""
 
     def __init__(self, num_classes: int, features: int, hidden: int, dropout: float):
         super().__init__()
@@ -70,7 +70,7 @@ class Member(nn.Module):
         return corrected
 
 
-class LaboratoryNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class SlideCorrectionNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Corrections of logits from the cells of a slide; the mean of a few small networks.
 
     Parameters
@@ -136,12 +136,12 @@ def centred(logits: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Laboratory:
+class SlideCorrection:
     """A trained network, and what was measured on validation cells that it corrected.
 
     Attributes
     ----------
-    network : LaboratoryNetwork
+    network : SlideCorrectionNetwork
     temperature : float
         Of the corrected posterior.
     conformal_scores, conformal_classes, validation_confidence, validation_correct : Tensor
@@ -153,7 +153,7 @@ class Laboratory:
         themselves stay as they are.
     """
 
-    network: LaboratoryNetwork
+    network: SlideCorrectionNetwork
     temperature: float
     conformal_scores: Tensor
     conformal_classes: Tensor
@@ -196,7 +196,7 @@ class Laboratory:
         return np.asarray(np.asarray(logits, np.float64) / temperature + found)
 
 
-def save_laboratory(folder: Path, laboratory: Laboratory) -> None:
+def save_laboratory(folder: Path, laboratory: SlideCorrection) -> None:
     """Write the two files of a laboratory's correction into a bundle's folder."""
     network = laboratory.network
     config = {k: v for k, v in network.config.items() if not k.startswith("_")}
@@ -212,19 +212,19 @@ def save_laboratory(folder: Path, laboratory: Laboratory) -> None:
     save_file(tensors, folder / WEIGHTS)
 
 
-def _record(laboratory: Laboratory) -> dict[str, Tensor]:
+def _record(laboratory: SlideCorrection) -> dict[str, Tensor]:
     names = ("conformal_scores", "conformal_classes", "validation_confidence", "validation_correct")
     return {name: getattr(laboratory, name) for name in names}
 
 
-def load_laboratory(folder: Path, n_classes: int, embedding: int) -> Laboratory:
+def load_slide_correction(folder: Path, n_classes: int, embedding: int) -> SlideCorrection:
     """Read the correction of a bundle; BundleError where it does not fit the bundle or itself."""
     content = read_json(folder / CONFIG)
     tensors = read_tensors(folder / WEIGHTS)
     record = {k.removeprefix(RECORD): v for k, v in tensors.items() if k.startswith(RECORD)}
     weights = {k: v for k, v in tensors.items() if not k.startswith(RECORD)}
     try:
-        network = LaboratoryNetwork(**content["network"])
+        network = SlideCorrectionNetwork(**content["network"])
         temperature = float(content["temperature"])
         measured = {str(k): float(v) for k, v in content["measured"].items()}
         if not 1e-3 < temperature < 1e3:
@@ -240,10 +240,10 @@ def load_laboratory(folder: Path, n_classes: int, embedding: int) -> Laboratory:
         ) from e
     check_weights(weights, network, folder)
     network.load_state_dict(weights)
-    return Laboratory(network.eval(), temperature, **record, measured=measured, steady=steady)
+    return SlideCorrection(network.eval(), temperature, **record, measured=measured, steady=steady)
 
 
-def _check_fit(network: LaboratoryNetwork, n_classes: int, embedding: int) -> None:
+def _check_fit(network: SlideCorrectionNetwork, n_classes: int, embedding: int) -> None:
     """ValueError unless it is for a denoiser of so many classes and so wide an embedding."""
     if not len(network.ensemble):
         raise ValueError("it has no networks")

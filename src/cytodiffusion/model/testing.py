@@ -14,7 +14,7 @@ from cytodiffusion.model.codec import PixelCodec
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.saving import save_bundle
-from cytodiffusion.model.slide_correction import Laboratory, LaboratoryNetwork
+from cytodiffusion.model.slide_correction import SlideCorrection, SlideCorrectionNetwork
 from cytodiffusion.model.stable_diffusion import (
     DISC_RADIUS,
     StableDiffusionCodec,
@@ -72,17 +72,17 @@ def tiny_generator(n_classes: int, size: int = 64, seed: int = 0) -> Generator:
     return generator.eval()  # type: ignore[no-any-return]
 
 
-def tiny_laboratory(n_classes: int, seed: int = 0, embedding: int = 16) -> Laboratory:
+def tiny_laboratory(n_classes: int, seed: int = 0, embedding: int = 16) -> SlideCorrection:
     """Correction for laboratories that has all parts and changes much; its weights are random."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = LaboratoryNetwork(n_classes, embedding, features=4, hidden=8, members=2)
+        network = SlideCorrectionNetwork(n_classes, embedding, features=4, hidden=8, members=2)
         torch.nn.init.normal_(network.components)
         for name, weight in network.named_parameters():
             if name.endswith("correct.3.weight"):  # begins as zeros
                 torch.nn.init.normal_(weight, std=3.0)
     scores = torch.linspace(0, 0.9, 50)
-    return Laboratory(
+    return SlideCorrection(
         network.eval(),
         temperature=1.5,
         conformal_scores=scores,
@@ -99,7 +99,7 @@ def tiny_bundle(
     seed: int = 0,
     size: int = 32,
     generator: Generator | None = None,
-    laboratory: Laboratory | None = None,
+    laboratory: SlideCorrection | None = None,
 ) -> Path:
     """Write a random bundle of a few kB.
 
@@ -112,7 +112,7 @@ def tiny_bundle(
         Side of the model's input in pixels.
     generator : Generator, optional
         Such as `tiny_generator`.
-    laboratory : Laboratory, optional
+    laboratory : SlideCorrection, optional
         Such as `tiny_laboratory`.
 
     Returns

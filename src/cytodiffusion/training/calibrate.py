@@ -161,7 +161,7 @@ def calibrate(
         model.calibration, prior_variance=trial_variance(full, plain.labels)
     )
     stopped = _evidence(plain, model, settings, progress)
-    calibration = _judged(model.calibration, stopped, plain.labels, settings.coverage)
+    calibration = _decided(model.calibration, stopped, plain.labels, settings.coverage)
 
     calibration = _with_typical(
         calibration,
@@ -209,7 +209,7 @@ def _with_typical(
     return replace(calibration, typical=typical)
 
 
-def _judged(
+def _decided(
     calibration: Calibration, stopped: Evidence, labels: NDArray[np.int64], coverage: float
 ) -> Calibration:
     """Temperature, and with it how sure the classifier is of validation cells, and how rightly."""

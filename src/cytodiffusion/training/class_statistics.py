@@ -20,7 +20,7 @@ from cytodiffusion.classification.anomaly import (
 )
 from cytodiffusion.classification.classifier import Evidence
 from cytodiffusion.model.calibration import Calibration
-from cytodiffusion.model.class_statistics import COMBINED, SCORES, TypicalCells
+from cytodiffusion.model.class_statistics import COMBINED, SCORES, ClassStatistics
 
 #: Training cells of each class that are kept to measure distances from.
 NEIGHBOURS = 128
@@ -31,7 +31,7 @@ POOLED = 0.5
 
 def measure_typical(
     seen: Evidence, labels: NDArray[np.int64], calibration: Calibration, seed: int
-) -> TypicalCells:
+) -> ClassStatistics:
     """Typical errors and embeddings of training cells; nothing is standardised yet.
 
     Parameters
@@ -52,7 +52,7 @@ def measure_typical(
     level_means, level_spreads = _levels(logits, labels, n_levels)
     kept = _some_of_each(labels, seed)
     unit = unit_embedding(seen.embedding[kept], calibration)
-    return TypicalCells(
+    return ClassStatistics(
         lead_means=lead_means,
         lead_factors=lead_factors,
         shape_means=shape_means,
@@ -69,7 +69,7 @@ def measure_typical(
 
 def standardise(
     calibration: Calibration, budgets: Sequence[Evidence], false_alarms: float
-) -> TypicalCells:
+) -> ClassStatistics:
     """Centres, scales and thresholds of the scores from validation cells.
 
     Parameters

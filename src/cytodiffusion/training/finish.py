@@ -19,7 +19,7 @@ from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
-from cytodiffusion.model.slide_correction import Laboratory
+from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy, load_taxonomy, taxonomy_for
 from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
@@ -181,7 +181,7 @@ def save_with(
     settings: TrainSettings,
     heading: str,
     lines: Sequence[str],
-    **added: Generator | Laboratory,
+    **added: Generator | SlideCorrection,
 ) -> Path:
     """Save a trained model together with a part that was trained for it, at ``settings.output``.
 

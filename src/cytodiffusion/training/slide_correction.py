@@ -34,7 +34,7 @@ from cytodiffusion.model.codec import WHITE, to_unit
 from cytodiffusion.model.denoiser import UNetDenoiser, embedding_width
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import check_target
-from cytodiffusion.model.slide_correction import Laboratory, LaboratoryNetwork
+from cytodiffusion.model.slide_correction import SlideCorrection, SlideCorrectionNetwork
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.augmentation.augment import augment
 from cytodiffusion.training.augmentation.outlines import Outlines
@@ -168,7 +168,7 @@ def _begin(settings: TrainSettings, model: ModelBundle, cells: CellSet) -> Path:
 
 def _made(
     model: ModelBundle, cells: CellSet, settings: TrainSettings, run: Path, progress: Progress
-) -> Laboratories:
+) -> SimulatedDomains:
     """Make the laboratories of a run, those that are kept in its folder left as they are."""
     classes, width = len(model.classes), embedding_width(model.denoiser)
     kept = kept_laboratories(run / EVIDENCE, draw_cells(cells.labels, 0, 0).numel(), classes, width)
@@ -189,13 +189,13 @@ def _made(
 
 
 def fit_network(
-    made: Laboratories, settings: TrainSettings, progress: Progress = silent
-) -> LaboratoryNetwork:
+    made: SimulatedDomains, settings: TrainSettings, progress: Progress = silent
+) -> SlideCorrectionNetwork:
     """Train the small networks, each from other random weights and in another order.
 
     Parameters
     ----------
-    made : Laboratories
+    made : SimulatedDomains
     settings : TrainSettings
         Its ``steps`` are those of one network.
     progress : callable
@@ -205,9 +205,11 @@ def fit_network(
         return _fitted(made, settings, progress)
 
 
-def _fitted(made: Laboratories, settings: TrainSettings, progress: Progress) -> LaboratoryNetwork:
+def _fitted(
+    made: SimulatedDomains, settings: TrainSettings, progress: Progress
+) -> SlideCorrectionNetwork:
     width = made.embedding.shape[-1]
-    network = LaboratoryNetwork(made.logits.shape[-1], width, features=min(FEATURES, width))
+    network = SlideCorrectionNetwork(made.logits.shape[-1], width, features=min(FEATURES, width))
     network.mean, network.components = _components(made.embedding, network.components.shape[1])
     optimizer = torch.optim.AdamW(
         network.ensemble.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -269,16 +271,16 @@ def some_slides(labels: Tensor, classes: int) -> Tensor:
 
 def measure_laboratory(
     model: ModelBundle,
-    network: LaboratoryNetwork,
+    network: SlideCorrectionNetwork,
     val: CellSet,
     settings: TrainSettings,
     progress: Progress = silent,
-) -> tuple[Laboratory, dict[str, tuple[float, float]]]:
+) -> tuple[SlideCorrection, dict[str, tuple[float, float]]]:
     """Calibrate a correction on validation cells, and measure what it brings.
 
     Returns
     -------
-    laboratory : Laboratory
+    laboratory : SlideCorrection
     measured : dict
         Balanced accuracy of cells by themselves and corrected: of validation cells as they are
         (``val``), the same with each class a slide of its own (``one class``), and in made-up
@@ -296,7 +298,7 @@ def measure_laboratory(
     )
     nothing = torch.zeros(0)
     steady = tuple(k for k, c in enumerate(model.classes) if c.name in STEADY)
-    blank = Laboratory(network, 1.0, nothing, nothing, nothing, nothing, {}, steady)
+    blank = SlideCorrection(network, 1.0, nothing, nothing, nothing, nothing, {}, steady)
 
     def corrected(index: NDArray[np.int64]) -> NDArray[np.float64]:
         assert alone.embedding is not None
@@ -341,7 +343,7 @@ def drawn_slides(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]
 
 def _elsewhere(
     model: ModelBundle,
-    laboratory: Laboratory,
+    laboratory: SlideCorrection,
     cells: CellSet,
     settings: TrainSettings,
     progress: Progress,
@@ -361,7 +363,7 @@ def _elsewhere(
 
 def _attach(
     model: ModelBundle,
-    laboratory: Laboratory,
+    laboratory: SlideCorrection,
     measured: dict[str, tuple[float, float]],
     settings: TrainSettings,
 ) -> Path:
@@ -392,7 +394,7 @@ TRIALS = 3
 
 
 @dataclass(frozen=True)
-class Laboratories:
+class SimulatedDomains:
     """What a denoiser makes of the cells of L made-up laboratories.
 
     Attributes
@@ -410,19 +412,19 @@ class Laboratories:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: Tensor | slice) -> Laboratories:
-        return Laboratories(self.logits[index], self.embedding[index], self.labels[index])
+    def __getitem__(self, index: Tensor | slice) -> SimulatedDomains:
+        return SimulatedDomains(self.logits[index], self.embedding[index], self.labels[index])
 
-    def __add__(self, other: Laboratories) -> Laboratories:
+    def __add__(self, other: SimulatedDomains) -> SimulatedDomains:
         pairs = zip(self.parts().values(), other.parts().values(), strict=True)
-        return Laboratories(*(torch.cat(pair) for pair in pairs))
+        return SimulatedDomains(*(torch.cat(pair) for pair in pairs))
 
     def parts(self) -> dict[str, Tensor]:
         """Return the tensors by name."""
         return {"logits": self.logits, "embedding": self.embedding, "labels": self.labels}
 
 
-def joined(parts: Sequence[Laboratories]) -> Laboratories:
+def joined(parts: Sequence[SimulatedDomains]) -> SimulatedDomains:
     """Laboratories of several stores as one; there must be some."""
     first, *others = parts
     for other in others:
@@ -430,7 +432,7 @@ def joined(parts: Sequence[Laboratories]) -> Laboratories:
     return first
 
 
-def kept_laboratories(path: Path, cells: int, classes: int, width: int) -> Laboratories | None:
+def kept_laboratories(path: Path, cells: int, classes: int, width: int) -> SimulatedDomains | None:
     """Read what was made before; None where there is nothing.
 
     Raises
@@ -442,7 +444,7 @@ def kept_laboratories(path: Path, cells: int, classes: int, width: int) -> Labor
         return None
     try:
         # copies: the file itself is replaced later on
-        found = Laboratories(**{k: v.clone() for k, v in load_file(path).items()})
+        found = SimulatedDomains(**{k: v.clone() for k, v in load_file(path).items()})
         n = len(found)
         shapes = [tuple(part.shape) for part in found.parts().values()]
         if shapes != [(n, cells, classes), (n, cells, width), (n, cells)]:
@@ -458,7 +460,7 @@ def kept_laboratories(path: Path, cells: int, classes: int, width: int) -> Labor
 
 def make_laboratories(
     model: ModelBundle, cells: CellSet, settings: TrainSettings, numbers: Sequence[int]
-) -> Iterator[Laboratories]:
+) -> Iterator[SimulatedDomains]:
     """Yield one laboratory after the other; each depends on the seed and its number alone.
 
     Parameters
@@ -484,7 +486,7 @@ def make_laboratories(
         )
         logits = torch.from_numpy(evidence.logits / model.calibration.temperature).float()
         embedding = torch.from_numpy(evidence.embedding)
-        yield Laboratories(logits[None], embedding[None], cells.labels[index][None])
+        yield SimulatedDomains(logits[None], embedding[None], cells.labels[index][None])
 
 
 def draw_cells(labels: Tensor, seed: int, number: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cytodiffusion.authenticity import AuthenticitySettings, Told
+from cytodiffusion.authenticity import AuthenticitySettings, Feedback
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion import models
 from napari_cytodiffusion.evaluate.jobs import NOTHING, Cell, Table, figure, ranged, short
@@ -29,7 +29,7 @@ class NewTest:
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
+class CellExplanation:
     """Picture (S, S, 3) of a cell under its heatmap, and what it compares."""
 
     picture: np.ndarray
@@ -84,7 +84,7 @@ def explain_body(
     model: tuple[str, str],
     cache: models.ModelCache,
 ) -> Callable[[Progress], Iterator[Any]]:
-    """Body of a `Job` that yields `Explained`.
+    """Body of a `Job` that yields `CellExplanation`.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def explain_body(
             pixels, window_um, class_name, models.load_model(*model, False, cache), progress=report
         )
         picture = overlaid(pixels, window_um, found, side)
-        yield Explained(picture, found.predicted_name, found.target_name)
+        yield CellExplanation(picture, found.predicted_name, found.target_name)
 
     return body
 
@@ -123,7 +123,7 @@ def headline(test: Any) -> str:
     )
 
 
-def verdict(told: Told, said_class: str | None) -> str:
+def verdict(told: Feedback, said_class: str | None) -> str:
     """Say in teaching mode what a cell was."""
     kind = "Synthetic" if told.synthetic else "Real"
     made = "made as" if told.synthetic else "labelled"
@@ -134,7 +134,7 @@ def verdict(told: Told, said_class: str | None) -> str:
     return text
 
 
-def explained_text(explained: Explained) -> str:
+def explained_text(explained: CellExplanation) -> str:
     """Say what the colours of a heatmap mean."""
     return (
         f"What would have to change for {escape(explained.target)}, the next likely class: "

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cytodiffusion.authenticity import SittingInfo
+from cytodiffusion.authenticity import SessionInfo
 from napari_cytodiffusion.authenticity.form import NewTestForm
 from napari_cytodiffusion.evaluate.jobs import Table, short
 from napari_cytodiffusion.shared.common import form, note
@@ -106,7 +106,7 @@ class StartPage(QWidget):
         layout.addWidget(self.begin_button)
         layout.addWidget(self.sittings, 1)
         layout.addWidget(self.results_button)
-        self._infos: Sequence[SittingInfo] = ()
+        self._infos: Sequence[SessionInfo] = ()
         self.name.textChanged.connect(self.refresh)
         self.mode.currentIndexChanged.connect(self.refresh)
         self.name.returnPressed.connect(self._on_begin)
@@ -115,7 +115,7 @@ class StartPage(QWidget):
         self.results_button.clicked.connect(lambda: self.results.emit(self.mode.currentData()))
         return panel
 
-    def show_test(self, title: str, sittings: Sequence[SittingInfo]) -> None:
+    def show_test(self, title: str, sittings: Sequence[SessionInfo]) -> None:
         """Show an opened test and who has taken it."""
         self._infos = sittings
         self.title.setText(title)
@@ -143,7 +143,7 @@ class StartPage(QWidget):
         if not paths:
             self.recent.addAction("no test was opened yet").setEnabled(False)
 
-    def _own(self) -> SittingInfo | None:
+    def _own(self) -> SessionInfo | None:
         """Return the unfinished sitting that the name and the mode mean."""
         name = " ".join(self.name.text().split()).casefold()
         for s in self._infos:

@@ -23,8 +23,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cytodiffusion.authenticity import Sitting, Told, Trial
-from cytodiffusion.authenticity.presenting import enlarged
+from cytodiffusion.authenticity import Feedback, ParticipantSession, Question
+from cytodiffusion.authenticity.standardise import enlarged
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.shared.common import note, tell
@@ -49,7 +49,7 @@ class TrialPage(QWidget):
     Signals
     -------
     told (object, object)
-        The trial and what teaching mode tells of it (`Trial`, `Told`).
+        The trial and what teaching mode tells of it (`Question`, `Feedback`).
     left ()
         The participant stops here, to go on another day.
     finished ()
@@ -62,8 +62,8 @@ class TrialPage(QWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.sitting: Sitting | None = None
-        self.trial: Trial | None = None
+        self.sitting: ParticipantSession | None = None
+        self.trial: Question | None = None
         self.paused = self.waiting = False
         self._explained: np.ndarray | None = None
         self._shown_at = 0.0
@@ -132,7 +132,7 @@ class TrialPage(QWidget):
 
     # -- a sitting ----------------------------------------------------------------------------
 
-    def begin(self, sitting: Sitting) -> None:
+    def begin(self, sitting: ParticipantSession) -> None:
         """Ask the trials that are left of a sitting."""
         self.sitting = sitting
         self.bar.setRange(0, len(sitting.test))
@@ -215,13 +215,13 @@ class TrialPage(QWidget):
         else:
             self._tell(told, said)
 
-    def _tell(self, told: Told, said: str | None) -> None:
+    def _tell(self, told: Feedback, said: str | None) -> None:
         self.waiting = True
         self.verdict.setText(words.verdict(told, said))
         self._refresh()
         self.told.emit(self.trial, told)
 
-    def explain(self, trial: Trial, explained: words.Explained) -> None:
+    def explain(self, trial: Question, explained: words.Explained) -> None:
         """Lay the heatmap over the cell it belongs to, while that is still in sight."""
         if trial is self.trial and self.waiting:
             self._explained = explained.picture

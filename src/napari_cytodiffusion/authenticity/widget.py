@@ -11,7 +11,13 @@ from napari.utils import notifications
 from qtpy.QtCore import QSettings, QSize
 from qtpy.QtWidgets import QFileDialog, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
-from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest, Sitting, Told, Trial
+from cytodiffusion.authenticity import (
+    AuthenticitySettings,
+    AuthenticityTest,
+    Feedback,
+    ParticipantSession,
+    Question,
+)
 from cytodiffusion.authenticity.settings import SUFFIX
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
 from napari_cytodiffusion.authenticity import jobs as words
@@ -155,7 +161,7 @@ class AuthenticityWidget(QWidget):
         if self.test is None:
             return
         try:
-            sitting = Sitting(self.test, name, mode)
+            sitting = ParticipantSession(self.test, name, mode)
         except CytoDiffusionError as error:
             tell(error)
             return
@@ -176,7 +182,7 @@ class AuthenticityWidget(QWidget):
         self._show_start()
         self.show_results(self._mode)
 
-    def _explain(self, trial: Trial, told: Told) -> None:
+    def _explain(self, trial: Question, told: Feedback) -> None:
         """Work out the heatmap of a cell that was told of; the one before is let go."""
         if self.test is None:
             return

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.classify import jobs
 from napari_cytodiffusion.layers.placement import full_size
-from napari_cytodiffusion.layers.results import REVIEW, Record, percent
+from napari_cytodiffusion.layers.results import REVIEW, CellRecord, percent
 from napari_cytodiffusion.layers.views import CellViews, mark_cell
 from napari_cytodiffusion.session import NEXT_KEY, PREVIOUS_KEY, Session
 from napari_cytodiffusion.shared.common import TallArea, note, tell
@@ -220,7 +220,7 @@ class InspectWidget(QWidget):
         if self._session.viewer is not None:
             mark_cell(self._session.viewer, views, record)
 
-    def _show_numbers(self, record: Record, views: CellViews) -> None:
+    def _show_numbers(self, record: CellRecord, views: CellViews) -> None:
         results = views.results
         name, color = results.class_names[record.predicted], results.colors[record.predicted]
         self.title.setText(
@@ -250,7 +250,7 @@ class InspectWidget(QWidget):
         self.review.setVisible(record.accept_above is not None)
         self.errors.set_errors(record.levels, record.errors, results.colors, record.predicted)
 
-    def _show_crop(self, record: Record, views: CellViews) -> None:
+    def _show_crop(self, record: CellRecord, views: CellViews) -> None:
         cell = (record.label, record.y, record.x, views.pixel_size_um, views.window_um)
         try:
             pixels = jobs.crop_of(full_size(views.image), full_size(views.labels), cell, _CROP)
@@ -282,7 +282,7 @@ class InspectWidget(QWidget):
         camera.center = tuple(centre)
 
 
-def scores_text(record: Record) -> str:
+def scores_text(record: CellRecord) -> str:
     """Write all anomaly scores but the one that decides, which has its gauge."""
     others = [
         f"{name.replace('_', ' ')} {score:.3g}"
@@ -292,7 +292,7 @@ def scores_text(record: Record) -> str:
     return f"Other scores, higher is more unusual: {', '.join(others)}" if others else ""
 
 
-def review_text(record: Record) -> str:
+def review_text(record: CellRecord) -> str:
     """Say whether a cell is accepted, and by what."""
     if record.accept_above is None:
         return ""

@@ -48,7 +48,7 @@ class ClassifyRequest:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRun:
     """The model is loaded and the maps are empty: layers can be made."""
 
     model: Any
@@ -58,7 +58,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Classified:
+class ClassifiedCells:
     """Some more cells are classified."""
 
     batch: Any
@@ -66,14 +66,14 @@ class Classified:
 
 
 @dataclass(frozen=True)
-class Corrected:
+class CorrectedCells:
     """All cells are classified, and corrected for what they have in common."""
 
     batches: tuple[Any, ...]
 
 
 def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any]]:
-    """Body of a `Job` that yields `Prepared`, then `Classified` batch by batch."""
+    """Body of a `Job` that yields `PreparedRun`, then `ClassifiedCells` batch by batch."""
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
@@ -97,14 +97,14 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
         with closing(batches):
             outline = max(_OUTLINE_LEAST, round(_OUTLINE_UM / pixel_size))
             maps = CellMaps(labels, len(model.classes), outline)
-            yield Prepared(model, maps, pixel_size, origin)
+            yield PreparedRun(model, maps, pixel_size, origin)
             report(0.0, "Classifying ...")
             yield from _classified(batches, maps)
 
     return body
 
 
-def _classified(batches: Iterator[Any], maps: Any) -> Iterator[Classified | Corrected]:
+def _classified(batches: Iterator[Any], maps: Any) -> Iterator[ClassifiedCells | CorrectedCells]:
     painted = 0.0
     revised = []
     for batch in batches:
@@ -120,14 +120,14 @@ def _classified(batches: Iterator[Any], maps: Any) -> Iterator[Classified | Corr
             maps.paint()
             now = time.monotonic()
             painted = now + 2 * (now - started)
-        yield Classified(batch, due)
+        yield ClassifiedCells(batch, due)
     if revised:  # all of them or none: a run that is cancelled keeps what it has shown
         for batch in revised:
             result = batch.result
             ids = batch.crops.ids
             maps.put(ids, result.predicted, result.entropy, result.anomaly, result.review)
         maps.paint()
-        yield Corrected(tuple(revised))
+        yield CorrectedCells(tuple(revised))
 
 
 def table_body(frame_of: Callable[[], Any], max_id: int) -> Callable[[Progress], Iterator[Any]]:

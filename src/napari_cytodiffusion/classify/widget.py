@@ -198,9 +198,9 @@ class ClassifyWidget(QWidget):
             self.run_bar.advance(fraction, self._pace.text(done, total) if total else "")
 
     def _on_item(self, item: Any) -> None:
-        if isinstance(item, jobs.Prepared):
+        if isinstance(item, jobs.PreparedRun):
             self._on_prepared(item)
-        elif isinstance(item, jobs.Corrected):
+        elif isinstance(item, jobs.CorrectedCells):
             self._on_corrected(item)
         elif self._views is not None:
             self._views.results.add(item.batch)
@@ -210,7 +210,7 @@ class ClassifyWidget(QWidget):
             self.run_bar.advance(done / max(total, 1), self._pace.text(done, total))
             self._show_counts(self._views)
 
-    def _on_corrected(self, item: jobs.Corrected) -> None:
+    def _on_corrected(self, item: jobs.CorrectedCells) -> None:
         if self._views is None:
             return
         for batch in item.batches:
@@ -218,7 +218,7 @@ class ClassifyWidget(QWidget):
         self._views.refresh()
         self._show_counts(self._views)
 
-    def _on_prepared(self, prepared: jobs.Prepared) -> None:
+    def _on_prepared(self, prepared: jobs.PreparedRun) -> None:
         if self._layers is None or self._session.viewer is None:
             return
         image, cells = self._layers

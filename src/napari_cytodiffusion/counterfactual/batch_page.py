@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytodiffusion.counterfactual.jobs import Mapped
+from napari_cytodiffusion.counterfactual.jobs import HeatmapResult
 from napari_cytodiffusion.counterfactual.targets import NUMBERS, SHAPES
 from napari_cytodiffusion.counterfactual.texts import summary_table
 from napari_cytodiffusion.layers.results import ANOMALY, REVIEW
@@ -91,7 +91,7 @@ class BatchPage(QWidget):
         names = views.results.class_names if views is not None else ()
         return choices + [(name, index) for index, name in enumerate(names)]
 
-    def show_found(self, found: Sequence[Mapped]) -> None:
+    def show_found(self, found: Sequence[HeatmapResult]) -> None:
         """List the heatmaps that are made."""
         self.table.set_table(summary_table(found), text_columns=2)
 

@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from cytodiffusion.progress import Progress
-from napari_cytodiffusion.counterfactual.found import Found
-from napari_cytodiffusion.counterfactual.jobs import Body, Changed, Mapped, Morphed
-from napari_cytodiffusion.counterfactual.targets import Asked
-from napari_cytodiffusion.layers.results import Record
+from napari_cytodiffusion.counterfactual.jobs import (
+    Body,
+    CounterfactualResult,
+    HeatmapResult,
+    MorphResult,
+)
+from napari_cytodiffusion.counterfactual.store import CounterfactualStore
+from napari_cytodiffusion.counterfactual.targets import TargetChoice
+from napari_cytodiffusion.layers.results import CellRecord
 from napari_cytodiffusion.layers.views import CellViews
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedFiles:
     """Files were written: ``path`` is the file or the folder of them."""
 
     path: Path
@@ -46,7 +51,7 @@ class Origin:
         height, width = views.maps.class_map.shape
         return cls(views.image.name, views.labels.name, (height, width), views.pixel_size_um)
 
-    def record(self, record: Record | None) -> dict[str, Any]:
+    def record(self, record: CellRecord | None) -> dict[str, Any]:
         """Return what the record of a cell says besides."""
         from cytodiffusion import __version__
         from cytodiffusion.files.record import circumstances
@@ -70,9 +75,14 @@ class Origin:
 
 
 def save_body(
-    key: str, path: Path, found: Found, asked: Asked | None, views: CellViews, sigmas: float
+    key: str,
+    path: Path,
+    found: CounterfactualStore,
+    asked: TargetChoice | None,
+    views: CellViews,
+    sigmas: float,
 ) -> Body:
-    """Body of a `Job` that saves one of `Found.saveable` and yields `Saved`."""
+    """Body of a `Job` that saves one of `CounterfactualStore.saveable` and yields `SavedFiles`."""
     origin, record = Origin.of(views), views.results.record
     if key == "all" or asked is None:
         made = [(m, found.version(m.asked), record(m.asked.label)) for m in found.maps()]
@@ -89,7 +99,9 @@ def save_body(
 
 
 def heatmaps_body(
-    folder: Path, made: Sequence[tuple[Mapped, Changed | None, Record]], origin: Origin
+    folder: Path,
+    made: Sequence[tuple[HeatmapResult, CounterfactualResult | None, CellRecord]],
+    origin: Origin,
 ) -> Body:
     """Body of a `Job` that writes a folder a heatmap into a folder."""
 
@@ -111,18 +123,18 @@ def heatmaps_body(
             )
             if changed is not None:
                 save_counterfactual(target / "synthetic", changed.cells, changed.number, said)
-        yield Saved(target if len(made) == 1 else folder)
+        yield SavedFiles(target if len(made) == 1 else folder)
 
     return body
 
 
-def folder_name(mapped: Mapped) -> str:
+def folder_name(mapped: HeatmapResult) -> str:
     """Name of the folder of a heatmap."""
     target = "".join(c if c.isalnum() else "-" for c in mapped.heatmap.target_name)
     return f"cell-{mapped.asked.label:06d}-{target}"
 
 
-def figure_body(path: Path, mapped: Mapped, sigmas: float) -> Body:
+def figure_body(path: Path, mapped: HeatmapResult, sigmas: float) -> Body:
     """Body of a `Job` that draws the figure of one heatmap."""
 
     def body(report: Progress) -> Iterator[Any]:
@@ -130,12 +142,12 @@ def figure_body(path: Path, mapped: Mapped, sigmas: float) -> Body:
         from cytodiffusion.counterfactual.figures import heatmap_figure, save_figure
 
         figure = heatmap_figure(mapped.heatmap, mask=mapped.mask, sigmas=sigmas)
-        yield Saved(save_figure(figure, path))
+        yield SavedFiles(save_figure(figure, path))
 
     return body
 
 
-def grid_body(path: Path, found: Sequence[Mapped], sigmas: float) -> Body:
+def grid_body(path: Path, found: Sequence[HeatmapResult], sigmas: float) -> Body:
     """Body of a `Job` that draws the heatmaps of all classes."""
 
     def body(report: Progress) -> Iterator[Any]:
@@ -143,12 +155,14 @@ def grid_body(path: Path, found: Sequence[Mapped], sigmas: float) -> Body:
         from cytodiffusion.counterfactual.figures import grid_figure, save_figure
 
         figure = grid_figure([mapped.heatmap for mapped in found], sigmas=sigmas)
-        yield Saved(save_figure(figure, path))
+        yield SavedFiles(save_figure(figure, path))
 
     return body
 
 
-def version_body(folder: Path, changed: Changed, record: Record, origin: Origin) -> Body:
+def version_body(
+    folder: Path, changed: CounterfactualResult, record: CellRecord, origin: Origin
+) -> Body:
     """Body of a `Job` that writes a counterfactual cell, its figure and its record."""
 
     def body(report: Progress) -> Iterator[Any]:
@@ -157,12 +171,12 @@ def version_body(folder: Path, changed: Changed, record: Record, origin: Origin)
 
         target = folder / f"cell-{changed.asked.label:06d}-synthetic"
         save_counterfactual(target, changed.cells, changed.number, origin.record(record))
-        yield Saved(target)
+        yield SavedFiles(target)
 
     return body
 
 
-def morph_body(path: Path, morphed: Morphed, record: Record, origin: Origin) -> Body:
+def morph_body(path: Path, morphed: MorphResult, record: CellRecord, origin: Origin) -> Body:
     """Body of a `Job` that writes a morph as GIF, MP4 or TIFF, by the ending of the path."""
 
     def body(report: Progress) -> Iterator[Any]:
@@ -172,6 +186,6 @@ def morph_body(path: Path, morphed: Morphed, record: Record, origin: Origin) -> 
         film = morphed.film
         said = origin.record(record) | film.record()
         size = film.last.window_um / film.frames.shape[1]
-        yield Saved(save_morph(film.frames, path, said, pixel_size_um=size))
+        yield SavedFiles(save_morph(film.frames, path, said, pixel_size_um=size))
 
     return body

@@ -18,10 +18,10 @@ from qtpy.QtWidgets import (
 
 from napari_cytodiffusion.counterfactual import targets
 from napari_cytodiffusion.counterfactual import texts as words
-from napari_cytodiffusion.counterfactual.jobs import Wish
+from napari_cytodiffusion.counterfactual.jobs import CounterfactualRequest
 from napari_cytodiffusion.counterfactual.morph_page import StrengthRow
-from napari_cytodiffusion.counterfactual.targets import Asked
-from napari_cytodiffusion.layers.results import Record, percent
+from napari_cytodiffusion.counterfactual.targets import TargetChoice
+from napari_cytodiffusion.layers.results import CellRecord, percent
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.shared.common import form
 from napari_cytodiffusion.shared.defaults import default
@@ -49,7 +49,7 @@ class CounterfactualForm(QWidget):
 
     def __init__(self, save: QPushButton, parent: QWidget) -> None:
         super().__init__(parent)
-        self._record: Record | None = None
+        self._record: CellRecord | None = None
         self._wanted: int | None = None  # a target that was chosen, for the next cells too
         self.title = QLabel("", self)
         self.title.setTextFormat(Qt.TextFormat.RichText)
@@ -96,7 +96,7 @@ class CounterfactualForm(QWidget):
         """Show or hide how far a cell may be changed."""
         self._fields.setRowVisible(self.strength, shown)
 
-    def show_cell(self, record: Record | None, views: CellViews | None) -> None:
+    def show_cell(self, record: CellRecord | None, views: CellViews | None) -> None:
         """Name a cell and offer the classes that it can be compared with."""
         self._record = record
         with QSignalBlocker(self.target):
@@ -118,15 +118,15 @@ class CounterfactualForm(QWidget):
             f"<b>{name}</b> {percent(record.confidence)}</span> &nbsp; cell {record.label:,}"
         )
 
-    def asked(self) -> Asked | None:
+    def asked(self) -> TargetChoice | None:
         """Return what is asked for: the current cell and target."""
         if self._record is None or self.target.currentData() is None:
             return None
         return targets.asked_of(self._record, self.target.currentData())
 
-    def wish(self, versions: bool = True) -> Wish:
+    def wish(self, versions: bool = True) -> CounterfactualRequest:
         """Return how heatmaps and counterfactual cells are made."""
-        return Wish(
+        return CounterfactualRequest(
             maps=True,
             versions=versions,
             trials=self.trials.value(),

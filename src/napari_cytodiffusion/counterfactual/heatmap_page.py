@@ -9,11 +9,11 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cytodiffusion.counterfactual import texts as words
-from napari_cytodiffusion.counterfactual.jobs import Changed, Mapped
+from napari_cytodiffusion.counterfactual.jobs import CounterfactualResult, HeatmapResult
 from napari_cytodiffusion.counterfactual.look import HeatLook
-from napari_cytodiffusion.layers.results import Record, Results, percent
+from napari_cytodiffusion.layers.results import CellRecord, Results, percent
 from napari_cytodiffusion.shared.common import note
-from napari_cytodiffusion.shared.tiles import Tile, TileBoard
+from napari_cytodiffusion.shared.tiles import PictureTile, TileBoard
 
 _EMPTY = "Click a cell in the image."
 
@@ -48,15 +48,15 @@ class HeatmapPage(QWidget):
 
     def show_nothing(self, text: str = _EMPTY) -> None:
         """Say why there is nothing to see."""
-        self.board.set_tiles([Tile(None, "", text)])
+        self.board.set_tiles([PictureTile(None, "", text)])
         self.remark.setText("")
 
     def show_maps(
         self,
-        record: Record,
+        record: CellRecord,
         results: Results,
-        mapped: Mapped | None,
-        changed: Changed | None,
+        mapped: HeatmapResult | None,
+        changed: CounterfactualResult | None,
         look: HeatLook,
         more: int | None,
     ) -> None:
@@ -64,7 +64,7 @@ class HeatmapPage(QWidget):
 
         Parameters
         ----------
-        record : Record
+        record : CellRecord
         results : Results
         mapped, changed : Mapped and Changed, or None where not made yet
         look : HeatLook
@@ -74,7 +74,7 @@ class HeatmapPage(QWidget):
         """
         now = f"{results.class_names[record.predicted]} {percent(record.confidence)}"
         if mapped is None:
-            self.board.set_tiles([Tile(None, "", "No heatmap of this cell and target yet.")])
+            self.board.set_tiles([PictureTile(None, "", "No heatmap of this cell and target yet.")])
             self.remark.setText("")
             return
         heatmap, limit = mapped.heatmap, mapped.piece.limit
@@ -86,10 +86,10 @@ class HeatmapPage(QWidget):
         verdict = "" if changed is None else words.verdict_text(changed)
         self.board.set_tiles(
             [
-                Tile(heatmap.crop, f"As it is\n{now}"),
-                Tile(bare, f"Heatmap\n{target}"),
-                Tile(over, f"Overlay\nbeyond {look.sigmas:.1f} SD"),
-                Tile(made, f"Synthetic version\n{verdict}", "no counterfactual cell yet"),
+                PictureTile(heatmap.crop, f"As it is\n{now}"),
+                PictureTile(bare, f"Heatmap\n{target}"),
+                PictureTile(over, f"Overlay\nbeyond {look.sigmas:.1f} SD"),
+                PictureTile(made, f"Synthetic version\n{verdict}", "no counterfactual cell yet"),
             ],
             heatmap.window_um,
         )
@@ -126,23 +126,23 @@ class ClassGrid(QWidget):
 
     def show_nothing(self, text: str = _EMPTY) -> None:
         """Say why there is nothing to see."""
-        self.board.set_tiles([Tile(None, "", text)])
+        self.board.set_tiles([PictureTile(None, "", text)])
         self.remark.setText("")
 
     def show_maps(
-        self, record: Record, found: Sequence[Mapped], look: HeatLook, target: int | None
+        self, record: CellRecord, found: Sequence[HeatmapResult], look: HeatLook, target: int | None
     ) -> None:
         """Show the cell, then the overlay of each class, the likeliest first; one scale for all."""
         if not found:
             self.show_nothing("Compare all classes: what would have to change for each of them.")
             return
         first, limit = found[0].heatmap, words.limit_of(found)
-        tiles = [Tile(first.crop, "as it is")]
+        tiles = [PictureTile(first.crop, "as it is")]
         for mapped in sorted(found, key=lambda m: -record.posterior[m.asked.target]):
             heatmap = mapped.heatmap
             shown = heatmap.thresholded(look.sigmas)
             over = words.overlay(shown, limit, self._colors, look.alpha, heatmap.crop)
-            tiles.append(Tile(over, heatmap.target_name, key=mapped.asked.target))
+            tiles.append(PictureTile(over, heatmap.target_name, key=mapped.asked.target))
         self.board.set_tiles(tiles, first.window_um, current=target)
         low = [m.heatmap.target_name for m in found if m.heatmap.convergence < words.DOUBTFUL]
         doubt = f" Not converged, use more trials: {', '.join(low)}." if low else ""

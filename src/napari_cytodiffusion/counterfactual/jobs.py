@@ -15,7 +15,7 @@ from cytodiffusion.progress import Progress
 from napari_cytodiffusion import models
 from napari_cytodiffusion.classify import jobs as classify_jobs
 from napari_cytodiffusion.counterfactual.layers import Piece
-from napari_cytodiffusion.counterfactual.targets import Asked
+from napari_cytodiffusion.counterfactual.targets import TargetChoice
 from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.models import import_engine
@@ -27,7 +27,7 @@ _TOGETHER = 16
 
 
 @dataclass(frozen=True)
-class Wish:
+class CounterfactualRequest:
     """What a run makes.
 
     Attributes
@@ -49,17 +49,17 @@ class Wish:
     seed: int
     strength: float | None
 
-    def same_map(self, other: Wish) -> bool:
+    def same_map(self, other: CounterfactualRequest) -> bool:
         """Whether another wish gives the same heatmaps."""
         return (self.trials, self.seed) == (other.trials, other.seed)
 
-    def same_version(self, other: Wish) -> bool:
+    def same_version(self, other: CounterfactualRequest) -> bool:
         """Whether another wish gives the same counterfactual cells."""
         return (self.strength, self.seed) == (other.strength, other.seed)
 
 
 @dataclass(frozen=True, eq=False)
-class Slide:
+class SlideSource:
     """What the engine needs to know of the classified cells of one image."""
 
     image: Any
@@ -79,13 +79,13 @@ class Background:
 
 
 @dataclass(frozen=True, eq=False)
-class Mapped:
+class HeatmapResult:
     """A heatmap is made.
 
     Attributes
     ----------
-    asked : Asked
-    wish : Wish
+    asked : TargetChoice
+    wish : CounterfactualRequest
     heatmap : Heatmap
     piece : Piece
         The same at the pixels of the image.
@@ -97,8 +97,8 @@ class Mapped:
         The cell in its crop, and its outline.
     """
 
-    asked: Asked
-    wish: Wish
+    asked: TargetChoice
+    wish: CounterfactualRequest
     heatmap: Any
     piece: Piece
     inside: float
@@ -108,27 +108,27 @@ class Mapped:
 
 
 @dataclass(frozen=True, eq=False)
-class Changed:
+class CounterfactualResult:
     """A counterfactual cell is made: cell ``number`` of what the engine answered."""
 
-    asked: Asked
-    wish: Wish
+    asked: TargetChoice
+    wish: CounterfactualRequest
     cells: Any
     number: int
 
 
 @dataclass(frozen=True, eq=False)
-class Morphed:
+class MorphResult:
     """A morph is made: the engine's ``film`` with its frames."""
 
-    asked: Asked
-    wish: Wish
+    asked: TargetChoice
+    wish: CounterfactualRequest
     film: Any
 
 
-def slide_of(views: CellViews, cache: models.ModelCache) -> Slide:
+def slide_of(views: CellViews, cache: models.ModelCache) -> SlideSource:
     """Gather what the engine needs to know."""
-    return Slide(
+    return SlideSource(
         image=full_size(views.image),
         labels=full_size(views.labels),
         pixel_size_um=views.pixel_size_um,
@@ -139,8 +139,10 @@ def slide_of(views: CellViews, cache: models.ModelCache) -> Slide:
     )
 
 
-def cells_body(slide: Slide, cells: Sequence[Asked], wish: Wish) -> Body:
-    """Body of a `Job` that yields `Background`, then `Mapped` and `Changed` of every cell."""
+def cells_body(
+    slide: SlideSource, cells: Sequence[TargetChoice], wish: CounterfactualRequest
+) -> Body:
+    """Body of a `Job` that yields `Background`, then the results of every cell."""
 
     def body(report: Progress) -> Iterator[Any]:
         model, crops = yield from _prepared(slide, cells, report)
@@ -153,8 +155,8 @@ def cells_body(slide: Slide, cells: Sequence[Asked], wish: Wish) -> Body:
     return body
 
 
-def all_classes_body(slide: Slide, cell: Asked, wish: Wish) -> Body:
-    """Body of a `Job` that yields `Background`, then `Mapped` for every other class."""
+def all_classes_body(slide: SlideSource, cell: TargetChoice, wish: CounterfactualRequest) -> Body:
+    """Body of a `Job` that yields `Background`, then `HeatmapResult` for every other class."""
 
     def body(report: Progress) -> Iterator[Any]:
         model, crops = yield from _prepared(slide, [cell], report)
@@ -174,8 +176,10 @@ def all_classes_body(slide: Slide, cell: Asked, wish: Wish) -> Body:
     return body
 
 
-def morph_body(slide: Slide, cell: Asked, wish: Wish, frames: int) -> Body:
-    """Body of a `Job` that yields `Background`, then one `Morphed`."""
+def morph_body(
+    slide: SlideSource, cell: TargetChoice, wish: CounterfactualRequest, frames: int
+) -> Body:
+    """Body of a `Job` that yields `Background`, then one `MorphResult`."""
 
     def body(report: Progress) -> Iterator[Any]:
         model, crops = yield from _prepared(slide, [cell], report)
@@ -192,7 +196,7 @@ def morph_body(slide: Slide, cell: Asked, wish: Wish, frames: int) -> Body:
             settings=_cell_settings(wish),
             progress=report,
         )
-        yield Morphed(cell, wish, film)
+        yield MorphResult(cell, wish, film)
 
     return body
 
@@ -208,7 +212,7 @@ class _Crops:
 
 
 def _prepared(
-    slide: Slide, cells: Sequence[Asked], report: Progress
+    slide: SlideSource, cells: Sequence[TargetChoice], report: Progress
 ) -> Generator[Background, None, tuple[Any, _Crops]]:
     """Load the model and cut out the cells; yields the background, returns both."""
     report(0.0, "Loading the model ...")
@@ -237,8 +241,13 @@ def _prepared(
 
 
 def _mapped(
-    slide: Slide, cells: Sequence[Asked], wish: Wish, model: Any, crops: _Crops, report: Progress
-) -> Iterator[Mapped]:
+    slide: SlideSource,
+    cells: Sequence[TargetChoice],
+    wish: CounterfactualRequest,
+    model: Any,
+    crops: _Crops,
+    report: Progress,
+) -> Iterator[HeatmapResult]:
     from cytodiffusion.counterfactual.heatmap import iter_heatmaps
 
     made = iter_heatmaps(
@@ -257,8 +266,13 @@ def _mapped(
 
 
 def _changed(
-    slide: Slide, cells: Sequence[Asked], wish: Wish, model: Any, crops: _Crops, report: Progress
-) -> Iterator[Changed]:
+    slide: SlideSource,
+    cells: Sequence[TargetChoice],
+    wish: CounterfactualRequest,
+    model: Any,
+    crops: _Crops,
+    report: Progress,
+) -> Iterator[CounterfactualResult]:
     from cytodiffusion.counterfactual.cells import counterfactual_cells
 
     for start in range(0, len(cells), _TOGETHER):
@@ -274,19 +288,24 @@ def _changed(
             progress=_part_of(report, part.start / len(cells), part.stop / len(cells)),
         )
         for number, cell in enumerate(cells[part]):
-            yield Changed(cell, wish, made, number)
+            yield CounterfactualResult(cell, wish, made, number)
 
 
 def _on_slide(
-    slide: Slide, cell: Asked, wish: Wish, heatmap: Any, placement: Any, mask: np.ndarray
-) -> Mapped:
+    slide: SlideSource,
+    cell: TargetChoice,
+    wish: CounterfactualRequest,
+    heatmap: Any,
+    placement: Any,
+    mask: np.ndarray,
+) -> HeatmapResult:
     from cytodiffusion.counterfactual.placement import heatmap_on_image
     from cytodiffusion.drawing.maps import cell_edges
 
     shape = slide.labels.shape[:2]
     values, origin = heatmap_on_image(heatmap, placement, shape)
     strength, _ = placement.to_image(heatmap.significance(), shape)
-    return Mapped(
+    return HeatmapResult(
         asked=cell,
         wish=wish,
         heatmap=heatmap,
@@ -307,13 +326,13 @@ def _mask(labels: Any, label: int, placement: Any) -> np.ndarray:
     return here.from_image(part) == label
 
 
-def _map_settings(wish: Wish) -> Any:
+def _map_settings(wish: CounterfactualRequest) -> Any:
     from cytodiffusion.counterfactual.settings import HeatmapSettings
 
     return HeatmapSettings(trials=wish.trials, seed=wish.seed)
 
 
-def _cell_settings(wish: Wish) -> Any:
+def _cell_settings(wish: CounterfactualRequest) -> Any:
     from cytodiffusion.counterfactual.cells import CounterfactualSettings
 
     return CounterfactualSettings(strength=wish.strength, seed=wish.seed)

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cytodiffusion.shared.common import form
-from napari_cytodiffusion.shared.tiles import Tile, TileBoard
+from napari_cytodiffusion.shared.tiles import PictureTile, TileBoard
 
 #: Milliseconds a frame stays, and how many times longer the first and the last.
 _FRAME_MS, _HOLD = 90, 6
@@ -160,7 +160,7 @@ class MorphPage(QWidget):
             widget.setEnabled(there)
         if frames is None:
             self.play.setChecked(False)
-            self.board.set_tiles([Tile(None, "", instead)])
+            self.board.set_tiles([PictureTile(None, "", instead)])
             return
         with QSignalBlocker(self.slider):
             self.slider.setRange(0, len(frames) - 1)
@@ -174,7 +174,7 @@ class MorphPage(QWidget):
         at, last = self.slider.value(), len(self._frames) - 1
         share = f"{100 * at / last:.0f} % of the way to {self._ends[1]} (synthetic)"
         caption = f"{self._ends[0]}: the cell itself" if at == 0 else share
-        self.board.set_tiles([Tile(self._frames[at], caption)], self._window_um)
+        self.board.set_tiles([PictureTile(self._frames[at], caption)], self._window_um)
 
     def _on_play(self, playing: bool) -> None:
         self.play.setText("\u23f8" if playing else "\u25b6")

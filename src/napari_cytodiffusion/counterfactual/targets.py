@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cytodiffusion.errors import InputError
-from napari_cytodiffusion.layers.results import Record, Results
+from napari_cytodiffusion.layers.results import CellRecord, Results
 from napari_cytodiffusion.layers.views import CellViews
 
 #: Chooses the cells inside drawn shapes; those with given numbers.
@@ -17,7 +17,7 @@ SHAPES, NUMBERS = "shapes", "numbers"
 
 
 @dataclass(frozen=True)
-class Asked:
+class TargetChoice:
     """One cell and the class it is compared with.
 
     Attributes
@@ -35,13 +35,13 @@ class Asked:
     target: int
 
 
-def ranking(record: Record) -> list[int]:
+def ranking(record: CellRecord) -> list[int]:
     """Classes other than the predicted one, the runner-up first."""
     order = np.argsort(-record.posterior, kind="stable")
     return [int(k) for k in order if k != record.predicted]
 
 
-def asked_of(record: Record, target: int | None) -> Asked | None:
+def asked_of(record: CellRecord, target: int | None) -> TargetChoice | None:
     """Compare a cell with a class; with the runner-up where that is None or the predicted one.
 
     None where the model knows one class only.
@@ -50,12 +50,12 @@ def asked_of(record: Record, target: int | None) -> Asked | None:
     if not others:
         return None
     chosen = target if target in others else others[0]
-    return Asked(record.label, record.y, record.x, record.predicted, chosen)
+    return TargetChoice(record.label, record.y, record.x, record.predicted, chosen)
 
 
 def asked_of_many(
     results: Results, labels: Sequence[int], target: int | None, most: int
-) -> list[Asked]:
+) -> list[TargetChoice]:
     """Compare cells that are not of the target class already, at most so many of them.
 
     Raises

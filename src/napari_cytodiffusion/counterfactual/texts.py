@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from cmap import Colormap
 
-from napari_cytodiffusion.counterfactual.jobs import Changed, Mapped
+from napari_cytodiffusion.counterfactual.jobs import CounterfactualResult, HeatmapResult
 from napari_cytodiffusion.evaluate.jobs import NOTHING, Cell, Table, figure
-from napari_cytodiffusion.layers.results import Record, Results, percent
+from napari_cytodiffusion.layers.results import CellRecord, Results, percent
 
 #: A convergence below these is doubtful, and mostly chance.
 DOUBTFUL, CHANCE = 0.8, 0.5
@@ -22,7 +22,7 @@ _COLORMAP, _FAINTEST = "colorbrewer:RdBu_r", 0.4
 _PAPER, _PENCIL = 245, 170
 
 
-def convergence_text(mapped: Mapped, more: int | None) -> str:
+def convergence_text(mapped: HeatmapResult, more: int | None) -> str:
     """Say how far a map can be trusted, in HTML; with a link to so many trials if it is low."""
     value = mapped.heatmap.convergence
     number = f"Convergence {value:.2f}"
@@ -33,14 +33,14 @@ def convergence_text(mapped: Mapped, more: int | None) -> str:
     return f"<b>{number}</b>: two halves of the trials differ, {doubt}.{link}"
 
 
-def inside_text(mapped: Mapped) -> str:
+def inside_text(mapped: HeatmapResult) -> str:
     """Say where the change lies."""
     if np.isnan(mapped.inside):
         return ""
     return f"{100 * mapped.inside:.0f} % of the map's energy lies inside the cell."
 
 
-def border_text(record: Record) -> str:
+def border_text(record: CellRecord) -> str:
     """Warn of a cell at the border of the image."""
     if not record.touches_border:
         return ""
@@ -56,14 +56,14 @@ def nothing_text(shown: np.ndarray, sigmas: float) -> str:
     return f"Nothing stands out by {sigmas:.1f} SD: lower the threshold, or use more trials."
 
 
-def target_text(record: Record, results: Results, target: int) -> str:
+def target_text(record: CellRecord, results: Results, target: int) -> str:
     """Name a class to compare with, and how likely it is for the cell."""
     share = float(record.posterior[target])
     likely = percent(share) if share >= 0.005 else "<1 %"
     return f"{results.class_names[target]} ({likely})"
 
 
-def verdict_text(changed: Changed) -> str:
+def verdict_text(changed: CounterfactualResult) -> str:
     """Say what a counterfactual cell is taken for."""
     cells, at = changed.cells, changed.number
     name = cells.class_names[cells.taken_for[at]]
@@ -72,13 +72,13 @@ def verdict_text(changed: Changed) -> str:
     return f"still {name}"
 
 
-def inside_figure(mapped: Mapped) -> Cell:
+def inside_figure(mapped: HeatmapResult) -> Cell:
     """Share of the energy inside the cell, as a cell of a table."""
     text, value = figure(100 * mapped.inside, 0)
     return (text if text == NOTHING else f"{text} %"), value
 
 
-def summary_table(found: Sequence[Mapped]) -> Table:
+def summary_table(found: Sequence[HeatmapResult]) -> Table:
     """One row a heatmap."""
     rows = []
     for mapped in found:
@@ -99,7 +99,7 @@ def heat_colors() -> np.ndarray:
     return colors
 
 
-def limit_of(found: Sequence[Mapped]) -> float:
+def limit_of(found: Sequence[HeatmapResult]) -> float:
     """Largest change in some heatmaps: one scale of colours for all."""
     return max(mapped.piece.limit for mapped in found)
 

@@ -15,15 +15,15 @@ from napari_cytodiffusion.counterfactual import jobs as engine
 from napari_cytodiffusion.counterfactual import texts as words
 from napari_cytodiffusion.counterfactual.batch_page import BatchPage
 from napari_cytodiffusion.counterfactual.form import CounterfactualForm
-from napari_cytodiffusion.counterfactual.found import Found
 from napari_cytodiffusion.counterfactual.heatmap_page import ClassGrid, HeatmapPage
 from napari_cytodiffusion.counterfactual.layers import HeatmapLayer, add_frames
 from napari_cytodiffusion.counterfactual.look import HeatLook
 from napari_cytodiffusion.counterfactual.morph_page import MorphPage
 from napari_cytodiffusion.counterfactual.save_menu import SaveButton
-from napari_cytodiffusion.counterfactual.targets import NUMBERS, SHAPES, Asked
+from napari_cytodiffusion.counterfactual.store import CounterfactualStore
+from napari_cytodiffusion.counterfactual.targets import NUMBERS, SHAPES, TargetChoice
 from napari_cytodiffusion.layers.placement import is_derived
-from napari_cytodiffusion.layers.results import Record
+from napari_cytodiffusion.layers.results import CellRecord
 from napari_cytodiffusion.layers.views import CellViews, mark_cell
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import RunBar, tell
@@ -59,8 +59,8 @@ class CounterfactualWidget(QWidget):
         self._session.attach(self)
         self._session.watch(self)
         self._views: CellViews | None = None
-        self._record: Record | None = None
-        self.found = Found()
+        self._record: CellRecord | None = None
+        self.found = CounterfactualStore()
         self._done = 0  # things made by the run that goes on
         self._saved: Path | None = None  # and where it saved them
         self._drawn = False  # whether a heatmap lies in the slide
@@ -123,7 +123,7 @@ class CounterfactualWidget(QWidget):
         if views is not self._views:
             self._run.cancel()
             self._views, self._record = views, None
-            self.found, self._drawn = Found(), False
+            self.found, self._drawn = CounterfactualStore(), False
             self.batch.set_views(views)
         known = views is not None and len(views.results) > 0
         one = views is not None and len(views.results.class_names) < 2
@@ -222,7 +222,7 @@ class CounterfactualWidget(QWidget):
         there = not (missing.maps or missing.versions)
         return None if there else engine.cells_body(slide, [asked], missing)
 
-    def _many(self, views: CellViews) -> list[Asked]:
+    def _many(self, views: CellViews) -> list[TargetChoice]:
         """Cells of the batch; InputError where there are none."""
         page, results = self.batch, views.results
         only = page.which.currentData()
@@ -245,7 +245,7 @@ class CounterfactualWidget(QWidget):
             return
         if isinstance(item, engine.Background):
             self._views.background = item.colour
-        elif isinstance(item, exports.Saved):
+        elif isinstance(item, exports.SavedFiles):
             self._saved = item.path
         else:
             self.found.add(item)
@@ -255,7 +255,7 @@ class CounterfactualWidget(QWidget):
             self._show_first(item.asked)
             self._refresh()
 
-    def _show_first(self, asked: Asked) -> None:
+    def _show_first(self, asked: TargetChoice) -> None:
         """Show a cell of a batch where none was chosen."""
         if self._record is None and self._views is not None:
             self._record = self._views.results.record(asked.label)
@@ -341,7 +341,7 @@ class CounterfactualWidget(QWidget):
         if layer is not None and (self._drawn or shown):
             layer.visible = shown
 
-    def _show_morph(self, views: CellViews, asked: Asked) -> None:
+    def _show_morph(self, views: CellViews, asked: TargetChoice) -> None:
         found = self.found.morph(asked)
         if found is None:
             self.morph.set_frames(None)

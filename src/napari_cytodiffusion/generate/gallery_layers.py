@@ -9,7 +9,7 @@ import pandas as pd
 from napari.layers import Image, Labels
 
 from cytodiffusion.drawing.maps import class_colors
-from napari_cytodiffusion.generate.jobs import COLUMNS, Begun, Finished
+from napari_cytodiffusion.generate.jobs import COLUMNS, GenerationFinished, GenerationStarted
 from napari_cytodiffusion.layers.placement import NOTE, colormap_of, right_of, tell_cells
 from napari_cytodiffusion.layers.results import percent
 
@@ -29,11 +29,11 @@ class GalleryLayers:
     Parameters
     ----------
     viewer : ViewerModel
-    begun : Begun
+    begun : GenerationStarted
         Its tiles are empty still.
     """
 
-    def __init__(self, viewer: Any, begun: Begun) -> None:
+    def __init__(self, viewer: Any, begun: GenerationStarted) -> None:
         self.gallery = begun.gallery
         self._table: pd.DataFrame | None = None
         size = begun.pixel_size_um
@@ -77,7 +77,7 @@ class GalleryLayers:
         if seen:
             self.image.refresh(extent=False)
 
-    def finish(self, finished: Finished) -> None:
+    def finish(self, finished: GenerationFinished) -> None:
         """Show what is done and nothing else."""
         self.gallery, self._table = finished.gallery, finished.table
         self.image.data = self.gallery.image

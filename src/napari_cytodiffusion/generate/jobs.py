@@ -26,7 +26,7 @@ COLUMNS = ("class", "accepted", "seed", "number", "synthetic")
 
 
 @dataclass(frozen=True)
-class Finished:
+class GenerationFinished:
     """Cells that are done, as they are shown; `table` describes the tiles."""
 
     cells: Any
@@ -41,7 +41,7 @@ class Basket:
 
     Attributes
     ----------
-    finished : Finished or None
+    finished : GenerationFinished or None
         What is done, once the run is `closed`; None where no cell is.
     closed : Event
         Set when nothing more will come, however the run has ended.
@@ -51,7 +51,7 @@ class Basket:
         self._lock = threading.Lock()
         self._seen: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._parts: list[Any] = []
-        self.finished: Finished | None = None
+        self.finished: GenerationFinished | None = None
         self.closed = threading.Event()
 
     def see(self, places: np.ndarray, cells: np.ndarray) -> None:
@@ -78,7 +78,7 @@ class Basket:
 
                 cells = joined(self._parts)
                 gallery = finished_gallery(cells)
-                self.finished = Finished(cells, gallery, tile_table(cells, gallery))
+                self.finished = GenerationFinished(cells, gallery, tile_table(cells, gallery))
         finally:
             self.closed.set()
 
@@ -99,7 +99,7 @@ class GenerateRequest:
 
 
 @dataclass(frozen=True)
-class Begun:
+class GenerationStarted:
     """The order is accepted: a gallery of empty tiles can be shown."""
 
     gallery: Gallery
@@ -109,7 +109,7 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Effort:
+class EffortEstimate:
     """What one cell takes with one step, and what it weighs."""
 
     seconds: float
@@ -131,7 +131,7 @@ def plural(count: int, word: str = "cell") -> str:
 
 
 def model_body(request: GenerateRequest) -> Callable[[Progress], Iterator[Any]]:
-    """Body of a `Job` that yields the model, then the `Effort` of a cell."""
+    """Body of a `Job` that yields the model, then the `EffortEstimate` of a cell."""
 
     def body(report: Progress) -> Iterator[Any]:
         import_engine()
@@ -141,13 +141,13 @@ def model_body(request: GenerateRequest) -> Callable[[Progress], Iterator[Any]]:
 
         settings = GenerationSettings()
         found = estimate_effort(model, 1, settings)
-        yield Effort(found.seconds / settings.steps, found.megabytes, found.device)
+        yield EffortEstimate(found.seconds / settings.steps, found.megabytes, found.device)
 
     return body
 
 
 def generate_body(request: GenerateRequest, basket: Basket) -> Callable[[Progress], Iterator[Any]]:
-    """Body of a `Job` that yields `Begun`; the cells go into the basket, also when cancelled."""
+    """Body of a `Job` that yields `GenerationStarted`; cells go into the basket."""
 
     def body(report: Progress) -> Iterator[Any]:
         try:
@@ -181,7 +181,7 @@ def _generated(request: GenerateRequest, basket: Basket, report: Progress) -> It
     colors = {c.name: c.color for c in model.classes}
     title = headline(model.name, model.version, settings.seed)
     gallery = Gallery(names, colors, size, title)
-    yield Begun(gallery, colors, model.window_um / size, model.name)
+    yield GenerationStarted(gallery, colors, model.window_um / size, model.name)
     parts = generate_parts(
         model,
         request.counts,

@@ -16,7 +16,13 @@ from napari_cytodiffusion.generate import jobs
 from napari_cytodiffusion.generate.class_counts import ClassCounts
 from napari_cytodiffusion.generate.form import GenerateForm
 from napari_cytodiffusion.generate.gallery_layers import GalleryLayers
-from napari_cytodiffusion.generate.jobs import Basket, Begun, Effort, GenerateRequest, plural
+from napari_cytodiffusion.generate.jobs import (
+    Basket,
+    EffortEstimate,
+    GenerateRequest,
+    GenerationStarted,
+    plural,
+)
 from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import Pace, RunBar, ask, note, tell
@@ -49,7 +55,7 @@ class GenerateWidget(QWidget):
         self._said = ""
         self._pace = Pace()
         self._next_look = 0.0
-        self._effort: Effort | None = None
+        self._effort: EffortEstimate | None = None
         self._warm: Job | None = None
         self._saving: Job | None = None
         self._build()
@@ -130,7 +136,7 @@ class GenerateWidget(QWidget):
         self._warm.start()
 
     def _on_model(self, item: Any) -> None:
-        if isinstance(item, Effort):
+        if isinstance(item, EffortEstimate):
             self._effort = item
             self._show_effort()
             return
@@ -183,7 +189,7 @@ class GenerateWidget(QWidget):
         self.run_bar.begin("Starting ...")
         self._look_timer.start()
 
-    def _on_begun(self, begun: Begun) -> None:
+    def _on_begun(self, begun: GenerationStarted) -> None:
         if self._session.viewer is not None:
             self._gallery = GalleryLayers(self._session.viewer, begun)
 

@@ -16,7 +16,7 @@ REVIEW, ANOMALY = "review", "anomaly"
 
 
 @dataclass(frozen=True)
-class Record:
+class CellRecord:
     """One classified cell, as the classifier described it.
 
     Attributes
@@ -117,14 +117,14 @@ class Results:
         self.n_anomalies += sign * int(np.count_nonzero(result.anomaly))
         self.n_review += sign * int(np.count_nonzero(result.review))
 
-    def record(self, label: int) -> Record | None:
+    def record(self, label: int) -> CellRecord | None:
         """Everything about one cell, or None when it is not classified."""
         place = self._where.get(int(label))
         if place is None:
             return None
         number, row = place
         crops, result = self.batches[number].crops, self.batches[number].result
-        return Record(
+        return CellRecord(
             label=int(label),
             y=float(crops.centroids[row, 0]),
             x=float(crops.centroids[row, 1]),

@@ -17,7 +17,7 @@ from napari_cytodiffusion.layers.placement import (
     placement,
     tell_cells,
 )
-from napari_cytodiffusion.layers.results import Record, Results
+from napari_cytodiffusion.layers.results import CellRecord, Results
 
 #: What the cells can be coloured by.
 KINDS = ("class", "uncertainty")
@@ -187,7 +187,7 @@ class CellViews:
 _ROLE = "inspected"
 
 
-def mark_cell(viewer: Any, views: CellViews, record: Record) -> None:
+def mark_cell(viewer: Any, views: CellViews, record: CellRecord) -> None:
     """Frame the window of a cell, without taking the selection from another layer."""
     half = views.window_um / views.pixel_size_um / 2
     corners = [(-half, -half), (-half, half), (half, half), (half, -half)]

@@ -21,7 +21,7 @@ _ROOM = 110
 
 
 @dataclass(frozen=True, eq=False)
-class Tile:
+class PictureTile:
     """A picture and what is said of it.
 
     Attributes
@@ -65,7 +65,7 @@ class TileBoard(QWidget):
         small = self.font()
         small.setPointSizeF(0.92 * small.pointSizeF())
         self.setFont(small)
-        self._tiles: list[Tile] = []
+        self._tiles: list[PictureTile] = []
         self._images: list[QImage | None] = []
         self._window_um = 0.0
         self._current: Any = None
@@ -80,7 +80,9 @@ class TileBoard(QWidget):
         """Below this nothing can be made out."""
         return QSize(220, 220)
 
-    def set_tiles(self, tiles: Sequence[Tile], window_um: float = 0.0, current: Any = None) -> None:
+    def set_tiles(
+        self, tiles: Sequence[PictureTile], window_um: float = 0.0, current: Any = None
+    ) -> None:
         """Show pictures.
 
         Parameters
@@ -95,7 +97,7 @@ class TileBoard(QWidget):
         self._images = [None if t.pixels is None else image_of(t.pixels) for t in tiles]
         self.update()
 
-    def tiles(self) -> list[Tile]:
+    def tiles(self) -> list[PictureTile]:
         """Return the pictures that are shown."""
         return list(self._tiles)
 
@@ -127,7 +129,7 @@ class TileBoard(QWidget):
                 best = (columns, side)
         return best
 
-    def _at(self, point: QPointF) -> Tile | None:
+    def _at(self, point: QPointF) -> PictureTile | None:
         for index, tile in enumerate(self._tiles):
             if self.place_of(index).adjusted(0, 0, 0, self._caption).contains(point):
                 return tile

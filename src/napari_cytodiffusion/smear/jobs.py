@@ -32,7 +32,7 @@ class SmearRequest:
 
 
 @dataclass(frozen=True)
-class SmearMade:
+class SmearResult:
     """A smear, and the record of the model that rendered its cells."""
 
     smear: Any
@@ -69,7 +69,7 @@ def classes_body(request: SmearRequest) -> Callable[[Progress], Iterator[Any]]:
 
 
 def smear_body(request: SmearRequest) -> Callable[[Progress], Iterator[Any]]:
-    """Body of a `Job` that yields one `SmearMade`."""
+    """Body of a `Job` that yields one `SmearResult`."""
 
     def body(report: Progress) -> Iterator[Any]:
         from cytodiffusion.settings import make_settings
@@ -79,12 +79,12 @@ def smear_body(request: SmearRequest) -> Callable[[Progress], Iterator[Any]]:
         report(0.0, "Loading the model ...")
         model = None if request.source is None else _model(request)
         smear = synthetic_smear(model, settings, progress=report)
-        yield SmearMade(smear, None if model is None else model.record())
+        yield SmearResult(smear, None if model is None else model.record())
 
     return body
 
 
-def save_body(made: SmearMade, folder: Path) -> Callable[[Progress], Iterator[Any]]:
+def save_body(made: SmearResult, folder: Path) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that writes a smear and yields the folder."""
 
     def body(report: Progress) -> Iterator[Any]:

@@ -22,7 +22,7 @@ from napari_cytodiffusion.shared.defaults import default
 from napari_cytodiffusion.shared.fields import DeviceField, ModelField
 from napari_cytodiffusion.shared.settings_form import Said, SettingsForm
 from napari_cytodiffusion.smear import jobs
-from napari_cytodiffusion.smear.jobs import SmearMade, SmearRequest
+from napari_cytodiffusion.smear.jobs import SmearRequest, SmearResult
 from napari_cytodiffusion.workers import Job
 
 #: Stands for cells that no model renders.
@@ -76,7 +76,7 @@ class SmearWidget(QWidget):
         self._session = Session.of(napari_viewer)
         self._session.attach(self)
         self._request: SmearRequest | None = None
-        self._made: SmearMade | None = None
+        self._made: SmearResult | None = None
         self._pace = Pace()
         self._jobs: list[Job] = []
         self._build()
@@ -184,7 +184,7 @@ class SmearWidget(QWidget):
             self._request, self._pace = request, Pace()
             self.run_bar.begin("Starting ...")
 
-    def _on_made(self, made: SmearMade) -> None:
+    def _on_made(self, made: SmearResult) -> None:
         viewer = self._session.viewer
         if viewer is None:
             return

@@ -16,8 +16,8 @@ from qtpy.QtWidgets import QApplication
 from toys import COLORS, PIXEL_SIZE_UM, disc, write_discs
 
 from cytodiffusion.authenticity import AuthenticityTest
-from cytodiffusion.authenticity.presenting import PAPER, present
 from cytodiffusion.authenticity.sources import TestCell
+from cytodiffusion.authenticity.standardise import PAPER, present
 from cytodiffusion.authenticity.store import write_test
 from cytodiffusion.model.testing import tiny_bundle
 from napari_cytodiffusion.authenticity import jobs as words
@@ -234,7 +234,7 @@ def test_teaching_tells_at_once_and_lays_the_heatmap_over(opened, qtbot, monkeyp
         asked.append((pixels.shape, window_um, class_name, model))
 
         def work(report):
-            yield words.Explained(np.full((side, side, 3), 7, np.uint8), class_name, "other")
+            yield words.CellExplanation(np.full((side, side, 3), 7, np.uint8), class_name, "other")
 
         return work
 

@@ -50,8 +50,8 @@ def test_a_run_that_is_cancelled_is_corrected_whole_or_not_at_all(engine, smear)
         pixel_size_um=0.1,
     )
     items = list(jobs.classify_body(request)(lambda *_: None))
-    assert [type(item) for item in items[-2:]] == [jobs.Classified, jobs.Corrected]
-    assert sum(isinstance(item, jobs.Corrected) for item in items) == 1
+    assert [type(item) for item in items[-2:]] == [jobs.ClassifiedCells, jobs.CorrectedCells]
+    assert sum(isinstance(item, jobs.CorrectedCells) for item in items) == 1
     assert len(items[-1].batches) == 3
 
 

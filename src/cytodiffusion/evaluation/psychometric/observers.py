@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.evaluation.cells import Scored, draw, score
-from cytodiffusion.evaluation.contender import Contender
+from cytodiffusion.evaluation.candidate import Candidate
+from cytodiffusion.evaluation.cells import ScoredCells, draw, score
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.psychometric.annotations import Annotations, read_annotations
 from cytodiffusion.evaluation.psychometric.curve import (
@@ -50,8 +50,8 @@ def annotations_of(context: Context) -> Annotations | None:
 
 
 def psychometric_figures(
-    main: Contender,
-    baselines: Sequence[Contender],
+    main: Candidate,
+    baselines: Sequence[Candidate],
     annotations: Annotations | None,
     context: Context,
 ) -> dict[str, Any]:
@@ -97,8 +97,8 @@ def psychometric_figures(
 
 
 def _index(
-    main: Contender,
-    baselines: Sequence[Contender],
+    main: Candidate,
+    baselines: Sequence[Candidate],
     annotations: Annotations | None,
     truth: Mapping[Path, str],
     context: Context,
@@ -115,7 +115,7 @@ def _index(
     return _ask_again(main, context, progress)
 
 
-def _ask_again(main: Contender, context: Context, progress: Progress) -> Index | None:
+def _ask_again(main: Candidate, context: Context, progress: Progress) -> Index | None:
     s = context.settings
     if not s.trial_cells or not hasattr(main.model, "denoiser"):
         return None
@@ -134,8 +134,8 @@ _Observer = tuple[str | None, list[tuple[Path, bool]]]
 
 
 def _answers(
-    main: Contender,
-    baselines: Sequence[Contender],
+    main: Candidate,
+    baselines: Sequence[Candidate],
     annotations: Annotations | None,
     truth: Mapping[Path, str],
     index: Index,
@@ -152,7 +152,7 @@ def _answers(
     return observers
 
 
-def _hits(scored: Scored) -> list[tuple[Path, bool]]:
+def _hits(scored: ScoredCells) -> list[tuple[Path, bool]]:
     hits = scored.result.predicted == scored.labels
     return [(r.path, bool(hit)) for r, hit in zip(scored.records, hits, strict=True)]
 
@@ -215,7 +215,7 @@ def _means(said: Mapping[Path, Sequence[tuple[str, float]]], without: str | None
     return {path: float(np.mean(values)) for path, values in others.items() if values}
 
 
-def by_labels(scored: Scored) -> Index | None:
+def by_labels(scored: ScoredCells) -> Index | None:
     """Index from how sure the experts were of the labels, where the data tell for most cells."""
     ease = {r.path: r.label_confidence for r in scored.records if r.label_confidence is not None}
     if 2 * len(ease) <= len(scored):
@@ -227,7 +227,7 @@ def by_labels(scored: Scored) -> Index | None:
     )
 
 
-def by_baselines(baselines: Mapping[str, Scored]) -> Index | None:
+def by_baselines(baselines: Mapping[str, ScoredCells]) -> Index | None:
     """Index from the probability that other classifiers give to the true class."""
     if not baselines:
         return None
@@ -244,7 +244,7 @@ def by_baselines(baselines: Mapping[str, Scored]) -> Index | None:
     )
 
 
-def by_other_trials(scored: Scored) -> Index:
+def by_other_trials(scored: ScoredCells) -> Index:
     """Index from the model's own confidence in a second run with other noise."""
     confidence = scored.result.confidence
     ease = {r.path: float(c) for r, c in zip(scored.records, confidence, strict=True)}

@@ -13,7 +13,7 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.anomalies import NOT_ASKED, anomaly_figures, unmeasured
-from cytodiffusion.evaluation.cells import Scored, score
+from cytodiffusion.evaluation.cells import ScoredCells, score
 from cytodiffusion.evaluation.context import Context
 from cytodiffusion.evaluation.figures import (
     difference,
@@ -31,7 +31,7 @@ MODEL = "model"
 
 
 @dataclass(eq=False)
-class Contender:
+class Candidate:
     """One classifier, what it was asked and what it said.
 
     Attributes
@@ -39,22 +39,22 @@ class Contender:
     key : str
         ``model``, or the name of a baseline.
     model : ModelBundle or Baseline
-    scored : Scored or None
+    scored : ScoredCells or None
         The cells of the data, those of unknown classes included.
     found : dict
         Its figures.
     copy : ModelBundle, Baseline or None
         The one without the class to leave out; trained where it is needed and not given.
-    judged : Scored or None
+    judged : ScoredCells or None
         The cells that anomalies were looked for among, as the copy sees them if there is one.
     """
 
     key: str
     model: Any
-    scored: Scored | None = None
+    scored: ScoredCells | None = None
     found: dict[str, Any] = field(default_factory=dict)
     copy: Any = None
-    judged: Scored | None = None
+    judged: ScoredCells | None = None
 
     @property
     def title(self) -> str:
@@ -62,7 +62,7 @@ class Contender:
         return "The model" if self.key == MODEL else f"The baseline {self.key}"
 
     @property
-    def known(self) -> Scored:
+    def known(self) -> ScoredCells:
         """Cells of the data whose class it has."""
         assert self.scored is not None
         return self.scored[self.scored.known]
@@ -89,7 +89,7 @@ class Contender:
 
     def _score(
         self, context: Context, records: list[Record], name: str, pixel_size_um: float | None
-    ) -> Scored:
+    ) -> ScoredCells:
         scored = score(
             self.model,
             records,
@@ -122,7 +122,7 @@ class Contender:
             )
         return shift_figures(known, seed=s.seed, resamples=s.resamples)
 
-    def _some(self, scored: Scored, data: Path) -> Scored:
+    def _some(self, scored: ScoredCells, data: Path) -> ScoredCells:
         known = scored[scored.known]
         if not len(known):
             raise InputError(
@@ -178,7 +178,7 @@ class Contender:
         name = f"without-{slug(str(s.leave_out))}"
         return s.output / (name if self.key == MODEL else f"{name}-{slug(self.key)}")
 
-    def beside(self, main: Contender, context: Context) -> dict[str, Any]:
+    def beside(self, main: Candidate, context: Context) -> dict[str, Any]:
         """Return the figures of a baseline, and how much better the model is on the same cells."""
         s = context.settings
         assert self.scored is not None
@@ -200,7 +200,9 @@ def stated_false_alarms(model: Any) -> float:
     return float(model.training.get("false_alarms", holder.false_alarms))
 
 
-def stated_thresholds(model: Any, scored: Scored, settings: ClassifySettings) -> dict[str, float]:
+def stated_thresholds(
+    model: Any, scored: ScoredCells, settings: ClassifySettings
+) -> dict[str, float]:
     """Thresholds of all anomaly scores that a bundle was calibrated with."""
     calibration = getattr(model, "calibration", None)
     if calibration is None or calibration.typical is None:
@@ -211,7 +213,7 @@ def stated_thresholds(model: Any, scored: Scored, settings: ClassifySettings) ->
     }
 
 
-def name_baselines(baselines: list[Contender], main: str) -> None:
+def name_baselines(baselines: list[Candidate], main: str) -> None:
     """Give each baseline a name of its own, which is not that of the model ``main`` either."""
     seen = Counter([MODEL, main])
     for baseline in baselines:

@@ -4,61 +4,66 @@ from __future__ import annotations
 
 import dataclasses
 
-from napari_cytodiffusion.counterfactual.jobs import Changed, Mapped, Morphed, Wish
-from napari_cytodiffusion.counterfactual.targets import Asked
+from napari_cytodiffusion.counterfactual.jobs import (
+    CounterfactualRequest,
+    CounterfactualResult,
+    HeatmapResult,
+    MorphResult,
+)
+from napari_cytodiffusion.counterfactual.targets import TargetChoice
 
 #: A cell, by its label, and the class it was compared with.
 _Key = tuple[int, int]
 
 
-class Found:
+class CounterfactualStore:
     """What was made so far; of the same cell and class the latest counts."""
 
     def __init__(self) -> None:
-        self._maps: dict[_Key, Mapped] = {}
-        self._versions: dict[_Key, Changed] = {}
-        self._morphs: dict[_Key, Morphed] = {}
+        self._maps: dict[_Key, HeatmapResult] = {}
+        self._versions: dict[_Key, CounterfactualResult] = {}
+        self._morphs: dict[_Key, MorphResult] = {}
         self._chosen: dict[int, int] = {}
 
-    def add(self, item: Mapped | Changed | Morphed) -> None:
+    def add(self, item: HeatmapResult | CounterfactualResult | MorphResult) -> None:
         """Keep what a run has made."""
         key = (item.asked.label, item.asked.target)
-        if isinstance(item, Mapped):
+        if isinstance(item, HeatmapResult):
             self._maps[key] = item
-        elif isinstance(item, Changed):
+        elif isinstance(item, CounterfactualResult):
             self._versions[key] = item
         else:
             self._morphs[key] = item
 
-    def map(self, asked: Asked) -> Mapped | None:
+    def map(self, asked: TargetChoice) -> HeatmapResult | None:
         """Heatmap of a cell for its target."""
         return self._maps.get((asked.label, asked.target))
 
-    def version(self, asked: Asked) -> Changed | None:
+    def version(self, asked: TargetChoice) -> CounterfactualResult | None:
         """Counterfactual cell."""
         return self._versions.get((asked.label, asked.target))
 
-    def morph(self, asked: Asked) -> Morphed | None:
+    def morph(self, asked: TargetChoice) -> MorphResult | None:
         """Morph of a cell to its target."""
         return self._morphs.get((asked.label, asked.target))
 
-    def all_classes(self, label: int) -> list[Mapped]:
+    def all_classes(self, label: int) -> list[HeatmapResult]:
         """Heatmaps of a cell for each class there is one for."""
         return [mapped for (cell, _), mapped in self._maps.items() if cell == label]
 
-    def choose(self, asked: Asked) -> None:
+    def choose(self, asked: TargetChoice) -> None:
         """Note which class a cell is compared with when all cells are shown."""
         self._chosen[asked.label] = asked.target
 
-    def maps(self) -> list[Mapped]:
+    def maps(self) -> list[HeatmapResult]:
         """Return one heatmap a cell: that of the chosen class where there is one."""
-        one: dict[int, Mapped] = {}
+        one: dict[int, HeatmapResult] = {}
         for (label, target), mapped in self._maps.items():
             if label not in one or self._chosen.get(label) == target:
                 one[label] = mapped
         return list(one.values())
 
-    def missing(self, asked: Asked, wish: Wish) -> Wish:
+    def missing(self, asked: TargetChoice, wish: CounterfactualRequest) -> CounterfactualRequest:
         """Return what of a wish is not there, or was made with other settings."""
         mapped, version = self.map(asked), self.version(asked)
         has_map = mapped is not None and mapped.wish.same_map(wish)
@@ -67,7 +72,7 @@ class Found:
             wish, maps=wish.maps and not has_map, versions=wish.versions and not has_version
         )
 
-    def saveable(self, asked: Asked | None) -> set[str]:
+    def saveable(self, asked: TargetChoice | None) -> set[str]:
         """Return what there is to save of a cell and its target, and of all."""
         found = {"all"} if self._maps else set()
         if asked is None:
