@@ -68,9 +68,9 @@ class Agreement:
         return (
             f"{white.made} white cells were made: {white.found} of them were found, and "
             f"{white.right} got the class they were made as. Of all {every.made} cells, "
-            f"{every.found} were found and {every.right} ({share:.0f} %) got their class. The model "
-            "itself made these cells, so this checks the program and not how well the model knows "
-            "blood."
+            f"{every.found} were found and {every.right} ({share:.0f} %) got their class. The "
+            "model itself made these cells, so this checks the program and not how well the model "
+            "knows blood."
         )
 
     def record(self) -> dict[str, Any]:
