@@ -19,7 +19,7 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.metrics.intervals import RESAMPLES
 
 #: Name of the evaluated data among the sets.
-HOME = "data"
+EVALUATED = "data"
 #: What ``split`` may be.
 SPLIT_PATTERN = "^(train|val|test|all)$"
 
@@ -112,8 +112,8 @@ class EvaluateSettings(BaseModel):
         """Refuse what cannot go together."""
         if self.leave_out is None and (self.leave_out_model or self.leave_out_steps):
             raise ValueError("name the class to leave out with --leave-out")
-        if HOME in self.shift:
-            raise ValueError(f"{HOME} is the evaluated set: call the other one NAME=FOLDER")
+        if EVALUATED in self.shift:
+            raise ValueError(f"{EVALUATED} is the evaluated set: call the other one NAME=FOLDER")
         return self
 
     @property
