@@ -61,6 +61,7 @@ CHART: dict[str, Any] = STYLE | {
 _COLOUR = re.compile("|".join(ON_DARK))
 _VARIABLE = re.compile(r"var\(--c[0-9a-f]{6}, (#[0-9a-f]{6})\)")
 _MARK = '<style id="dark">'
+_BLANK = re.compile(r'<path id="([\w-]+)" transform="[^"]*"/>')
 
 
 def to_svg(figure: Any) -> str:
@@ -68,7 +69,14 @@ def to_svg(figure: Any) -> str:
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
-    return text[text.index("<svg") :]
+    return _without_blanks(text[text.index("<svg") :])
+
+
+def _without_blanks(svg: str) -> str:
+    """Drop the outlines of spaces, which are empty and which Qt complains of."""
+    for name in _BLANK.findall(svg):
+        svg = re.sub(rf'\s*<use xlink:href="#{name}"[^>]*/>', "", svg)
+    return _BLANK.sub("", svg)
 
 
 def adaptive(svg: str) -> str:
@@ -87,7 +95,7 @@ def is_adaptive(svg: str) -> bool:
 def fixed(svg: str, dark: bool) -> str:
     """Give an adaptive figure the plain colours of one theme, for readers without variables."""
     if not is_adaptive(svg):
-        return svg
+        return _without_blanks(svg)
     start = svg.index(_MARK)
     plain = svg[:start] + svg[svg.index("</style>", start) + len("</style>") :]
     return _VARIABLE.sub(lambda m: ON_DARK[m[1]] if dark else m[1], plain)

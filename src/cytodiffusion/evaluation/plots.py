@@ -122,11 +122,14 @@ def reliability_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
             lows = [p["low"] for p in points]
             widths = [p["high"] - p["low"] for p in points]
             counts = [p["n"] for p in points]
-            lower.bar(lows, counts, widths, align="edge", color=colour, edgecolor=PAPER)
+            # from half a cell up, as a logarithm has no zero and not every reader of SVG clips
+            heights = [n - 0.5 for n in counts]
+            lower.bar(lows, heights, widths, 0.5, align="edge", color=colour, edgecolor=PAPER)
     upper.set_ylabel("accuracy")
     upper.set_ylim(-0.04, 1.04)
     figure.legend(loc="outside upper left", fontsize=8.5)
     lower.set_yscale("log")
+    lower.set_ylim(bottom=0.5)
     lower.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     lower.set_ylabel("cells")
     lower.set_xlabel("confidence")
