@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
-
-MIN_PIXEL_SIZE_UM = 0.01
-
-MAX_PIXEL_SIZE_UM = 10.0
+from cytodiffusion.settings import MAX_PIXEL_SIZE_UM as MAX_PIXEL_SIZE_UM
+from cytodiffusion.settings import MIN_PIXEL_SIZE_UM as MIN_PIXEL_SIZE_UM
 
 #: More pixels than this are never loaded into memory at once (525 MB as RGB).
 MAX_LOADED_PIXELS = 175_000_000
