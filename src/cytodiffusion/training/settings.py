@@ -104,8 +104,6 @@ class TrainSettings(BaseModel):
     class_loss: float = Field(0.2, ge=0)  #: lambda of the hybrid loss
     label_smoothing: float = Field(0.02, ge=0, lt=1)
     level_tilt: PositiveFloat = 1.25  #: 1 draws noise levels alike; more, rather low ones
-    pretrain_steps: int = Field(0, ge=0)  #: without labels, on all crops, before the training
-    contrast: float = Field(0.2, ge=0)  #: weight in them of telling a crop in another view
     pseudo_labels: float = Field(0.0, ge=0, le=1)  #: least share of votes of a guess; 0: none
     lora: int = Field(0, ge=0, le=1024)  #: stable-diffusion: rank; 0 trains all weights
     snr_gamma: PositiveFloat = 5.0  #: stable-diffusion: of the min-SNR weight
@@ -154,12 +152,8 @@ class TrainSettings(BaseModel):
             raise ValueError("name the model that the correction is for with init")
         if self.kind != "stable-diffusion" and self.lora:
             raise ValueError("low-rank adapters (lora) are for the kind stable-diffusion")
-        if self.kind != "diffusion" and (self.pretrain_steps or self.pseudo_labels):
+        if self.kind != "diffusion" and self.pseudo_labels:
             raise ValueError("only a diffusion model is trained on crops without a label")
-        if self.init is not None and self.pretrain_steps:
-            raise ValueError(
-                "pre-training begins with random weights: leave out one of pretrain_steps and init"
-            )
         return self
 
     @model_validator(mode="after")
