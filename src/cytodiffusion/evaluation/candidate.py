@@ -24,6 +24,7 @@ from cytodiffusion.evaluation.figures import (
 )
 from cytodiffusion.evaluation.leave_out import NoCopy, model_without, slug
 from cytodiffusion.evaluation.settings import EVALUATED
+from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.taxonomy import Taxonomy
 
 #: Key of the evaluated model itself, in the table and in folders.
@@ -73,7 +74,7 @@ class Candidate:
 
     def measure(self, context: Context, taxonomy: Taxonomy | None = None) -> None:
         """Go through all stations."""
-        if not getattr(self.model, "calibrated", True):
+        if not self.model.calibrated:
             context.warn(
                 f"{self.title} has not been calibrated: its classes are those with the least "
                 "error, but its probabilities, calibration error, prediction sets and anomalies "
@@ -196,20 +197,19 @@ class Candidate:
 
 def stated_false_alarms(model: Any) -> float:
     """Rate of false alarms that a bundle's or baseline's threshold was set for."""
-    holder = getattr(model, "calibration", model)
-    return float(model.training.get("false_alarms", holder.false_alarms))
+    return float(model.training.get("false_alarms", model.false_alarms))
 
 
 def stated_thresholds(
     model: Any, scored: ScoredCells, settings: ClassifySettings
 ) -> dict[str, float]:
     """Thresholds of all anomaly scores that a bundle was calibrated with."""
-    calibration = getattr(model, "calibration", None)
-    if calibration is None or calibration.typical is None:
+    if not isinstance(model, ModelBundle) or model.calibration.typical is None:
         return {}
     trials = min(settings.min_trials, settings.trials)
     return {
-        name: anomaly_threshold(calibration, name, trials) for name in scored.result.anomaly_scores
+        name: anomaly_threshold(model.calibration, name, trials)
+        for name in scored.result.anomaly_scores
     }
 
 
