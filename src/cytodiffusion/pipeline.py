@@ -60,6 +60,11 @@ class CellResults:
     frame: pd.DataFrame
     record: dict[str, Any]
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """The cells, one row each."""
+        return self.frame
+
 
 def iter_classify_labels(
     image: Any,
@@ -234,6 +239,11 @@ class Analysis:
     seconds: float = 0.0
     review: int = 0
     frame: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The cells, one row each."""
+        return self.frame
 
     def record(self) -> dict[str, Any]:
         """Return what a program wants to know, without the table itself."""
