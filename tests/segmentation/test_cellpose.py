@@ -37,6 +37,7 @@ from cytodiffusion.segmentation.cellpose import (
     weights_present,
 )
 from cytodiffusion.segmentation.cellpose import cellpose as run_cellpose
+from cytodiffusion.settings import make_settings
 
 PIXEL_SIZE = 7.5 / 30  # at which Cellpose does not rescale
 
@@ -416,7 +417,7 @@ def test_unknown_device_and_settings(random_weights: Path) -> None:
         CellposeSegmenter(random_weights, "toaster")
     for wrong in ({"diameter_um": 0.0}, {"batch_size": 0}, {"min_area_um2": -1.0}):
         with pytest.raises(InputError):
-            CellposeSettings(**wrong)  # type: ignore[arg-type]
+            make_settings(CellposeSettings, wrong)
 
 
 def test_names_are_known_without_importing_torch() -> None:
