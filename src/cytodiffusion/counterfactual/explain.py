@@ -310,18 +310,8 @@ def choose_cell(
 
 def _single(source: Path, size: int, window_um: float, pixel_size_um: float | None) -> ChosenCell:
     image = open_image(source)
-    return cut_single_cell(image.rgb(), image.pixel_size_um, size, window_um, pixel_size_um)
-
-
-def cut_single_cell(
-    rgb: NDArray[np.uint8],
-    file_um: float | None,
-    size: int,
-    window_um: float,
-    pixel_size_um: float | None = None,
-) -> ChosenCell:
-    """Cut the cell out of a single-cell image ``(Y, X, 3)`` whose file states a scale, or none."""
-    scale = scale_of(rgb, pixel_size_um, file_um)
+    rgb = image.rgb()
+    scale = scale_of(rgb, pixel_size_um, image.pixel_size_um)
     centre = find_centre(rgb, scale.pixel_size_um)
     return ChosenCell(
         centre_crop(rgb, scale.pixel_size_um, size, window_um, centre=centre),
