@@ -109,7 +109,7 @@ def morph(
     source: CellImageArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="MORPH.gif", help="Film (.gif, .mp4) or stack (.tif)."),
+        typer.Option("--out", "-o", metavar="MORPH.gif", help="Film (.gif, .png) or stack (.tif)."),
     ],
     labels: LabelsOption = None,
     cell: CellOption = None,
