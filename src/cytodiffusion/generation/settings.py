@@ -13,12 +13,12 @@ class GenerationSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     steps: int = setting(
-        30, "Steps", "Steps of the sampler, 2 to 1000.", unit="steps", more=True, ge=2, le=1000
+        30, "Steps", "Steps of the sampler.", unit="steps", more=True, ge=2, le=1000
     )
     guidance: float = setting(
         1.5,
         "Guidance",
-        "1 draws a class as it was learned, more exaggerates it, 0 ignores it; 0 to 20.",
+        "1 draws a class as it was learned, more exaggerates it, 0 ignores it.",
         ge=0,
         le=20,
     )
@@ -28,7 +28,7 @@ class GenerationSettings(BaseModel):
     tries: int = setting(
         4,
         "Tries",
-        "Most drawings of a cell, 1 to 100; a cell that is never accepted is left out.",
+        "Most drawings of a cell; a cell that is never accepted is left out.",
         unit="drawings",
         more=True,
         ge=1,
