@@ -224,7 +224,7 @@ def checked(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
             if not title:
                 said.append(f"{reason[:1].upper()}{reason[1:]}.")
             elif wrong["type"] == "missing" or wrong["input"] is None:
-                said.append(f"{title} is missing.")
+                said.append(f"{title}: nothing is given.")
             else:
                 said.append(f"{title}: {reason[:1].lower()}{reason[1:]}.")
         raise InputError(" ".join(said)) from error
