@@ -86,7 +86,7 @@ class AuthenticitySettings(BaseModel):
     )
     reject: bool = setting(
         True,
-        "Reject",
+        "Reject and redraw",
         "Draw anew what the classifier takes for another class.",
         more=True,
     )

@@ -24,7 +24,9 @@ class GenerationSettings(BaseModel):
     )
     #: The third eosinophil of a seed is the same picture whatever else is asked for with it.
     seed: Seed = 0
-    reject: bool = setting(True, "Reject", "Draw anew what the classifier takes for another class.")
+    reject: bool = setting(
+        True, "Reject and redraw", "Draw anew what the classifier takes for another class."
+    )
     tries: int = setting(
         4,
         "Tries",

@@ -36,7 +36,7 @@ class SmearSettings(BaseModel):
         ge=0,
         le=20_000,
     )
-    n_platelets: Count = setting(14, "Platelets", "Number of platelets.", unit="cells")
+    n_platelets: Count = setting(14, "Platelets", "Number of platelets.")
     n_artefacts: Count = setting(
         1, "Stain precipitate", "Number of clusters of stain precipitate.", more=True
     )
