@@ -16,7 +16,7 @@ from cytodiffusion.counterfactual.cells import (
     counterfactual_cells,
     part_of,
 )
-from cytodiffusion.counterfactual.editing import EditRequest, run_order
+from cytodiffusion.counterfactual.editing import Change, edit_cells
 from cytodiffusion.counterfactual.files import save_morph
 from cytodiffusion.counterfactual.heatmap import check_explains
 from cytodiffusion.errors import InputError
@@ -132,19 +132,19 @@ def make_morph(
         progress=part_of(progress, 0.0, 0.5),
     )
     canvas = Canvas.of(bundle, crops, background, masks)
-    share = np.linspace(0, 1, frames, dtype=np.float32)
-    order = EditRequest(
-        unit=canvas.unit.expand(frames, -1, -1, -1),
-        numbers=np.zeros(frames, np.int64),
-        source=np.full(frames, last.predicted[0]),
-        target=np.full(frames, last.target[0]),
-        share=share,
-        strength=np.full(frames, last.strength[0], np.float32),
-        guidance=np.full(frames, settings.guidance, np.float32),
+    share = torch.from_numpy(np.linspace(0, 1, frames, dtype=np.float32))
+    change = Change(
+        torch.full((frames,), int(last.predicted[0])),
+        torch.full((frames,), int(last.target[0])),
+        share,
+        torch.full((frames,), float(settings.guidance)),
+        torch.full((frames,), float(last.strength[0])),
     )
-    edited = run_order(order, bundle, settings, part_of(progress, 0.5, 1.0))
+    numbers = np.zeros(frames, np.int64)
+    unit = canvas.unit.expand(frames, -1, -1, -1)
+    edited = edit_cells(unit, numbers, change, bundle, settings, part_of(progress, 0.5, 1.0))
     # What noising alone changes would be there at once
-    fading = torch.from_numpy(1 - share).reshape(-1, 1, 1, 1)
+    fading = (1 - share).reshape(-1, 1, 1, 1)
     edited = edited + fading * (canvas.unit - edited[:1])
-    pictures = canvas.paint(edited, np.zeros(frames, np.int64))
-    return Morph(np.concatenate([pictures[:-1], last.pixels]), share, last)
+    pictures = canvas.paint(edited, numbers)
+    return Morph(np.concatenate([pictures[:-1], last.pixels]), share.numpy(), last)
