@@ -16,7 +16,7 @@ from cytodiffusion.baselines import classify_baseline, load_baseline
 from cytodiffusion.classification.scores import softmax
 from cytodiffusion.errors import Cancelled
 from cytodiffusion.metrics.scores import balanced_accuracy
-from cytodiffusion.training.augmentation.augment import AugmentSettings
+from cytodiffusion.training.augmentation.settings import AugmentSettings
 from cytodiffusion.training.baseline import BaselineLoss, BaselineTrainer, calibrate_baseline
 from cytodiffusion.training.calibrate import plain_views
 from cytodiffusion.training.data import CellSet, generator_for

@@ -17,8 +17,8 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.class_statistics import SCORES
 from cytodiffusion.training import calibrate as module
-from cytodiffusion.training.augmentation.augment import AugmentSettings
 from cytodiffusion.training.augmentation.outlines import Outlines
+from cytodiffusion.training.augmentation.settings import AugmentSettings
 from cytodiffusion.training.calibrate import (
     KEPT_LEVELS,
     Views,

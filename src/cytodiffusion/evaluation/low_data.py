@@ -15,13 +15,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from cytodiffusion import __version__
@@ -32,12 +31,13 @@ from cytodiffusion.classification.scores import fit_temperature, softmax
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.context import Context
+from cytodiffusion.evaluation.settings import LowDataSettings as LowDataSettings
 from cytodiffusion.files.atomic import atomic_file
 from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.training.augmentation.augment import AugmentSettings, nothing_but
+from cytodiffusion.training.augmentation.settings import AugmentSettings, nothing_but
 from cytodiffusion.training.baseline import BaselineTrainer
 from cytodiffusion.training.calibrate import Views, blank_calibration, plain_views
 from cytodiffusion.training.data import UNLABELLED, CellSet
@@ -330,50 +330,6 @@ def as_bundle(run: Trainer, levels: tuple[int, ...]) -> ModelBundle:
         calibration=blank_calibration(len(run.names), s.widths[-1], levels),
         device=next(denoiser.parameters()).device,
     )
-
-
-#: Models of the curve; those with a plus use the unlabelled cells too.
-Rival = Literal["diffusion", "resnet18", "vit", "resnet18+pseudo", "vit+pseudo"]
-
-
-class LowDataSettings(BaseModel):
-    """What the curve is measured with.
-
-    Attributes
-    ----------
-    counts : tuple of int
-        Labelled cells a class.
-    seeds, first_seed : int
-        Draws of labelled cells, and the seed of the first.
-    models : tuple of str
-    split : str
-        Split that is reported: ``val`` while anything is still chosen, ``test`` once.
-    trials, levels : int, tuple of int
-        Trials a cell of the diffusion classifier, and the noise levels they go round; fixed,
-        as there are too few labels to choose them by.
-    confidence : float
-        Least probability of a pseudo-label of the baselines.
-    input_size : int
-        Side of the crops in pixels, of every model.
-    device : str
-    ours, rivals : dict
-        `TrainSettings` of either kind that differ from `OURS` and `RIVALS`.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    counts: tuple[PositiveInt, ...] = (10, 20, 50)
-    seeds: PositiveInt = 5
-    first_seed: int = Field(0, ge=0)
-    models: tuple[Rival, ...] = ("diffusion", "resnet18", "vit", "resnet18+pseudo")
-    split: Literal["val", "test"] = "test"
-    trials: PositiveInt = 8
-    levels: tuple[PositiveInt, ...] = (30, 60, 100, 200)
-    confidence: float = Field(0.95, gt=0, lt=1)
-    input_size: PositiveInt = 32
-    device: str = "auto"
-    ours: dict[str, Any] = {}
-    rivals: dict[str, Any] = {}
 
 
 #: One laboratory's cells: stains are hardly varied, as colours tell most with few labels.

@@ -21,8 +21,9 @@ from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.codec import WHITE, to_unit
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.progress import Progress
-from cytodiffusion.training.augmentation.augment import AugmentSettings, augment
+from cytodiffusion.training.augmentation.augment import augment
 from cytodiffusion.training.augmentation.outlines import Outlines
+from cytodiffusion.training.augmentation.settings import AugmentSettings
 from cytodiffusion.training.class_statistics import embedding_spread, measure_typical, standardise
 from cytodiffusion.training.data import CellSet, generator_for
 
