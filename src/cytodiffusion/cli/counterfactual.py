@@ -148,7 +148,7 @@ def morph(
     source: CellImageArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="MORPH.gif", help="Film (.gif, .mp4) or stack (.tif)."),
+        typer.Option("--out", "-o", metavar="MORPH.gif", help="Film (.gif) or stack (.tif)."),
     ],
     labels: LabelsOption = None,
     cell: CellOption = None,

@@ -23,7 +23,7 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, silent
 
-__all__ = ["MAX_FRAMES", "Morph", "make_morph", "morph", "save_morph"]
+__all__ = ["MAX_FRAMES", "Morph", "make_morph", "save_morph"]
 
 #: More frames than this are a mistake.
 MAX_FRAMES = 240
@@ -50,33 +50,6 @@ class Morph:
     def record(self) -> dict[str, Any]:
         """Return what is said of it in its files."""
         return self.last.record() | {"frames": len(self.frames)}
-
-
-def morph(
-    crop: NDArray[np.uint8],
-    model: Classifier,
-    target: int,
-    *,
-    frames: int = 16,
-    predicted: int | None = None,
-    background: NDArray[np.floating] | None = None,
-    mask: NDArray[np.bool_] | None = None,
-    settings: CounterfactualSettings | None = None,
-    progress: Progress = silent,
-) -> NDArray[np.uint8]:
-    """Return the frames ``(F, S, S, 3)`` of a morph; see `make_morph`."""
-    made = make_morph(
-        crop,
-        model,
-        target,
-        frames=frames,
-        predicted=predicted,
-        background=background,
-        mask=mask,
-        settings=settings,
-        progress=progress,
-    )
-    return made.frames
 
 
 def make_morph(
