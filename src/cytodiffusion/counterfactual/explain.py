@@ -21,7 +21,7 @@ from cytodiffusion.counterfactual.heatmap import (
     HeatmapSettings,
     all_class_heatmaps,
     class_number,
-    heatmaps,
+    iter_heatmaps,
 )
 from cytodiffusion.counterfactual.placement import Placement
 from cytodiffusion.errors import InputError
@@ -177,7 +177,7 @@ def _explain(
         )
         heatmap = next(m for m in maps if m.target == other)
     else:
-        (heatmap,) = heatmaps(
+        (heatmap,) = iter_heatmaps(
             one.pixels[None],
             model,
             [other],
