@@ -37,12 +37,12 @@ def segment(
     """Find the cells of an image: every cell gets a number of its own in LABELS.tif."""
     with reporting("segment", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.inputs import check_output
-        from cytodiffusion.image.image import open_image
+        from cytodiffusion.field import open_field
         from cytodiffusion.image.labels import write_labels_tif
         from cytodiffusion.pipeline import SegmentOptions, find_cells
 
         check_output(out, ".tif", ".tiff", inputs=[image])
-        opened = open_image(image)
+        opened = open_field(image, pixel_size_um=pixel_size)
         options = SegmentOptions(
             str(method.value), pixel_size, cellpose_model, device, allow_download
         )

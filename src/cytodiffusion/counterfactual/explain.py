@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from cytodiffusion.progress import Progress, silent
 
 #: In the place of a target: the runner-up, and a grid of all classes besides.
 EVERY_CLASS = "all"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +297,10 @@ def _labelled(
     pixel_size_um: float | None,
 ) -> ChosenCell:
     image = open_image(source)
-    found = open_labels(labels, image)
+    opened = open_labels(labels, image)
+    for note in opened.notes:
+        _log.warning(note)
+    found = opened.labels
     ids = np.unique(found[found > 0])
     if cell is None:
         if len(ids) > 1:
