@@ -20,10 +20,10 @@ from cytodiffusion.authenticity import AuthenticitySettings
 from cytodiffusion.authenticity.settings import MOST_TRIALS, SUFFIX, TRIALS
 from cytodiffusion.errors import InputError
 from cytodiffusion.settings import make_settings
-from napari_cytodiffusion.evaluate.form import FolderField
 from napari_cytodiffusion.shared.common import RunBar, form, note
 from napari_cytodiffusion.shared.defaults import default
 from napari_cytodiffusion.shared.fields import DeviceField, ModelField, PixelSizeField
+from napari_cytodiffusion.shared.paths import FolderField
 
 _SPLITS = (
     ("all", "All images"),
