@@ -27,7 +27,7 @@ from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.results import class_counts, export_results
 from cytodiffusion.segmentation import Segmentation, segment
-from cytodiffusion.segmentation.settings import SegmentOptions as SegmentOptions
+from cytodiffusion.settings import SegmentOptions as SegmentOptions
 
 #: Cells in the first batch of a field: few, so that colours show soon.
 FIRST_BATCH = 32

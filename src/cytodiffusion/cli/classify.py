@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cytodiffusion.cli.options import (
-    AloneOption,
-    BatchOption,
-    ByClassOption,
-    CoverageOption,
     DeviceOption,
     DownloadOption,
-    ErrorRateOption,
+    Given,
     JsonOption,
     ModelOption,
-    PixelSizeOption,
     QuietOption,
-    SeedOption,
-    TrialsOption,
+    classify_settings,
+    read_settings,
+    takes,
+    takes_classification,
 )
 from cytodiffusion.cli.reporter import Reporter, reporting
 from cytodiffusion.errors import InputError
+from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
     from cytodiffusion.predict import Classifier
 
 
+@takes_classification
+@takes(SegmentOptions, "pixel_size_um", into="scale", panel="Finding cells")
 def classify(
     source: Annotated[
         Path,
@@ -52,37 +52,22 @@ def classify(
     ] = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
-    trials: TrialsOption = None,
-    seed: SeedOption = 0,
-    error_rate: ErrorRateOption = None,
-    coverage: CoverageOption = None,
-    by_class: ByClassOption = None,
-    alone: AloneOption = False,
-    batch_size: BatchOption = None,
+    *,
+    classification: Given,
     allow_download: DownloadOption = False,
-    pixel_size: PixelSizeOption = None,
+    scale: Given,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Classify cells that have been found already, or images of one cell each."""
     with reporting("classify", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.inputs import check_output
-        from cytodiffusion.cli.shared import classify_settings, load_model
-        from cytodiffusion.image.pixels import check_pixel_size
+        from cytodiffusion.cli.shared import load_model
 
-        if pixel_size is not None:
-            check_pixel_size(pixel_size)
+        pixel_size = read_settings(SegmentOptions, scale).pixel_size_um
         check_output(out, ".csv", inputs=[source, *([labels] if labels else [])])
         _check_kind(source, labels)
-        settings = classify_settings(
-            trials=trials,
-            seed=seed,
-            batch_size=batch_size,
-            error_rate=error_rate,
-            coverage=coverage,
-            by_class=by_class,
-            alone=alone,
-        )
+        settings = classify_settings(classification)
 
         def load() -> Classifier:
             return load_model(reporter, model, device, allow_download)
