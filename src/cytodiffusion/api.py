@@ -326,8 +326,7 @@ def run(
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.image.image import Image as Opened
     from cytodiffusion.pipeline import analyse
-    from cytodiffusion.segmentation.settings import SegmentOptions
-    from cytodiffusion.settings import make_settings
+    from cytodiffusion.settings import SegmentOptions, make_settings
 
     settings = make_settings(ClassifySettings, options)
     cellpose = None if cellpose_model is None else str(cellpose_model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +113,7 @@ class AuthenticityWidget(QWidget):
         bar.end("Cancelled; no test was written." if outcome == "cancelled" else "Not made.")
         if isinstance(error, DownloadNeeded) and asked is not None and not asked.allow_download:
             if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
-                self.make(dataclasses.replace(asked, allow_download=True))
+                self.make(asked.model_copy(update={"allow_download": True}))
         elif error is not None:
             bar.end(str(error))
             tell(error)

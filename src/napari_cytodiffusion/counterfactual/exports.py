@@ -177,7 +177,7 @@ def version_body(
 
 
 def morph_body(path: Path, morphed: MorphResult, record: CellRecord, origin: Origin) -> Body:
-    """Body of a `Job` that writes a morph as GIF, MP4 or TIFF, by the ending of the path."""
+    """Body of a `Job` that writes a morph, as its ending says: GIF, animated PNG or TIFF."""
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "writing the morph")

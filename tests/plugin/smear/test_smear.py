@@ -164,7 +164,7 @@ def test_a_download_is_asked_for(widget, monkeypatch, qtbot):
 
 
 def test_saved_smears_say_that_they_are_synthetic(widget, tmp_path, qtbot):
-    from cytodiffusion.generation import is_synthetic
+    from cytodiffusion.files.synthetic_mark import is_synthetic
 
     assert not widget.save_button.isEnabled()
     make(widget, qtbot)
