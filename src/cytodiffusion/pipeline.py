@@ -367,5 +367,6 @@ def find_cells(image: Image, options: SegmentOptions, progress: Progress = silen
         progress=progress,
     )
     if not segmentation.labels.any():
-        raise InputError(f"No cells were found in {image.name}.")
+        why = " ".join((f"No cells were found in {image.name}.", *image.notes))
+        raise InputError(why)
     return segmentation
