@@ -17,8 +17,10 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.layers.belonging import bind_if_certain
+from napari_cytodiffusion.layers.placement import is_cells, is_image
 from napari_cytodiffusion.layers.views import CellViews
-from napari_cytodiffusion.shared.docks import share_place
+from napari_cytodiffusion.shared.docks import find_docked, raise_dock, share_place
 from napari_cytodiffusion.workers import Body, Job
 
 #: The sessions, weakly by viewer; the only state outside of objects.
@@ -70,6 +72,9 @@ class Session(QObject):
         self.current: CellViews | None = None
         self._watchers: set[int] = set()
         self._docked: weakref.WeakSet[QWidget] = weakref.WeakSet()
+        for layer in viewer.layers:
+            self._bind(layer)
+        viewer.layers.events.inserted.connect(self._on_layer_inserted)
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.layers.selection.events.active.connect(self._on_active_layer)
         viewer.mouse_drag_callbacks.append(self._on_mouse)
@@ -193,10 +198,10 @@ class Session(QObject):
 
     # -- classified cells ---------------------------------------------------------------------
 
-    def take_layers(self, labels: Layer) -> dict[str, Labels]:
-        """Layers that show an earlier classification of these labels, for the next one to use."""
+    def take_layers(self, image: Layer, labels: Layer) -> dict[str, Labels]:
+        """Layers of an earlier classification of these labels in this image, to be used again."""
         taken: dict[str, Labels] = {}
-        for old in [v for v in self._views if v.labels is labels]:
+        for old in [v for v in self._views if v.labels is labels and v.image is image]:
             self._views.remove(old)
             taken.update(old.layers)
         return taken
@@ -233,6 +238,24 @@ class Session(QObject):
         if self.current is not None:
             self.show("uncertainty" if self.current.kind == "class" else "class")
 
+    def open_dock(self, name: str) -> QWidget | None:
+        """Bring a widget of this plugin to the front, opened if it is not; None without a window.
+
+        Parameters
+        ----------
+        name : str
+            As in the Plugins menu.
+        """
+        found = find_docked(name, self._docked)
+        if found is not None:
+            raise_dock(found)
+            return found
+        window = getattr(self.viewer, "window", None)
+        if window is None:
+            return None
+        widget: QWidget = window.add_plugin_dock_widget("napari-cytodiffusion", name)[1]
+        return widget
+
     def show_outlines(self, anomalies: bool, review: bool) -> None:
         """Choose what is outlined: anomalies, cells for review."""
         if self.current is not None:
@@ -249,6 +272,15 @@ class Session(QObject):
             self.inspected.emit(int(label))
 
     # -- what happens in the viewer -----------------------------------------------------------
+
+    def _on_layer_inserted(self, event: Any) -> None:
+        self._bind(event.value)
+
+    def _bind(self, layer: Layer) -> None:
+        """Let labels that come from elsewhere know their image while there is no doubt."""
+        viewer = self.viewer
+        if viewer is not None and is_cells(layer):
+            bind_if_certain(layer, [other for other in viewer.layers if is_image(other)])
 
     def _on_layer_removed(self, event: Any) -> None:
         layer = event.value
@@ -306,6 +338,7 @@ class Session(QObject):
         if viewer is None:
             return
         _SESSIONS.pop(viewer, None)
+        viewer.layers.events.inserted.disconnect(self._on_layer_inserted)
         viewer.layers.events.removed.disconnect(self._on_layer_removed)
         viewer.layers.selection.events.active.disconnect(self._on_active_layer)
         if self._on_mouse in viewer.mouse_drag_callbacks:

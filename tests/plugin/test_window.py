@@ -200,10 +200,10 @@ def test_everything_dies_with_the_window(make_napari_viewer, engine, smear, qtbo
         )
 
     alive = live()
-    assert engine.closed.wait(5)
+    assert engine.closed.wait(30)
     from superqt.utils import WorkerBase
 
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(30_000)
     # timers that were under way hold what they were to call
     qtbot.wait(600)
     for _ in range(5):

@@ -47,6 +47,7 @@ __all__ = [
     "download_size",
     "expected_seconds",
     "is_installed",
+    "is_usable",
     "models_folder",
     "weights_path",
     "weights_present",
@@ -98,6 +99,11 @@ class CellposeSettings:
 def is_installed() -> bool:
     """Return whether the cellpose package is installed, without importing it."""
     return importlib.util.find_spec("cellpose") is not None
+
+
+def is_usable(model: str | Path | None = None) -> bool:
+    """Return whether Cellpose is installed with its weights, without importing it or PyTorch."""
+    return is_installed() and weights_present(model or default_model())
 
 
 def expected_seconds(

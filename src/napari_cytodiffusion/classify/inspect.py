@@ -58,6 +58,7 @@ class InspectWidget(QWidget):
         self._label = 0
         self._views: CellViews | None = None
         self._build()
+        self._session.attach(self)
         self._session.watch(self)
         self._session.inspected.connect(self.show_cell)
         self._session.stepped.connect(self.step)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion import models
 from napari_cytodiffusion.models import ModelCache, import_engine
@@ -19,6 +20,9 @@ _REPAINT_EVERY = 0.4
 
 #: Cells in flight on a CPU.
 _CPU_BATCH = 64
+
+#: Two pixel sizes that differ by no more than this factor are the same.
+_SAME_SCALE = 1.02
 
 #: Width in micrometres of the outline around an anomaly.
 _OUTLINE_UM = 0.4
@@ -32,6 +36,8 @@ class ClassifyRequest:
     """What *Classify cells* asks for; no ``trials`` is the engine's default budget.
 
     With no ``error_rate`` no cell is for review; ``alone`` looks at each cell by itself.
+    ``found_at_um`` is the pixel size that the cells were found at, where the run is not to go on
+    at another one.
     """
 
     image: Any
@@ -44,7 +50,28 @@ class ClassifyRequest:
     allow_download: bool = False
     error_rate: float | None = None
     alone: bool = False
+    found_at_um: float | None = None
     cache: ModelCache = field(default_factory=dict, compare=False)
+
+
+class ScalesDiffer(CytoDiffusionError):
+    """Cells were found at one pixel size and would be classified at another."""
+
+    def __init__(self, found_at_um: float, pixel_size_um: float) -> None:
+        super().__init__(
+            f"The cells were found at {found_at_um:.3g} \u00b5m a pixel and would be classified at "
+            f"{pixel_size_um:.3g} \u00b5m a pixel, on which their classes depend."
+        )
+        self.pixel_size_um = pixel_size_um
+
+
+def check_scales(found_at_um: float | None, pixel_size_um: float) -> None:
+    """Raise `ScalesDiffer` where two pixel sizes are not the same."""
+    if found_at_um is None:
+        return
+    low, high = sorted((found_at_um, pixel_size_um))
+    if high > _SAME_SCALE * low:
+        raise ScalesDiffer(found_at_um, pixel_size_um)
 
 
 @dataclass(frozen=True)
@@ -91,6 +118,7 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
         report(0.0, "Reading the image ...")
         rgb, labels = as_rgb8(request.image), np.asarray(request.labels)
         pixel_size, origin = _pixel_size(rgb, request.pixel_size_um)
+        check_scales(request.found_at_um, pixel_size)
         batches = iter_classify_labels(
             rgb, labels, model, settings, pixel_size_um=pixel_size, progress=report
         )

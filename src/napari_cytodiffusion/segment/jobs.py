@@ -26,9 +26,12 @@ def segment_body(request: SegmentRequest) -> Callable[[Progress], Iterator[Any]]
     """Body of a `Job` that yields one `cytodiffusion.segmentation.Segmentation`."""
 
     def body(report: Progress) -> Iterator[Any]:
-        if request.method != "watershed":
-            import_engine()
         from cytodiffusion.segmentation import segment
+        from cytodiffusion.segmentation.cellpose import is_usable
+
+        # the watershed needs no network, and importing one takes seconds
+        if request.method == "cellpose" or (request.method == "auto" and is_usable(request.model)):
+            import_engine()
 
         yield segment(
             request.image,

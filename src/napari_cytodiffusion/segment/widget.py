@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 from napari.utils import notifications
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
+from napari_cytodiffusion.layers.belonging import bind
 from napari_cytodiffusion.layers.placement import NOTE, full_size, is_image, placement
 from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.segment import jobs
@@ -83,6 +84,7 @@ class SegmentWidget(QWidget):
 
     def _connect(self) -> None:
         self.image.layer_changed.connect(self._on_layer)
+        self.image.rescaled.connect(self._on_layer)
         self.method.currentIndexChanged.connect(self._on_method)
         self.model.changed.connect(self._on_method)
         self.device.currentIndexChanged.connect(self._on_method)
@@ -153,7 +155,7 @@ class SegmentWidget(QWidget):
         viewer, layer = self._session.viewer, self._layer
         if viewer is None or layer is None:
             return
-        viewer.add_labels(
+        cells = Labels(
             result.labels,
             name=f"{layer.name} cells",
             opacity=0.5,
@@ -167,6 +169,8 @@ class SegmentWidget(QWidget):
             },
             **placement(layer),
         )
+        bind(cells, layer)
+        viewer.add_layer(cells)
         size = f"{result.pixel_size_um:.3g} \u00b5m a pixel"
         origin = {"estimated": "by the red cells", "assumed": "assumed, please check"}
         origin_text = origin.get(result.pixel_size_source)

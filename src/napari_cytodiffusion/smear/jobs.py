@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -130,7 +131,10 @@ def smear_layers(smear: Any, seen: bool = False) -> list[tuple[Any, dict[str, An
         "visible": seen,
         "metadata": {NOTE: {**note, "columns": ("true_class", "synthetic")}},
     }
-    image = {"name": "synthetic smear", "rgb": True, "metadata": {NOTE: note}}
+    name, own_id = "synthetic smear", uuid4().hex
+    of_image = {"images": [{"id": own_id, "name": name, "path": None}]}
+    truth["metadata"][NOTE].update(of_image)
+    image = {"name": name, "rgb": True, "metadata": {NOTE: {**note, "image_id": own_id}}}
     return [(smear.rgb, {**image, **place}, "image"), (smear.labels, {**truth, **place}, "labels")]
 
 
