@@ -28,6 +28,7 @@ from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle, tiny_stable_diffusion_bundle
+from cytodiffusion.model.validation_record import ValidationRecord
 
 QUICK = HeatmapSettings(trials=32, noise=(0.5,))
 GREY = np.full(3, 235.0)
@@ -278,8 +279,7 @@ def test_a_baseline_explains_nothing() -> None:
         input_size=32,
         window_um=20.0,
         network=build_network("resnet18", 2, 32),
-        temperature=1.0,
-        conformal_scores=torch.zeros(1),
+        validation=ValidationRecord(torch.zeros(1)),
         anomaly_threshold=0.5,
         false_alarms=0.0,
         device=torch.device("cpu"),

@@ -78,8 +78,8 @@ def test_the_calibration_is_measured(model: ModelBundle) -> None:
     calibration = model.calibration
     assert len(calibration.levels) == 4
     assert len(set(calibration.levels)) == 4
-    assert len(calibration.conformal_scores) == 72
-    assert (calibration.conformal_scores.diff() >= 0).all()
+    assert len(calibration.validation.scores) == 72
+    assert (calibration.validation.scores.diff() >= 0).all()
     assert calibration.false_alarms <= 0.03
     assert np.isfinite(calibration.anomaly_threshold)
     assert len(calibration.early_thresholds) == 2

@@ -8,12 +8,11 @@ cell stays as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from cytodiffusion.cells.crops import Crops
 from cytodiffusion.classification.classifier import (
@@ -25,6 +24,7 @@ from cytodiffusion.classification.classifier import (
 from cytodiffusion.counterfactual.canvas import Canvas, shrunk
 from cytodiffusion.counterfactual.editing import EditRequest, run_order
 from cytodiffusion.counterfactual.heatmap import check_explains
+from cytodiffusion.counterfactual.settings import CounterfactualSettings as CounterfactualSettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.predict import Classifier
@@ -32,39 +32,6 @@ from cytodiffusion.progress import Progress, silent
 
 #: Strengths that are tried in turn, as shares of the noise levels, where the least is looked for.
 LADDER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-
-
-class CounterfactualSettings(BaseModel):
-    """How a cell is turned into its version of another class.
-
-    Attributes
-    ----------
-    strength : float, optional
-        Share of the noise levels to go up to: near 0 the cell keeps all but fine texture, at 1
-        little but its background. None looks for the least that the class changes with.
-    guidance : float
-        1 follows the target class as learned, more exaggerates it.
-    steps : int
-        Of each walk through the noise levels.
-    method : str
-        ``inversion``, or ``noise`` for plain noising and denoising (SDEdit).
-    seed : int
-        Of the trials of the classifier, and of the noise.
-    trials : int
-        Trials of the classifier a cell.
-    batch_size : int, optional
-        Cells at once: memory and speed, never the result.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    strength: float | None = Field(None, gt=0, le=1)
-    guidance: float = Field(5.0, ge=0, le=20)
-    steps: int = Field(12, ge=2, le=200)
-    method: Literal["inversion", "noise"] = "inversion"
-    seed: int = Field(0, ge=0, lt=2**40)
-    trials: int = Field(12, ge=1, le=2000)
-    batch_size: int | None = Field(None, ge=1, le=65536)
 
 
 @dataclass(frozen=True, eq=False)

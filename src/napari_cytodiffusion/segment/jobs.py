@@ -27,10 +27,11 @@ def segment_body(request: SegmentRequest) -> Callable[[Progress], Iterator[Any]]
 
     def body(report: Progress) -> Iterator[Any]:
         from cytodiffusion.segmentation import segment
-        from cytodiffusion.segmentation.cellpose import is_usable
+        from cytodiffusion.segmentation.cellpose_weights import default_model, weights_present
 
         # the watershed needs no network, and importing one takes seconds
-        if request.method == "cellpose" or (request.method == "auto" and is_usable(request.model)):
+        wanted = request.model or default_model()
+        if request.method == "cellpose" or (request.method == "auto" and weights_present(wanted)):
             import_engine()
 
         yield segment(

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from toys import toy_settings, write_discs
 
+from cytodiffusion.training import visual_words as words
 from cytodiffusion.training.data import CellSet
-from cytodiffusion.training.few_labels import visual_words as words
-from cytodiffusion.training.few_labels.visual_words import describe_colours, describe_patches
 from cytodiffusion.training.sets import load_sets
+from cytodiffusion.training.visual_words import describe_colours, describe_patches
 
 Describe = Callable[..., NDArray[np.float32]]
 BOTH = pytest.mark.parametrize("describe", [describe_patches, describe_colours])

@@ -10,8 +10,8 @@ import torch
 from toys import toy_settings, write_discs
 
 from cytodiffusion.training.data import CellSet
-from cytodiffusion.training.few_labels.descriptors import describe_cells
 from cytodiffusion.training.sets import load_sets
+from cytodiffusion.training.visual_words import describe_cells
 
 
 @pytest.fixture(scope="module")

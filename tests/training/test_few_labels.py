@@ -14,9 +14,9 @@ from toys import toy_settings, write_discs
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.loading import load_bundle
+from cytodiffusion.training import few_labels
 from cytodiffusion.training.data import CONTEXT, CellSet
-from cytodiffusion.training.few_labels import few_labels
-from cytodiffusion.training.few_labels.few_labels import (
+from cytodiffusion.training.few_labels import (
     embed,
     features_of,
     few_labels_run,
@@ -129,9 +129,7 @@ def test_features_depend_on_the_crops_alone(
     assert features.std(axis=0).min() > 0
 
 
-def test_a_run_starts_from_the_network_and_has_the_guesses(
-    sets: Sets, start: UNetDenoiser, data: Path, tmp_path: Path
-) -> None:
+def test_a_run_has_the_guesses(sets: Sets, data: Path, tmp_path: Path) -> None:
     names, cells = sets
     settings = toy_settings(data, tmp_path / "m", pseudo_labels=0.5)
     truth = torch.arange(3).repeat_interleave(12)
@@ -140,28 +138,26 @@ def test_a_run_starts_from_the_network_and_has_the_guesses(
     assert (known[known >= 0] == truth[known >= 0]).all()
     # crops are in the order of their paths, features those of three clear clusters
     features = clusters((0, 0), (3, 0), (0, 3), count=12)
-    run = few_labels_run(settings, names, cells, start, [features])
+    run = few_labels_run(settings, names, cells, [features])
     assert run.sets["train"].labels.tolist() == truth.tolist()
     assert cells["train"].labels.equal(known)
-    for own, given in zip(run.model.denoiser.parameters(), start.parameters(), strict=True):
-        assert torch.equal(own, given)
     plain = toy_settings(data, tmp_path / "n", pseudo_labels=0.0)
-    assert few_labels_run(plain, names, cells, start).sets["train"].labels.equal(known)
+    assert few_labels_run(plain, names, cells).sets["train"].labels.equal(known)
 
 
 def test_features_of_a_model_that_has_seen_labels_are_used_too(
-    sets: Sets, start: UNetDenoiser, data: Path, disc_model: Path
+    sets: Sets, data: Path, disc_model: Path
 ) -> None:
     cells, settings = sets[1]["train"], toy_settings(data, data.parent / "m")
-    described = features_of(cells, settings, start)
+    described = features_of(cells, settings)
     for numbers in described:
         assert len(numbers) == 36
         np.testing.assert_allclose(numbers.mean(axis=0), 0, atol=1e-3)
         assert numbers.std(axis=0).max() == pytest.approx(1, abs=0.01)
-    for numbers, again in zip(described, features_of(cells, settings, None), strict=True):
+    for numbers, again in zip(described, features_of(cells, settings), strict=True):
         np.testing.assert_array_equal(numbers, again)
     own = settings.model_copy(update={"init": str(disc_model)})
-    both = features_of(cells, own, start)
+    both = features_of(cells, own)
     assert both[0].shape == (36, described[0].shape[1] + 32)
     assert [x.shape for x in both[1:]] == [x.shape for x in described[1:]]
 
@@ -169,7 +165,6 @@ def test_features_of_a_model_that_has_seen_labels_are_used_too(
 def quick(data: Path, output: Path, **changes: Any) -> TrainSettings:
     """A training of a few seconds."""
     learning: dict[str, Any] = {
-        "pretrain_steps": 4,
         "pseudo_labels": 0.5,
         "steps": 4,
         "batch_size": 8,
@@ -184,14 +179,14 @@ def test_one_command_trains_from_few_labels(data: Path, tmp_path: Path) -> None:
     folder = train(settings)
     model = load_bundle(folder, device="cpu")
     assert model.class_names == ("blue", "green", "red")
-    assert model.training["pretrain_steps"] == 4
+    assert model.training["pseudo_labels"] == 0.5
     assert "Measured on the val split" in model.card
     with pytest.raises(InputError, match="--resume"):
         train(settings)
     seen: list[str] = []
     train(settings.model_copy(update={"resume": True}), lambda _, text: seen.append(text))
     assert not [text for text in seen if text.startswith("step")]  # both parts were done
-    again = quick(data, tmp_path / "next", init=str(folder), pretrain_steps=0, steps=2, warmup=1)
+    again = quick(data, tmp_path / "next", init=str(folder), steps=2, warmup=1)
     assert load_bundle(train(again), device="cpu").class_names == model.class_names
 
 
@@ -204,7 +199,6 @@ def test_crops_are_cut_for_the_model_to_start_from(
         data,
         tmp_path / "m",
         init=str(disc_model),
-        pretrain_steps=0,
         input_size=2 * start.input_size,
     )
     whole = few_labels.few_labels_run

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.candidate import Candidate
@@ -23,7 +22,15 @@ from cytodiffusion.evaluation.psychometric.curve import (
     fit_curve,
     is_available,
 )
-from cytodiffusion.evaluation.settings import HOME
+from cytodiffusion.evaluation.psychometric.difficulty import (
+    Ease,
+    Index,
+    by_baselines,
+    by_experts,
+    by_labels,
+    by_other_trials,
+)
+from cytodiffusion.evaluation.settings import EVALUATED
 from cytodiffusion.progress import Progress
 
 #: Cells at most that are asked a second time for the index of difficulty.
@@ -107,8 +114,8 @@ def _index(
     """Return the first that reaches enough cells, the most independent of the model first."""
     for index in (
         by_experts(annotations, truth) if annotations else None,
-        by_labels(main.known),
-        by_baselines({b.key: b.known for b in baselines}),
+        by_labels(main.known.records),
+        by_baselines({b.key: _of_true_class(b.known) for b in baselines}),
     ):
         if index is not None and len(set(index.of_cells(None)) & set(truth)) >= FEWEST:
             return index
@@ -123,10 +130,19 @@ def _ask_again(main: Candidate, context: Context, progress: Progress) -> Index |
         main.model,
         draw(main.known.records, ASKED_AGAIN, s.seed),
         s.classify.model_copy(update={"seed": s.seed + 1}),
-        frames=context.frames(HOME, context.records, s.pixel_size_um),
+        frames=context.frames(EVALUATED, context.records, s.pixel_size_um),
         progress=progress,
     )
-    return by_other_trials(again)
+    return by_other_trials(_by_image(again, again.result.confidence))
+
+
+def _of_true_class(scored: ScoredCells) -> Ease:
+    """Probability that a classifier gives to the true class of each cell."""
+    return _by_image(scored, scored.result.posterior[np.arange(len(scored)), scored.labels])
+
+
+def _by_image(scored: ScoredCells, values: NDArray[np.float64]) -> Ease:
+    return {r.path: float(v) for r, v in zip(scored.records, values, strict=True)}
 
 
 #: Name whose answers the index must leave out, and images with whether they were answered right.
@@ -155,102 +171,3 @@ def _answers(
 def _hits(scored: ScoredCells) -> list[tuple[Path, bool]]:
     hits = scored.result.predicted == scored.labels
     return [(r.path, bool(hit)) for r, hit in zip(scored.records, hits, strict=True)]
-
-
-#: Ease of cells by image, 0 (hard) to 1 (easy).
-Ease = Mapping[Path, float]
-
-
-@dataclass(frozen=True)
-class Index:
-    """An index of difficulty.
-
-    Attributes
-    ----------
-    kind : str
-        ``expert confidence``, ``agreement of experts``, ``label confidence``, ``baselines`` or
-        ``other trials``.
-    stated : str
-        What it is, for the reader.
-    of_cells : callable
-        Takes the name of an annotator whose own answers must not count, or None, and gives the
-        ease of every cell that has one.
-    """
-
-    kind: str
-    stated: str
-    of_cells: Callable[[str | None], Ease]
-
-
-def by_experts(annotations: Annotations, truth: Mapping[Path, str]) -> Index | None:
-    """Index from the annotators themselves, each judged by the others' answers only.
-
-    Their mean confidence where the table has confidences, as in the published analysis; else
-    the share of them that is right, for which there must be three at least.
-    """
-    sure: dict[Path, list[tuple[str, float]]] = defaultdict(list)
-    right: dict[Path, list[tuple[str, float]]] = defaultdict(list)
-    for a in annotations.answers:
-        if a.confidence is not None:
-            sure[a.path].append((a.annotator, a.confidence))
-        if a.path in truth:
-            right[a.path].append((a.annotator, float(a.label == truth[a.path])))
-    if sure and len(annotations.annotators) > 1:
-        return Index(
-            "expert confidence",
-            "mean confidence of the annotators; an annotator is judged by that of the others",
-            lambda without: _means(sure, without),
-        )
-    if len(annotations.annotators) > 2:
-        return Index(
-            "agreement of experts",
-            "share of the annotators that are right; an annotator is judged by the others",
-            lambda without: _means(right, without),
-        )
-    return None
-
-
-def _means(said: Mapping[Path, Sequence[tuple[str, float]]], without: str | None) -> Ease:
-    others = {path: [v for who, v in rows if who != without] for path, rows in said.items()}
-    return {path: float(np.mean(values)) for path, values in others.items() if values}
-
-
-def by_labels(scored: ScoredCells) -> Index | None:
-    """Index from how sure the experts were of the labels, where the data tell for most cells."""
-    ease = {r.path: r.label_confidence for r in scored.records if r.label_confidence is not None}
-    if 2 * len(ease) <= len(scored):
-        return None
-    return Index(
-        "label confidence",
-        "how sure the experts were of the label, as the data tell",
-        lambda without: ease,
-    )
-
-
-def by_baselines(baselines: Mapping[str, ScoredCells]) -> Index | None:
-    """Index from the probability that other classifiers give to the true class."""
-    if not baselines:
-        return None
-    given: dict[Path, list[float]] = defaultdict(list)
-    for scored in baselines.values():
-        true = scored.result.posterior[np.arange(len(scored)), scored.labels]
-        for record, p in zip(scored.records, true, strict=True):
-            given[record.path].append(float(p))
-    ease = {path: float(np.mean(p)) for path, p in given.items() if len(p) == len(baselines)}
-    return Index(
-        "baselines",
-        f"probability that {' and '.join(baselines)} give to the true class",
-        lambda without: ease,
-    )
-
-
-def by_other_trials(scored: ScoredCells) -> Index:
-    """Index from the model's own confidence in a second run with other noise."""
-    confidence = scored.result.confidence
-    ease = {r.path: float(c) for r, c in zip(scored.records, confidence, strict=True)}
-    return Index(
-        "other trials",
-        "confidence of the model itself in a second run with other noise: it knows only the "
-        "difficulty that the model sees, so its own curve is a calibration curve",
-        lambda without: ease,
-    )

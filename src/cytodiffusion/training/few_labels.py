@@ -1,4 +1,4 @@
-"""Few labels, many crops: pre-train on all, guess the missing labels, train with both.
+"""Few labels, many crops: guess the missing labels, and train with both.
 
 The guesses come from three descriptions of what cells look like (`describe_cells`,
 `describe_patches`, `describe_colours`) and, where there is a trained model to start from, from its
@@ -23,21 +23,17 @@ from sklearn.semi_supervised import LabelSpreading
 from torch import Tensor
 
 from cytodiffusion.device import half_precision_pays
-from cytodiffusion.errors import InputError
 from cytodiffusion.model.codec import PixelCodec, to_network, to_unit
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.training.checkpoint import find_checkpoint
 from cytodiffusion.training.data import UNLABELLED, CellSet, generator_for
-from cytodiffusion.training.few_labels.descriptors import describe_cells
-from cytodiffusion.training.few_labels.pretraining import pretrain
-from cytodiffusion.training.few_labels.visual_words import describe_colours, describe_patches
 from cytodiffusion.training.finish import finish_bundle
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer, like_start
+from cytodiffusion.training.visual_words import describe_cells, describe_colours, describe_patches
 
 #: Noise levels at which features are taken.
 LEVELS = (30, 150)
@@ -57,7 +53,7 @@ def train_few_labels(settings: TrainSettings, progress: Progress = silent) -> Pa
     Parameters
     ----------
     settings : TrainSettings
-        With ``pretrain_steps`` or ``pseudo_labels``, or both.
+        With ``pseudo_labels``.
     progress : callable
 
     Returns
@@ -72,40 +68,19 @@ def train_few_labels(settings: TrainSettings, progress: Progress = silent) -> Pa
     """
     settings = like_start(settings)  # crops are cut for the network of the model to start from
     names, sets = load_sets(settings, progress)
-    start = _start(settings, names, sets, progress)
-    run = few_labels_run(settings, names, sets, start, progress=progress)
+    run = few_labels_run(settings, names, sets, progress=progress)
     run.fit()
     return finish_bundle(run.ema_denoiser(), names, sets, run.settings, run.history, progress)
-
-
-def _start(
-    settings: TrainSettings, names: list[str], sets: dict[str, CellSet], progress: Progress
-) -> UNetDenoiser | None:
-    """Pre-train, take the model that the settings name, or begin with nothing."""
-    if settings.pretrain_steps:
-        folder = settings.output.with_name(settings.output.name + ".run")
-        output = folder / "pretrained"
-        if not settings.resume and find_checkpoint(folder / "pretrained.run") is not None:
-            raise InputError(
-                f"{folder} holds an earlier run; add --resume to go on with it, or remove it."
-            )
-        return pretrain(settings, names, sets["train"], output, progress)
-    if settings.init is None:
-        return None
-    denoiser = load_bundle(settings.init, device="cpu").denoiser
-    assert isinstance(denoiser, UNetDenoiser)  # like_start has checked it
-    return denoiser  # type: ignore[no-any-return]
 
 
 def few_labels_run(
     settings: TrainSettings,
     names: list[str],
     sets: dict[str, CellSet],
-    start: UNetDenoiser | None,
     features: Sequence[NDArray[np.float32]] | None = None,
     progress: Progress = silent,
 ) -> Trainer:
-    """Prepare a run that starts from ``start`` and has guesses of the missing labels.
+    """Prepare a run whose missing labels are guessed, where the settings ask for it.
 
     Parameters
     ----------
@@ -113,35 +88,29 @@ def few_labels_run(
     names : list of str
     sets : dict of CellSet
         The labels that are missing from ``train`` are -1.
-    start : UNetDenoiser or None
-        None begins with random weights.
     features : sequence of (N, D) float32 array, optional
         Descriptions of the training crops, where they are known already (`features_of`).
     progress : callable
     """
     train = sets["train"]
     if settings.pseudo_labels and (train.labels == UNLABELLED).any():
-        if features is None:
-            features = features_of(train, settings, start)
+        features = features_of(train, settings) if features is None else features
         labels = guess_labels(features, train.labels, settings.pseudo_labels)
         train = replace(train, labels=labels)
-    state = None  # a model to start from is read by name, so that its classes are found
-    if settings.init is None and start is not None:
-        state = {k: v.cpu() for k, v in start.state_dict().items()}
-    return Trainer(settings, progress, (names, {**sets, "train": train}), state)
+    return Trainer(settings, progress, (names, {**sets, "train": train}))
 
 
-def features_of(
-    cells: CellSet, settings: TrainSettings, start: UNetDenoiser | None
-) -> list[NDArray[np.float32]]:
+def features_of(cells: CellSet, settings: TrainSettings) -> list[NDArray[np.float32]]:
     """Descriptions ``(N, D)`` that labels are guessed from, each number of mean 0 and deviation 1.
 
-    The features of a network that has seen no label are left out: they made guesses worse.
+    The features of a model that the training starts from are among them.
     """
     size = settings.input_size
     features = describe_cells(cells, size)
-    if settings.init is not None and start is not None:
-        features = np.concatenate([features, embed(start, cells, settings)], axis=1)
+    if settings.init is not None:
+        denoiser = load_bundle(settings.init, device="cpu").denoiser
+        assert isinstance(denoiser, UNetDenoiser)  # like_start has checked it
+        features = np.concatenate([features, embed(denoiser, cells, settings)], axis=1)
     described = [features, describe_patches(cells, size), describe_colours(cells, size)]
     return [
         np.asarray((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6), np.float32) for x in described

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
-from simulated import from_posterior, scored
 from toys import PIXEL_SIZE_UM, write_discs
 
+from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation import observers as psychometric_part
 from cytodiffusion.evaluation.psychometric import curve as psychometric
-from cytodiffusion.evaluation.psychometric import observers as psychometric_part
 from cytodiffusion.evaluation.psychometric.annotations import Annotations, Answer
 from cytodiffusion.evaluation.psychometric.curve import FEWEST, fit_curve, in_blocks
-from cytodiffusion.evaluation.psychometric.observers import by_baselines, by_experts, by_labels
+from cytodiffusion.evaluation.psychometric.difficulty import by_baselines, by_experts, by_labels
 from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.stored import read_report
@@ -121,15 +121,18 @@ def test_annotators_are_judged_by_the_others() -> None:
 
 
 def test_baselines_and_labels_as_an_index() -> None:
-    p = np.array([[0.7, 0.3], [0.4, 0.6]])
-    one = scored(from_posterior(p), ["a", "a"])
-    other = scored(from_posterior(p[::-1]), ["a", "a"])
-    index = by_baselines({"one": one, "other": other})
+    a, b, c = Path("a.png"), Path("b.png"), Path("c.png")
+    index = by_baselines({"one": {a: 0.7, b: 0.4, c: 1.0}, "other": {a: 0.4, b: 0.7}})
     assert index is not None
-    assert list(index.of_cells(None).values()) == pytest.approx([0.55, 0.55])
+    # of c only one of them said anything
+    assert index.of_cells(None) == pytest.approx({a: 0.55, b: 0.55})
     assert "one and other" in index.stated
     assert by_baselines({}) is None
-    assert by_labels(one) is None
+    records = [Record(a, "x", "test", label_confidence=0.5), Record(b, "x", "test")]
+    assert by_labels(records) is None
+    index = by_labels([*records, Record(c, "x", "test", label_confidence=0.25)])
+    assert index is not None
+    assert index.of_cells(None) == {a: 0.5, c: 0.25}
 
 
 # -- as a part of a report ------------------------------------------------------------------------
@@ -188,7 +191,7 @@ def test_the_model_and_every_annotator_get_a_curve(data, bundle, table, tmp_path
     assert "mean confidence of the annotators" in page
     assert "Bob &amp; &lt;i&gt;Co" in page
     assert "<i>Co" not in page
-    assert page.count('alt="Right answers') == 1
+    assert page.count('alt="Share of right answers') == 1
 
 
 @with_psignifit
