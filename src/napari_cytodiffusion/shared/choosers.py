@@ -10,7 +10,7 @@ from typing import Any
 from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, LineEdit, PushButton
 from magicgui.widgets.bases import ValuedContainerWidget
 from napari.layers import Layer
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from cytodiffusion.errors import InputError
@@ -20,7 +20,7 @@ from napari_cytodiffusion.layers.placement import pixel_size_of
 DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Apple)"}
 
 #: Units as they are written behind a number.
-_UNITS = {"um": "\u00b5m"}
+_UNITS = {"um": "\u00b5m", "sigmas": "SD"}
 
 #: Numbers without an upper limit end here, so that their boxes stay narrow.
 _MOST = 2**31 - 1
@@ -81,7 +81,7 @@ class NumberBox(FloatSpinBox):  # type: ignore[misc]
         box.setRange(low - tick if self._optional else low, high)
         box.setGroupSeparatorShown(self._whole and about.get("title") != "Seed")
         unit = "%" if self._scale > 1 else about.get("unit", "")
-        if unit and unit.lower() != about.get("title", "").lower():
+        if unit and unit.lower() not in about.get("title", "").lower():
             box.setSuffix(f" {_UNITS.get(unit, unit)}")
         if self._optional:
             box.setSpecialValueText(about.get("none", "automatic"))
@@ -136,6 +136,17 @@ class Choice(ComboBox):  # type: ignore[misc]
 
     def _on_value_change(self, value: Any = None) -> None:
         self.changed.emit(value)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Offer what there is now, in its order: magicgui alone adds what is new at the end."""
+        native, value = self.native, self.value
+        text = native.currentText()
+        with self.changed.blocked(), QSignalBlocker(native):
+            native.clear()
+            super().reset_choices()
+            native.setCurrentIndex(max(0, native.findText(text)))
+        if self.value != value:
+            self.changed.emit(self.value)
 
 
 class DeviceChoice(Choice):

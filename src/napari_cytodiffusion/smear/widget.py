@@ -36,17 +36,31 @@ _APART_UM = 5.0
 #: Width in pixels of the outlines of the true cells.
 _OUTLINE = 3
 
-#: Rows of the form from the top, and what the settings class leaves to be said.
+#: Rows of the form from the top.
 _ROWS = (
+    "model",
     ("width", "height"),
     "pixel_size_um",
     "n_white",
     "n_red",
-    ("n_platelets", "n_artefacts"),
-    "overlap",
-    ("stain_variation", "light_variation"),
+    "n_platelets",
     "seed",
+    "n_artefacts",
+    "overlap",
+    "stain_variation",
+    "light_variation",
+    "device",
 )
+
+#: What a form can say beyond what the settings say.
+_WORDS = {
+    "width": {"step": 64, "unit": ""},
+    "height": {"step": 64, "unit": ""},
+    "n_red": {"none": "a third of the field", "step": 10},
+    "overlap": {"percent": True, "step": 0.05},
+    "stain_variation": {"step": 0.05},
+    "light_variation": {"step": 0.25},
+}
 
 
 class SmearWidget(QWidget):
@@ -79,9 +93,10 @@ class SmearWidget(QWidget):
         self.device = DeviceChoice(value=default("classification", "device"))
         self.form = SettingsForm(
             SmearSettings,
-            ("model", "device", *_ROWS),
+            _ROWS,
             widgets={"model": self.model, "device": self.device},
-            words={"n_red": {"none": "a third of the field"}},
+            words=_WORDS,
+            more=_ROWS[_ROWS.index("n_artefacts") :],
         )
         self.shares = ClassCounts(inside, {"As usual": None, "Equal": 1, "Clear": 0}, _ALL)
         self.shares.setToolTip("Parts of the white cells; they need not add up to anything.")

@@ -40,8 +40,8 @@ def widget(viewer, model, qtbot, monkeypatch):
     made = GenerateWidget(viewer)
     qtbot.addWidget(made)
     made.set_classes(model.class_names, [c.color for c in model.classes])
-    made.form.steps.setValue(3)
-    made.form.reject.setChecked(False)
+    made.form["steps"].value = 3
+    made.form["reject"].value = False
     return made
 
 
@@ -149,7 +149,7 @@ def test_a_tile_says_what_it_is(widget, viewer, qtbot):
 def test_the_same_seed_gives_the_same_cells(widget, qtbot):
     pixels = []
     for seed in (7, 7, 8):
-        widget.form.seed.spin.setValue(seed)
+        widget.form["seed"].value = seed
         generate(widget, qtbot, basophil=2)
         pixels.append(widget._cells.pixels)
     np.testing.assert_array_equal(pixels[0], pixels[1])
@@ -159,15 +159,15 @@ def test_the_same_seed_gives_the_same_cells(widget, qtbot):
 def test_a_new_seed_is_thrown(widget):
     seeds = set()
     for _ in range(4):
-        QTest.mouseClick(widget.form.seed.new_button, Qt.MouseButton.LeftButton)
-        seeds.add(widget.form.seed.value())
+        QTest.mouseClick(widget.form["seed"].new_button.native, Qt.MouseButton.LeftButton)
+        seeds.add(widget.form["seed"].value)
     assert len(seeds) > 1
 
 
 def test_settings_reach_the_engine(widget, qtbot):
-    widget.form.guidance.setValue(2.5)
-    widget.form.towards.setCurrentIndex(widget.form.towards.findData("monocyte"))
-    widget.form.share.setValue(30)
+    widget.form["guidance"].value = 2.5
+    widget.form["towards"].value = "monocyte"
+    widget.form["share"].value = 0.3
     generate(widget, qtbot, basophil=1)
     cells = widget._cells
     assert (cells.settings.guidance, cells.settings.steps) == (2.5, 3)
@@ -183,8 +183,8 @@ def test_cells_that_the_classifier_denies_are_left_out_or_framed(widget, viewer,
     assert "does not agree" in widget.run_bar.line.text()
     red = (viewer.layers["synthetic cells"].data == (200, 40, 40)).all(axis=-1)
     assert red.any()
-    widget.form.reject.setChecked(True)
-    widget.form.tries.setValue(1)
+    widget.form["reject"].value = True
+    widget.form["tries"].value = 1
     generate(widget, qtbot, basophil=6, eosinophil=6, monocyte=6)
     assert len(widget._cells) == accepted.sum()
     assert "Left out" in widget.run_bar.line.text()

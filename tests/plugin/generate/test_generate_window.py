@@ -74,13 +74,13 @@ def test_clicks_generate_a_gallery_that_is_classified_by_more(make_napari_viewer
     _, widget = viewer.window.add_plugin_dock_widget("napari-cytodiffusion", "Generate cells")
     assert isinstance(widget, GenerateWidget)
     qtbot.waitUntil(lambda: "about" in widget.effort.text(), timeout=60_000)
-    widget.form.steps.setValue(3)
+    widget.form["steps"].value = 3
     click(qtbot, widget.counts.buttons["Clear"])
     spin = widget.counts.spins["eosinophil"]
     qtbot.keyClick(spin, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     qtbot.keyClicks(spin, "4")
-    click(qtbot, widget.form.reject)
-    assert not widget.form.reject.isChecked()
+    click(qtbot, widget.form["reject"].native)
+    assert not widget.form["reject"].value
     click(qtbot, widget.run_bar.run_button)
     finish(viewer, qtbot, widget)
     assert widget._cells.classes == ("eosinophil",) * 4
@@ -117,7 +117,7 @@ def test_the_window_answers_while_cells_are_drawn(make_napari_viewer, monkeypatc
     viewer = make_napari_viewer(show=True)
     widget = dock(viewer, GenerateWidget(viewer), qtbot)
     qtbot.waitUntil(lambda: "about" in widget.effort.text(), timeout=60_000)
-    widget.form.steps.setValue(20)
+    widget.form["steps"].value = 20
     widget.counts.set_all(8)
     click(qtbot, widget.run_bar.run_button)
     qtbot.waitUntil(lambda: "synthetic cells" in viewer.layers, timeout=30_000)
@@ -166,7 +166,7 @@ def test_everything_dies_with_the_window(make_napari_viewer, qtbot, working):
         generate = dock(viewer, GenerateWidget(viewer), qtbot)
         smear = dock(viewer, SmearWidget(viewer), qtbot)
         qtbot.waitUntil(lambda: "about" in generate.effort.text(), timeout=60_000)
-        generate.form.steps.setValue(500 if working else 3)
+        generate.form["steps"].value = 500 if working else 3
         generate.start()
         qtbot.waitUntil(lambda: "synthetic cells" in viewer.layers, timeout=30_000)
         if not working:
