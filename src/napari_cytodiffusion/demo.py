@@ -13,10 +13,10 @@ import napari
 
 from napari_cytodiffusion.classify.inspect import InspectWidget
 from napari_cytodiffusion.classify.widget import ClassifyWidget
+from napari_cytodiffusion.docks import raise_dock
 from napari_cytodiffusion.sample_data import synthetic_smear
 from napari_cytodiffusion.segment.widget import SegmentWidget
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.docks import raise_dock
 
 
 @dataclass

@@ -17,10 +17,11 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.docks import find_docked, raise_dock, share_place
+from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.belonging import bind_if_certain
 from napari_cytodiffusion.layers.placement import is_cells, is_image
 from napari_cytodiffusion.layers.views import CellViews
-from napari_cytodiffusion.shared.docks import find_docked, raise_dock, share_place
 from napari_cytodiffusion.workers import Body, Job
 
 #: The sessions, weakly by viewer; the only state outside of objects.
@@ -59,8 +60,9 @@ class Session(QObject):
     inspected = Signal(int)
     stepped = Signal(int)
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, engine: Engine | None = None) -> None:
         super().__init__()
+        self.engine = engine or Engine()
         self._viewer = weakref.ref(viewer)
         self._job: Job | None = None
         self._job_layers: tuple[Layer, ...] = ()
@@ -68,7 +70,6 @@ class Session(QObject):
         self._on_end: OnEnd | None = None
         self._lingering: list[Job] = []
         self._views: list[CellViews] = []
-        self.models: dict[tuple[str, str], Any] = {}
         self.current: CellViews | None = None
         self._watchers: set[int] = set()
         self._docked: weakref.WeakSet[QWidget] = weakref.WeakSet()
@@ -83,13 +84,18 @@ class Session(QObject):
         viewer.bind_key(NEXT_KEY, self._on_next_key, overwrite=True)
 
     @classmethod
-    def of(cls, viewer: Any) -> Session:
-        """Return the session of a viewer, made at the first call."""
+    def of(cls, viewer: Any, engine: Engine | None = None) -> Session:
+        """Return the session of a viewer, made at the first call, with an engine if one is given.
+
+        Only who makes the session may give the engine: what runs already runs on another.
+        """
         # napari hands plugins a proxy; the viewer itself is what lives and dies
         viewer = getattr(viewer, "__wrapped__", viewer)
         session = _SESSIONS.get(viewer)
         if session is None:
-            session = _SESSIONS[viewer] = cls(viewer)
+            session = _SESSIONS[viewer] = cls(viewer, engine)
+        elif engine is not None and engine is not session.engine:
+            raise ValueError("This viewer has a session with another engine.")
         return session
 
     @property
@@ -333,7 +339,7 @@ class Session(QObject):
         """Stop work, disconnect from the viewer, forget everything."""
         self.abandon()
         self._views, self.current = [], None
-        self.models.clear()
+        self.engine.forget_models()
         viewer = self.viewer
         if viewer is None:
             return

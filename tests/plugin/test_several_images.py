@@ -40,6 +40,7 @@ def red_cells(radius: int) -> np.ndarray:
 @pytest.fixture
 def window(make_napari_viewer, engine, qtbot):
     viewer = make_napari_viewer(show=True)
+    Session.of(viewer, engine)
     viewer.window.resize(1200, 800)
     return viewer
 

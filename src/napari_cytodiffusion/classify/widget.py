@@ -20,9 +20,9 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.classification.result import many_unlike
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
-from napari_cytodiffusion import models
 from napari_cytodiffusion.classify import jobs
 from napari_cytodiffusion.classify.legend import Legend
+from napari_cytodiffusion.engine import model_body
 from napari_cytodiffusion.layers.belonging import (
     OTHER,
     OWN,
@@ -44,7 +44,6 @@ from napari_cytodiffusion.layers.placement import (
 )
 from napari_cytodiffusion.layers.results import Results
 from napari_cytodiffusion.layers.views import CellViews
-from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import LayerCombo, Pace, RunBar, ask, form, note, tell
 from napari_cytodiffusion.shared.defaults import default
@@ -54,7 +53,7 @@ from napari_cytodiffusion.shared.fields import (
     ModelField,
     PixelSizeField,
 )
-from napari_cytodiffusion.workers import Job
+from napari_cytodiffusion.workers import Job, duration
 
 
 class ClassifyWidget(QWidget):
@@ -231,7 +230,6 @@ class ClassifyWidget(QWidget):
             error_rate=self.error_rate.error_rate(),
             alone=not self.slide.isChecked(),
             pixel_size_um=self.pixel_size.pixel_size(),
-            cache=self._session.models,
         )
         try:
             request = dataclasses.replace(request, found_at_um=found_at(cells))
@@ -284,7 +282,7 @@ class ClassifyWidget(QWidget):
 
     def _begin(self, request: jobs.ClassifyRequest) -> None:
         job = self._session.start(
-            jobs.classify_body(request),
+            jobs.classify_body(self._session.engine, request),
             owner=self,
             layers=self._layers or (),
             on_progress=self._on_progress,
@@ -390,13 +388,14 @@ class ClassifyWidget(QWidget):
         if isinstance(error, OutOfMemoryError) and request.device != "cpu":
             question = "Classify on the CPU instead? It is slower but has more memory."
             if ask(self, "Out of memory", question):
-                self._session.models.clear()
+                self._session.engine.forget_models()
                 self._begin(dataclasses.replace(request, device="cpu"))
 
     def _write_table(self, views: CellViews) -> None:
         """Hand the table to the labels once it is made, without holding up the window."""
+        frame_of = self._session.engine.cells_frame
         ids = views.labels.data[0] if views.labels.multiscale else views.labels.data
-        job = Job(jobs.table_body(views.results.frame, int(np.max(ids))), self)
+        job = Job(jobs.table_body(lambda: frame_of(views.results.batches), int(np.max(ids))), self)
         job.yielded.connect(views.set_features)
         job.failed.connect(tell)
         job.start()
@@ -463,7 +462,7 @@ class ClassifyWidget(QWidget):
         """Load the model while the user is still choosing, so that the first run starts at once."""
         super().showEvent(event)
         if self._warm is None and self.model.value() == "default":
-            body = models.model_body("default", self.device.device(), False, self._session.models)
+            body = model_body(self._session.engine, "default", self.device.device())
             self._warm = Job(body, self)
             self._warm.yielded.connect(self._on_model)
             self._warm.start()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cytodiffusion.progress import Progress
-from napari_cytodiffusion.models import import_engine
+from napari_cytodiffusion.engine import Engine
 
 #: What stands where nothing was measured.
 NOTHING = "\u2013"
@@ -65,33 +65,29 @@ class EvaluateRequest:
         return bool(self.low_data) or copies > len(self.leave_out_model)
 
 
-def read_body(path: Path) -> Callable[[Progress], Iterator[Any]]:
+def read_body(engine: Engine, path: Path) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that yields a `cytodiffusion.evaluation.stored.StoredReport`."""
 
     def body(report: Progress) -> Iterator[Any]:
-        from cytodiffusion.evaluation.stored import read_report
-
-        yield read_report(path)
+        yield engine.read_report(path)
 
     return body
 
 
-def evaluate_body(request: EvaluateRequest) -> Callable[[Progress], Iterator[Any]]:
+def evaluate_body(engine: Engine, request: EvaluateRequest) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that evaluates and yields the report."""
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
-        import_engine()
+        engine.prepare()
         from cytodiffusion.classification.settings import ClassifySettings
-        from cytodiffusion.evaluation.run import evaluate
         from cytodiffusion.evaluation.settings import EvaluateSettings
-        from cytodiffusion.evaluation.stored import read_report
         from cytodiffusion.settings import make_settings
 
         values = {f.name: getattr(request, f.name) for f in fields(request)}
         error_rate = values.pop("error_rate")
         values["classify"] = make_settings(ClassifySettings, {"error_rate": error_rate})
-        yield read_report(evaluate(make_settings(EvaluateSettings, values), report))
+        yield engine.evaluate(make_settings(EvaluateSettings, values), report)
 
     return body
 

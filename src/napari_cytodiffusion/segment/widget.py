@@ -12,13 +12,12 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
 from napari_cytodiffusion.layers.belonging import bind
 from napari_cytodiffusion.layers.placement import NOTE, full_size, is_image, placement
-from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.segment import jobs
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import LayerCombo, Pace, RunBar, ask, form, note, tell
 from napari_cytodiffusion.shared.defaults import default
 from napari_cytodiffusion.shared.fields import DeviceField, ModelField, PixelSizeField
-from napari_cytodiffusion.workers import Job
+from napari_cytodiffusion.workers import Job, duration
 
 #: Methods, with what they are called.
 METHODS = (("auto", "Automatic"), ("watershed", "Watershed"), ("cellpose", "Cellpose"))
@@ -60,7 +59,7 @@ class SegmentWidget(QWidget):
             self.method.addItem(text, value)
         self.method.setCurrentIndex(max(0, self.method.findData(default("segmentation", "method"))))
         self.model = ModelField(
-            [(name, name) for name in jobs.cellpose_models()],
+            [(name, name) for name in self._session.engine.cellpose_models()],
             "Own weights",
             "path of the weights",
             False,
@@ -104,7 +103,11 @@ class SegmentWidget(QWidget):
         if method == "cellpose" and layer is not None:
             shape = full_size(layer).shape[:2]
             body = jobs.forecast_body(
-                self.model.value(), shape, self.device.device(), self.pixel_size.pixel_size()
+                self._session.engine,
+                self.model.value(),
+                shape,
+                self.device.device(),
+                self.pixel_size.pixel_size(),
             )
             self._forecast = Job(body, self)
             self._forecast.yielded.connect(self._on_forecast)
@@ -140,7 +143,7 @@ class SegmentWidget(QWidget):
 
     def _begin(self, request: jobs.SegmentRequest) -> None:
         job = self._session.start(
-            jobs.segment_body(request),
+            jobs.segment_body(self._session.engine, request),
             owner=self,
             layers=() if self._layer is None else (self._layer,),
             on_progress=self.run_bar.advance,

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.errors import CytoDiffusionError
-from napari_cytodiffusion.models import duration
+from napari_cytodiffusion.workers import duration
 
 
 class LayerCombo(QComboBox):

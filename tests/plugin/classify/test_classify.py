@@ -232,6 +232,7 @@ def test_without_layers_it_says_what_is_missing(engine, qtbot, messages):
     from napari.components import ViewerModel
 
     empty = ViewerModel()
+    Session.of(empty, engine)
     widget = ClassifyWidget(empty)
     qtbot.addWidget(widget)
     qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
