@@ -164,6 +164,10 @@ def test_an_evaluation_is_written_only_where_asked(disc_model: Path, tmp_path: P
         (lambda image, labels, model: cd.explain(image, labels * 0, model), "no cells"),
         (lambda image, labels, model: cd.explain(image, None, model, label=1), "without"),
         (lambda image, labels, model: cd.generate({"unicorn": 1}, model), "unicorn"),
+        (lambda image, labels, model: cd.segment(image, "magic"), "magic"),
+        (lambda image, labels, model: cd.run("a.png", "out", model, method="magic"), "magic"),
+        (lambda image, labels, model: cd.run("a.png", "out", model, pixel_size_um=-1), "pixel"),
+        (lambda image, labels, model: cd.load_model("nowhere", device="toaster"), "toaster"),
         (
             lambda image, labels, model: cd.generate(
                 {"neutrophil": 1}, model, towards="monocyte", share=2

@@ -325,12 +325,21 @@ def run(
     """
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.image.image import Image as Opened
-    from cytodiffusion.pipeline import SegmentOptions, analyse
-    from cytodiffusion.settings import make_settings
+    from cytodiffusion.pipeline import analyse
+    from cytodiffusion.settings import SegmentOptions, make_settings
 
     settings = make_settings(ClassifySettings, options)
     cellpose = None if cellpose_model is None else str(cellpose_model)
-    finding = SegmentOptions(method, pixel_size_um, cellpose, device, allow_download)
+    finding = make_settings(
+        SegmentOptions,
+        {
+            "method": method,
+            "pixel_size_um": pixel_size_um,
+            "model": cellpose,
+            "device": device,
+            "allow_download": allow_download,
+        },
+    )
     source = image if isinstance(image, Opened) else Path(image)
     return analyse(
         source,

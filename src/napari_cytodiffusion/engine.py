@@ -8,7 +8,7 @@ errors, tables of results) is imported where it is used.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -272,7 +272,7 @@ class Engine:
 
     def generate_parts(
         self, model: ModelBundle, counts: Mapping[str, int], settings: Any, **how: Any
-    ) -> Iterator[GeneratedCells]:
+    ) -> Generator[GeneratedCells, None, None]:
         """Draw cells, part by part."""
         from cytodiffusion.generation import generate_parts
 

@@ -12,13 +12,12 @@ from toys import PIXEL_SIZE_UM, toy_settings, write_discs
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets.seen import overlap
-from cytodiffusion.drawing.palette import PALETTE
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.run import Run
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.taxonomy import load_taxonomy
+from cytodiffusion.taxonomy import PALETTE, load_taxonomy
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
 from cytodiffusion.training.finish import (
     describe_classes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from cytodiffusion.counterfactual.heatmap import (
     HeatmapSettings,
     all_class_heatmaps,
     class_number,
-    heatmaps,
+    iter_heatmaps,
 )
 from cytodiffusion.counterfactual.placement import Placement
 from cytodiffusion.errors import InputError
@@ -34,6 +35,8 @@ from cytodiffusion.progress import Progress, silent
 
 #: In the place of a target: the runner-up, and a grid of all classes besides.
 EVERY_CLASS = "all"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +180,7 @@ def _explain(
         )
         heatmap = next(m for m in maps if m.target == other)
     else:
-        (heatmap,) = heatmaps(
+        (heatmap,) = iter_heatmaps(
             one.pixels[None],
             model,
             [other],
@@ -343,7 +346,10 @@ def _labelled(
     pixel_size_um: float | None,
 ) -> ChosenCell:
     image = open_image(source)
-    found = open_labels(labels, image)
+    opened = open_labels(labels, image)
+    for note in opened.notes:
+        _log.warning(note)
+    found = opened.labels
     number = which_cell(found, cell, labels.name, "--cell")
     scale, origin = labels_pixel_size(image, labels, pixel_size_um)
     return cut_cell(image.rgb(), found, number, size, window_um, scale, origin)

@@ -18,7 +18,6 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 
 from cytodiffusion.device import half_precision_pays
-from cytodiffusion.drawing.palette import colors_and_groups
 from cytodiffusion.errors import BundleError
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.bundle_files import (
@@ -50,6 +49,7 @@ from cytodiffusion.model.stable_diffusion import (
     hard_disc,
 )
 from cytodiffusion.model.validation_record import ValidationRecord
+from cytodiffusion.taxonomy import colors_and_groups
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 #: Levels of an uncalibrated checkpoint's trials: spread over all of them, in a fixed odd order.

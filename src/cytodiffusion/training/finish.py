@@ -12,7 +12,6 @@ from typing import Any
 from cytodiffusion import __version__
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
-from cytodiffusion.drawing.palette import colors_and_groups
 from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.codec import PixelCodec
@@ -22,7 +21,7 @@ from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.progress import Progress
-from cytodiffusion.taxonomy import Taxonomy, load_taxonomy, taxonomy_for
+from cytodiffusion.taxonomy import Taxonomy, colors_and_groups, load_taxonomy, taxonomy_for
 from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
 from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.settings import TrainSettings

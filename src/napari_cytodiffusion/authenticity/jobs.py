@@ -13,7 +13,7 @@ import numpy as np
 from cytodiffusion.authenticity import AuthenticitySettings, Feedback
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion.engine import Engine
-from napari_cytodiffusion.evaluate.jobs import NOTHING, Cell, Table, figure, ranged, short
+from napari_cytodiffusion.shared.table import NOTHING, Cell, Table, figure, ranged, short
 
 #: Pixels of a side that a cell takes on the screen, about: whole multiples of its own.
 SHOWN_SIDE = 400

@@ -161,7 +161,7 @@ def generate_body(request: GenerateRequest, basket: Basket) -> Callable[[Progres
 def _generated(request: GenerateRequest, basket: Basket, report: Progress) -> Iterator[Any]:
     engine, model = request.engine, _drawing_model(request)
     from cytodiffusion.generation import GenerationSettings, Mix
-    from cytodiffusion.generation.synthesis import sampled_size
+    from cytodiffusion.generation.sampler import drawn_size
     from cytodiffusion.settings import make_settings
 
     settings = make_settings(GenerationSettings, request.settings)
@@ -174,7 +174,7 @@ def _generated(request: GenerateRequest, basket: Basket, report: Progress) -> It
         )
     engine.check_order(order, model, settings, request.insist)
     names = [model.class_names[k] for k in order.index]
-    size = sampled_size(model)
+    size = drawn_size(model)
     colors = {c.name: c.color for c in model.classes}
     title = headline(model.name, model.version, settings.seed)
     gallery = Gallery(names, colors, size, title)

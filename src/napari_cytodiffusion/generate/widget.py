@@ -41,7 +41,8 @@ _ROWS = (
     ("towards", "share"),
     "reject",
     "steps",
-    ("tries", "least_confidence"),
+    "tries",
+    "least_confidence",
     "device",
 )
 
@@ -99,7 +100,7 @@ class GenerateWidget(QWidget):
             },
             words={"guidance": {"decimals": 1, "step": 0.5}},
             start=defaults("classification", "model", "device", "seed"),
-            more=("steps", "tries", "device"),
+            more=("steps", "tries", "least_confidence", "device"),
         )
         self.form.insert_below("model", self.counts, 1)
         self.effort = note("Loading the model ...", self)

@@ -52,6 +52,13 @@ def _limits(about: Mapping[str, Any], scale: float, tick: float) -> tuple[float,
     return low, min(high, _MOST)
 
 
+def suffix_of(about: Mapping[str, Any]) -> str:
+    """Return the unit as it stands behind a number, unless the title says it already."""
+    unit = "%" if about.get("percent") else about.get("unit", "")
+    said = unit.lower() in about.get("title", "").lower()
+    return "" if said else f" {_UNITS.get(unit, unit)}"
+
+
 class NumberBox(FloatSpinBox):  # type: ignore[misc]
     """A number with its unit; one step below its least it stands for none.
 
@@ -80,13 +87,11 @@ class NumberBox(FloatSpinBox):  # type: ignore[misc]
         box.setDecimals(decimals)
         box.setRange(low - tick if self._optional else low, high)
         box.setGroupSeparatorShown(self._whole and about.get("title") != "Seed")
-        unit = "%" if self._scale > 1 else about.get("unit", "")
-        if unit and unit.lower() not in about.get("title", "").lower():
-            box.setSuffix(f" {_UNITS.get(unit, unit)}")
+        box.setSuffix(suffix_of(about))
         if self._optional:
             box.setSpecialValueText(about.get("none", "automatic"))
         _guard_wheel(box)
-        self.value = about.get("default")
+        self.set_value(about.get("default"))
 
     def get_value(self) -> Any:
         """Return the number, None where none is given."""
@@ -118,9 +123,9 @@ class PixelSizeBox(NumberBox):
                 self.tooltip = str(error)
                 continue
             if size is not None and self.min < size <= self.max:
-                self.value = size
+                self.set_value(size)
                 return
-        self.value = None
+        self.set_value(None)
 
 
 class Choice(ComboBox):  # type: ignore[misc]

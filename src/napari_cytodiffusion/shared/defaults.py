@@ -31,8 +31,8 @@ def _flat(about: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]
     one = ways[0]
     if "$ref" in one:
         one = shared[one["$ref"].rpartition("/")[2]]
-    outer = {key: value for key, value in about.items() if key != "anyOf" and value is not None}
-    return {"type": "string", **one, **outer, "optional": len(ways) < len(kinds)}
+    flat = {"type": "string", **one, **about, "optional": len(ways) < len(kinds)}
+    return {key: value for key, value in flat.items() if key != "anyOf" and value is not None}
 
 
 def default(page: str, name: str) -> Any:

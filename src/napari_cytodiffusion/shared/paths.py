@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from magicgui.widgets.bases import ValuedContainerWidget
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
 
@@ -145,3 +148,27 @@ class PathRows(QWidget):
         row.box.hide()
         row.box.deleteLater()
         self.changed.emit()
+
+
+class PathList(ValuedContainerWidget[Any]):
+    """Any number of folders as a field of a form: by name where ``named``, else in a row."""
+
+    def __init__(self, add: str, hint: str, named: bool, **options: Any) -> None:
+        super().__init__(widgets=[], layout="vertical", labels=False, **options)
+        self.margins = (0, 0, 0, 0)
+        self._named = named
+        self.rows = PathRows(add, hint, options.get("tooltip", ""), named, self.native)
+        self.native.layout().addWidget(self.rows)
+        self.rows.changed.connect(lambda: self.changed.emit(self.get_value()))
+
+    def get_value(self) -> dict[str, Path] | tuple[Path, ...]:
+        """Return the folders that were entered."""
+        found = self.rows.paths()
+        return dict(found) if self._named else tuple(path for _, path in found)
+
+    def set_value(self, value: Any) -> None:
+        """Add folders, with their names where they have any."""
+        named = value.items() if isinstance(value, Mapping) else [("", path) for path in value]
+        for name, path in named:
+            self.rows.add().set_path(path)
+            self.rows.names()[-1].setText(name)

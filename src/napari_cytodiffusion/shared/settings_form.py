@@ -15,7 +15,7 @@ from magicgui.widgets import CheckBox, Container, FloatSlider, Label, LineEdit
 from magicgui.widgets.bases import BaseValueWidget
 from pydantic import BaseModel, ValidationError
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QSizePolicy, QWidget
 
 from cytodiffusion.errors import InputError
 from napari_cytodiffusion.shared import choosers
@@ -57,7 +57,11 @@ def make_field(kind: type[BaseModel], name: str, **other: Any) -> BaseValueWidge
     if about.get("slider"):
         step = 10.0 ** -about.get("decimals", 2)
         low, high = about["minimum"], about["maximum"]
-        return FloatSlider(value=about["default"], min=low, max=high, step=step, **options)
+        slider = FloatSlider(value=about["default"], min=low, max=high, step=step, **options)
+        readout = slider.native.findChild(QDoubleSpinBox)
+        readout.setDecimals(about.get("decimals", 2))
+        readout.setSuffix(choosers.suffix_of(about))
+        return slider
     if about["type"] in ("integer", "number"):
         return NumberBox(about, **options)
     several = about["type"] == "array"
@@ -220,7 +224,7 @@ def checked(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
             if not title:
                 said.append(f"{reason[:1].upper()}{reason[1:]}.")
             elif wrong["type"] == "missing" or wrong["input"] is None:
-                said.append(f"{title} is missing.")
+                said.append(f"{title}: nothing is given.")
             else:
                 said.append(f"{title}: {reason[:1].lower()}{reason[1:]}.")
         raise InputError(" ".join(said)) from error

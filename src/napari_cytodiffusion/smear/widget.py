@@ -38,7 +38,8 @@ _OUTLINE = 3
 #: Rows of the form from the top.
 _ROWS = (
     "model",
-    ("width", "height"),
+    "width",
+    "height",
     "pixel_size_um",
     "n_white",
     "n_red",
@@ -52,9 +53,9 @@ _ROWS = (
 )
 
 #: What a form can say beyond what the settings say.
-_WORDS = {
-    "width": {"step": 64, "unit": ""},
-    "height": {"step": 64, "unit": ""},
+_WORDS: dict[str, dict[str, Any]] = {
+    "width": {"step": 64},
+    "height": {"step": 64},
     "n_red": {"none": "a third of the field", "step": 10},
     "overlap": {"percent": True, "step": 0.05},
     "stain_variation": {"step": 0.05},

@@ -378,7 +378,7 @@ def test_an_unforeseen_error_ends_the_run_in_a_sentence(widget, viewer, monkeypa
 
 
 def test_saved_cells_say_that_they_are_synthetic(widget, tmp_path, qtbot):
-    from cytodiffusion.generation import is_synthetic
+    from cytodiffusion.files.synthetic_mark import is_synthetic
 
     generate(widget, qtbot, basophil=2, monocyte=1)
     widget.save(tmp_path / "cells")

@@ -162,7 +162,7 @@ def test_a_download_is_asked_for(widget, engine, monkeypatch, qtbot):
 
 
 def test_saved_smears_say_that_they_are_synthetic(widget, tmp_path, qtbot):
-    from cytodiffusion.generation import is_synthetic
+    from cytodiffusion.files.synthetic_mark import is_synthetic
 
     assert not widget.save_button.isEnabled()
     make(widget, qtbot)
