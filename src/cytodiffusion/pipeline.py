@@ -273,8 +273,7 @@ def analyse(
     rgb = image.rgb()
     found = find_cells(image, options, _part(progress, 0.02, 0.35))
     pixel_size = found.pixel_size_um
-    from_file = options.pixel_size_um is None and image.pixel_size_um is not None
-    origin = "file" if from_file else found.pixel_size_source
+    origin = found.pixel_size_source
     results = classify_labels(
         rgb,
         found.labels,

@@ -114,14 +114,15 @@ def _classify_field(
     settings: ClassifySettings,
     pixel_size: float | None,
 ) -> None:
-    from cytodiffusion.cells.single_cell import labels_pixel_size, open_labels
+    from cytodiffusion.cells.single_cell import labelled_scale, open_labels
     from cytodiffusion.files.writers import write_cells_csv
     from cytodiffusion.image.image import open_image
     from cytodiffusion.pipeline import classify_labels
 
     image = open_image(source)
     cells = open_labels(labels, image)
-    size, origin = labels_pixel_size(image, labels, pixel_size)
+    found = labelled_scale(image, labels, pixel_size)
+    size, origin = found.pixel_size_um, found.source
     if origin not in ("given", "file", "labels"):
         reporter.warn(
             f"The pixel size is {origin}: {size:.4g} um. Give --pixel-size if you know it."

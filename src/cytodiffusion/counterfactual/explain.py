@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion import __version__
-from cytodiffusion.cells.crops import centre_crop, extract_crops
-from cytodiffusion.cells.single_cell import find_centre, labels_pixel_size, open_labels, scale_of
+from cytodiffusion.cells.crops import extract_crops
+from cytodiffusion.cells.single_cell import SingleCell, SingleCells, labelled_scale, open_labels
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.counterfactual.files import save_heatmap
@@ -160,21 +160,14 @@ def explain_cell(
         touches_border=one.touches_border,
     )
     del record["settings"]  # those of the heatmap say how many trials were really made
-    mask = _central_mask(rgb, one) if one.mask is None else one.mask
-    return Explanation(heatmap, maps, one, mask, rgb.shape[:2], probability, record)
+    return Explanation(heatmap, maps, one, _outline(one), rgb.shape[:2], probability, record)
 
 
-def _central_mask(rgb: NDArray[np.uint8], cell: ChosenCell) -> NDArray[np.bool_] | None:
-    """Mask in the crop of the cell that the watershed finds in its middle; None of none."""
-    from cytodiffusion.segmentation.watershed import watershed
-
-    try:
-        labels = watershed(rgb, cell.pixel_size_um).labels
-    except InputError:  # too small an image to find cells in
-        return None
-    inside = cell.placement.from_image(labels)
-    here = inside[len(inside) // 2, len(inside) // 2]
-    return None if here == 0 else np.asarray(inside == here)
+def _outline(cell: ChosenCell) -> NDArray[np.bool_] | None:
+    """Mask in the crop of the cell of a single-cell image; None where none is found."""
+    if cell.single is None or (mask := cell.single.mask) is None:
+        return cell.mask
+    return cell.placement.from_image(mask, False)
 
 
 #: Sources of a scale that need no warning.
@@ -200,6 +193,8 @@ class ChosenCell:
         What the pixel size rests on.
     touches_border : bool
         What lies beyond the image's border is mirrored.
+    single : SingleCell, optional
+        The image, where it is of a single cell.
     """
 
     pixels: NDArray[np.uint8]
@@ -209,6 +204,7 @@ class ChosenCell:
     pixel_size_um: float
     scale_source: str
     touches_border: bool
+    single: SingleCell | None = None
 
     def warnings(self) -> list[str]:
         """Sentences that the user should read."""
@@ -270,18 +266,17 @@ def choose_cell(
 
 
 def _single(source: Path, size: int, window_um: float, pixel_size_um: float | None) -> ChosenCell:
-    image = open_image(source)
-    rgb = image.rgb()
-    scale = scale_of(rgb, pixel_size_um, image.pixel_size_um)
-    centre = find_centre(rgb, scale.pixel_size_um)
+    cell = SingleCells([source], pixel_size_um).read(source)
+    scale = cell.scale
     return ChosenCell(
-        centre_crop(rgb, scale.pixel_size_um, size, window_um, centre=centre),
-        estimate_background(rgb),
+        cell.crop(size, window_um),
+        cell.background,
         None,
-        Placement.of_cell(centre, scale.pixel_size_um, window_um, size),
+        Placement.of_cell(cell.centre, scale.pixel_size_um, window_um, size),
         scale.pixel_size_um,
         scale.source,
         False,
+        cell,
     )
 
 
@@ -304,16 +299,17 @@ def _labelled(
         raise InputError(
             f"There is no cell {cell} in {labels.name}; its labels are {ids[0]} to {ids[-1]}."
         )
-    scale, origin = labels_pixel_size(image, labels, pixel_size_um)
+    scale = labelled_scale(image, labels, pixel_size_um)
+    size_um = scale.pixel_size_um
     rgb = image.rgb()
-    crops = extract_crops(rgb, found, scale, size, window_um, ids=[cell])
-    placement = Placement.of_cell(crops.centroids[0], scale, window_um, size)
+    crops = extract_crops(rgb, found, size_um, size, window_um, ids=[cell])
+    placement = Placement.of_cell(crops.centroids[0], size_um, window_um, size)
     return ChosenCell(
         crops.pixels[0],
         estimate_background(rgb),
         placement.from_image(found == cell, False),
         placement,
-        scale,
-        origin,
+        size_um,
+        scale.source,
         bool(crops.touches_border[0]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -145,3 +146,33 @@ def _on_white(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return colour
     share = alpha.astype(np.float32) / 255
     return np.rint(colour * share + 255 * (1 - share)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Micrometres a pixel of an image, and what that rests on.
+
+    Attributes
+    ----------
+    pixel_size_um : float
+    source : str
+        ``"given"`` by whoever asks, ``"file"``: stated by the image's file, ``"labels"``: stored
+        with its label image, ``"estimated"`` from its red cells, ``"assumed"`` where there are
+        none, or ``"folder"``: the common scale of the single-cell images beside it.
+    """
+
+    pixel_size_um: float
+    source: str
+
+
+def known_scale(
+    given: float | None, in_file: float | None, in_labels: float | None = None
+) -> Scale | None:
+    """Decide the pixel size, by one rule: as given, else of the file, else of the labels.
+
+    None where it is to be measured. InputError for a size that makes no sense.
+    """
+    for size, source in ((given, "given"), (in_file, "file"), (in_labels, "labels")):
+        if size is not None:
+            return Scale(check_pixel_size(size), source)
+    return None
