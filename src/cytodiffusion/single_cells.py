@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cytodiffusion.cells.single_cell import SingleCell, SingleCells
@@ -18,6 +18,9 @@ from cytodiffusion.errors import CytoDiffusionError, InputError, naming
 from cytodiffusion.pipeline import CORRECTED
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def classify_images(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 from cytodiffusion.errors import InputError
 
@@ -114,6 +113,8 @@ def _bright_peaks(values: NDArray[np.float32]) -> list[float]:
     padded = np.pad(counts, 8).reshape(1, -1)
     smooth = cv2.GaussianBlur(padded, (0, 0), 2.5, borderType=cv2.BORDER_CONSTANT).ravel()
     floor = _PEAK_SHARE * float(smooth.max())
+    from scipy.signal import find_peaks  # slow to import
+
     peaks, _ = find_peaks(smooth, height=floor, prominence=0.5 * floor)
     found = np.sort(peaks)[::-1] if peaks.size else np.array([smooth.argmax()])
     return [float(peak - 8) for peak in found]

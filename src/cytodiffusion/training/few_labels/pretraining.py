@@ -119,7 +119,7 @@ class Pretrainer(Trainer):
         with torch.no_grad():
             for target, source in zip(averaged.parameters(), self.ema.shadow_params, strict=False):
                 target.copy_(source)
-        averaged.to(self.accelerator.device, memory_format=torch.channels_last)
+        averaged.to(self.accelerator.device).to(memory_format=torch.channels_last)
         return averaged.eval()  # type: ignore[no-any-return]
 
     def _validate(self, parts: dict[str, float]) -> None:
