@@ -113,7 +113,7 @@ def _earlier_copy(model: Any, folder: Path, settings: EvaluateSettings, wanted: 
     if found != wanted:
         raise InputError(
             f"The model in {folder} was trained for {found} steps, not {wanted}: remove it, or ask "
-            f"for --leave-out-steps {found}."
+            f"for --set leave_out_steps={found}."
         )
     return copy
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytodiffusion.model.class_statistics import PREFIX, ClassStatistics, former_thresholds
+from cytodiffusion.model.class_statistics import PREFIX, ClassStatistics
 from cytodiffusion.model.validation_record import STORED, ValidationRecord
 
 #: Entries that no calibration can do without.
@@ -95,8 +95,6 @@ class Calibration:
         record = {name: content.pop(name) for name in RECORDED & set(content)}
         content["levels"] = tuple(int(t) for t in content["levels"])
         content["early_thresholds"] = tuple(float(t) for t in content.get("early_thresholds", ()))
-        if former := former_thresholds(tensors):
-            content |= {"early_thresholds": former[:-1], "anomaly_threshold": former[-1]}
         return cls(
             **content,
             validation=ValidationRecord.from_tensors(record, temperature, measured, n_classes),
