@@ -134,7 +134,7 @@ class Calibration:
         """Relative Mahalanobis distance ``(N,)`` of embeddings ``(N, D)``.
 
         The distance to the nearest class less the distance to all cells taken as one, so that
-        what is common to a whole laboratory (stain, focus) matters less (Ren et al. 2021).
+        what all cells of a slide share (stain, focus) matters less (Ren et al. 2021).
         """
         x = torch.as_tensor(embedding).double().cpu()
         within = self.within_factor.double()

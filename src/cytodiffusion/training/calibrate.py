@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cytodiffusion.classification.anomaly import anomaly_scores, anomaly_threshold, default_score
 from cytodiffusion.classification.classifier import Evidence, gather_evidence
@@ -109,16 +107,12 @@ def varied_views(
     for start in range(0, len(known), 256):
         index = known[start : start + 256]
         unit = to_unit(cells.pixels[index], cells.backgrounds[index])
-        masks = None if outlines is None else partial(_masks_of, outlines, index)
+        masks = None if outlines is None else outlines.of(index)
         window, _ = augment(unit, size, generator, settings, masks)
         pixels = (window * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
         windows[start : start + 256] = pixels.numpy()
     white = np.full((len(known), 3), 255 * WHITE, np.float32)
     return Views(windows, white, cells.labels[known].numpy())
-
-
-def _masks_of(outlines: Outlines, index: Tensor, rows: Tensor) -> Tensor:
-    return outlines(index[rows])
 
 
 def calibrate(
@@ -132,9 +126,9 @@ def calibrate(
 ) -> Calibration:
     """Measure everything a bundle's calibration holds.
 
-    What must hold in another laboratory too (levels, spread of the embeddings) is measured on
-    cells as they are and in varied stains; what is promised for cells like the validation cells
-    (temperature, prediction sets, false alarms) on cells as they are.
+    What must hold for slides of another laboratory too (levels, spread of the embeddings) is
+    measured on cells as they are and in varied stains; what is promised for cells like the
+    validation cells (temperature, prediction sets, false alarms) on cells as they are.
 
     Parameters
     ----------
@@ -179,8 +173,8 @@ def calibrate(
         budget = settings.model_copy(update={"trials": trials, "min_trials": trials})
         budgets.append(_evidence(plain, model, budget, progress, stop_early=False))
     calibration = _with_thresholds(calibration, budgets, false_alarms)
-    elsewhere = _evidence(varied, model, _few(settings), progress, stop_early=False)
-    rate = float((_default_scores(calibration, elsewhere) > calibration.anomaly_threshold).mean())
+    stained = _evidence(varied, model, _few(settings), progress, stop_early=False)
+    rate = float((_default_scores(calibration, stained) > calibration.anomaly_threshold).mean())
     measured = calibration.validation.measured | {"alarms_in_varied_stains": rate}
     return replace(calibration, validation=replace(calibration.validation, measured=measured))
 
