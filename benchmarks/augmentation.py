@@ -17,7 +17,8 @@ from drawn_cells import as_cells
 
 from cytodiffusion.evaluation.low_data import LowDataSettings, low_data_curve
 from cytodiffusion.files.writers import write_run_json
-from cytodiffusion.generation import GenerationSettings, generate
+from cytodiffusion.generation import GenerationSettings
+from cytodiffusion.generation.generate import generate
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings

@@ -33,8 +33,8 @@ from cytodiffusion.classification.classifier import normalised_crops
 from cytodiffusion.datasets import find_records
 from cytodiffusion.evaluation.low_data import RIVALS
 from cytodiffusion.files.writers import write_run_json
-from cytodiffusion.generation import GeneratedCells, GenerationSettings, generate
-from cytodiffusion.generation.generate import BACKGROUND, as_crops
+from cytodiffusion.generation import GeneratedCells, GenerationSettings
+from cytodiffusion.generation.generate import BACKGROUND, as_crops, generate
 from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.training.baseline import BaselineTrainer

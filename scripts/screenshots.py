@@ -129,7 +129,7 @@ def shoot_synthetic(folder: Path, model: str) -> None:
     viewer.window.add_dock_widget(generate, name="Generate cells", area="right", tabify=True)
     QTest.qWait(500)  # the docks take their places
     raise_dock(generate)
-    generate.form.model.set_value(model)
+    generate.form["model"].value = model
     smear.model.set_value(model)
     while not generate.ready:
         QTest.qWait(50)

@@ -162,8 +162,12 @@ def test_an_evaluation_is_written_only_where_asked(disc_model: Path, tmp_path: P
         (lambda image, labels, model: cd.explain(image, labels, model), "say which one"),
         (lambda image, labels, model: cd.explain(image, labels, model, label=99), "no cell 99"),
         (lambda image, labels, model: cd.explain(image, labels * 0, model), "no cells"),
-        (lambda image, labels, model: cd.explain(image, None, model, label=1), "without"),
+        (lambda image, labels, model: cd.explain(image, None, model), "Give the cells"),
         (lambda image, labels, model: cd.generate({"unicorn": 1}, model), "unicorn"),
+        (lambda image, labels, model: cd.segment(image, "magic"), "magic"),
+        (lambda image, labels, model: cd.run("a.png", "out", model, method="magic"), "magic"),
+        (lambda image, labels, model: cd.run("a.png", "out", model, pixel_size_um=-1), "pixel"),
+        (lambda image, labels, model: cd.load_model("nowhere", device="toaster"), "toaster"),
         (
             lambda image, labels, model: cd.generate(
                 {"neutrophil": 1}, model, towards="monocyte", share=2
@@ -176,3 +180,13 @@ def test_bad_input_gets_one_sentence(call, sentence, smear, model) -> None:  # t
     with pytest.raises(cd.InputError, match=sentence) as raised:
         call(*smear, model)
     assert "\n" not in str(raised.value)
+
+
+def test_a_single_cell_is_explained_without_labels(model: cd.ModelBundle, tmp_path: Path) -> None:
+    cell = np.full((48, 48, 3), 235, np.uint8)
+    cv2.circle(cell, (24, 24), 10, (180, 60, 90), -1)
+    cv2.imwrite(str(tmp_path / "cell.png"), cell)
+    by_name = cd.explain(tmp_path / "cell.png", model=model, pixel_size_um=0.4, trials=16)
+    opened = cd.open_image(tmp_path / "cell.png")
+    as_image = cd.explain(opened, model=model, pixel_size_um=0.4, trials=16)
+    np.testing.assert_array_equal(by_name.heatmap.values, as_image.heatmap.values)

@@ -325,12 +325,21 @@ def run(
     """
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.image.image import Image as Opened
-    from cytodiffusion.pipeline import SegmentOptions, analyse
-    from cytodiffusion.settings import make_settings
+    from cytodiffusion.pipeline import analyse
+    from cytodiffusion.settings import SegmentOptions, make_settings
 
     settings = make_settings(ClassifySettings, options)
     cellpose = None if cellpose_model is None else str(cellpose_model)
-    finding = SegmentOptions(method, pixel_size_um, cellpose, device, allow_download)
+    finding = make_settings(
+        SegmentOptions,
+        {
+            "method": method,
+            "pixel_size_um": pixel_size_um,
+            "model": cellpose,
+            "device": device,
+            "allow_download": allow_download,
+        },
+    )
     source = image if isinstance(image, Opened) else Path(image)
     return analyse(
         source,
@@ -358,7 +367,7 @@ def explain(
     Parameters
     ----------
     image : Image, array or path
-        The image that `cells` belong to, or an image of a single cell without them.
+        The image that `cells` belong to; without them the file of an image of a single cell.
     cells : Segmentation, ``(Y, X)`` integer array or path, optional
         What `segment` returned, or labels from elsewhere.
     model : ModelBundle, str or Path
@@ -406,7 +415,7 @@ def explain(
     """
     from cytodiffusion.counterfactual.explain import (
         cut_cell,
-        cut_single_cell,
+        explain_cell,
         explain_chosen,
         which_cell,
     )
@@ -417,20 +426,27 @@ def explain(
     from cytodiffusion.settings import make_settings
 
     settings = make_settings(HeatmapSettings, options)
-    opened, loaded = _opened(image), _loaded(model)
+    loaded = _loaded(model)
     if not isinstance(loaded, Diffusion):
         raise InputError(f"{loaded.name} is a baseline: only diffusion models have heatmaps.")
-    rgb = as_rgb8(opened)
     if cells is None:
-        if label is not None:
-            raise InputError(f"Cell {label} cannot be found without the labels of the cells.")
-        one = cut_single_cell(
-            rgb, _file_scale(opened), loaded.input_size, loaded.window_um, pixel_size_um
+        file = image if isinstance(image, str | Path) else getattr(image, "path", None)
+        if file is None:
+            raise InputError("Give the cells of the image, or the file of a single-cell image.")
+        return explain_cell(
+            Path(file),
+            loaded,
+            cell=label,
+            target=target,
+            settings=settings,
+            pixel_size_um=pixel_size_um,
+            progress=progress,
         )
-    else:
-        labels, scale = _labels_and_scale(opened, cells, pixel_size_um)
-        label = which_cell(labels, label, "the label image", "label=")
-        one = cut_cell(rgb, labels, label, loaded.input_size, loaded.window_um, *scale)
+    opened = _opened(image)
+    labels, (size, source) = _labels_and_scale(opened, cells, pixel_size_um)
+    label = which_cell(labels, label, "the label image", "label=")
+    rgb = as_rgb8(opened)
+    one = cut_cell(rgb, labels, label, loaded.input_size, loaded.window_um, size, source)
     return explain_chosen(
         one,
         rgb,

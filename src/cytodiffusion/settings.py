@@ -8,10 +8,10 @@ the command line reads them before it knows what is to be done.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict
 from pydantic_core import PydanticUndefined
 
@@ -19,6 +19,17 @@ from cytodiffusion.errors import InputError
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
 
+#: Plain words for what pydantic says.
+_REASONS = {
+    "int_parsing": "it must be a whole number",
+    "int_type": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "float_parsing": "it must be a number",
+    "float_type": "it must be a number",
+    "bool_parsing": "it must be true or false",
+    "finite_number": "it must be a finite number",
+    "missing": "it must be given",
+}
 #: Side in micrometres of the square that is cut out around a cell.
 WINDOW_UM = 20.0
 #: Bootstrap samples of an interval.
@@ -34,13 +45,15 @@ def setting(
     *,
     unit: str | None = None,
     more: bool = False,
+    aliases: Sequence[str] = (),
     **bounds: Any,
 ) -> Any:
     """Return a field of a settings class.
 
-    ``more`` marks what few users turn: forms fold it away. Bounds are those of `pydantic.Field`.
+    ``more`` marks what few users turn: forms fold it away. ``aliases`` are other names of choices,
+    which the class itself translates. Bounds are those of `pydantic.Field`.
     """
-    extra: JsonDict = {"unit": unit, "more": more}
+    extra: JsonDict = {"unit": unit, "more": more, "aliases": list(aliases)}
     return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
 
 
@@ -113,6 +126,25 @@ Duplicates = Annotated[
 ]
 
 
+class SegmentOptions(BaseModel):
+    """How cells are found; the arguments of `cytodiffusion.segmentation.segment`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: Literal["auto", "watershed", "cellpose"] = setting(
+        "auto",
+        "Method",
+        "How cells are found: watershed, cellpose, or auto, which takes Cellpose where its weights "
+        "and a GPU are at hand.",
+    )
+    pixel_size_um: PixelSize = None
+    model: str | None = setting(
+        None, "Cellpose model", "Cellpose model by name, or a file of weights.", more=True
+    )
+    device: Device = "auto"
+    allow_download: AllowDownload = False
+
+
 def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
     """Return settings of the given kind.
 
@@ -126,12 +158,22 @@ def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings
         return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]).replace("_", " ")
-        reason = first["msg"].removeprefix("Value error, ")
+        reason = _REASONS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+        where = ".".join(p for p in first["loc"] if isinstance(p, str))
+        where = where.removesuffix("_um").replace("_", " ")
         if not where:  # settings that do not go together
             raise InputError(f"These settings do not go together: {reason}.") from error
-        reason = reason[:1].lower() + reason[1:]
+        reason = reason.replace("Input should be", "it must be")
         raise InputError(f"The setting {where} cannot be {first['input']!r}: {reason}.") from error
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of which those in ``second`` count, name by name also in dictionaries."""
+    result = {**first, **second}
+    for key in first.keys() & second.keys():
+        if isinstance(first[key], dict) and isinstance(second[key], dict):
+            result[key] = merged(first[key], second[key])
+    return result
 
 
 def _check_names(kind: type[BaseModel], values: Mapping[str, Any], within: str = "") -> None:

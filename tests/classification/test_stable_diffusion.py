@@ -62,12 +62,12 @@ def test_train_fine_tunes_what_init_names(
 ) -> None:
     pytest.importorskip("peft")
     small = (
-        "--input-size", 40, "--steps", 1, "--batch-size", 3, "--pixel-size", PIXEL_SIZE_UM,
-        "--duplicates", "allow", "--device", "cpu", "--mixup", 0.3, "--snr-gamma", 4,
-        "--noise-offset", 0.05,
+        "--set", "input_size=40", "--steps", 1, "--batch-size", 3, "--pixel-size", PIXEL_SIZE_UM,
+        "--set", "duplicates=allow", "--device", "cpu", "--set", "mixup=0.3",
+        "--set", "snr_gamma=4", "--set", "noise_offset=0.05",
     )  # fmt: skip
     asked = ("train", data, "-o", tmp_path / "m", "--kind", "stable-diffusion", *small)
-    code, out, err = run(*asked, "--init", bundle, "--lora", 2, "--json")
+    code, out, err = run(*asked, "--init", bundle, "--set", "lora=2", "--json")
     assert code == 0, err
     settings = json.loads(out)["settings"]
     assert (settings["lora"], settings["mixup"], settings["snr_gamma"]) == (2, 0.3, 4)
@@ -87,7 +87,7 @@ def test_train_fine_tunes_what_init_names(
         (("--kind", "stable-diffusion", "--init", "/no/such/folder"), "no model bundle"),
         (("--kind", "stable-diffusion", "--init", "default"), "no Stable Diffusion network"),
         (("--kind", "stable-diffusion", "--init", "owner/name"), "allow the download"),
-        (("--lora", 4), "stable-diffusion"),
+        (("--set", "lora=4"), "stable-diffusion"),
     ],
 )
 def test_what_cannot_be_trained_is_one_sentence(
@@ -104,7 +104,7 @@ def test_adapters_without_peft(
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     asked = ("train", data, "-o", tmp_path / "m", "--kind", "stable-diffusion", "--init", bundle)
-    code, _, err = run(*asked, "--lora", 4)
+    code, _, err = run(*asked, "--set", "lora=4")
     assert code == 1
     assert "napari-cytodiffusion[lora]" in "".join(err.split())
 
@@ -168,7 +168,7 @@ def test_evaluate(run: Run, data: Path, bundle: Path, tmp_path: Path) -> None:
 
 def test_the_published_rule_is_for_no_other_network(run: Run, data: Path, tmp_path: Path) -> None:
     ours = tiny_bundle(tmp_path / "ours", NAMES)
-    code, _, err = evaluate(run, data, ours, tmp_path / "report", "--published-cells", 4)
+    code, _, err = evaluate(run, data, ours, tmp_path / "report", "--set", "published_cells=4")
     assert code == 1
     assert "has not Stable Diffusion's network" in " ".join(err.split())
 

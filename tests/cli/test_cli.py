@@ -161,9 +161,7 @@ def test_version_and_help_of_every_command(run: Run) -> None:
         ("nonsense",),
         ("run", "image.png"),
         ("run", "-o", "out"),
-        ("run", "image.png", "-o", "out", "--trials", "0"),
         ("run", "image.png", "-o", "out", "--trials", "many"),
-        ("run", "image.png", "-o", "out", "--batch-size", "-1"),
         ("run", "image.png", "-o", "out", "--method", "magic"),
         ("segment", "image.png"),
         ("classify", "image.png"),
@@ -174,6 +172,18 @@ def test_wrong_usage(run: Run, arguments: Sequence[str]) -> None:
     assert outcome.code == 2
     assert outcome.out == ""
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--trials", 0), ("--batch-size", -1), ("--coverage", "nan"), ("--pixel-size", 0)],
+)
+def test_values_out_of_bounds(
+    run: Run, image: Path, tmp_path: Path, option: str, value: object
+) -> None:
+    said = one_sentence(run("run", image, "-o", tmp_path / "out", option, value))
+    assert option.strip("-").replace("-", " ") in said
+    assert names(tmp_path) == []
 
 
 # --- run ---------------------------------------------------------------------------------------
@@ -471,7 +481,7 @@ def one_sentence(outcome: Outcome, code: int = 1) -> str:
     assert "Traceback" not in outcome.err
     lines = [line for line in outcome.err.splitlines() if line.startswith("Error: ")]
     assert len(lines) == 1, outcome.err
-    assert lines[0].endswith((".", "!"))
+    assert lines[0].endswith((".", "!", "?"))
     return lines[0]
 
 
@@ -504,7 +514,7 @@ def test_labels_that_do_not_belong(run: Run, image: Path, model: Path, tmp_path:
         "no cells": write_labels_tif(tmp_path / "empty.tif", empty),
         "damaged": text_file(tmp_path).rename(tmp_path / "text.tif"),
         "does not exist": tmp_path / "missing.tif",
-        "shape": image,  # a picture is not one number a pixel
+        "one number per pixel": image,
     }
     for words, path in cases.items():
         outcome = run("classify", image, "-l", path, "-o", tmp_path / "c.csv", "-m", model)
@@ -708,26 +718,35 @@ def test_models(run: Run, model: Path, tmp_path: Path) -> None:
     one_sentence(run("models", "list", tmp_path / "nowhere"))
 
 
-def test_every_setting_of_training_is_an_option(run: Run, tmp_path: Path) -> None:
+def test_every_setting_of_training_can_be_given(run: Run, tmp_path: Path) -> None:
+    from cytodiffusion.training.augmentation.settings import AugmentSettings
     from cytodiffusion.training.settings import TrainSettings
 
     page = run("train", "--help").out
-    other = {"data": "DATA", "output": "--out", "pixel_size_um": "--pixel-size"}
-    other |= {"colors": "--color", "groups": "--group"}
+    for option in ("--kind", "--steps", "--learning-rate", "--set", "--list-settings"):
+        assert option in page
+    assert "--weight-decay" not in page
+    listed = run("train", "--list-settings")
+    assert listed.code == 0
     for field in TrainSettings.model_fields:
-        assert other.get(field, "--" + field.replace("_", "-")) in page
+        assert f"\n{field} = " in "\n" + listed.out or field == "augment"
+    for field in AugmentSettings.model_fields:
+        assert f"\naugment.{field} = " in listed.out
+    assert "Standard deviation of the rotation of colours" in listed.out
 
     (tmp_path / "s.json").write_text('{"steps": 11, "seed": 4, "augment": {"hue": 0.5}}')
     outcome = run(
         "train", tmp_path, "-o", tmp_path / "m", "--dry-run", "--json", "--seed", 9,
-        "--settings", tmp_path / "s.json", "--widths", "8,16", "--blocks", "1,1",
-        "--color", "red cell=#ff0000", "--pixel-size", 0.1,
+        "--settings", tmp_path / "s.json", "--set", "widths=8,16", "--set", "blocks=1,1",
+        "--set", "colors.red cell=#ff0000", "--pixel-size", 0.1, "--set", "weight-decay=0.5",
+        "--set", "taxonomy=none", "--set", "pretrained=false", "--set", "colors.blast=#00ff00",
     )  # fmt: skip
     chosen = outcome.json["settings"]
     assert (chosen["steps"], chosen["seed"], chosen["augment"]["hue"]) == (11, 9, 0.5)
     assert chosen["widths"] == [8, 16]
-    assert chosen["colors"] == {"red cell": "#ff0000"}
+    assert chosen["colors"] == {"red cell": "#ff0000", "blast": "#00ff00"}
     assert chosen["pixel_size_um"] == 0.1
+    assert (chosen["weight_decay"], chosen["taxonomy"], chosen["pretrained"]) == (0.5, None, False)
     assert names(tmp_path) == ["s.json"]
 
 
@@ -738,31 +757,52 @@ def test_options_of_training_change_single_entries(run: Run, tmp_path: Path) -> 
         '{"augment": {"hue": 0.5, "tint": 0.0}, "resume": true, "allow_download": true}'
     )
     wanted = ("train", tmp_path, "-o", tmp_path / "m", "--dry-run", "--json")
-    chosen = run(*wanted, "--settings", file, "--augment", "hue=0.1").json["settings"]
+    chosen = run(*wanted, "--settings", file, "--set", "augment.hue=0.1").json["settings"]
     assert (chosen["augment"]["hue"], chosen["augment"]["tint"]) == (0.1, 0.0)
     assert chosen["resume"] is True
     assert chosen["allow_download"] is True
     drawn = run(
-        *wanted, "--kind", "generator", "--init", "default", "--augment", "scale=0.02"
+        *wanted, "--kind", "generator", "--init", "default", "--set", "augment.scale=0.02"
     ).json["settings"]["augment"]
     assert (drawn["scale"], drawn["cut_share"], drawn["bend_share"]) == (0.02, 0.0, 0.0)
+
+
+def test_slide_correction_has_an_alias(run: Run, tmp_path: Path) -> None:
+    wanted = ("train", tmp_path, "-o", tmp_path / "m", "--dry-run", "--json", "--init", "default")
+    one, other = (
+        run(*wanted, "--kind", kind).json["settings"] for kind in ("slide-correction", "laboratory")
+    )
+    assert one == other
+    assert one["learning_rate"] == 2e-3
+    assert one["kind"] == "laboratory"  # as on disk
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--steps", -1), "steps"),
-        (("--widths", "8,x"), "8,x"),
-        (("--widths", "8,16,32,64"), "same number of levels"),
-        (("--augment", "hue"), "NAME=VALUE"),
-        (("--augment", "hue=red"), "hue"),
+        (("--steps", -1), "steps cannot be -1"),
+        (("--set", "widths=8,x"), "widths cannot be 'x': it must be a whole number"),
+        (("--set", "widths=8,16,32,64"), "same number of levels"),
+        (("--set", "augment.hue"), "NAME=VALUE"),
+        (("--set", "augment.hue=red"), "augment.hue cannot be 'red': it must be a number"),
         (("--settings", "/no/such/file"), "No such file"),
         (("--settings", __file__), "not JSON"),
-        (("--augment", "blurr=2"), "blurr"),
-        (("--augment", "texture_share=-3"), "texture share"),
-        (("--augment", "blur=nan"), "blur"),
-        (("--kind", "generator", "--init", "default", "--input-size", 32), "from an input size"),
-        (("--kind", "generator", "--init", "default", "--base-widths", "64"), "base_widths"),
+        (("--set", "augment.blurr=2"), "Did you mean augment.blur?"),
+        (("--set", "wieght_decay=2"), "Did you mean weight_decay?"),
+        (("--set", "steps.x=2"), "steps has no parts"),
+        (("--set", "augment.texture_share=-3"), "texture share"),
+        (("--set", "augment.blur=nan"), "blur"),
+        (("--set", "resume=perhaps"), "it must be true or false"),
+        (("--set", "mixed_precision=half"), "mixed precision cannot be 'half'"),
+        (
+            ("--kind", "generator", "--init", "default", "--set", "input_size=32"),
+            "from an input size",
+        ),
+        (
+            ("--kind", "generator", "--init", "default", "--set", "base_widths=64"),
+            "base_widths",
+        ),
+        (("--kind", "slide-correction"), "name the model that the correction is for"),
         ((), "neither a folder"),
     ],
 )

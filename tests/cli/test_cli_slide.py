@@ -52,8 +52,8 @@ def test_a_correction_is_trained_and_used(run: Run, data: Path, tmp_path: Path) 
     plain = tiny_bundle(tmp_path / "plain", NAMES)
     code, _ = run(
         *("train", data, "-o", tmp_path / "slides", "--kind", "laboratory", "--init", plain),
-        *("--laboratories", 3, "--steps", 4, "--pixel-size", PIXEL_SIZE_UM),
-        *("--duplicates", "allow", "--device", "cpu"),
+        *("--set", "laboratories=3", "--steps", 4, "--pixel-size", PIXEL_SIZE_UM),
+        *("--set", "duplicates=allow", "--device", "cpu"),
     )
     assert code == 0
     code, said = run(

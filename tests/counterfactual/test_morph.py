@@ -15,7 +15,7 @@ from toys import COLORS, PIXEL_SIZE_UM, disc
 from cytodiffusion.cells.crops import centre_crop
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.counterfactual.cells import CounterfactualSettings
-from cytodiffusion.counterfactual.morph import Morph, make_morph, save_morph
+from cytodiffusion.counterfactual.morph import Morph, make_morph, morph, save_morph
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.files.synthetic_mark import is_synthetic
 from cytodiffusion.model.bundle import ModelBundle
@@ -41,16 +41,6 @@ def film(discs: ModelBundle, blue: NDArray[np.uint8]) -> Morph:
     return make_morph(blue, discs, 2, frames=7, background=GROUND, settings=settings)
 
 
-def frames_of(path: Path) -> list[NDArray[np.uint8]]:
-    video, found = cv2.VideoCapture(str(path)), []
-    while True:
-        there, frame = video.read()
-        if not there:
-            video.release()
-            return found
-        found.append(frame[..., ::-1])
-
-
 def test_from_the_cell_to_its_counterfactual(film: Morph, blue: NDArray[np.uint8]) -> None:
     assert film.frames.shape == (7, 32, 32, 3)
     np.testing.assert_array_equal(film.frames[0], blue)
@@ -73,7 +63,7 @@ def test_it_goes_on_evenly(film: Morph, discs: ModelBundle) -> None:
 
 def test_by_noise_it_begins_with_the_cell_too(discs: ModelBundle, blue: NDArray[np.uint8]) -> None:
     settings = CounterfactualSettings(strength=0.5, guidance=1, steps=3, method="noise")
-    frames = make_morph(blue, discs, 1, frames=4, background=GROUND, settings=settings).frames
+    frames = morph(blue, discs, 1, frames=4, background=GROUND, settings=settings)
     np.testing.assert_array_equal(frames[0], blue)
     steps = np.abs(np.diff(frames.astype(float), axis=0)).mean(axis=(1, 2, 3))
     assert steps.max() < 4 * steps.min()
@@ -81,16 +71,16 @@ def test_by_noise_it_begins_with_the_cell_too(discs: ModelBundle, blue: NDArray[
 
 def test_bad_morphs(discs: ModelBundle, blue: NDArray[np.uint8], film: Morph) -> None:
     with pytest.raises(InputError, match="2 to 240 frames, not 1"):
-        make_morph(blue, discs, 1, frames=1)
+        morph(blue, discs, 1, frames=1)
     with pytest.raises(InputError, match="taken for already"):
-        make_morph(blue, discs, 0, frames=4, background=GROUND)
+        morph(blue, discs, 0, frames=4, background=GROUND)
 
     def stop(done: float, text: str) -> None:
         if done > 0.6:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        make_morph(blue, discs, 1, frames=4, settings=film.last.settings, progress=stop)
+        morph(blue, discs, 1, frames=4, settings=film.last.settings, progress=stop)
 
 
 def test_gif(film: Morph, tmp_path: Path) -> None:
@@ -109,6 +99,20 @@ def test_gif(film: Morph, tmp_path: Path) -> None:
     assert np.abs(small.astype(float) - film.frames[0]).mean() < 4
 
 
+def test_animated_png(film: Morph, tmp_path: Path) -> None:
+    path = save_morph(film.frames, tmp_path / "m.png", film.record(), frames_per_second=5)
+    with Picture.open(path) as picture:
+        assert (picture.format, picture.n_frames, picture.size) == ("PNG", 12, (384, 384))
+        assert picture.info["duration"] == 200
+        for number in (0, 6):  # the cell, and the end of the way there
+            picture.seek(number)
+            large = np.asarray(picture.convert("RGB"))
+            small = cv2.resize(large, (32, 32), interpolation=cv2.INTER_AREA)
+            assert np.abs(small.astype(float) - film.frames[number]).mean() < 2
+    assert is_synthetic(path)
+    assert b'"target": "red"' in path.read_bytes()
+
+
 def test_tiff_stack(film: Morph, tmp_path: Path) -> None:
     path = save_morph(film.frames, tmp_path / "m.tif", film.record(), pixel_size_um=0.625)
     with tifffile.TiffFile(path) as file:
@@ -119,7 +123,7 @@ def test_tiff_stack(film: Morph, tmp_path: Path) -> None:
 
 
 def test_bad_files(film: Morph, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"should end in \.gif or \.tif"):
+    with pytest.raises(InputError, match=r"should end in \.gif, \.png or \.tif"):
         save_morph(film.frames, tmp_path / "m.avi")
     with pytest.raises(InputError, match="frames of shape"):
         save_morph(film.frames[0], tmp_path / "m.gif")

@@ -12,7 +12,8 @@ from PIL import Image
 
 from cytodiffusion.datasets import Record, find_records
 from cytodiffusion.errors import InputError
-from cytodiffusion.generation import GenerationSettings, is_synthetic, write_synthetic_png
+from cytodiffusion.files.synthetic_mark import is_synthetic, write_synthetic_png
+from cytodiffusion.generation import GenerationSettings
 from cytodiffusion.generation.augment import augment_training, plan_top_up
 from cytodiffusion.model import ModelBundle
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cytodiffusion.cli import main
-from cytodiffusion.generation import is_synthetic
+from cytodiffusion.files.synthetic_mark import is_synthetic
 from cytodiffusion.image.image import open_image
 from cytodiffusion.image.labels import read_labels
 
@@ -160,8 +160,8 @@ def test_smear(run: Run, tmp_path: Path) -> None:
         (("--white", -1), "n white cannot be -1"),
         (("--width", 10), "width cannot be 10"),
         (("--overlap", 2), "overlap cannot be 2"),
-        (("--differential", "x"), "CLASS=SHARE"),
-        (("--differential", "=1"), "CLASS=SHARE"),
+        (("--differential", "x"), "NAME=VALUE"),
+        (("--differential", "=1"), "NAME=VALUE"),
         (("--differential", "neutrophil=-1"), "share of neutrophil"),
         (("--differential", "neutrophil=1", "--differential", "neutrophil=2"), "given twice"),
         (("--differential", "unicorn=1"), "'unicorn' is no white cell"),

@@ -19,10 +19,10 @@ from cytodiffusion.generation import (
     GenerationSettings,
     LargeOrder,
     Mix,
-    generate,
     generate_parts,
     order,
 )
+from cytodiffusion.generation.generate import generate
 from cytodiffusion.generation.order import duration
 from cytodiffusion.model import ModelBundle
 from cytodiffusion.settings import make_settings

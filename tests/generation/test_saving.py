@@ -13,19 +13,21 @@ from PIL import Image
 
 from cytodiffusion.datasets import find_records
 from cytodiffusion.errors import Cancelled, InputError
-from cytodiffusion.files.synthetic_mark import read_record
+from cytodiffusion.files.synthetic_mark import (
+    is_synthetic,
+    read_record,
+    write_synthetic_png,
+    write_synthetic_tiff,
+)
 from cytodiffusion.generation import (
     GeneratedCells,
     GenerationSettings,
     Mix,
     contact_sheet,
-    generate,
     generate_into,
-    is_synthetic,
     save_generated,
-    write_synthetic_png,
-    write_synthetic_tiff,
 )
+from cytodiffusion.generation.generate import generate
 from cytodiffusion.image.image import open_image
 from cytodiffusion.model import ModelBundle
 

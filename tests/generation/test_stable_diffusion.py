@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cytodiffusion.cli import main
-from cytodiffusion.generation import is_synthetic
+from cytodiffusion.files.synthetic_mark import is_synthetic
 from cytodiffusion.image.image import open_image
 from cytodiffusion.model.testing import tiny_stable_diffusion_bundle
 

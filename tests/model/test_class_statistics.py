@@ -58,19 +58,19 @@ def test_tensors_make_it_whole_again(typical: ClassStatistics) -> None:
 
 
 def test_a_calibration_carries_it(typical: ClassStatistics) -> None:
-    calibration = replace(blank_calibration(K, D, (60, 200)), typical=typical)
+    calibration = replace(blank_calibration(K, D, (60, 200)), class_statistics=typical)
     calibration.check(K, D)
     again = Calibration.from_parts(*calibration.to_parts())
     again.check(K, D)
-    assert again.typical is not None
-    assert torch.equal(again.typical.neighbours, typical.neighbours)
+    assert again.class_statistics is not None
+    assert torch.equal(again.class_statistics.neighbours, typical.neighbours)
 
 
 def test_a_former_calibration_is_left_with_the_score_that_it_has_thresholds_of(
     typical: ClassStatistics,
 ) -> None:
     calibration = replace(
-        blank_calibration(K, D, (60, 200)), typical=typical, anomaly_threshold=9.0
+        blank_calibration(K, D, (60, 200)), class_statistics=typical, anomaly_threshold=9.0
     )
     numbers, tensors = calibration.to_parts()
     for name in ("lead_factors", "shape_means", "shape_factors"):
@@ -79,7 +79,7 @@ def test_a_former_calibration_is_left_with_the_score_that_it_has_thresholds_of(
     tensors[PREFIX + "thresholds"] = torch.arange(18.0).reshape(2, 9)
     again = Calibration.from_parts(numbers, tensors)
     again.check(K, D)
-    assert again.typical is None
+    assert again.class_statistics is None
     assert default_score(again) == "relative_mahalanobis"
     assert [again.threshold(trials) for trials in (1, 2, 3)] == [6.0, 15.0, 15.0]
 

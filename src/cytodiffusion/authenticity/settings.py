@@ -74,19 +74,19 @@ class AuthenticitySettings(BaseModel):
     device: Device = "auto"
     allow_download: AllowDownload = False
     steps: int = setting(
-        30, "Steps", "Steps of the sampler, 2 to 1000.", unit="steps", more=True, ge=2, le=1000
+        30, "Steps", "Steps of the sampler.", unit="steps", more=True, ge=2, le=1000
     )
     guidance: float = setting(
         1.5,
         "Guidance",
-        "1 draws a class as it was learned, more exaggerates it; 0 to 20.",
+        "1 draws a class as it was learned, more exaggerates it.",
         more=True,
         ge=0,
         le=20,
     )
     reject: bool = setting(
         True,
-        "Reject",
+        "Reject and redraw",
         "Draw anew what the classifier takes for another class.",
         more=True,
     )

@@ -203,7 +203,7 @@ def sampled_cells(
     Cancelled
         If it is cancelled: a part of a test is none.
     """
-    from cytodiffusion.generation import generate
+    from cytodiffusion.generation.generate import generate
 
     names = {plain(name): name for name in model.class_names}
     own = {names[plain(name)]: name for name in counts}

@@ -7,23 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cytodiffusion.cli.generate import (
-    GuidanceOption,
-    RejectOption,
-    StepsOption,
-    TriesOption,
-    YesOption,
-)
+from cytodiffusion.cli.generate import YesOption, drawing_model, takes_generation
 from cytodiffusion.cli.options import (
     DeviceOption,
     DownloadOption,
+    Given,
     JsonOption,
+    LayoutOption,
     ModelOption,
     QuietOption,
-    SeedOption,
+    read_settings,
 )
 from cytodiffusion.cli.reporter import reporting
 from cytodiffusion.errors import InputError
+from cytodiffusion.generation.settings import GenerationSettings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
     from cytodiffusion.generation.augment import AugmentResult
 
 
+@takes_generation
 def augment(
     data: Annotated[
         Path,
@@ -59,14 +57,9 @@ def augment(
             show_default="the model's own",
         ),
     ] = None,
-    layout: Annotated[
-        str, typer.Option("--layout", help="How DATA lies on disk; see docs/datasets.md.")
-    ] = "auto",
-    seed: SeedOption = 0,
-    guidance: GuidanceOption = None,
-    steps: StepsOption = None,
-    reject: RejectOption = True,
-    tries: TriesOption = None,
+    layout: LayoutOption = "auto",
+    *,
+    given: Given,
     yes: YesOption = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
@@ -80,14 +73,12 @@ def augment(
     "train" takes. Validation and test images stay real. Whether it helps is to be measured: see
     docs/synthetic-cells.md.
     """
-    values = {"seed": seed, "guidance": guidance, "steps": steps, "reject": reject, "tries": tries}
     with reporting("augment", as_json=as_json, quiet=quiet) as reporter:
-        from cytodiffusion.cli.generate import drawing_model, given
-        from cytodiffusion.cli.shared import load_model, make_settings
-        from cytodiffusion.generation import GenerationSettings, LargeOrder
+        from cytodiffusion.cli.shared import load_model
+        from cytodiffusion.generation import LargeOrder
         from cytodiffusion.generation.augment import augment_training
 
-        settings = make_settings(GenerationSettings, given(values))
+        settings = read_settings(GenerationSettings, given)
         bundle = drawing_model(load_model(reporter, model, device, allow_download))
         try:
             with reporter.progress("Drawing cells") as progress:

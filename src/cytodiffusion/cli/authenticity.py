@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
+from cytodiffusion.authenticity.settings import SUFFIX, AuthenticitySettings
 from cytodiffusion.cli.options import (
-    DeviceOption,
-    DownloadOption,
+    Given,
     JsonOption,
-    ModelOption,
-    PixelSizeOption,
     QuietOption,
     SeedOption,
+    read_settings,
+    takes,
 )
 from cytodiffusion.cli.reporter import reporting
 
@@ -24,7 +24,6 @@ app = typer.Typer(
     "it is taken in napari (*Authenticity test*).",
     no_args_is_help=True,
 )
-_SYNTHETIC = "Synthetic cells"
 
 TestArgument = Annotated[
     list[Path],
@@ -44,6 +43,21 @@ class Mode(StrEnum):
 
 
 @app.command()
+@takes(
+    AuthenticitySettings,
+    *("trials", "classes", "split", "ask_class", "seed", "pixel_size_um"),
+    panel="Test",
+    trials="--number -n N",
+    classes="--class NAME",
+)
+@takes(
+    AuthenticitySettings,
+    *("synthetic", "steps", "guidance", "reject", "model", "device", "allow_download"),
+    into="synthetic",
+    panel="Synthetic cells",
+    synthetic="--synthetic FOLDER",
+    model="--model -m MODEL",
+)
 def new(
     data: Annotated[
         Path,
@@ -56,84 +70,19 @@ def new(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="TEST.sqlite", help="File of the new test.")
     ],
-    number: Annotated[
-        int, typer.Option("--number", "-n", help="Trials, half real and half synthetic.")
-    ] = 288,
-    classes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class",
-            metavar="NAME",
-            help="Show this class. Repeatable.",
-            show_default="all that have both real and synthetic cells",
-        ),
-    ] = None,
-    split: Annotated[
-        str, typer.Option("--split", help="Part of REAL_DATA: train, val, test or all.")
-    ] = "all",
-    ask_class: Annotated[
-        bool, typer.Option(help="Let participants say the class too, if they like.")
-    ] = True,
-    synthetic: Annotated[
-        Path | None,
-        typer.Option(
-            "--synthetic",
-            metavar="FOLDER",
-            help="Generated cells, a folder per class, as cytodiffusion generate writes them.",
-            show_default="the model generates them now",
-            rich_help_panel=_SYNTHETIC,
-            readable=False,
-        ),
-    ] = None,
-    steps: Annotated[
-        int, typer.Option("--steps", help="Steps of the sampler.", rich_help_panel=_SYNTHETIC)
-    ] = 30,
-    guidance: Annotated[
-        float,
-        typer.Option(
-            "--guidance", help="Classifier-free guidance; 1 is none.", rich_help_panel=_SYNTHETIC
-        ),
-    ] = 1.5,
-    reject: Annotated[
-        bool,
-        typer.Option(
-            help="Draw anew what the model's classifier does not accept.",
-            rich_help_panel=_SYNTHETIC,
-        ),
-    ] = True,
-    model: ModelOption = "default",
-    device: DeviceOption = "auto",
-    seed: SeedOption = 0,
-    allow_download: DownloadOption = False,
-    pixel_size: PixelSizeOption = None,
+    *,
+    given: Given,
+    synthetic: Given,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Draw real and synthetic cells, make them alike, and write a test to one file."""
     with reporting("authenticity new", as_json=as_json, quiet=quiet) as reporter:
-        from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
+        from cytodiffusion.authenticity import AuthenticityTest
         from cytodiffusion.authenticity.make import make_test, summary
-        from cytodiffusion.authenticity.settings import SUFFIX
-        from cytodiffusion.settings import make_settings
 
-        values = {
-            "real": data,
-            "output": out if out.suffix else out.with_suffix(SUFFIX),
-            "synthetic": synthetic,
-            "trials": number,
-            "seed": seed,
-            "classes": tuple(classes or ()),
-            "ask_class": ask_class,
-            "split": split,
-            "pixel_size_um": pixel_size,
-            "model": model,
-            "device": device,
-            "allow_download": allow_download,
-            "steps": steps,
-            "guidance": guidance,
-            "reject": reject,
-        }
-        settings = make_settings(AuthenticitySettings, values)
+        files = {"real": data, "output": out if out.suffix else out.with_suffix(SUFFIX)}
+        settings = read_settings(AuthenticitySettings, {**given, **synthetic, **files})
         with reporter.progress("authenticity test") as progress:
             made = make_test(settings, progress)
         with AuthenticityTest(made, writable=False) as test:

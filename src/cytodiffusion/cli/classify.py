@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cytodiffusion.cli.options import (
-    AloneOption,
-    BatchOption,
-    ByClassOption,
-    CoverageOption,
     DeviceOption,
     DownloadOption,
-    ErrorRateOption,
+    Given,
     JsonOption,
     ModelOption,
-    PixelSizeOption,
     QuietOption,
-    SeedOption,
-    TrialsOption,
+    classify_settings,
+    read_settings,
+    takes,
+    takes_classification,
 )
 from cytodiffusion.cli.reporter import Reporter, reporting
 from cytodiffusion.errors import InputError
+from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
     from cytodiffusion.predict import Classifier
 
 
+@takes_classification
+@takes(SegmentOptions, "pixel_size_um", into="scale", panel="Finding cells")
 def classify(
     source: Annotated[
         Path,
@@ -52,37 +52,22 @@ def classify(
     ] = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
-    trials: TrialsOption = None,
-    seed: SeedOption = 0,
-    error_rate: ErrorRateOption = None,
-    coverage: CoverageOption = None,
-    by_class: ByClassOption = None,
-    alone: AloneOption = False,
-    batch_size: BatchOption = None,
+    *,
+    classification: Given,
     allow_download: DownloadOption = False,
-    pixel_size: PixelSizeOption = None,
+    scale: Given,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Classify cells that have been found already, or images of one cell each."""
     with reporting("classify", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.inputs import check_output
-        from cytodiffusion.cli.shared import classify_settings, load_model
-        from cytodiffusion.image.pixels import check_pixel_size
+        from cytodiffusion.cli.shared import load_model
 
-        if pixel_size is not None:
-            check_pixel_size(pixel_size)
+        pixel_size = read_settings(SegmentOptions, scale).pixel_size_um
         check_output(out, ".csv", inputs=[source, *([labels] if labels else [])])
         _check_kind(source, labels)
-        settings = classify_settings(
-            trials=trials,
-            seed=seed,
-            batch_size=batch_size,
-            error_rate=error_rate,
-            coverage=coverage,
-            by_class=by_class,
-            alone=alone,
-        )
+        settings = classify_settings(classification)
 
         def load() -> Classifier:
             return load_model(reporter, model, device, allow_download)
@@ -115,12 +100,15 @@ def _classify_field(
     pixel_size: float | None,
 ) -> None:
     from cytodiffusion.cells.single_cell import labels_pixel_size, open_labels
+    from cytodiffusion.field import open_field
     from cytodiffusion.files.writers import write_cells_csv
-    from cytodiffusion.image.image import open_image
     from cytodiffusion.pipeline import classify_labels
 
-    image = open_image(source)
-    cells = open_labels(labels, image)
+    image = open_field(source, pixel_size_um=pixel_size)
+    opened = open_labels(labels, image)
+    warnings = [*image.notes, *opened.notes]
+    for warning in warnings:
+        reporter.warn(warning)
     size, origin = labels_pixel_size(image, labels, pixel_size)
     if origin not in ("given", "file", "labels"):
         reporter.warn(
@@ -129,11 +117,12 @@ def _classify_field(
     bundle = load()
     with reporter.progress(source.name) as progress:
         results = classify_labels(
-            image.rgb(), cells, bundle, settings, pixel_size_um=size, progress=progress
+            image.rgb(), opened.labels, bundle, settings, pixel_size_um=size, progress=progress
         )
     write_cells_csv(out, results.frame)
     scale = {"pixel_size_um": size, "pixel_size_source": origin}
-    _report(reporter, results.frame, bundle, out, {"image": source, "labels": labels, **scale})
+    record = {"image": source, "labels": labels, "warnings": warnings, **scale}
+    _report(reporter, results.frame, bundle, out, record)
 
 
 def _classify_folder(
@@ -146,11 +135,14 @@ def _classify_folder(
 ) -> None:
     from cytodiffusion.cli.inputs import image_files
     from cytodiffusion.files.writers import write_cells_csv
+    from cytodiffusion.image.folder import list_folder
     from cytodiffusion.single_cells import classify_images
 
-    files = image_files(folder)
+    files, notes = image_files(folder), list_folder(folder).notes
+    for note in notes:
+        reporter.warn(note)
     if not files:
-        raise InputError(f"There are no images in the folder {folder}.")
+        raise InputError(" ".join((f"There are no images in the folder {folder}.", *notes)))
     bundle = load()
     with reporter.progress(folder.name) as progress:
         frame, skipped = classify_images(

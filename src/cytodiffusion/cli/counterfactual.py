@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,28 +10,22 @@ import typer
 from cytodiffusion.cli.options import (
     DeviceOption,
     DownloadOption,
+    Given,
     JsonOption,
     ModelOption,
     PixelSizeOption,
     QuietOption,
-    SeedOption,
+    read_settings,
+    takes,
 )
 from cytodiffusion.cli.reporter import Reporter, reporting
+from cytodiffusion.counterfactual.settings import CounterfactualSettings
 
 if TYPE_CHECKING:
-    from cytodiffusion.counterfactual.cells import Counterfactuals, CounterfactualSettings
+    from cytodiffusion.counterfactual.cells import Counterfactuals
     from cytodiffusion.counterfactual.explain import ChosenCell
     from cytodiffusion.model.bundle import ModelBundle
 
-
-class EditMethod(StrEnum):
-    """How a cell is changed."""
-
-    inversion = "inversion"
-    noise = "noise"
-
-
-_CHANGE = "Change"
 
 CellImageArgument = Annotated[
     Path,
@@ -61,44 +54,15 @@ TargetOption = Annotated[
         show_default="the runner-up",
     ),
 ]
-StrengthOption = Annotated[
-    float | None,
-    typer.Option(
-        "--strength",
-        metavar="SHARE",
-        help="How far the cell may change: near 0 in its texture only, at 1 in everything.",
-        show_default="the least that the class changes with",
-        rich_help_panel=_CHANGE,
-    ),
-]
-GuidanceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--guidance",
-        help="1 follows the class as it was learned, more exaggerates it; 0 to 20.",
-        show_default="the engine's",
-        rich_help_panel=_CHANGE,
-    ),
-]
-StepsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--steps",
-        help="Steps through the noise, 2 to 200.",
-        show_default="the engine's",
-        rich_help_panel=_CHANGE,
-    ),
-]
-EditOption = Annotated[
-    EditMethod,
-    typer.Option(
-        "--method",
-        help="inversion keeps most of the cell; noise is plain noising and denoising.",
-        rich_help_panel=_CHANGE,
-    ),
-]
+_takes_change = takes(
+    CounterfactualSettings,
+    *("strength", "guidance", "steps", "method", "seed"),
+    panel="Change",
+    strength="--strength SHARE",
+)
 
 
+@_takes_change
 def counterfactual(
     source: CellImageArgument,
     out: Annotated[
@@ -107,11 +71,8 @@ def counterfactual(
     labels: LabelsOption = None,
     cell: CellOption = None,
     target: TargetOption = None,
-    strength: StrengthOption = None,
-    guidance: GuidanceOption = None,
-    steps: StepsOption = None,
-    method: EditOption = EditMethod.inversion,
-    seed: SeedOption = 0,
+    *,
+    given: Given,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     allow_download: DownloadOption = False,
@@ -124,13 +85,12 @@ def counterfactual(
     Writes counterfactual.png, figure.png and counterfactual.json. The pictures are synthetic, and
     their metadata say so.
     """
-    chosen = _Settings(strength, guidance, steps, method, seed)
     with reporting("counterfactual", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.counterfactual.figures import save_counterfactual
         from cytodiffusion.files.atomic import check_folder
 
         check_folder(out)
-        settings = chosen.checked()
+        settings = read_settings(CounterfactualSettings, given)
         bundle, one = _prepare(
             reporter, source, labels, cell, model, device, allow_download, pixel_size
         )
@@ -144,11 +104,12 @@ def counterfactual(
         reporter.result(said, f"{_summary(made)} -> {out}")
 
 
+@_takes_change
 def morph(
     source: CellImageArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="MORPH.gif", help="Film (.gif) or stack (.tif)."),
+        typer.Option("--out", "-o", metavar="MORPH.gif", help="Film (.gif, .png) or stack (.tif)."),
     ],
     labels: LabelsOption = None,
     cell: CellOption = None,
@@ -157,11 +118,8 @@ def morph(
         int, typer.Option("--frames", help="Pictures from the one to the other, 2 to 240.")
     ] = 16,
     speed: Annotated[float, typer.Option("--fps", help="Pictures a second of a film.")] = 10.0,
-    strength: StrengthOption = None,
-    guidance: GuidanceOption = None,
-    steps: StepsOption = None,
-    method: EditOption = EditMethod.inversion,
-    seed: SeedOption = 0,
+    *,
+    given: Given,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     allow_download: DownloadOption = False,
@@ -174,7 +132,6 @@ def morph(
     A record of how it was made is written beside the film. The pictures are synthetic, and their
     metadata say so.
     """
-    chosen = _Settings(strength, guidance, steps, method, seed)
     with reporting("morph", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.inputs import check_output
         from cytodiffusion.counterfactual.files import MORPH_SUFFIXES
@@ -182,7 +139,7 @@ def morph(
         from cytodiffusion.files.writers import write_run_json
 
         check_output(out, *MORPH_SUFFIXES, inputs=[source, *([labels] if labels else [])])
-        settings = chosen.checked()
+        settings = read_settings(CounterfactualSettings, given)
         bundle, one = _prepare(
             reporter, source, labels, cell, model, device, allow_download, pixel_size
         )
@@ -205,29 +162,6 @@ def morph(
         _warn(reporter, one, film.last)
         said = record | {"file": out, "record": beside}
         reporter.result(said, f"{_summary(film.last)} in {frames} pictures -> {out}")
-
-
-class _Settings:
-    """What was given of the settings."""
-
-    def __init__(
-        self,
-        strength: float | None,
-        guidance: float | None,
-        steps: int | None,
-        method: EditMethod,
-        seed: int,
-    ):
-        given = {"strength": strength, "guidance": guidance, "steps": steps}
-        self.values: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-        self.values |= {"method": str(method.value), "seed": seed}
-
-    def checked(self) -> CounterfactualSettings:
-        """Return the engine's settings; InputError for what does not fit."""
-        from cytodiffusion.cli.shared import make_settings
-        from cytodiffusion.counterfactual.cells import CounterfactualSettings
-
-        return make_settings(CounterfactualSettings, self.values)
 
 
 def _prepare(

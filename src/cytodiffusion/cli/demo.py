@@ -7,29 +7,30 @@ from typing import Annotated
 
 import typer
 
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.cli.options import (
-    BatchOption,
     DeviceOption,
     DownloadOption,
+    Given,
     JsonOption,
     ModelOption,
     QuietOption,
-    SeedOption,
-    TrialsOption,
+    classify_settings,
+    takes,
 )
 from cytodiffusion.cli.reporter import reporting
 from cytodiffusion.errors import InputError
 
 
+@takes(ClassifySettings, "trials", "seed", "batch_size", panel="Classification")
 def demo(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the results.")
     ] = Path("results/demo"),
     model: ModelOption = "default",
     device: DeviceOption = "auto",
-    trials: TrialsOption = None,
-    seed: SeedOption = 0,
-    batch_size: BatchOption = None,
+    *,
+    given: Given,
     allow_download: DownloadOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -40,19 +41,19 @@ def demo(
     """
     with reporting("demo", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.run import summary
-        from cytodiffusion.cli.shared import classify_settings, load_model
+        from cytodiffusion.cli.shared import load_model
         from cytodiffusion.demo import agreement, make_smear
         from cytodiffusion.files.atomic import check_folder
         from cytodiffusion.model.bundle import ModelBundle
         from cytodiffusion.pipeline import analyse
 
         check_folder(out)
-        settings = classify_settings(trials=trials, seed=seed, batch_size=batch_size)
+        settings = classify_settings(given)
         bundle = load_model(reporter, model, device, allow_download)
         if not isinstance(bundle, ModelBundle):
             raise InputError(f"{bundle.name} makes no smear: only diffusion models make cells.")
         with reporter.progress("Making a synthetic smear") as progress:
-            smear, path = make_smear(out, bundle, seed=seed, progress=progress)
+            smear, path = make_smear(out, bundle, seed=settings.seed, progress=progress)
         with reporter.progress("Finding and classifying its cells") as progress:
             analysis = analyse(path, out, bundle, settings, progress=progress)
         for warning in (*smear.warnings, *analysis.warnings):

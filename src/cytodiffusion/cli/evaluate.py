@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cytodiffusion.cli.options import (
-    AloneOption,
-    BatchOption,
-    ByClassOption,
-    CoverageOption,
-    DeviceOption,
-    DownloadOption,
-    ErrorRateOption,
+    Given,
     JsonOption,
-    PixelSizeOption,
     QuietOption,
-    SeedOption,
-    TrialsOption,
+    SetOption,
+    SettingsOption,
+    classify_settings,
+    list_option,
+    read_settings,
+    takes,
+    takes_classification,
 )
 from cytodiffusion.cli.reporter import reporting
 from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.settings import EvaluateSettings
 
-_COMPARE, _MORE, _DATA = "Compared with", "More to measure", "Data"
 
-
+@takes(
+    EvaluateSettings,
+    *("baselines", "leave_out", "leave_out_model", "annotations", "low_data"),
+    *("split", "limit", "pixel_size_um", "shift_pixel_size_um", "device", "allow_download"),
+    panel="Evaluation",
+    baselines="--baseline FOLDER",
+    leave_out="--leave-out CLASS",
+    leave_out_model="--leave-out-model FOLDER",
+    annotations="--annotations CSV",
+)
+@takes_classification
 def evaluate(
     model: Annotated[
         str,
@@ -52,140 +60,15 @@ def evaluate(
             "--shift",
             metavar="[NAME=]OTHER",
             help="Another laboratory's data; its test split, or all of it. Repeatable.",
-            rich_help_panel=_COMPARE,
+            rich_help_panel="Evaluation",
         ),
     ] = None,
-    baseline: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--baseline",
-            metavar="FOLDER",
-            help="Another classifier to stand beside the model in every table. Repeatable.",
-            rich_help_panel=_COMPARE,
-            readable=False,
-        ),
-    ] = None,
-    leave_out: Annotated[
-        str | None,
-        typer.Option(
-            "--leave-out",
-            metavar="CLASS",
-            help="Class whose cells are the anomalies. Where the model knows it, a copy is trained "
-            "without it and kept in REPORT/without-CLASS.",
-            rich_help_panel=_MORE,
-        ),
-    ] = None,
-    leave_out_model: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--leave-out-model",
-            metavar="FOLDER",
-            help="A model or baseline that was trained without that class. Repeatable: it stands "
-            "for the first of its kind among the model and the baselines.",
-            rich_help_panel=_MORE,
-            readable=False,
-        ),
-    ] = None,
-    leave_out_steps: Annotated[
-        int | None,
-        typer.Option(
-            "--leave-out-steps",
-            min=1,
-            help="Training steps of the copy.",
-            show_default="as many as the model took",
-            rich_help_panel=_MORE,
-        ),
-    ] = None,
-    annotations: Annotated[
-        Path | None,
-        typer.Option(
-            "--annotations",
-            metavar="CSV",
-            help="Answers of human annotators, for psychometric curves.",
-            rich_help_panel=_MORE,
-            readable=False,
-        ),
-    ] = None,
-    taxonomy: Annotated[
-        str | None,
-        typer.Option(
-            "--taxonomy",
-            metavar="NAME|FILE.json",
-            help="Class hierarchy of the tolerant scores.",
-            show_default="the one that fits the classes",
-            rich_help_panel=_MORE,
-        ),
-    ] = None,
-    low_data: Annotated[
-        str | None,
-        typer.Option(
-            "--low-data",
-            metavar="N,N,...",
-            help="Train with so few labelled cells a class, such as 10,20,50. Takes long.",
-            rich_help_panel=_MORE,
-        ),
-    ] = None,
-    low_data_steps: Annotated[
-        int | None,
-        typer.Option(
-            "--low-data-steps",
-            min=1,
-            help="Training steps of each of these.",
-            show_default="the engine's",
-            rich_help_panel=_MORE,
-        ),
-    ] = None,
-    published_cells: Annotated[
-        int | None,
-        typer.Option(
-            "--published-cells",
-            min=1,
-            help="Classify so many cells by the published rule as well, for a model with Stable "
-            "Diffusion's network. Takes up to 2,000 trials a cell.",
-            rich_help_panel=_MORE,
-        ),
-    ] = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Repetitions of it.", rich_help_panel=_MORE)
-    ] = 5,
-    split: Annotated[
-        str,
-        typer.Option("--split", help="test, val, train or all of DATA.", rich_help_panel=_DATA),
-    ] = "test",
-    layout: Annotated[
-        str,
-        typer.Option(
-            "--layout",
-            help="How DATA lies on disk; see docs/datasets.md.",
-            rich_help_panel=_DATA,
-        ),
-    ] = "auto",
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", min=1, help="Images of each set, at random.", rich_help_panel=_DATA
-        ),
-    ] = None,
-    pixel_size: PixelSizeOption = None,
-    shift_pixel_size: Annotated[
-        float | None,
-        typer.Option(
-            "--shift-pixel-size",
-            metavar="UM",
-            help="The same, of the other laboratories' images.",
-            show_default="estimated for each set",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    trials: TrialsOption = None,
-    coverage: CoverageOption = None,
-    by_class: ByClassOption = None,
-    alone: AloneOption = False,
-    error_rate: ErrorRateOption = None,
-    seed: SeedOption = 0,
-    batch_size: BatchOption = None,
-    device: DeviceOption = "auto",
-    allow_download: DownloadOption = False,
+    *,
+    given: Given,
+    classification: Given,
+    sets: SetOption = None,
+    settings: SettingsOption = None,
+    list_settings: list_option(EvaluateSettings) = False,  # type: ignore[valid-type]
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -195,53 +78,16 @@ def evaluate(
     montage.png.
     """
     with reporting("evaluate", as_json=as_json, quiet=quiet) as reporter:
-        from cytodiffusion.cli.shared import classify_settings, make_settings
         from cytodiffusion.evaluation.run import evaluate as run
-        from cytodiffusion.evaluation.settings import EvaluateSettings
         from cytodiffusion.evaluation.stored import read_report
-        from cytodiffusion.image.pixels import check_pixel_size
 
-        for size in (pixel_size, shift_pixel_size):
-            if size is not None:
-                check_pixel_size(size)
-        classify = classify_settings(
-            trials=trials,
-            seed=seed,
-            batch_size=batch_size,
-            error_rate=error_rate,
-            coverage=coverage,
-            by_class=by_class,
-            alone=alone,
-        )
-        values: dict[str, Any] = {
-            "model": model,
-            "data": data,
-            "layout": layout,
-            "output": out,
-            "shift": _named(shift or []),
-            "baselines": tuple(baseline or ()),
-            "leave_out": leave_out,
-            "leave_out_model": tuple(leave_out_model or ()),
-            "leave_out_steps": leave_out_steps,
-            "annotations": annotations,
-            "taxonomy": taxonomy,
-            "low_data": _sizes(low_data),
-            "low_data_steps": low_data_steps,
-            "published_cells": published_cells,
-            "seeds": seeds,
-            "split": split,
-            "limit": limit,
-            "pixel_size_um": pixel_size,
-            "shift_pixel_size_um": shift_pixel_size,
-            "device": device,
-            "allow_download": allow_download,
-            "classify": classify,
-        }
-        settings = make_settings(
-            EvaluateSettings, {k: v for k, v in values.items() if v is not None}
-        )
+        classify = classify_settings(classification).model_dump(exclude_unset=True)
+        values = {**given, "model": model, "data": data, "output": out, "classify": classify}
+        if shift:
+            values["shift"] = _named(shift)
+        wanted = read_settings(EvaluateSettings, values, sets=sets, file=settings)
         with reporter.progress(f"Evaluating {model}") as progress:
-            folder = run(settings, progress)
+            folder = run(wanted, progress)
         report = read_report(folder)
         reporter.result(
             {"report": folder, "page": folder / "report.html", "metrics": report.metrics},
@@ -264,13 +110,3 @@ def _named(items: list[str]) -> dict[str, Path]:
             )
         named[name] = Path(path)
     return named
-
-
-def _sizes(text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    try:
-        sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"{text!r} is not a list of numbers of cells such as 10,20,50.") from None
-    return sizes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,51 +10,31 @@ import typer
 from cytodiffusion.cli.options import (
     DeviceOption,
     DownloadOption,
+    Given,
     JsonOption,
     ModelOption,
     QuietOption,
-    SeedOption,
+    read_settings,
+    takes,
 )
 from cytodiffusion.cli.reporter import reporting
 from cytodiffusion.errors import InputError
+from cytodiffusion.generation.settings import GenerationSettings, Mix
+from cytodiffusion.settings import make_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cytodiffusion.generation import GeneratedCells, Mix
+    from cytodiffusion.generation import GeneratedCells
     from cytodiffusion.model.bundle import ModelBundle
 
-StepsOption = Annotated[
-    int | None,
-    typer.Option("--steps", help="Steps of the sampler, 2 to 1000.", show_default="the engine's"),
-]
-GuidanceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--guidance",
-        help="1 draws a class as it was learned, more exaggerates it; 0 to 20.",
-        show_default="the engine's",
-    ),
-]
-RejectOption = Annotated[
-    bool,
-    typer.Option(
-        "--reject/--no-reject", help="Draw anew what the classifier takes for another class."
-    ),
-]
-TriesOption = Annotated[
-    int | None,
-    typer.Option(
-        "--tries",
-        help="Drawings of a cell at most, 1 to 100; a cell that is never accepted is left out.",
-        show_default="the engine's",
-    ),
-]
+takes_generation = takes(GenerationSettings, "seed", "guidance", "steps", "reject", "tries")
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Begin even what will take very long.", show_default=False)
 ]
 
 
+@takes_generation
 def generate(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the cells.")
@@ -74,11 +53,8 @@ def generate(
             help="Draw cells between the class and this one: 0 stays, 1 arrives.",
         ),
     ] = None,
-    seed: SeedOption = 0,
-    guidance: GuidanceOption = None,
-    steps: StepsOption = None,
-    reject: RejectOption = True,
-    tries: TriesOption = None,
+    *,
+    given: Given,
     yes: YesOption = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
@@ -90,12 +66,11 @@ def generate(
 
     Every file says in its metadata that it is synthetic. The same seed draws the same cells.
     """
-    values = {"seed": seed, "guidance": guidance, "steps": steps, "reject": reject, "tries": tries}
     with reporting("generate", as_json=as_json, quiet=quiet) as reporter:
-        from cytodiffusion.cli.shared import load_model, make_settings
-        from cytodiffusion.generation import GenerationSettings, LargeOrder, generate_into
+        from cytodiffusion.cli.shared import load_model
+        from cytodiffusion.generation import LargeOrder, generate_into
 
-        settings = make_settings(GenerationSettings, given(values))
+        settings = read_settings(GenerationSettings, given)
         mix = parse_mix(towards)
         bundle = drawing_model(load_model(reporter, model, device, allow_download))
         counts = _counts(bundle, classes or [], everything, number)
@@ -112,11 +87,6 @@ def generate(
         reporter.say(f"The cells are in {out.resolve()}: look at contact_sheet.png first.")
 
 
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that were given."""
-    return {key: value for key, value in values.items() if value is not None}
-
-
 def parse_mix(text: str | None) -> Mix | None:
     """Read ``CLASS=SHARE``; a class alone means half-way.
 
@@ -127,9 +97,6 @@ def parse_mix(text: str | None) -> Mix | None:
     """
     if text is None:
         return None
-    from cytodiffusion.cli.shared import make_settings
-    from cytodiffusion.generation import Mix
-
     name, found, share = text.rpartition("=")
     return make_settings(Mix, {"name": name, "share": share} if found else {"name": text})
 

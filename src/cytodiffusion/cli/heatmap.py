@@ -11,20 +11,27 @@ from cytodiffusion.cli.counterfactual import CellImageArgument, CellOption, Labe
 from cytodiffusion.cli.options import (
     DeviceOption,
     DownloadOption,
+    Given,
     JsonOption,
     ModelOption,
     PixelSizeOption,
     QuietOption,
-    SeedOption,
+    read_settings,
+    takes,
 )
 from cytodiffusion.cli.reporter import Reporter, reporting
+from cytodiffusion.counterfactual.settings import HeatmapSettings
 
 if TYPE_CHECKING:
     from cytodiffusion.counterfactual.explain import Explanation
 
-_MAP = "Heatmap"
 
-
+@takes(
+    HeatmapSettings,
+    *("sigmas", "trials", "views", "seed", "batch_size"),
+    panel="Heatmap",
+    sigmas="--threshold SIGMAS",
+)
 def heatmap(
     source: CellImageArgument,
     out: Annotated[
@@ -42,44 +49,8 @@ def heatmap(
             show_default="the runner-up",
         ),
     ] = None,
-    sigmas: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            metavar="SIGMAS",
-            help="Standard deviations, of what chance does, that the figure's overlay keeps.",
-            show_default="the engine's, 3",
-            rich_help_panel=_MAP,
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            "--trials",
-            help="Passes of the network; more make the map converge.",
-            show_default="the engine's, 64",
-            rich_help_panel=_MAP,
-        ),
-    ] = None,
-    views: Annotated[
-        int | None,
-        typer.Option(
-            "--views",
-            help="Turns and flips of the cell: 1, 2, 4 or 8.",
-            show_default="the engine's, 8",
-            rich_help_panel=_MAP,
-        ),
-    ] = None,
-    seed: SeedOption = 0,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size",
-            help="Passes at once: memory and speed, never the results.",
-            show_default="the engine's",
-            rich_help_panel=_MAP,
-        ),
-    ] = None,
+    *,
+    given: Given,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     allow_download: DownloadOption = False,
@@ -92,18 +63,14 @@ def heatmap(
     Writes heatmap.tif (signed, at the image's pixels; its offset is in the metadata), figure.png
     and heatmap.json.
     """
-    given = {
-        "sigmas": sigmas, "trials": trials, "views": views, "batch_size": batch_size, "seed": seed,
-    }  # fmt: skip
     with reporting("heatmap", as_json=as_json, quiet=quiet) as reporter:
-        from cytodiffusion.cli.shared import load_model, make_settings
+        from cytodiffusion.cli.shared import load_model
         from cytodiffusion.counterfactual.explain import explain_cell
-        from cytodiffusion.counterfactual.heatmap import HeatmapSettings, check_explains
+        from cytodiffusion.counterfactual.heatmap import check_explains
         from cytodiffusion.files.atomic import check_folder
 
         check_folder(out)
-        values = {name: value for name, value in given.items() if value is not None}
-        settings = make_settings(HeatmapSettings, values)
+        settings = read_settings(HeatmapSettings, given)
         bundle = check_explains(load_model(reporter, model, device, allow_download))
         with reporter.progress(source.name) as progress:
             found = explain_cell(

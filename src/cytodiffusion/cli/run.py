@@ -9,32 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cytodiffusion.cli.options import (
-    AloneOption,
-    BatchOption,
-    ByClassOption,
-    CellposeModelOption,
-    CoverageOption,
     DeviceOption,
     DownloadOption,
-    ErrorRateOption,
+    Given,
     JsonOption,
-    Method,
-    MethodOption,
     ModelOption,
-    PixelSizeOption,
     QuietOption,
-    SeedOption,
-    TrialsOption,
+    classify_settings,
+    read_settings,
+    takes_classification,
+    takes_segmentation,
 )
 from cytodiffusion.cli.reporter import FAILED, Reporter, reporting
 from cytodiffusion.errors import Cancelled, CytoDiffusionError, InputError, naming
+from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
     from cytodiffusion.classification.settings import ClassifySettings
-    from cytodiffusion.pipeline import Analysis, SegmentOptions
+    from cytodiffusion.pipeline import Analysis
     from cytodiffusion.predict import Classifier
 
 
+@takes_classification
+@takes_segmentation
 def run(
     images: Annotated[
         list[Path],
@@ -45,17 +42,10 @@ def run(
     ],
     model: ModelOption = "default",
     device: DeviceOption = "auto",
-    trials: TrialsOption = None,
-    seed: SeedOption = 0,
-    error_rate: ErrorRateOption = None,
-    coverage: CoverageOption = None,
-    by_class: ByClassOption = None,
-    alone: AloneOption = False,
-    batch_size: BatchOption = None,
+    *,
+    classification: Given,
     allow_download: DownloadOption = False,
-    pixel_size: PixelSizeOption = None,
-    method: MethodOption = Method.auto,
-    cellpose_model: CellposeModelOption = None,
+    cells: Given,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -67,32 +57,15 @@ def run(
     """
     with reporting("run", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.inputs import result_folders
-        from cytodiffusion.cli.shared import classify_settings, load_model
+        from cytodiffusion.cli.shared import load_model
         from cytodiffusion.files.atomic import check_folder
-        from cytodiffusion.image.pixels import check_pixel_size
-        from cytodiffusion.pipeline import SegmentOptions
 
-        if pixel_size is not None:
-            check_pixel_size(pixel_size)
+        computer = {"device": device, "allow_download": allow_download}
+        options = read_settings(SegmentOptions, cells | computer)
         check_folder(out)
         paths = expand(images, reporter)
-        settings = classify_settings(
-            trials=trials,
-            seed=seed,
-            batch_size=batch_size,
-            error_rate=error_rate,
-            coverage=coverage,
-            by_class=by_class,
-            alone=alone,
-        )
+        settings = classify_settings(classification)
         bundle = load_model(reporter, model, device, allow_download)
-        options = SegmentOptions(
-            method=method.value,
-            pixel_size_um=pixel_size,
-            model=cellpose_model,
-            device=device,
-            allow_download=allow_download,
-        )
         folders = result_folders(paths, out)
         done, failed = _run_all(reporter, paths, folders, bundle, settings, options)
         record: dict[str, Any] = {"images": [a.record() for a in done], "failed": failed}
@@ -117,12 +90,16 @@ def expand(images: Sequence[Path], reporter: Reporter) -> list[Path]:
     if not any(image.exists() for image in images):
         raise InputError(f"There is no file {images[0]}.")
     from cytodiffusion.cli.inputs import image_files
+    from cytodiffusion.image.folder import list_folder
 
     paths: dict[Path, Path] = {}
     for image in images:
         found = image_files(image) if image.is_dir() else [image]
+        notes = list_folder(image).notes if image.is_dir() else ()
         if not found:
-            raise InputError(f"There are no images in the folder {image}.")
+            raise InputError(" ".join((f"There are no images in the folder {image}.", *notes)))
+        for note in notes:
+            reporter.warn(note)
         for path in found:
             if paths.setdefault(path.resolve(), path) is not path:
                 reporter.warn(f"{path} is given twice and analysed once.")

@@ -8,27 +8,27 @@ from typing import Annotated
 import typer
 
 from cytodiffusion.cli.options import (
-    CellposeModelOption,
     DeviceOption,
     DownloadOption,
+    Given,
     ImageArgument,
     JsonOption,
-    Method,
-    MethodOption,
-    PixelSizeOption,
     QuietOption,
+    read_settings,
+    takes_segmentation,
 )
 from cytodiffusion.cli.reporter import reporting
+from cytodiffusion.settings import SegmentOptions
 
 
+@takes_segmentation
 def segment(
     image: ImageArgument,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="LABELS.tif", help="Label image to write.")
     ],
-    pixel_size: PixelSizeOption = None,
-    method: MethodOption = Method.auto,
-    cellpose_model: CellposeModelOption = None,
+    *,
+    cells: Given,
     device: DeviceOption = "auto",
     allow_download: DownloadOption = False,
     as_json: JsonOption = False,
@@ -37,19 +37,14 @@ def segment(
     """Find the cells of an image: every cell gets a number of its own in LABELS.tif."""
     with reporting("segment", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.inputs import check_output
-        from cytodiffusion.image.image import open_image
+        from cytodiffusion.field import open_field
         from cytodiffusion.image.labels import write_labels_tif
-        from cytodiffusion.pipeline import SegmentOptions, find_cells
+        from cytodiffusion.pipeline import find_cells
 
         check_output(out, ".tif", ".tiff", inputs=[image])
-        opened = open_image(image)
-        options = SegmentOptions(
-            method=method.value,
-            pixel_size_um=pixel_size,
-            model=cellpose_model,
-            device=device,
-            allow_download=allow_download,
-        )
+        computer = {"device": device, "allow_download": allow_download}
+        options = read_settings(SegmentOptions, cells | computer)
+        opened = open_field(image, pixel_size_um=options.pixel_size_um)
         with reporter.progress(opened.name) as progress:
             found = find_cells(opened, options, progress)
         write_labels_tif(out, found.labels, found.pixel_size_um)

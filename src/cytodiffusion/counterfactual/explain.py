@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ from cytodiffusion.progress import Progress, silent
 
 #: In the place of a target: the runner-up, and a grid of all classes besides.
 EVERY_CLASS = "all"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,18 +313,8 @@ def choose_cell(
 
 def _single(source: Path, size: int, window_um: float, pixel_size_um: float | None) -> ChosenCell:
     image = open_image(source)
-    return cut_single_cell(image.rgb(), image.pixel_size_um, size, window_um, pixel_size_um)
-
-
-def cut_single_cell(
-    rgb: NDArray[np.uint8],
-    file_um: float | None,
-    size: int,
-    window_um: float,
-    pixel_size_um: float | None = None,
-) -> ChosenCell:
-    """Cut the cell out of a single-cell image ``(Y, X, 3)`` whose file states a scale, or none."""
-    scale = scale_of(rgb, pixel_size_um, file_um)
+    rgb = image.rgb()
+    scale = scale_of(rgb, pixel_size_um, image.pixel_size_um)
     centre = find_centre(rgb, scale.pixel_size_um)
     return ChosenCell(
         centre_crop(rgb, scale.pixel_size_um, size, window_um, centre=centre),
@@ -343,7 +336,10 @@ def _labelled(
     pixel_size_um: float | None,
 ) -> ChosenCell:
     image = open_image(source)
-    found = open_labels(labels, image)
+    opened = open_labels(labels, image)
+    for note in opened.notes:
+        _log.warning(note)
+    found = opened.labels
     number = which_cell(found, cell, labels.name, "--cell")
     scale, origin = labels_pixel_size(image, labels, pixel_size_um)
     return cut_cell(image.rgb(), found, number, size, window_um, scale, origin)

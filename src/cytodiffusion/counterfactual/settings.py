@@ -92,14 +92,14 @@ class CounterfactualSettings(BaseModel):
     guidance: float = setting(
         5.0,
         "Guidance",
-        "1 follows the class as it was learned, more exaggerates it; 0 to 20.",
+        "1 follows the class as it was learned, more exaggerates it.",
         ge=0,
         le=20,
     )
     steps: int = setting(
         12,
         "Steps",
-        "Steps of each way through the noise levels, 2 to 200.",
+        "Steps of each way through the noise levels.",
         unit="steps",
         more=True,
         ge=2,

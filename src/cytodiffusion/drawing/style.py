@@ -1,6 +1,6 @@
 """Fonts, ink and colours of all figures, and what they become on a dark background.
 
-Imports nothing, so that the window can recolour a figure without loading matplotlib.
+Imports no matplotlib, so that the window can recolour a figure without loading matplotlib.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 #: Text, lines of axes, lines of reference, grid, and the background.
-INK, FAINT, GREY, GRID, PAPER = "#2b2f36", "#5c6370", "#8a8f98", "#e4e7eb", "#ffffff"
+INK, FAINT, GREY, GRID, PAPER = "#2b2f36", "#5c6370", "#8a8f98", "#d8dce2", "#ffffff"
 
 #: Colours of things side by side, the most important first (Okabe & Ito 2008).
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

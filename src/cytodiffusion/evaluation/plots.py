@@ -51,7 +51,7 @@ def _figure(metrics: Mapping[str, Any], name: str) -> Iterator[Figure]:
     with rc_context(_STYLE):
         k = len(metrics["confusion"]["classes"])
         size = {
-            "confusion": (min(9.0, 3.4 + 0.42 * k), min(8.4, 2.6 + 0.42 * k)),
+            "confusion": (min(9.0, 2.6 + 0.4 * k), min(8.4, 1.9 + 0.4 * k)),
             "shift": (6.4, 3.4),
             "psychometric": (5.6, 4.4),
         }.get(name, (4.6, 3.7))

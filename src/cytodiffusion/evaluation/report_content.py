@@ -91,11 +91,12 @@ def summary(metrics: _Metrics) -> str:
 def comparisons(metrics: _Metrics) -> list[str]:
     """Return a line for each other laboratory and each baseline."""
     return [
-        f"{name}, {found['n']:,} cells: balanced accuracy {found['balanced_accuracy']:.3f}, "
-        f"{found['shared_balanced_accuracy']:.3f} with its classes only"
+        f"{name}, {number(found.get('n'), 0)} cells: balanced accuracy "
+        f"{share(found.get('balanced_accuracy'))}, "
+        f"{share(found.get('shared_balanced_accuracy'))} with its classes only"
         for name, found in metrics["shift"].items()
     ] + [
-        f"{name} beside it: balanced accuracy {found['balanced_accuracy']:.3f}"
+        f"{name} beside it: balanced accuracy {share(found.get('balanced_accuracy'))}"
         for name, found in metrics.get("baselines", {}).items()
     ]
 

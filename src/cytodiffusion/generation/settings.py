@@ -13,22 +13,24 @@ class GenerationSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     steps: int = setting(
-        30, "Steps", "Steps of the sampler, 2 to 1000.", unit="steps", more=True, ge=2, le=1000
+        30, "Steps", "Steps of the sampler.", unit="steps", more=True, ge=2, le=1000
     )
     guidance: float = setting(
         1.5,
         "Guidance",
-        "1 draws a class as it was learned, more exaggerates it, 0 ignores it; 0 to 20.",
+        "1 draws a class as it was learned, more exaggerates it, 0 ignores it.",
         ge=0,
         le=20,
     )
     #: The third eosinophil of a seed is the same picture whatever else is asked for with it.
     seed: Seed = 0
-    reject: bool = setting(True, "Reject", "Draw anew what the classifier takes for another class.")
+    reject: bool = setting(
+        True, "Reject and redraw", "Draw anew what the classifier takes for another class."
+    )
     tries: int = setting(
         4,
         "Tries",
-        "Most drawings of a cell, 1 to 100; a cell that is never accepted is left out.",
+        "Most drawings of a cell; a cell that is never accepted is left out.",
         unit="drawings",
         more=True,
         ge=1,

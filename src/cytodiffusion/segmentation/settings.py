@@ -2,30 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict
 
-from cytodiffusion.settings import AllowDownload, BatchSize, Device, PixelSize, setting
-
-
-class SegmentOptions(BaseModel):
-    """How cells are found; the arguments of `cytodiffusion.segmentation.segment`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    method: Literal["auto", "watershed", "cellpose"] = setting(
-        "auto",
-        "Method",
-        "How cells are found; auto takes Cellpose where its weights and a GPU are at hand, "
-        "otherwise the watershed.",
-    )
-    pixel_size_um: PixelSize = None
-    model: str | None = setting(
-        None, "Cellpose model", "Cellpose model by name, or a file of weights.", more=True
-    )
-    device: Device = "auto"
-    allow_download: AllowDownload = False
+from cytodiffusion.settings import BatchSize, setting
 
 
 class CellposeSettings(BaseModel):

@@ -36,7 +36,7 @@ class SmearSettings(BaseModel):
         ge=0,
         le=20_000,
     )
-    n_platelets: Count = setting(14, "Platelets", "Number of platelets.", unit="cells")
+    n_platelets: Count = setting(14, "Platelets", "Number of platelets.")
     n_artefacts: Count = setting(
         1, "Stain precipitate", "Number of clusters of stain precipitate.", more=True
     )
@@ -50,7 +50,7 @@ class SmearSettings(BaseModel):
     overlap: float = setting(
         OVERLAP,
         "Overlap",
-        "Share of the red cells that are laid against another one, 0 to 1.",
+        "Share of the red cells that are laid against another one.",
         more=True,
         ge=0,
         le=1,
@@ -66,7 +66,7 @@ class SmearSettings(BaseModel):
     light_variation: float = setting(
         1.0,
         "Light variation",
-        "Unevenness and tint of the light: 0 none, 1 as in a usual microscope, up to 3.",
+        "Unevenness and tint of the light: 0 none, 1 as in a usual microscope.",
         more=True,
         ge=0,
         le=3,

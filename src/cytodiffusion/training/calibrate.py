@@ -22,7 +22,11 @@ from cytodiffusion.progress import Progress
 from cytodiffusion.training.augmentation.augment import augment
 from cytodiffusion.training.augmentation.outlines import Outlines
 from cytodiffusion.training.augmentation.settings import AugmentSettings
-from cytodiffusion.training.class_statistics import embedding_spread, measure_typical, standardise
+from cytodiffusion.training.class_statistics import (
+    embedding_spread,
+    measure_statistics,
+    standardise,
+)
 from cytodiffusion.training.data import CellSet, generator_for
 
 #: Noise levels that are tried on validation cells.
@@ -160,7 +164,7 @@ def calibrate(
         model.calibration,
         validation=validation_record(stopped.logits, plain.labels, settings.coverage),
     )
-    calibration = _with_typical(
+    calibration = _with_class_statistics(
         calibration,
         model,
         some_of_each(train, MOST_OF_EACH, seed),
@@ -184,7 +188,7 @@ def _few(settings: ClassifySettings) -> ClassifySettings:
     return settings.model_copy(update={"trials": settings.min_trials})
 
 
-def _with_typical(
+def _with_class_statistics(
     calibration: Calibration,
     model: ModelBundle,
     cells: CellSet,
@@ -203,8 +207,8 @@ def _with_typical(
     labels = np.concatenate([plain.labels, varied.labels])
     spread = embedding_spread(torch.from_numpy(embedding), torch.from_numpy(labels))
     calibration = replace(calibration, **spread)
-    typical = measure_typical(seen, plain.labels, calibration, settings.seed)
-    return replace(calibration, typical=typical)
+    statistics = measure_statistics(seen, plain.labels, calibration, settings.seed)
+    return replace(calibration, class_statistics=statistics)
 
 
 def validation_record(
@@ -242,7 +246,9 @@ def _with_thresholds(
     calibration: Calibration, budgets: list[Evidence], false_alarms: float
 ) -> Calibration:
     """Thresholds of all anomaly scores, and those of the default score by themselves."""
-    calibration = replace(calibration, typical=standardise(calibration, budgets, false_alarms))
+    calibration = replace(
+        calibration, class_statistics=standardise(calibration, budgets, false_alarms)
+    )
     name = default_score(calibration)
     thresholds = [
         anomaly_threshold(calibration, name, trials) for trials in range(1, len(budgets) + 1)

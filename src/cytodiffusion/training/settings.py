@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PositiveFloat,
+    PositiveInt,
+    field_serializer,
+    model_validator,
+)
 
 from cytodiffusion.settings import (
     WINDOW_UM,
@@ -16,13 +22,17 @@ from cytodiffusion.settings import (
     Layout,
     PixelSize,
     Seed,
+    merged,
     setting,
 )
 from cytodiffusion.training.augmentation.settings import AugmentSettings, nothing_but
 
 #: Ours; the baselines; the published network; what draws synthetic cells; what corrects the cells
-#: of a slide for what they have in common (called so on disk).
-Kind = Literal["diffusion", "resnet18", "vit", "stable-diffusion", "generator", "laboratory"]
+#: of a slide for what they have in common.
+Kind = Literal["diffusion", "resnet18", "vit", "stable-diffusion", "generator", "slide-correction"]
+#: Names on disk of kinds that are called otherwise.
+ON_DISK = {"slide-correction": "laboratory"}
+_BY_ALIAS = {alias: name for name, alias in ON_DISK.items()}
 
 #: Side in pixels from which on a generator has enough of a coarse picture to learn detail from.
 SMALLEST_DRAWN = 64
@@ -37,7 +47,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "balance": 0.7,
         "augment": nothing_but(scale=0.06, aspect=0.03, shift=0.02),
     },
-    "laboratory": {
+    "slide-correction": {
         "steps": 3000,
         "learning_rate": 2e-3,
         "weight_decay": 0.1,
@@ -64,15 +74,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of which those in ``second`` count, name by name also in dictionaries."""
-    result = {**first, **second}
-    for key in first.keys() & second.keys():
-        if isinstance(first[key], dict) and isinstance(second[key], dict):
-            result[key] = first[key] | second[key]
-    return result
-
-
 class TrainSettings(BaseModel):
     """Everything a training run depends on; the same settings give the same model."""
 
@@ -93,6 +94,7 @@ class TrainSettings(BaseModel):
         "published network, fine-tuned from init; or what is added to the model init: generator, "
         "which draws synthetic cells, or slide-correction, which corrects the cells of a slide "
         "for what they have in common.",
+        aliases=list(_BY_ALIAS),
     )
     pretrained: bool = setting(
         False,
@@ -350,10 +352,17 @@ class TrainSettings(BaseModel):
         """Fill in what suits the kind of model better than the defaults."""
         if not isinstance(given, dict):
             return given
-        recipe = RECIPES.get(given.get("kind", "diffusion"), {})
-        if given.get("kind") == "stable-diffusion" and given.get("lora"):
+        kind = given.get("kind", "diffusion")
+        if kind in _BY_ALIAS:
+            given = {**given, "kind": (kind := _BY_ALIAS[kind])}
+        recipe = RECIPES.get(kind, {})
+        if kind == "stable-diffusion" and given.get("lora"):
             recipe = recipe | {"learning_rate": 1e-4}
         return merged(recipe, given)
+
+    @field_serializer("kind")
+    def _kind_on_disk(self, kind: str) -> str:
+        return ON_DISK.get(kind, kind)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -366,7 +375,7 @@ class TrainSettings(BaseModel):
             raise ValueError("name the Stable Diffusion 1.5 to start from with init")
         if self.kind == "generator" and self.init is None:
             raise ValueError("name the model that the generator is for with init")
-        if self.kind == "laboratory" and self.init is None:
+        if self.kind == "slide-correction" and self.init is None:
             raise ValueError("name the model that the correction is for with init")
         if self.kind != "stable-diffusion" and self.lora:
             raise ValueError("low-rank adapters (lora) are for the kind stable-diffusion")

@@ -84,8 +84,8 @@ def train_slide_correction(settings: TrainSettings, progress: Progress = silent)
     Parameters
     ----------
     settings : TrainSettings
-        Of the kind ``laboratory``. Simulated domains are kept in a folder beside ``output``; with
-        ``resume`` they are not simulated again.
+        Of the kind ``slide-correction``. Simulated domains are kept in a folder beside ``output``;
+        with ``resume`` they are not simulated again.
     progress : callable
         May raise ``Cancelled``.
 

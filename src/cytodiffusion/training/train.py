@@ -43,7 +43,7 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
         from cytodiffusion.training.generator import train_generator  # imports this module
 
         return train_generator(settings, progress)
-    if settings.kind == "laboratory":
+    if settings.kind == "slide-correction":
         from cytodiffusion.training.slide_correction import train_slide_correction
 
         return train_slide_correction(settings, progress)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class AuthenticityWidget(QWidget):
         # the connection to the file must not outlive the dock
         keeper: dict[str, AuthenticityTest] = {}
         self._keeper = keeper
-        self.destroyed.connect(lambda: [test.close() for test in keeper.values()])
+        self.destroyed.connect(partial(_close_all, keeper))
 
     def _connect(self) -> None:
         start, trial, result = self.start_page, self.trial_page, self.result_page
@@ -94,7 +94,7 @@ class AuthenticityWidget(QWidget):
 
     def make(self, settings: AuthenticitySettings) -> None:
         """Make a test, and open it."""
-        request = words.NewTest(settings, self._session.models)
+        request = words.NewTest(settings, self._session.engine)
         job = self._session.start(
             words.make_body(request),
             owner=self,
@@ -114,7 +114,7 @@ class AuthenticityWidget(QWidget):
         bar.end("Cancelled; no test was written." if outcome == "cancelled" else "Not made.")
         if isinstance(error, DownloadNeeded) and asked is not None and not asked.allow_download:
             if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
-                self.make(dataclasses.replace(asked, allow_download=True))
+                self.make(asked.model_copy(update={"allow_download": True}))
         elif error is not None:
             bar.end(str(error))
             tell(error)
@@ -196,7 +196,7 @@ class AuthenticityWidget(QWidget):
             told.class_name,
             page.side,
             (str(settings["model"]), str(settings["device"])),
-            self._session.models,
+            self._session.engine,
         )
         page.explanation.setText("Working out what speaks for the class ...")
         job = self._explaining = Job(body, self)
@@ -219,7 +219,8 @@ class AuthenticityWidget(QWidget):
         if self.test is None:
             return
         self._mode, self._compared = mode, list(paths)
-        self._run(words.result_body([self.test.path, *paths], mode), self._on_result)
+        body = words.result_body(self._session.engine, [self.test.path, *paths], mode)
+        self._run(body, self._on_result)
 
     def _on_result(self, result: Any) -> None:
         self.result = result
@@ -277,3 +278,9 @@ class AuthenticityWidget(QWidget):
         own = path.resolve()
         others = [str(p) for p in self.recent_tests() if p != own]
         self._settings().setValue("authenticity/recent", [str(own), *others][:_RECENT])
+
+
+def _close_all(keeper: dict[str, AuthenticityTest], *_: Any) -> None:
+    """Close the files of the tests that are open."""
+    for test in keeper.values():
+        test.close()

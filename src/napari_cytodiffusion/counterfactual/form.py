@@ -4,30 +4,63 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from pydantic import BaseModel, Field
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from cytodiffusion.counterfactual.settings import CounterfactualSettings, HeatmapSettings
 from napari_cytodiffusion.counterfactual import targets
 from napari_cytodiffusion.counterfactual import texts as words
 from napari_cytodiffusion.counterfactual.jobs import CounterfactualRequest
-from napari_cytodiffusion.counterfactual.morph_page import StrengthRow
 from napari_cytodiffusion.counterfactual.targets import TargetChoice
 from napari_cytodiffusion.layers.results import CellRecord, percent
 from napari_cytodiffusion.layers.views import CellViews
-from napari_cytodiffusion.shared.common import form
-from napari_cytodiffusion.shared.defaults import default
+from napari_cytodiffusion.shared.choosers import Choice
+from napari_cytodiffusion.shared.defaults import FEWEST_PASSES, MOST_PASSES, default
+from napari_cytodiffusion.shared.settings_form import SettingsForm, make_field
 
-#: Trials are raised by this where a map has not converged, up to the most.
-_MORE, _MOST_TRIALS = 4, 4096
+#: Trials are raised by this where a map has not converged.
+_MORE = 4
+
+
+class WindowSettings(BaseModel):
+    """What is asked in the window beside the engine's settings."""
+
+    at_once: bool = Field(
+        True,
+        title="At every click",
+        description="Make the heatmap as soon as a cell or a target is chosen.",
+    )
+    class_colors: bool = Field(
+        False,
+        title="Class colours",
+        description="Keep the colours of the classes in the slide.",
+    )
+    opacity: float = Field(
+        0.8, ge=0, le=1, title="Opacity", description="How much of the cell the overlay covers."
+    )
+    frames: int = Field(
+        16, ge=2, le=240, title="Frames", description="Pictures from the cell to its other class."
+    )
+    numbers: str = Field(
+        "",
+        title="Numbers",
+        description="Numbers of the cells, with commas between.",
+        json_schema_extra={"hint": "such as 3, 7, 12-15"},
+    )
+    most: int = Field(
+        20,
+        ge=1,
+        le=10_000,
+        title="At most",
+        description="Cells of the batch; the uncertain ones come first.",
+        json_schema_extra={"unit": "cells, uncertain first"},
+    )
+    versions: bool = Field(
+        False,
+        title="Counterfactual cells too (slower)",
+        description="Make each cell's version of the target class beside its heatmap.",
+    )
 
 
 class CounterfactualForm(QWidget):
@@ -53,64 +86,68 @@ class CounterfactualForm(QWidget):
         self._wanted: int | None = None  # a target that was chosen, for the next cells too
         self.title = QLabel("", self)
         self.title.setTextFormat(Qt.TextFormat.RichText)
-        self.target = QComboBox(self)
-        self.target.setToolTip(
-            "The class that the cell is compared with; the runner-up comes first."
+        self._choices: list[tuple[str, int | None]] = []
+        self.target = Choice(
+            lambda _: self._choices or [("", None)],
+            name="target",
+            label="Target",
+            tooltip="The class that the cell is compared with; the runner-up comes first.",
         )
-        self.trials = QSpinBox(self)
-        self.trials.setRange(16, _MOST_TRIALS)
-        self.trials.setSingleStep(16)
-        self.trials.setValue(default("counterfactual", "trials"))
-        self.trials.setToolTip("Passes of the network a cell; more make the map clearer.")
-        self.strength = StrengthRow(self)
-        self.at_once = QCheckBox("At every click", self)
-        self.at_once.setChecked(True)
-        self.at_once.setToolTip("Make the heatmap as soon as a cell or a target is chosen.")
-        self.class_colors = QCheckBox("Class colours", self)
-        self.class_colors.setToolTip("Keep the colours of the classes in the slide.")
-        self._lay_out(save)
-        self.target.activated.connect(self._on_target)
-        self.strength.changed.connect(self.changed)
-        self.show_cell(None, None)
-
-    def _lay_out(self, save: QPushButton) -> None:
+        self.strength = make_field(
+            CounterfactualSettings,
+            "strength",
+            percent=True,
+            step=0.05,
+            none="the least that turns it",
+        )
+        # a number that is being typed is no wish yet
+        self.strength.native.setKeyboardTracking(False)
+        checks = ("at_once", "class_colors")
+        self.fields = SettingsForm(
+            HeatmapSettings,
+            ("target", "trials", "strength", checks),
+            widgets={
+                "target": self.target,
+                "strength": self.strength,
+                **{name: make_field(WindowSettings, name) for name in checks},
+            },
+            words={"trials": {"step": 16, "minimum": FEWEST_PASSES, "maximum": MOST_PASSES}},
+            start={"trials": default("counterfactual", "trials")},
+        )
+        self.at_once, self.class_colors = (self.fields[name] for name in checks)
         head = QHBoxLayout()
         head.addWidget(self.title, 1)
         head.addWidget(save)
-        checks = QHBoxLayout()
-        checks.addWidget(self.at_once)
-        checks.addSpacing(12)
-        checks.addWidget(self.class_colors)
-        checks.addStretch(1)
-        self._fields = form(self)
-        self._fields.addRow("Target", self.target)
-        self._fields.addRow("Trials", self.trials)
-        self._fields.addRow("Strength", self.strength)
-        self._fields.addRow(checks)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(head)
-        layout.addLayout(self._fields)
+        layout.addWidget(self.fields.native)
+        self.target.changed.connect(self._on_target)
+        self.strength.changed.connect(self.changed.emit)
+        self.show_cell(None, None)
 
     def show_strength(self, shown: bool) -> None:
         """Show or hide how far a cell may be changed."""
-        self._fields.setRowVisible(self.strength, shown)
+        self.fields.show_field("strength", shown)
 
     def show_cell(self, record: CellRecord | None, views: CellViews | None) -> None:
         """Name a cell and offer the classes that it can be compared with."""
         self._record = record
-        with QSignalBlocker(self.target):
-            self.target.clear()
+        self._choices = []
+        if record is not None and views is not None:
+            self._choices = [
+                (words.target_text(record, views.results, index), index)
+                for index in targets.ranking(record)
+            ]
+        with self.target.changed.blocked():
+            self.target.reset_choices()
+            self.target.enabled = bool(self._choices)
             if record is None or views is None:
                 self.title.setText("<span style='font-size: large'>No cell chosen</span>")
-                self.target.setEnabled(False)
                 return
-            for index in targets.ranking(record):
-                self.target.addItem(words.target_text(record, views.results, index), index)
-            self.target.setEnabled(self.target.count() > 0)
             asked = targets.asked_of(record, self._wanted)
             if asked is not None:
-                self.target.setCurrentIndex(self.target.findData(asked.target))
+                self.target.value = asked.target
         name = views.results.class_names[record.predicted]
         color = views.results.colors[record.predicted]
         self.title.setText(
@@ -120,30 +157,30 @@ class CounterfactualForm(QWidget):
 
     def asked(self) -> TargetChoice | None:
         """Return what is asked for: the current cell and target."""
-        if self._record is None or self.target.currentData() is None:
+        if self._record is None or self.target.value is None:
             return None
-        return targets.asked_of(self._record, self.target.currentData())
+        return targets.asked_of(self._record, self.target.value)
 
     def wish(self, versions: bool = True) -> CounterfactualRequest:
         """Return how heatmaps and counterfactual cells are made."""
         return CounterfactualRequest(
             maps=True,
             versions=versions,
-            trials=self.trials.value(),
+            trials=self.fields["trials"].value,
             seed=default("counterfactual", "seed"),
-            strength=self.strength.value(),
+            strength=self.strength.value,
         )
 
     def more(self) -> int | None:
         """Return the trials to try where a map has not converged; None at the most."""
-        more = _MORE * self.trials.value()
-        return more if more <= _MOST_TRIALS else None
+        more = _MORE * self.fields["trials"].value
+        return more if more <= MOST_PASSES else None
 
     def choose(self, target: int) -> None:
         """Choose a target, for the next cells too."""
-        index = self.target.findData(target)
-        if index >= 0:
-            self.target.setCurrentIndex(index)
+        if target in self.target.choices:
+            with self.target.changed.blocked():
+                self.target.value = target
             self._on_target()
 
     def _on_target(self, _: Any = None) -> None:

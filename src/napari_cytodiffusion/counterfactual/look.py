@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPaintEvent
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QSlider, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from napari_cytodiffusion.shared.common import form
-
-#: Steps of the threshold's slider in a standard deviation, and its end.
-_STEPS, _MOST_SIGMAS = 10, 10
+from cytodiffusion.counterfactual.settings import HeatmapSettings
+from napari_cytodiffusion.counterfactual.form import WindowSettings
+from napari_cytodiffusion.shared.defaults import MOST_SIGMAS
+from napari_cytodiffusion.shared.settings_form import SettingsForm, make_field
 
 _BAR = 12
 
@@ -33,60 +33,31 @@ class HeatLook(QWidget):
 
     def __init__(self, colors: np.ndarray, sigmas: float, parent: QWidget) -> None:
         super().__init__(parent)
-        self.threshold = self._slider(_STEPS * _MOST_SIGMAS, round(_STEPS * sigmas))
-        self.threshold.setToolTip(
-            "Shown is what differs by more than so many standard deviations (SD) of what chance "
-            "alone makes of the map."
+        self.form = SettingsForm(
+            HeatmapSettings,
+            ("sigmas", "opacity"),
+            widgets={"opacity": make_field(WindowSettings, "opacity", slider=True)},
+            words={"sigmas": {"slider": True, "maximum": MOST_SIGMAS, "decimals": 1}},
+            start={"sigmas": sigmas},
         )
-        self.opacity = self._slider(100, 80)
-        self.opacity.setToolTip("How much of the cell the overlay covers.")
-        self.threshold_text, self.opacity_text = QLabel("", self), QLabel("", self)
+        self.threshold, self.opacity = self.form["sigmas"], self.form["opacity"]
         self.bar = HeatBar(colors, self)
-        layout = form(self)
-        self.setLayout(layout)
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        self._add(layout, "Threshold", self.threshold, self.threshold_text)
-        self._add(layout, "Opacity", self.opacity, self.opacity_text)
-        layout.addRow(self.bar)
-        self.threshold.valueChanged.connect(self._on_threshold)
-        self.opacity.valueChanged.connect(self._on_opacity)
-        self._write()
-
-    def _slider(self, most: int, value: int) -> QSlider:
-        slider = QSlider(Qt.Orientation.Horizontal, self)
-        slider.setRange(0, most)
-        slider.setValue(value)
-        return slider
-
-    def _add(self, layout: QFormLayout, name: str, slider: QSlider, text: QLabel) -> None:
-        row = QHBoxLayout()
-        row.addWidget(slider, 1)
-        text.setMinimumWidth(self.fontMetrics().horizontalAdvance("10.0 SD"))
-        text.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        row.addWidget(text)
-        layout.addRow(name, row)
+        layout.addWidget(self.form.native)
+        layout.addWidget(self.bar)
+        self.threshold.changed.connect(self.threshold_changed.emit)
+        self.opacity.changed.connect(self.opacity_changed.emit)
 
     @property
     def sigmas(self) -> float:
         """Threshold in standard deviations."""
-        return self.threshold.value() / _STEPS
+        return float(self.threshold.value)
 
     @property
     def alpha(self) -> float:
         """Opacity, 0 to 1."""
-        return self.opacity.value() / 100
-
-    def _on_threshold(self, _: int) -> None:
-        self._write()
-        self.threshold_changed.emit(self.sigmas)
-
-    def _on_opacity(self, _: int) -> None:
-        self._write()
-        self.opacity_changed.emit(self.alpha)
-
-    def _write(self) -> None:
-        self.threshold_text.setText(f"{self.sigmas:.1f} SD")
-        self.opacity_text.setText(f"{self.opacity.value()} %")
+        return float(self.opacity.value)
 
 
 class HeatBar(QWidget):

@@ -6,80 +6,16 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QSlider,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSlider, QVBoxLayout, QWidget
 
-from napari_cytodiffusion.shared.common import form
+from napari_cytodiffusion.counterfactual.form import WindowSettings
+from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.shared.tiles import PictureTile, TileBoard
 
 #: Milliseconds a frame stays, and how many times longer the first and the last.
 _FRAME_MS, _HOLD = 90, 6
 
 _EMPTY = "The morph of this cell appears here."
-
-
-class StrengthRow(QWidget):
-    """How far a cell may be changed: as little as turns its class, or a strength of one's own.
-
-    Signals
-    -------
-    changed ()
-        Another strength was chosen.
-    """
-
-    changed = Signal()
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.automatic = QCheckBox("Least that turns it", self)
-        self.automatic.setChecked(True)
-        self.automatic.setToolTip("Tries ever stronger changes until the class changes.")
-        self.slider = QSlider(Qt.Orientation.Horizontal, self)
-        self.slider.setRange(5, 100)
-        self.slider.setSingleStep(5)
-        self.slider.setPageStep(10)
-        self.slider.setValue(50)
-        self.slider.setToolTip(
-            "Near 0 % only fine texture may change, at 100 % little but the background is kept."
-        )
-        self.text = QLabel("", self)
-        self.text.setMinimumWidth(self.fontMetrics().horizontalAdvance("100 %"))
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.automatic)
-        layout.addWidget(self.slider, 1)
-        layout.addWidget(self.text)
-        self.automatic.toggled.connect(self._on_change)
-        self.slider.valueChanged.connect(self._write)
-        # dragging through values is no wish for each of them
-        self.slider.sliderReleased.connect(self.changed)
-        self.slider.actionTriggered.connect(self._on_action)
-        self._write()
-
-    def value(self) -> float | None:
-        """Share of the noise levels, None for the least that turns the class."""
-        return None if self.automatic.isChecked() else self.slider.value() / 100
-
-    def _on_change(self, _: bool) -> None:
-        self._write()
-        self.changed.emit()
-
-    def _on_action(self, _: int) -> None:
-        if not self.slider.isSliderDown():
-            QTimer.singleShot(0, self.changed.emit)
-
-    def _write(self, _: Any = None) -> None:
-        own = not self.automatic.isChecked()
-        self.slider.setEnabled(own)
-        self.text.setText(f"{self.slider.value()} %" if own else "")
 
 
 class MorphPage(QWidget):
@@ -99,10 +35,7 @@ class MorphPage(QWidget):
         self._ends = ("", "")
         self._window_um = 0.0
         self._held, self._step = 0, 1
-        self.count = QSpinBox(self)
-        self.count.setRange(2, 240)
-        self.count.setValue(16)
-        self.count.setSuffix(" frames")
+        self.form = SettingsForm(WindowSettings, ("frames",))
         self.board = TileBoard(1, self)
         self.play = QPushButton("\u25b6", self)
         self.play.setCheckable(True)
@@ -112,15 +45,13 @@ class MorphPage(QWidget):
         self.layer_button.setToolTip(
             "Add the frames as a layer over the cell; the slider under the canvas goes through them"
         )
-        fields = form(self)
-        fields.addRow("Length", self.count)
         controls = QHBoxLayout()
         controls.addWidget(self.play)
         controls.addWidget(self.slider, 1)
         controls.addWidget(self.layer_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)
-        layout.addLayout(fields)
+        layout.addWidget(self.form.native)
         layout.addWidget(self.board, 1)
         layout.addLayout(controls)
         self._timer = QTimer(self)

@@ -100,7 +100,7 @@ class CounterfactualWidget(QWidget):
         self.run_bar.run.connect(self.start)
         self.run_bar.cancel.connect(self._run.cancel)
         self.form.changed.connect(self._on_wish)
-        self.form.class_colors.toggled.connect(self._show_class_colors)
+        self.form.class_colors.changed.connect(self._show_class_colors)
         self.tabs.currentChanged.connect(self._on_tab)
         self.look.threshold_changed.connect(self._on_threshold)
         self.look.opacity_changed.connect(self._on_opacity)
@@ -151,7 +151,7 @@ class CounterfactualWidget(QWidget):
 
     def _at_once(self) -> None:
         page = self.tabs.currentIndex()
-        wanted = self.form.at_once.isChecked() and page in (HEATMAP, CLASSES)
+        wanted = self.form.at_once.value and page in (HEATMAP, CLASSES)
         if wanted and self.isVisible() and self.form.asked() is not None:
             self.start()
 
@@ -178,7 +178,7 @@ class CounterfactualWidget(QWidget):
     def _use_more(self) -> None:
         more = self.form.more()
         if more is not None:
-            self.form.trials.setValue(more)
+            self.form.fields["trials"].value = more
             self.start()
 
     # -- runs ---------------------------------------------------------------------------------
@@ -203,10 +203,10 @@ class CounterfactualWidget(QWidget):
 
     def _body(self, views: CellViews) -> engine.Body | None:
         """Work of the current page; None where there is nothing to do."""
-        slide = engine.slide_of(views, self._session.models)
+        slide = engine.slide_of(views, self._session.engine)
         page, asked = self.tabs.currentIndex(), self.form.asked()
         if page == MANY:
-            wish = self.form.wish(self.batch.versions.isChecked())
+            wish = self.form.wish(self.batch.form["versions"].value)
             return engine.cells_body(slide, self._many(views), wish)
         if asked is None:
             self.run_bar.line.setText(self._why_empty)
@@ -217,7 +217,7 @@ class CounterfactualWidget(QWidget):
             known = [m for m in self.found.all_classes(asked.label) if m.wish.same_map(wish)]
             return None if len(known) == others else engine.all_classes_body(slide, asked, wish)
         if page == MORPH:
-            return engine.morph_body(slide, asked, wish, self.morph.count.value())
+            return engine.morph_body(slide, asked, wish, self.morph.form["frames"].value)
         missing = self.found.missing(asked, wish)
         there = not (missing.maps or missing.versions)
         return None if there else engine.cells_body(slide, [asked], missing)
@@ -225,15 +225,15 @@ class CounterfactualWidget(QWidget):
     def _many(self, views: CellViews) -> list[TargetChoice]:
         """Cells of the batch; InputError where there are none."""
         page, results = self.batch, views.results
-        only = page.which.currentData()
+        only = page.which.value
         if only == NUMBERS:
-            labels = targets.parse_numbers(page.numbers.text(), results)
+            labels = targets.parse_numbers(page.form["numbers"].value, results)
         else:
             labels = results.ordered("uncertainty", None if only == SHAPES else only)
         if only == SHAPES:
             labels = targets.inside_shapes(views, self._shapes(), labels)
-        target = page.target.currentData()
-        return targets.asked_of_many(results, labels, target, page.most.value())
+        target = page.target.value
+        return targets.asked_of_many(results, labels, target, page.form["most"].value)
 
     def _shapes(self) -> list[Shapes]:
         viewer = self._session.viewer
@@ -294,7 +294,7 @@ class CounterfactualWidget(QWidget):
             self.look.bar.set_scale(limit, whose)
             self._show_layer(views, mapped, limit)
 
-    def _scale(self, mapped: engine.Mapped) -> tuple[float, str]:
+    def _scale(self, mapped: engine.HeatmapResult) -> tuple[float, str]:
         """Value of the outermost colours, and whose version they are of."""
         page = self.tabs.currentIndex()
         if page == CLASSES:
@@ -316,7 +316,7 @@ class CounterfactualWidget(QWidget):
             more = self.form.more()
             self.page.show_maps(record, views.results, mapped, version, self.look, more)
 
-    def _show_layer(self, views: CellViews, mapped: engine.Mapped, limit: float) -> None:
+    def _show_layer(self, views: CellViews, mapped: engine.HeatmapResult, limit: float) -> None:
         viewer = self._session.viewer
         if viewer is None:
             return
@@ -336,7 +336,7 @@ class CounterfactualWidget(QWidget):
 
     def _show_class_colors(self, _: Any = None) -> None:
         """Show or hide the colours of the classes, which would tint the heatmap."""
-        views, shown = self._views, self.form.class_colors.isChecked()
+        views, shown = self._views, self.form.class_colors.value
         layer = None if views is None else views.layers.get(views.kind)
         if layer is not None and (self._drawn or shown):
             layer.visible = shown

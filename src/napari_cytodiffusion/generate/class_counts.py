@@ -12,13 +12,12 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_cytodiffusion.shared.common import TallArea
+from napari_cytodiffusion.shared.fold import FormArea
 
 _SWATCH = 14
 
@@ -90,8 +89,7 @@ class ClassCounts(QWidget):
         self._grid.setHorizontalSpacing(8)
         self._grid.setVerticalSpacing(2)
         self._grid.setColumnStretch(1, 1)
-        self._area = TallArea(self._rows, self)
-        self._area.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self._area = FormArea(self._rows, self)
         self.buttons: dict[str, QPushButton] = {}
         row = QHBoxLayout()
         row.setSpacing(4)

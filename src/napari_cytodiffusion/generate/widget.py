@@ -12,9 +12,9 @@ from qtpy.QtCore import QSize, QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
+from cytodiffusion.generation.settings import GenerationSettings, Mix
 from napari_cytodiffusion.generate import jobs
 from napari_cytodiffusion.generate.class_counts import ClassCounts
-from napari_cytodiffusion.generate.form import GenerateForm
 from napari_cytodiffusion.generate.gallery_layers import GalleryLayers
 from napari_cytodiffusion.generate.jobs import (
     Basket,
@@ -23,13 +23,28 @@ from napari_cytodiffusion.generate.jobs import (
     GenerationStarted,
     plural,
 )
-from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.choosers import Choice, DeviceChoice, ModelChoice
 from napari_cytodiffusion.shared.common import Pace, RunBar, ask, note, tell
-from napari_cytodiffusion.workers import Job
+from napari_cytodiffusion.shared.defaults import defaults
+from napari_cytodiffusion.shared.settings_form import SettingsForm, make_field
+from napari_cytodiffusion.workers import Job, duration
 
 #: Milliseconds between two looks at what is being drawn.
 _LOOK_MS = 200
+
+#: Rows of the form from the top; the numbers of cells stand below the model.
+_ROWS = (
+    "model",
+    "guidance",
+    "seed",
+    ("towards", "share"),
+    "reject",
+    "steps",
+    "tries",
+    "least_confidence",
+    "device",
+)
 
 #: Milliseconds without another change after which a model is loaded.
 _SETTLE_MS = 300
@@ -48,6 +63,7 @@ class GenerateWidget(QWidget):
         super().__init__()
         self._session = Session.of(napari_viewer)
         self._session.attach(self)
+        self._names: tuple[str, ...] = ()
         self._request: GenerateRequest | None = None
         self._basket = Basket()
         self._gallery: GalleryLayers | None = None
@@ -60,12 +76,33 @@ class GenerateWidget(QWidget):
         self._saving: Job | None = None
         self._build()
         self._connect()
+        self._on_form()
         self._show_done()
 
     def _build(self) -> None:
-        self.form = GenerateForm(self)
         self.counts = ClassCounts(self)
         self.counts.setEnabled(False)
+        towards = Choice(
+            lambda _: [("no other class", None), *((name, name) for name in self._names)],
+            name="towards",
+            label="Mix with",
+            tooltip="Draw cells between their own class and this one.",
+        )
+        share = make_field(Mix, "share", percent=True, title=" ", step=0.1)
+        self.form = SettingsForm(
+            GenerationSettings,
+            _ROWS,
+            widgets={
+                "model": ModelChoice(label="Model"),
+                "device": DeviceChoice(),
+                "towards": towards,
+                "share": share,
+            },
+            words={"guidance": {"decimals": 1, "step": 0.5}},
+            start=defaults("classification", "model", "device", "seed"),
+            more=("steps", "tries", "least_confidence", "device"),
+        )
+        self.form.insert_below("model", self.counts, 1)
         self.effort = note("Loading the model ...", self)
         self.run_bar = RunBar("Generate cells", self)
         self.save_button = QPushButton("Save ...", self)
@@ -76,9 +113,7 @@ class GenerateWidget(QWidget):
         last.addWidget(self.save_button, 1)
         last.addWidget(self.classify_button, 1)
         layout = QVBoxLayout(self)
-        layout.addLayout(self.form.model_rows)
-        layout.addWidget(self.counts, 100)
-        layout.addLayout(self.form.sampling_rows)
+        layout.addWidget(self.form.native, 100)
         layout.addWidget(self.effort)
         layout.addWidget(self.run_bar)
         layout.addLayout(last)
@@ -92,8 +127,9 @@ class GenerateWidget(QWidget):
         self._model_timer.setSingleShot(True)
         self._model_timer.setInterval(_SETTLE_MS)
         self._model_timer.timeout.connect(self._load_model)
-        self.form.model_changed.connect(self._on_model_choice)
-        self.form.changed.connect(self._show_effort)
+        for name in ("model", "device"):
+            self.form[name].changed.connect(self._on_model_choice)
+        self.form.changed.connect(self._on_form)
         self.counts.changed.connect(self._show_effort)
         self.run_bar.run.connect(self.start)
         self.run_bar.cancel.connect(self._session.cancel)
@@ -146,23 +182,39 @@ class GenerateWidget(QWidget):
         """Offer the classes of a model."""
         self.counts.set_classes(names, colors)
         self.counts.setEnabled(True)
-        self.form.set_classes(names)
+        self._names = tuple(names)
+        self.form["towards"].reset_choices()
 
     def _on_no_model(self, error: CytoDiffusionError) -> None:
         self.effort.setText(str(error))
+
+    def _on_form(self) -> None:
+        self.form["share"].enabled = self.form["towards"].value is not None
+        for name in ("tries", "least_confidence"):
+            self.form[name].enabled = self.form["reject"].value
+        self._show_effort()
 
     def _show_effort(self) -> None:
         total = self.counts.total()
         if self._effort is None:
             return
-        words = self._effort.text(total, self.form.steps.value()) if total else ""
-        more = " Cells that are drawn anew come on top." if self.form.reject.isChecked() else ""
+        words = self._effort.text(total, self.form["steps"].value) if total else ""
+        more = " Cells that are drawn anew come on top." if self.form["reject"].value else ""
         self.effort.setText(f"{words}{more}" if total else "Ask for at least one cell.")
 
     # -- a run --------------------------------------------------------------------------------
 
     def _asked(self) -> GenerateRequest:
-        return self.form.request(self.counts.counts(), self._session.models)
+        form = self.form
+        return GenerateRequest(
+            source=form["model"].value or "default",
+            device=form["device"].value,
+            counts=self.counts.counts(),
+            settings=form.values(),
+            towards=form["towards"].value,
+            share=form["share"].value,
+            engine=self._session.engine,
+        )
 
     def start(self) -> None:
         """Generate the cells that are asked for."""
@@ -275,7 +327,7 @@ class GenerateWidget(QWidget):
         elif isinstance(error, OutOfMemoryError) and request.device != "cpu":
             question = "Generate on the CPU instead? It is slower but has more memory."
             if ask(self, "Out of memory", question):
-                self._session.models.clear()
+                self._session.engine.forget_models()
                 self._begin(dataclasses.replace(request, device="cpu"))
 
     # -- what is done -------------------------------------------------------------------------

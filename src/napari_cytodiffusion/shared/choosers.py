@@ -10,17 +10,16 @@ from typing import Any
 from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, LineEdit, PushButton
 from magicgui.widgets.bases import ValuedContainerWidget
 from napari.layers import Layer
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from cytodiffusion.errors import InputError
+from cytodiffusion.settings import SegmentOptions
 from napari_cytodiffusion.layers.placement import pixel_size_of
-
-#: Devices that can be asked for, with what they are called.
-DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Apple)"}
+from napari_cytodiffusion.shared.defaults import DEVICES, knobs
 
 #: Units as they are written behind a number.
-_UNITS = {"um": "\u00b5m"}
+_UNITS = {"um": "\u00b5m", "sigmas": "SD"}
 
 #: Numbers without an upper limit end here, so that their boxes stay narrow.
 _MOST = 2**31 - 1
@@ -52,6 +51,13 @@ def _limits(about: Mapping[str, Any], scale: float, tick: float) -> tuple[float,
     return low, min(high, _MOST)
 
 
+def suffix_of(about: Mapping[str, Any]) -> str:
+    """Return the unit as it stands behind a number, unless the title says it already."""
+    unit = "%" if about.get("percent") else about.get("unit", "")
+    said = unit.lower() in about.get("title", "").lower()
+    return "" if said else f" {_UNITS.get(unit, unit)}"
+
+
 class NumberBox(FloatSpinBox):  # type: ignore[misc]
     """A number with its unit; one step below its least it stands for none.
 
@@ -80,13 +86,11 @@ class NumberBox(FloatSpinBox):  # type: ignore[misc]
         box.setDecimals(decimals)
         box.setRange(low - tick if self._optional else low, high)
         box.setGroupSeparatorShown(self._whole and about.get("title") != "Seed")
-        unit = "%" if self._scale > 1 else about.get("unit", "")
-        if unit and unit.lower() != about.get("title", "").lower():
-            box.setSuffix(f" {_UNITS.get(unit, unit)}")
+        box.setSuffix(suffix_of(about))
         if self._optional:
             box.setSpecialValueText(about.get("none", "automatic"))
         _guard_wheel(box)
-        self.value = about.get("default")
+        self.set_value(about.get("default"))
 
     def get_value(self) -> Any:
         """Return the number, None where none is given."""
@@ -118,9 +122,9 @@ class PixelSizeBox(NumberBox):
                 self.tooltip = str(error)
                 continue
             if size is not None and self.min < size <= self.max:
-                self.value = size
+                self.set_value(size)
                 return
-        self.value = None
+        self.set_value(None)
 
 
 class Choice(ComboBox):  # type: ignore[misc]
@@ -137,13 +141,24 @@ class Choice(ComboBox):  # type: ignore[misc]
     def _on_value_change(self, value: Any = None) -> None:
         self.changed.emit(value)
 
+    def reset_choices(self, *_: Any) -> None:
+        """Offer what there is now, in its order: magicgui alone adds what is new at the end."""
+        native, value = self.native, self.value
+        text = native.currentText()
+        with self.changed.blocked(), QSignalBlocker(native):
+            native.clear()
+            super().reset_choices()
+            native.setCurrentIndex(max(0, native.findText(text)))
+        if self.value != value:
+            self.changed.emit(self.value)
+
 
 class DeviceChoice(Choice):
     """Where the network runs."""
 
     def __init__(self, **options: Any) -> None:
         words = {"name": "device", "label": "Device", "value": "auto"}
-        words["tooltip"] = "Where the network runs; automatic takes a GPU when there is one."
+        words["tooltip"] = knobs(SegmentOptions)["device"]["description"]
         super().__init__([(text, value) for value, text in DEVICES.items()], **words | options)
 
 

@@ -9,12 +9,14 @@ an empty line), ``path`` ("folder", "file" or "save") and ``more`` (folded away 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from magicgui.widgets import CheckBox, Container, Label, LineEdit
+from magicgui.widgets import CheckBox, Container, FloatSlider, Label, LineEdit
 from magicgui.widgets.bases import BaseValueWidget
 from pydantic import BaseModel, ValidationError
-from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QSizePolicy, QWidget
 
 from cytodiffusion.errors import InputError
 from napari_cytodiffusion.shared import choosers
@@ -53,12 +55,42 @@ def make_field(kind: type[BaseModel], name: str, **other: Any) -> BaseValueWidge
         return Choice(choices, value=about.get("default"), **options)
     if about["type"] == "boolean":
         return CheckBox(value=about.get("default", False), **options)
+    if about.get("slider"):
+        step = 10.0 ** -about.get("decimals", 2)
+        low, high = about["minimum"], about["maximum"]
+        slider = FloatSlider(value=about["default"], min=low, max=high, step=step, **options)
+        readout = slider.native.findChild(QDoubleSpinBox)
+        readout.setDecimals(about.get("decimals", 2))
+        readout.setSuffix(choosers.suffix_of(about))
+        return slider
     if about["type"] in ("integer", "number"):
         return NumberBox(about, **options)
     several = about["type"] == "array"
     line = (TextList if several else LineEdit)(value=about.get("default") or "", **options)
     line.native.setPlaceholderText(about.get("hint", about.get("none", "")))
     return line
+
+
+class _Aligner(QObject):
+    """Keeps the labels of a form as wide as the widest, in the font that the theme gives them."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Measure anew when the form is shown or gets another font."""
+        kinds = (QEvent.Type.Show, QEvent.Type.StyleChange, QEvent.Type.FontChange)
+        if event is not None and event.type() in kinds and isinstance(watched, QWidget):
+            labels = [
+                row.layout().itemAt(0).widget()
+                for row in watched.findChildren(
+                    QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly
+                )
+                if row.layout() is not None and isinstance(row.layout().itemAt(0).widget(), QLabel)
+            ]
+            for label in labels:
+                label.ensurePolished()
+            widest = max((label.sizeHint().width() for label in labels), default=0)
+            for label in labels:
+                label.setMinimumWidth(widest)
+        return False
 
 
 class SettingsForm(Container):  # type: ignore[type-arg]
@@ -107,7 +139,9 @@ class SettingsForm(Container):  # type: ignore[type-arg]
             said = (words or {}).get(name, {})
             self.fields[name] = make_field(kind, name, **said) if given is None else given
         for name, value in (start or {}).items():
-            self.fields[name].value = value
+            # what was saved may lie outside of limits that came later
+            with suppress(ValueError):
+                self.fields[name].value = value
         super().__init__()
         # one by one: only what is added later gets labels of one width
         self.extend(self._row(row) for row in [*shown, *folded])
@@ -119,6 +153,8 @@ class SettingsForm(Container):  # type: ignore[type-arg]
         layout.insertWidget(len(shown), self.fold)
         self.fold.setVisible(bool(folded))
         self.fold.toggled.connect(self._show_rows)
+        self._aligner = _Aligner(self.native)
+        self.native.installEventFilter(self._aligner)
         self._show_rows()
 
     def _row(self, names: tuple[str, ...]) -> Any:
@@ -131,7 +167,7 @@ class SettingsForm(Container):  # type: ignore[type-arg]
         parts = [first]
         for name in names[1:]:
             field = self.fields[name]
-            if not isinstance(field, CheckBox):
+            if field.label.strip() and not isinstance(field, CheckBox):
                 parts.append(Label(value=field.label, tooltip=field.tooltip))
             parts.append(field)
         label = "" if check else first.label
@@ -139,13 +175,24 @@ class SettingsForm(Container):  # type: ignore[type-arg]
         row.margins = (0, 0, 0, 0)
         row.native.layout().setSpacing(6)
         for at, part in enumerate(parts):
-            row.native.layout().setStretch(at, 0 if isinstance(part, Label) else 1)
+            fixed = isinstance(part, Label | CheckBox)
+            row.native.layout().setStretch(at, 0 if fixed else 1)
+        if len(names) == 1:
+            row.native.layout().addStretch(1)
         self._rows.update(dict.fromkeys(names, row))
         return row
 
     def __getitem__(self, key: Any) -> Any:
         """Return the field of a name, which may be one that a container has a meaning for."""
         return self.fields[key] if isinstance(key, str) else super().__getitem__(key)
+
+    def insert_below(self, name: str, widget: QWidget, stretch: int = 0) -> None:
+        """Put another widget below the row of a field."""
+        row = self._rows[name].native
+        while row.parentWidget() is not self.native:
+            row = row.parentWidget()
+        layout = self.native.layout()
+        layout.insertWidget(layout.indexOf(row) + 1, widget, stretch)
 
     def show_field(self, name: str, shown: bool) -> None:
         """Show or hide the row of a field."""
@@ -180,7 +227,7 @@ def checked(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
             if not title:
                 said.append(f"{reason[:1].upper()}{reason[1:]}.")
             elif wrong["type"] == "missing" or wrong["input"] is None:
-                said.append(f"{title} is missing.")
+                said.append(f"{title}: nothing is given.")
             else:
                 said.append(f"{title}: {reason[:1].lower()}{reason[1:]}.")
         raise InputError(" ".join(said)) from error

@@ -14,7 +14,6 @@ from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
 from cytodiffusion.smear import DIFFERENTIAL, SmearSettings
 from napari_cytodiffusion.generate.class_counts import ClassCounts
 from napari_cytodiffusion.layers.placement import right_of
-from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.choosers import DeviceChoice, ModelChoice
 from napari_cytodiffusion.shared.common import Pace, RunBar, TallArea, ask
@@ -22,7 +21,7 @@ from napari_cytodiffusion.shared.defaults import default
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.smear import jobs
 from napari_cytodiffusion.smear.jobs import SmearRequest, SmearResult
-from napari_cytodiffusion.workers import Job
+from napari_cytodiffusion.workers import Job, duration
 
 #: Stands for cells that no model renders.
 DRAWN = "drawn"
@@ -36,17 +35,32 @@ _APART_UM = 5.0
 #: Width in pixels of the outlines of the true cells.
 _OUTLINE = 3
 
-#: Rows of the form from the top, and what the settings class leaves to be said.
+#: Rows of the form from the top.
 _ROWS = (
-    ("width", "height"),
+    "model",
+    "width",
+    "height",
     "pixel_size_um",
     "n_white",
     "n_red",
-    ("n_platelets", "n_artefacts"),
-    "overlap",
-    ("stain_variation", "light_variation"),
+    "n_platelets",
     "seed",
+    "n_artefacts",
+    "overlap",
+    "stain_variation",
+    "light_variation",
+    "device",
 )
+
+#: What a form can say beyond what the settings say.
+_WORDS: dict[str, dict[str, Any]] = {
+    "width": {"step": 64},
+    "height": {"step": 64},
+    "n_red": {"none": "a third of the field", "step": 10},
+    "overlap": {"percent": True, "step": 0.05},
+    "stain_variation": {"step": 0.05},
+    "light_variation": {"step": 0.25},
+}
 
 
 class SmearWidget(QWidget):
@@ -79,9 +93,10 @@ class SmearWidget(QWidget):
         self.device = DeviceChoice(value=default("classification", "device"))
         self.form = SettingsForm(
             SmearSettings,
-            ("model", "device", *_ROWS),
+            _ROWS,
             widgets={"model": self.model, "device": self.device},
-            words={"n_red": {"none": "a third of the field"}},
+            words=_WORDS,
+            more=_ROWS[_ROWS.index("n_artefacts") :],
         )
         self.shares = ClassCounts(inside, {"As usual": None, "Equal": 1, "Clear": 0}, _ALL)
         self.shares.setToolTip("Parts of the white cells; they need not add up to anything.")
@@ -139,7 +154,7 @@ class SmearWidget(QWidget):
             source=None if source == DRAWN else source,
             device=self.device.value,
             settings={**self.form.values(), "differential": self._differential()},
-            cache=self._session.models,
+            engine=self._session.engine,
         )
 
     def start(self) -> None:

@@ -19,10 +19,12 @@ from cytodiffusion.authenticity import AuthenticityTest
 from cytodiffusion.authenticity.sources import TestCell
 from cytodiffusion.authenticity.standardise import PAPER, present
 from cytodiffusion.authenticity.store import write_test
+from cytodiffusion.errors import DownloadNeeded
 from cytodiffusion.model.testing import tiny_bundle
 from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.authenticity import trial as page_module
 from napari_cytodiffusion.authenticity.widget import AuthenticityWidget
+from napari_cytodiffusion.engine import Engine
 
 NAMES = sorted(COLORS)
 NO_DISPLAY = sys.platform.startswith("linux") and (
@@ -230,7 +232,7 @@ def test_an_answer_that_cannot_be_written_pauses(opened, messages, monkeypatch) 
 def test_teaching_tells_at_once_and_lays_the_heatmap_over(opened, qtbot, monkeypatch) -> None:
     asked = []
 
-    def body(pixels, window_um, class_name, side, model, cache):
+    def body(pixels, window_um, class_name, side, model, engine):
         asked.append((pixels.shape, window_um, class_name, model))
 
         def work(report):
@@ -263,10 +265,30 @@ def test_a_real_heatmap_of_a_trial(tmp_path) -> None:
     tiny_bundle(tmp_path / "model", NAMES)
     pixels = disc(COLORS["red"], np.random.default_rng(0))
     model = (str(tmp_path / "model"), "cpu")
-    (found,) = words.explain_body(pixels, 20.0, "red", 96, model, {})(lambda *_: None)
+    (found,) = words.explain_body(pixels, 20.0, "red", 96, model, Engine())(lambda *_: None)
     assert found.picture.shape == (96, 96, 3)
     assert found.predicted == "red"
     assert found.target in {"blue", "green"}
+
+
+def test_a_download_is_asked_for(widget, qtbot, tmp_path, monkeypatch) -> None:
+    from napari_cytodiffusion.authenticity import widget as module
+
+    allowed, asked = [], []
+
+    def load(source, device, allow):
+        allowed.append(allow)
+        raise DownloadNeeded("The model is 3 MB.")
+
+    monkeypatch.setattr(widget._session.engine, "load_model", load)
+    monkeypatch.setattr(module, "ask", lambda parent, title, text: asked.append(text) or True)
+    write_discs(tmp_path / "data", {"test": 4})
+    form = widget.start_page.form
+    form.fields["real"].value = tmp_path / "data"
+    form.run_bar.run_button.click()
+    qtbot.waitUntil(lambda: len(allowed) == 2 and not widget._session.busy, timeout=60_000)
+    assert allowed == [False, True]
+    assert "3 MB" in asked[0]
 
 
 def test_a_test_is_made_from_the_window(widget, qtbot, tmp_path) -> None:
@@ -276,19 +298,19 @@ def test_a_test_is_made_from_the_window(widget, qtbot, tmp_path) -> None:
     form = widget.start_page.form
     QTest.mouseClick(form.run_bar.run_button, Qt.MouseButton.LeftButton)
     assert "Choose the real cells" in form.run_bar.line.text()
-    form.real.set_path(tmp_path / "data")
-    assert form.output.path() == tmp_path / "data-authenticity.sqlite"
-    form.model.set_value(str(tmp_path / "model"))
-    form.device.setCurrentIndex(form.device.findData("cpu"))
-    form.pixel_size.setValue(PIXEL_SIZE_UM)
-    form.trials.setValue(100)
+    form.fields["real"].value = tmp_path / "data"
+    assert form.fields["output"].value == tmp_path / "data-authenticity.sqlite"
+    form.fields["model"].value = str(tmp_path / "model")
+    form.fields["device"].value = "cpu"
+    form.fields["pixel_size_um"].value = PIXEL_SIZE_UM
+    form.fields["trials"].value = 100
     QTest.mouseClick(form.run_bar.run_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not widget._session.busy, timeout=60_000)
     assert "only 4 blue" in form.run_bar.line.text()
-    form.trials.setValue(7)
+    form.fields["trials"].value = 7
     QTest.mouseClick(form.run_bar.run_button, Qt.MouseButton.LeftButton)
     assert "even number" in form.run_bar.line.text()
-    form.trials.setValue(12)
+    form.fields["trials"].value = 12
     QTest.mouseClick(form.run_bar.run_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not widget._session.busy, timeout=120_000)
     assert widget.test is not None, form.run_bar.line.text()

@@ -107,8 +107,8 @@ def end(viewer):
 def open_widget(viewer, qtbot, shown=True):
     widget = CounterfactualWidget(viewer)
     qtbot.addWidget(widget)
-    widget.form.trials.setValue(32)
-    widget.form.strength.automatic.setChecked(False)
+    widget.form.fields["trials"].value = 32
+    widget.form.strength.value = 0.5
     if shown:
         widget.show()
     return widget
@@ -186,7 +186,7 @@ def test_the_heatmap_lies_on_its_cell_to_the_pixel(field, bundle, qtbot, kind):
     )
     placement = Placement.of_cell(crops.centroids[0], PX, 20.0, 16)
     values, (top, left) = heatmap_on_image(headless, placement, labels.shape)
-    widget.look.threshold.setValue(0)
+    widget.look.threshold.value = 0
     layer, cells = layer_of(widget), viewer.layers["cells"]
     np.testing.assert_allclose(layer.data, values, atol=1e-7)
     assert layer.data.shape == (40, 40)
@@ -205,7 +205,7 @@ def test_the_threshold_repaints_at_once(mapped):
     times = []
     for value in (0, 15, 40, 100):
         started = time.thread_time()
-        mapped.look.threshold.setValue(value)
+        mapped.look.threshold.value = value / 10
         times.append(time.thread_time() - started)
         strong = np.abs(found.piece.strength) >= value / 10
         np.testing.assert_array_equal(layer.data, np.where(strong, found.piece.values, 0))
@@ -217,9 +217,9 @@ def test_the_threshold_repaints_at_once(mapped):
 
 
 def test_opacity_of_layer_and_overlay(mapped):
-    mapped.look.threshold.setValue(0)
+    mapped.look.threshold.value = 0
     before = mapped.page.board.tiles()[2].pixels
-    mapped.look.opacity.setValue(0)
+    mapped.look.opacity.value = 0
     assert layer_of(mapped).opacity == 0
     np.testing.assert_array_equal(
         mapped.page.board.tiles()[2].pixels, mapped.page.board.tiles()[0].pixels
@@ -237,17 +237,16 @@ def test_the_colour_bar_names_the_target_and_both_ends(mapped):
 def test_class_colours_are_hidden_below_a_heatmap_and_come_back(mapped):
     colours = mapped._session.current.layers["class"]
     assert not colours.visible
-    mapped.form.class_colors.setChecked(True)
+    mapped.form.class_colors.value = True
     assert colours.visible
 
 
 def test_a_chosen_target_stays_for_other_cells_and_the_runner_up_does_not(mapped, qtbot):
     session = mapped._session
-    combo = mapped.form.target
-    assert combo.count() == len(NAMES) - 1
-    third = combo.itemData(2)
-    combo.setCurrentIndex(2)
-    combo.activated.emit(2)
+    target = mapped.form.target
+    assert len(target.choices) == len(NAMES) - 1
+    third = target.choices[2]
+    target.value = third
     finish(mapped, qtbot)
     assert mapped.found.map(mapped.form.asked()).heatmap.target == third
     for label in range(1, 6):
@@ -256,6 +255,7 @@ def test_a_chosen_target_stays_for_other_cells_and_the_runner_up_does_not(mapped
         others = targets.ranking(record)
         wanted = third if record.predicted != third else others[0]
         assert mapped.form.asked().target == wanted
+        assert list(target.choices) == others
     mapped._run.cancel()
     finish(mapped, qtbot)
 
@@ -277,7 +277,7 @@ def test_nothing_is_made_while_hidden_or_unless_wanted(widget, qtbot):
     widget.hide()
     widget._session.inspect(3)
     assert not widget._run.busy
-    widget.form.at_once.setChecked(False)
+    widget.form.at_once.value = False
     widget.show()
     assert not widget._run.busy
     assert "No heatmap" in widget.page.board.tiles()[0].instead
@@ -289,7 +289,7 @@ def test_nothing_is_made_while_hidden_or_unless_wanted(widget, qtbot):
 def test_what_is_there_is_not_made_again(mapped, qtbot):
     mapped.start()
     assert not mapped._run.busy
-    mapped.form.trials.setValue(64)
+    mapped.form.fields["trials"].value = 64
     mapped.start()
     finish(mapped, qtbot)
     assert mapped.found.map(mapped.form.asked()).heatmap.settings.trials == 64
@@ -307,7 +307,7 @@ def test_a_map_that_has_not_converged_says_so_and_offers_more_trials(mapped, qtb
         assert word in mapped.page.remark.text()
     mapped.page.remark.linkActivated.emit("more")
     finish(mapped, qtbot)
-    assert mapped.form.trials.value() == 128
+    assert mapped.form.fields["trials"].value == 128
     assert mapped.found.map(asked).heatmap.settings.trials == 128
 
 
@@ -401,7 +401,7 @@ def test_tiles_lie_inside_and_apart(mapped):
 def test_a_morph_plays_and_becomes_a_layer_over_its_cell(mapped, qtbot):
     viewer = mapped._session.viewer
     mapped.tabs.setCurrentIndex(MORPH)
-    mapped.morph.count.setValue(4)
+    mapped.morph.form["frames"].value = 4
     viewer.scene.camera.zoom, viewer.scene.camera.center = 7, (0, 12, 15)
     mapped.start()
     finish(mapped, qtbot)
@@ -453,17 +453,15 @@ def test_frames_do_not_leave_the_image(widget, field):
 
 def choose(widget, text):
     widget.tabs.setCurrentIndex(MANY)
-    index = widget.batch.which.findText(text)
-    assert index >= 0
-    widget.batch.which.setCurrentIndex(index)
+    widget.batch.which.value = dict(widget.batch._cells())[text]
 
 
 def test_a_batch_by_number_lists_and_shows_all(widget, qtbot):
     choose(widget, "by number")
     widget.start()
     assert "numbers" in widget.run_bar.line.text()
-    widget.batch.numbers.setText("1, 6-7")
-    widget.batch.versions.setChecked(True)
+    widget.batch.form["numbers"].value = "1, 6-7"
+    widget.batch.form["versions"].value = True
     widget.start()
     finish(widget, qtbot)
     assert widget.batch.table.texts(0) == ["1", "6", "7"]
@@ -478,7 +476,7 @@ def test_a_batch_by_number_lists_and_shows_all(widget, qtbot):
     assert layer_of(widget).contrast_limits[1] == pytest.approx(max(limits))
     # all three in one layer, each on its cell
     layer, cells = layer_of(widget), widget._session.viewer.layers["cells"]
-    widget.look.threshold.setValue(0)
+    widget.look.threshold.value = 0
     for mapped in widget.found.maps():
         start = cells.data_to_world(mapped.piece.origin)
         y, x = np.rint(layer.world_to_data(start)).astype(int)
@@ -507,7 +505,7 @@ def test_cells_of_the_target_are_left_out(widget, qtbot):
     predicted = {k: results.ordered("class", k) for k in range(len(NAMES))}
     filled = next(k for k, labels in predicted.items() if labels)
     choose(widget, NAMES[filled])
-    widget.batch.target.setCurrentIndex(widget.batch.target.findData(filled))
+    widget.batch.target.value = filled
     widget.start()
     assert "already" in widget.run_bar.line.text()
     assert not widget._run.busy
@@ -610,7 +608,7 @@ def test_counterfactual_cell_morph_and_everything_are_saved(mapped, coarse, qtbo
     save(mapped, "version", tmp_path, qtbot)
     assert is_synthetic(tmp_path / "cell-000006-synthetic" / "counterfactual.png")
     mapped.tabs.setCurrentIndex(MORPH)
-    mapped.morph.count.setValue(3)
+    mapped.morph.form["frames"].value = 3
     mapped.start()
     finish(mapped, qtbot)
     save(mapped, "morph", tmp_path / "film.tif", qtbot)

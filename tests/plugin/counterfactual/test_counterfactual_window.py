@@ -50,8 +50,8 @@ def classified(viewer, smear, bundle, qtbot):
     classify.trials.setValue(2)
     viewer.window.add_dock_widget(classify, name="Classify", area="left")
     widget = CounterfactualWidget(viewer)
-    widget.form.trials.setValue(32)
-    widget.form.strength.automatic.setChecked(False)
+    widget.form.fields["trials"].value = 32
+    widget.form.strength.value = 0.5
     viewer.window.add_dock_widget(widget, name="Counterfactual")
     qtbot.wait(200)
     classify.start()
@@ -83,8 +83,8 @@ def test_a_click_draws_the_heatmap_on_the_cell_and_only_there(viewer, smear, bun
     assert widget._record.label == 6
     finish(widget, qtbot)
     qtbot.wait(200)
-    widget.look.threshold.setValue(0)
-    widget.look.opacity.setValue(100)
+    widget.look.threshold.value = 0
+    widget.look.opacity.value = 1
     layer = viewer.layers["cells heatmap"]
     viewer.layers["inspected cell"].visible = False
     # the same pixels of the image, marked in labels that lie where the cells lie; the crop has
@@ -113,16 +113,16 @@ def test_threshold_repaints_and_another_click_moves_the_heatmap(viewer, smear, b
     finish(widget, qtbot)
     layer = viewer.layers["cells heatmap"]
     viewer.layers["inspected cell"].visible = False
-    widget.look.threshold.setValue(0)
+    widget.look.threshold.value = 0
     full = pixels_of(viewer)
-    widget.look.threshold.setValue(100)
+    widget.look.threshold.value = 10
     bare = pixels_of(viewer)
     assert (full != bare).any()
     layer.visible = False
     np.testing.assert_array_equal(pixels_of(viewer), bare)
     layer.visible = True
     first = layer.data_to_world((0, 0))
-    widget.look.threshold.setValue(0)
+    widget.look.threshold.value = 0
     click(viewer, (80, 125))
     finish(widget, qtbot)
     assert widget._record.label == 7
@@ -146,7 +146,7 @@ def test_all_pages_by_the_mouse_and_the_other_widget_follows(viewer, smear, bund
     finish(widget, qtbot)
     assert len(widget.grid.board.tiles()) == 3
     qtbot.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(MORPH).center())
-    widget.morph.count.setValue(3)
+    widget.morph.form["frames"].value = 3
     qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
     finish(widget, qtbot)
     qtbot.mouseClick(widget.morph.layer_button, Qt.MouseButton.LeftButton)
@@ -161,7 +161,7 @@ def test_all_pages_by_the_mouse_and_the_other_widget_follows(viewer, smear, bund
 
 def test_the_window_answers_while_a_heatmap_is_made(viewer, smear, bundle, qtbot):
     widget = classified(viewer, smear, bundle, qtbot)
-    widget.form.trials.setValue(512)
+    widget.form.fields["trials"].value = 512
     click(viewer, (80, 75))
     longest = 0.0
     while widget._run.busy:
@@ -182,7 +182,7 @@ def test_everything_dies_with_the_window(make_napari_viewer, smear, bundle, qtbo
         if not working:
             finish(widget, qtbot)
             widget.tabs.setCurrentIndex(MORPH)
-            widget.morph.count.setValue(3)
+            widget.morph.form["frames"].value = 3
             widget.start()
             finish(widget, qtbot)
             widget.morph.play.setChecked(True)

@@ -15,7 +15,6 @@ from qtpy.QtTest import QTest
 from cytodiffusion.errors import OutOfMemoryError
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
-from napari_cytodiffusion import models
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.generate import jobs
 from napari_cytodiffusion.generate import widget as module
@@ -35,13 +34,13 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def widget(viewer, model, qtbot, monkeypatch):
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+def widget(viewer, engine, model, qtbot):
+    engine.model = model
     made = GenerateWidget(viewer)
     qtbot.addWidget(made)
     made.set_classes(model.class_names, [c.color for c in model.classes])
-    made.form.steps.setValue(3)
-    made.form.reject.setChecked(False)
+    made.form["steps"].value = 3
+    made.form["reject"].value = False
     return made
 
 
@@ -149,7 +148,7 @@ def test_a_tile_says_what_it_is(widget, viewer, qtbot):
 def test_the_same_seed_gives_the_same_cells(widget, qtbot):
     pixels = []
     for seed in (7, 7, 8):
-        widget.form.seed.spin.setValue(seed)
+        widget.form["seed"].value = seed
         generate(widget, qtbot, basophil=2)
         pixels.append(widget._cells.pixels)
     np.testing.assert_array_equal(pixels[0], pixels[1])
@@ -159,15 +158,15 @@ def test_the_same_seed_gives_the_same_cells(widget, qtbot):
 def test_a_new_seed_is_thrown(widget):
     seeds = set()
     for _ in range(4):
-        QTest.mouseClick(widget.form.seed.new_button, Qt.MouseButton.LeftButton)
-        seeds.add(widget.form.seed.value())
+        QTest.mouseClick(widget.form["seed"].new_button.native, Qt.MouseButton.LeftButton)
+        seeds.add(widget.form["seed"].value)
     assert len(seeds) > 1
 
 
 def test_settings_reach_the_engine(widget, qtbot):
-    widget.form.guidance.setValue(2.5)
-    widget.form.towards.setCurrentIndex(widget.form.towards.findData("monocyte"))
-    widget.form.share.setValue(30)
+    widget.form["guidance"].value = 2.5
+    widget.form["towards"].value = "monocyte"
+    widget.form["share"].value = 0.3
     generate(widget, qtbot, basophil=1)
     cells = widget._cells
     assert (cells.settings.guidance, cells.settings.steps) == (2.5, 3)
@@ -183,8 +182,8 @@ def test_cells_that_the_classifier_denies_are_left_out_or_framed(widget, viewer,
     assert "does not agree" in widget.run_bar.line.text()
     red = (viewer.layers["synthetic cells"].data == (200, 40, 40)).all(axis=-1)
     assert red.any()
-    widget.form.reject.setChecked(True)
-    widget.form.tries.setValue(1)
+    widget.form["reject"].value = True
+    widget.form["tries"].value = 1
     generate(widget, qtbot, basophil=6, eosinophil=6, monocyte=6)
     assert len(widget._cells) == accepted.sum()
     assert "Left out" in widget.run_bar.line.text()
@@ -291,8 +290,8 @@ def test_one_of_each_class(widget):
     assert widget.counts.counts() == dict.fromkeys(NAMES, 1)
 
 
-def test_what_it_takes_is_said_before(viewer, model, monkeypatch, qtbot):
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+def test_what_it_takes_is_said_before(viewer, engine, model, qtbot):
+    engine.model = model
     made = GenerateWidget(viewer)
     qtbot.addWidget(made)
     made.show()
@@ -304,15 +303,15 @@ def test_what_it_takes_is_said_before(viewer, model, monkeypatch, qtbot):
     assert " h" in made.effort.text() or "min" in made.effort.text()
 
 
-def test_the_window_and_the_question_before_many_cells_agree_in_time(model, monkeypatch):
+def test_the_window_and_the_question_before_many_cells_agree_in_time(engine, model, monkeypatch):
     from cytodiffusion.generation import Effort, GenerationSettings
 
     def estimate(model, n, settings):  # as if every step took a second, and three at least
         return Effort(n, 1.0 * n * max(settings.steps, 3), 0.1 * n, "cpu")
 
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+    engine.model = model
     monkeypatch.setattr("cytodiffusion.generation.estimate_effort", estimate)
-    body = jobs.model_body(jobs.GenerateRequest("default", "cpu", {}, {}))
+    body = jobs.model_body(jobs.GenerateRequest("default", "cpu", {}, {}, engine))
     found = list(body(lambda *_: None))[-1]
     usual = GenerationSettings().steps
     assert found.seconds * usual == pytest.approx(estimate(model, 1, GenerationSettings()).seconds)
@@ -339,11 +338,11 @@ def test_more_than_a_window_holds_is_for_the_command_line(widget, viewer, qtbot)
     assert "synthetic cells" not in viewer.layers
 
 
-def test_a_classifier_that_draws_nothing_says_so(widget, monkeypatch, qtbot):
+def test_a_classifier_that_draws_nothing_says_so(widget, engine, qtbot):
     class Baseline:
         name = "resnet"
 
-    monkeypatch.setattr(models, "load_model", lambda *_: Baseline())
+    engine.model = Baseline()
     generate(widget, qtbot, basophil=1)
     assert widget.run_bar.line.text() == "resnet draws no cells: only diffusion models do."
     widget.show()
@@ -379,7 +378,7 @@ def test_an_unforeseen_error_ends_the_run_in_a_sentence(widget, viewer, monkeypa
 
 
 def test_saved_cells_say_that_they_are_synthetic(widget, tmp_path, qtbot):
-    from cytodiffusion.generation import is_synthetic
+    from cytodiffusion.files.synthetic_mark import is_synthetic
 
     generate(widget, qtbot, basophil=2, monocyte=1)
     widget.save(tmp_path / "cells")
@@ -400,8 +399,8 @@ def test_a_folder_that_cannot_be_written_is_said(widget, tmp_path, qtbot):
     assert widget.save_button.isEnabled()
 
 
-def test_a_closed_widget_stops_its_run(viewer, model, slow, monkeypatch, qtbot):
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+def test_a_closed_widget_stops_its_run(viewer, engine, model, slow, qtbot):
+    engine.model = model
     made = GenerateWidget(viewer)
     made.set_classes(model.class_names, [c.color for c in model.classes])
     ask_for(made, basophil=4)

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QApplication
 import napari_cytodiffusion
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
-from napari_cytodiffusion import models
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.generate.widget import GenerateWidget
 from napari_cytodiffusion.session import Session
@@ -40,9 +39,16 @@ def model(tmp_path_factory):
     return load_bundle(tiny_bundle(tmp_path_factory.mktemp("tiny"), NAMES))
 
 
-@pytest.fixture(autouse=True)
-def loaded(model, monkeypatch):
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+@pytest.fixture
+def open_viewer(make_napari_viewer, engine, model):
+    engine.model = model
+
+    def opened():
+        viewer = make_napari_viewer(show=True)
+        Session.of(viewer, engine)
+        return viewer
+
+    return opened
 
 
 def dock(viewer, widget, qtbot):
@@ -65,22 +71,22 @@ def pixels_of(viewer):
     return viewer.screenshot(canvas_only=True, flash=False)
 
 
-def test_clicks_generate_a_gallery_that_is_classified_by_more(make_napari_viewer, npe2pm, qtbot):
+def test_clicks_generate_a_gallery_that_is_classified_by_more(open_viewer, npe2pm, qtbot):
     from npe2 import PluginManifest
 
     npe2pm.register(PluginManifest.from_file(MANIFEST))
-    viewer = make_napari_viewer(show=True)
+    viewer = open_viewer()
     viewer.window.resize(1280, 800)
     _, widget = viewer.window.add_plugin_dock_widget("napari-cytodiffusion", "Generate cells")
     assert isinstance(widget, GenerateWidget)
     qtbot.waitUntil(lambda: "about" in widget.effort.text(), timeout=60_000)
-    widget.form.steps.setValue(3)
+    widget.form["steps"].value = 3
     click(qtbot, widget.counts.buttons["Clear"])
     spin = widget.counts.spins["eosinophil"]
     qtbot.keyClick(spin, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     qtbot.keyClicks(spin, "4")
-    click(qtbot, widget.form.reject)
-    assert not widget.form.reject.isChecked()
+    click(qtbot, widget.form["reject"].native)
+    assert not widget.form["reject"].value
     click(qtbot, widget.run_bar.run_button)
     finish(viewer, qtbot, widget)
     assert widget._cells.classes == ("eosinophil",) * 4
@@ -100,7 +106,7 @@ def test_clicks_generate_a_gallery_that_is_classified_by_more(make_napari_viewer
     viewer.close()
 
 
-def test_the_window_answers_while_cells_are_drawn(make_napari_viewer, monkeypatch, qtbot):
+def test_the_window_answers_while_cells_are_drawn(open_viewer, monkeypatch, qtbot):
     import importlib
 
     drawing = importlib.import_module("cytodiffusion.generation.generate")
@@ -114,10 +120,10 @@ def test_the_window_answers_while_cells_are_drawn(make_napari_viewer, monkeypatc
         return sample(*args, progress=report, **options)
 
     monkeypatch.setattr(drawing, "sample_cells", waiting)
-    viewer = make_napari_viewer(show=True)
+    viewer = open_viewer()
     widget = dock(viewer, GenerateWidget(viewer), qtbot)
     qtbot.waitUntil(lambda: "about" in widget.effort.text(), timeout=60_000)
-    widget.form.steps.setValue(20)
+    widget.form["steps"].value = 20
     widget.counts.set_all(8)
     click(qtbot, widget.run_bar.run_button)
     qtbot.waitUntil(lambda: "synthetic cells" in viewer.layers, timeout=30_000)
@@ -141,8 +147,8 @@ def test_the_window_answers_while_cells_are_drawn(make_napari_viewer, monkeypatc
     viewer.close()
 
 
-def test_clicks_make_a_smear(make_napari_viewer, qtbot):
-    viewer = make_napari_viewer(show=True)
+def test_clicks_make_a_smear(open_viewer, qtbot):
+    viewer = open_viewer()
     viewer.window.resize(1280, 800)
     widget = dock(viewer, SmearWidget(viewer), qtbot)
     widget.model.set_value(DRAWN)
@@ -159,14 +165,14 @@ def test_clicks_make_a_smear(make_napari_viewer, qtbot):
 
 
 @pytest.mark.parametrize("working", [False, True])
-def test_everything_dies_with_the_window(make_napari_viewer, qtbot, working):
+def test_everything_dies_with_the_window(open_viewer, qtbot, working):
     def live() -> list[weakref.ref]:
-        viewer = make_napari_viewer(show=True)
+        viewer = open_viewer()
         viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True)
         generate = dock(viewer, GenerateWidget(viewer), qtbot)
         smear = dock(viewer, SmearWidget(viewer), qtbot)
         qtbot.waitUntil(lambda: "about" in generate.effort.text(), timeout=60_000)
-        generate.form.steps.setValue(500 if working else 3)
+        generate.form["steps"].value = 500 if working else 3
         generate.start()
         qtbot.waitUntil(lambda: "synthetic cells" in viewer.layers, timeout=30_000)
         if not working:

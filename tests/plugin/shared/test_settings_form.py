@@ -122,7 +122,7 @@ def test_values_of_all_kinds_reach_the_settings(form):
 
 
 def test_each_field_that_is_wrong_is_said_in_a_sentence(form):
-    with pytest.raises(InputError, match=r"^Data is missing\.$"):
+    with pytest.raises(InputError, match=r"^Data: nothing is given\.$"):
         form.settings()
     form["data"].value = "/data"
     with pytest.raises(InputError, match=r"^Count: .*9\. Share: .*1\.$"):
@@ -145,14 +145,31 @@ def test_what_few_turn_is_folded_away(form):
 
 
 def test_fields_side_by_side_and_preferences(qtbot):
-    made = SettingsForm(Settings, ("model", ("count", "width")), start={"count": 5})
+    made = SettingsForm(Settings, ("model", ("count", "width")), start={"count": 5, "width": 0})
     qtbot.addWidget(made.native)
+    # what was saved under other limits is left
     assert made.values() == {"model": "default", "count": 5, "width": 64}
     assert not made.fold.isVisibleTo(made.native)
     made.native.show()
     assert made["count"].native.mapTo(made.native, QPoint()).y() == (
         made["width"].native.mapTo(made.native, QPoint()).y()
     )
+
+
+def test_choices_stand_in_the_order_they_are_given(qtbot):
+    names = ["one", "two"]
+    made = Choice(lambda _: [(name, name) for name in names])
+    qtbot.addWidget(made.native)
+    told = []
+    made.changed.connect(told.append)
+    made.value = "two"
+    names[:] = ["three", "two", "one"]
+    made.reset_choices()
+    assert made.choices == ("three", "two", "one")
+    assert made.value == "two"
+    names[:] = ["one", "three"]
+    made.reset_choices()
+    assert told == ["two", "one"]
 
 
 def test_changes_are_told_once(form):
