@@ -60,7 +60,7 @@ def test_tensors_make_it_whole_again(typical: ClassStatistics) -> None:
 def test_a_calibration_carries_it(typical: ClassStatistics) -> None:
     calibration = replace(blank_calibration(K, D, (60, 200)), class_statistics=typical)
     calibration.check(K, D)
-    again = Calibration.from_parts(*calibration.to_parts())
+    again = Calibration.from_parts(*calibration.to_parts(), K)
     again.check(K, D)
     assert again.class_statistics is not None
     assert torch.equal(again.class_statistics.neighbours, typical.neighbours)
@@ -77,7 +77,7 @@ def test_a_former_calibration_is_left_with_the_score_that_it_has_thresholds_of(
         del tensors[PREFIX + name]
     tensors[PREFIX + "lead_factor"] = torch.eye(K)
     tensors[PREFIX + "thresholds"] = torch.arange(18.0).reshape(2, 9)
-    again = Calibration.from_parts(numbers, tensors)
+    again = Calibration.from_parts(numbers, tensors, K)
     again.check(K, D)
     assert again.class_statistics is None
     assert default_score(again) == "relative_mahalanobis"
