@@ -56,12 +56,12 @@ def test_tensors_make_it_whole_again(typical: ClassStatistics) -> None:
 
 
 def test_a_calibration_carries_it(typical: ClassStatistics) -> None:
-    calibration = replace(blank_calibration(K, D, (60, 200)), typical=typical)
+    calibration = replace(blank_calibration(K, D, (60, 200)), class_statistics=typical)
     calibration.check(K, D)
     again = Calibration.from_parts(*calibration.to_parts(), K)
     again.check(K, D)
-    assert again.typical is not None
-    assert torch.equal(again.typical.neighbours, typical.neighbours)
+    assert again.class_statistics is not None
+    assert torch.equal(again.class_statistics.neighbours, typical.neighbours)
 
 
 def test_budgets_beyond_the_last_are_judged_by_it(typical: ClassStatistics) -> None:

@@ -204,7 +204,7 @@ def stated_thresholds(
     model: Any, scored: ScoredCells, settings: ClassifySettings
 ) -> dict[str, float]:
     """Thresholds of all anomaly scores that a bundle was calibrated with."""
-    if not isinstance(model, ModelBundle) or model.calibration.typical is None:
+    if not isinstance(model, ModelBundle) or model.calibration.class_statistics is None:
         return {}
     trials = min(settings.min_trials, settings.trials)
     return {
