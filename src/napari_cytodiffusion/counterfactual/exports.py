@@ -42,14 +42,14 @@ class Origin:
 
     image: str
     labels: str
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     pixel_size_um: float
 
     @classmethod
     def of(cls, views: CellViews) -> Origin:
         """Note where the cells of an image come from."""
-        height, width = views.maps.class_map.shape
-        return cls(views.image.name, views.labels.name, (height, width), views.pixel_size_um)
+        shape = tuple(views.maps.class_map.shape)
+        return cls(views.image.name, views.labels.name, shape, views.pixel_size_um)
 
     def record(self, record: CellRecord | None) -> dict[str, Any]:
         """Return what the record of a cell says besides."""

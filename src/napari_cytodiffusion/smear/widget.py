@@ -54,7 +54,7 @@ _ROWS = (
 )
 
 #: What a form can say beyond what the settings say.
-_WORDS = {
+_WORDS: dict[str, dict[str, Any]] = {
     "width": {"step": 64},
     "height": {"step": 64},
     "n_red": {"none": "a third of the field", "step": 10},
