@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def iter_classify_labels(
     pixel_size_um: float,
     ids: Sequence[int] | None = None,
     progress: Progress = silent,
-) -> Iterator[CellBatch]:
+) -> Generator[CellBatch, None, None]:
     """Classify the cells of a label image, batch by batch, in the order of their ids.
 
     Where the model can correct them for what they have in common
@@ -367,5 +367,6 @@ def find_cells(image: Image, options: SegmentOptions, progress: Progress = silen
         progress=progress,
     )
     if not segmentation.labels.any():
-        raise InputError(f"No cells were found in {image.name}.")
+        why = " ".join((f"No cells were found in {image.name}.", *image.notes))
+        raise InputError(why)
     return segmentation

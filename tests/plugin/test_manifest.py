@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from npe2 import PluginManifest
+from scripts.preferences import written
 
 import napari_cytodiffusion
-from napari_cytodiffusion.shared.defaults import BUILT_IN, default
+from napari_cytodiffusion.shared.defaults import default, preferences
 
 MANIFEST = Path(napari_cytodiffusion.__file__).with_name("napari.yaml")
 COMMANDS = PluginManifest.from_file(MANIFEST).contributions.commands
@@ -43,13 +44,14 @@ def test_every_command_is_used():
     assert used == {c.id for c in COMMANDS}
 
 
-def test_preferences_declare_the_built_in_defaults():
-    pages = PluginManifest.from_file(MANIFEST).contributions.configurations
-    declared = {
-        key: {name: prop.default for name, prop in page.properties.items()}
-        for key, page in pages.items()
-    }
-    assert declared == BUILT_IN
+def test_preferences_are_those_of_the_settings():
+    assert MANIFEST.read_text() == written(MANIFEST.read_text()), "run scripts/preferences.py"
+    declared = PluginManifest.from_file(MANIFEST).contributions.configurations
+    for key, page in preferences().items():
+        for name, about in page["properties"].items():
+            found = declared[key].properties[name]
+            assert found.default == about["default"] == default(key, name)
+            assert found.description == about["description"]
 
 
 def test_defaults_work_without_and_with_saved_settings(npe2pm, plugin_settings):

@@ -1,6 +1,6 @@
 """Fonts, ink and colours of all figures, and what they become on a dark background.
 
-Imports nothing, so that the window can recolour a figure without loading matplotlib.
+Imports no matplotlib, so that the window can recolour a figure without loading matplotlib.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 import cv2
 import numpy as np
@@ -112,7 +112,7 @@ def generate_parts(
     preview: Preview | None = None,
     progress: Progress = silent,
     insist: bool = False,
-) -> Iterator[GeneratedCells]:
+) -> Generator[GeneratedCells, None, None]:
     """Draw cells part by part, for orders that do not fit the memory; see `generate`."""
     settings = settings or GenerationSettings()
     order = take_order(model, counts, towards)

@@ -173,7 +173,7 @@ def check_labels(labels: NDArray[Any], name: str = "the label image") -> NDArray
         )
     if array.dtype == bool:
         raise InputError(
-            f"{name[:1].upper()}{name[1:]} is a mask (true or false), not labels: "
+            f"{_subject(name)} is a mask (true or false), not labels: "
             "give every cell a number of its own."
         )
     if np.issubdtype(array.dtype, np.floating):
@@ -187,6 +187,11 @@ def check_labels(labels: NDArray[Any], name: str = "the label image") -> NDArray
     if high > np.iinfo(np.int32).max:
         raise InputError(f"The largest label of {name}, {high}, is beyond 2,147,483,647.")
     return array.astype(np.uint16 if high <= np.iinfo(np.uint16).max else np.int32)
+
+
+def _subject(name: str) -> str:
+    """Return what a sentence begins with: names of files keep their letters."""
+    return f"T{name[1:]}" if name.startswith("the ") else name
 
 
 def _plane(array: NDArray[Any]) -> NDArray[Any]:
@@ -204,7 +209,7 @@ def _grey(array: NDArray[Any], name: str) -> NDArray[Any]:
     colours = array[..., :1] if array.shape[2] == 2 else array[..., :3]
     if (colours != colours[..., :1]).any():
         raise InputError(
-            f"{name[:1].upper()}{name[1:]} is a picture in colours; labels are one number per "
+            f"{_subject(name)} is a picture in colours; labels are one number per "
             "pixel: save them as a 16-bit TIFF or PNG, not as a coloured view."
         )
     return array[..., 0]

@@ -94,7 +94,7 @@ class AuthenticityWidget(QWidget):
 
     def make(self, settings: AuthenticitySettings) -> None:
         """Make a test, and open it."""
-        request = words.NewTest(settings, self._session.models)
+        request = words.NewTest(settings, self._session.engine)
         job = self._session.start(
             words.make_body(request),
             owner=self,
@@ -196,7 +196,7 @@ class AuthenticityWidget(QWidget):
             told.class_name,
             page.side,
             (str(settings["model"]), str(settings["device"])),
-            self._session.models,
+            self._session.engine,
         )
         page.explanation.setText("Working out what speaks for the class ...")
         job = self._explaining = Job(body, self)
@@ -219,7 +219,8 @@ class AuthenticityWidget(QWidget):
         if self.test is None:
             return
         self._mode, self._compared = mode, list(paths)
-        self._run(words.result_body([self.test.path, *paths], mode), self._on_result)
+        body = words.result_body(self._session.engine, [self.test.path, *paths], mode)
+        self._run(body, self._on_result)
 
     def _on_result(self, result: Any) -> None:
         self.result = result

@@ -16,11 +16,11 @@ from napari_cytodiffusion.counterfactual.targets import TargetChoice
 from napari_cytodiffusion.layers.results import CellRecord, percent
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.shared.choosers import Choice
-from napari_cytodiffusion.shared.defaults import default
+from napari_cytodiffusion.shared.defaults import FEWEST_PASSES, MOST_PASSES, default
 from napari_cytodiffusion.shared.settings_form import SettingsForm, make_field
 
-#: Trials are raised by this where a map has not converged, up to the most.
-_MORE, _MOST_TRIALS = 4, 4096
+#: Trials are raised by this where a map has not converged.
+_MORE = 4
 
 
 class WindowSettings(BaseModel):
@@ -111,7 +111,7 @@ class CounterfactualForm(QWidget):
                 "strength": self.strength,
                 **{name: make_field(WindowSettings, name) for name in checks},
             },
-            words={"trials": {"step": 16, "minimum": 16, "maximum": _MOST_TRIALS}},
+            words={"trials": {"step": 16, "minimum": FEWEST_PASSES, "maximum": MOST_PASSES}},
             start={"trials": default("counterfactual", "trials")},
         )
         self.at_once, self.class_colors = (self.fields[name] for name in checks)
@@ -174,7 +174,7 @@ class CounterfactualForm(QWidget):
     def more(self) -> int | None:
         """Return the trials to try where a map has not converged; None at the most."""
         more = _MORE * self.fields["trials"].value
-        return more if more <= _MOST_TRIALS else None
+        return more if more <= MOST_PASSES else None
 
     def choose(self, target: int) -> None:
         """Choose a target, for the next cells too."""

@@ -116,7 +116,7 @@ class HeatmapLayer:
         """Layer to show it in, if there is one already."""
         for layer in viewer.layers:
             note = note_of(layer)
-            if note.get("role") == "heatmap" and note.get("labels") == labels.name:
+            if note.get("role") == "heatmap" and note.get("labels_id") == str(labels.unique_id):
                 self.layer = layer
                 return layer
         return None
@@ -130,7 +130,7 @@ class HeatmapLayer:
             colormap=self._colormap,
             contrast_limits=limits,
             opacity=opacity,
-            metadata={NOTE: {"role": "heatmap", "labels": labels.name}},
+            metadata={NOTE: {"role": "heatmap", "labels_id": str(labels.unique_id)}},
             **place,
         )
         active = viewer.layers.selection.active

@@ -11,10 +11,8 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from cytodiffusion.counterfactual.settings import HeatmapSettings
 from napari_cytodiffusion.counterfactual.form import WindowSettings
+from napari_cytodiffusion.shared.defaults import MOST_SIGMAS
 from napari_cytodiffusion.shared.settings_form import SettingsForm, make_field
-
-#: End of the threshold's slider.
-_MOST_SIGMAS = 10
 
 _BAR = 12
 
@@ -39,7 +37,7 @@ class HeatLook(QWidget):
             HeatmapSettings,
             ("sigmas", "opacity"),
             widgets={"opacity": make_field(WindowSettings, "opacity", slider=True)},
-            words={"sigmas": {"slider": True, "maximum": _MOST_SIGMAS, "decimals": 1}},
+            words={"sigmas": {"slider": True, "maximum": MOST_SIGMAS, "decimals": 1}},
             start={"sigmas": sigmas},
         )
         self.threshold, self.opacity = self.form["sigmas"], self.form["opacity"]

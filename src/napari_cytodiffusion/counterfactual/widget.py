@@ -203,7 +203,7 @@ class CounterfactualWidget(QWidget):
 
     def _body(self, views: CellViews) -> engine.Body | None:
         """Work of the current page; None where there is nothing to do."""
-        slide = engine.slide_of(views, self._session.models)
+        slide = engine.slide_of(views, self._session.engine)
         page, asked = self.tabs.currentIndex(), self.form.asked()
         if page == MANY:
             wish = self.form.wish(self.batch.form["versions"].value)

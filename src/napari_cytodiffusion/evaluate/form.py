@@ -13,10 +13,10 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.settings import EVALUATED, EvaluateSettings
 from napari_cytodiffusion.evaluate.jobs import in_window
+from napari_cytodiffusion.evaluate.path_list import PathList
 from napari_cytodiffusion.shared.common import RunBar, note
 from napari_cytodiffusion.shared.defaults import defaults, knobs
 from napari_cytodiffusion.shared.fold import FormArea
-from napari_cytodiffusion.shared.paths import PathList
 from napari_cytodiffusion.shared.settings_form import SettingsForm, checked, make_field
 
 #: Fields that every evaluation has, and those that a first one does without.

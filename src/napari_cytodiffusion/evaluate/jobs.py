@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.progress import Progress
-from napari_cytodiffusion.models import import_engine
+from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.shared.defaults import knobs
 
 if TYPE_CHECKING:
@@ -44,27 +44,23 @@ def trains(settings: EvaluateSettings) -> bool:
     return bool(settings.low_data) or copies > len(settings.leave_out_model)
 
 
-def read_body(path: Path) -> Callable[[Progress], Iterator[StoredReport]]:
+def read_body(engine: Engine, path: Path) -> Callable[[Progress], Iterator[StoredReport]]:
     """Body of a `Job` that yields a report."""
 
     def body(report: Progress) -> Iterator[StoredReport]:
-        from cytodiffusion.evaluation.stored import read_report
-
-        yield read_report(path)
+        yield engine.read_report(path)
 
     return body
 
 
-def evaluate_body(settings: EvaluateSettings) -> Callable[[Progress], Iterator[StoredReport]]:
+def evaluate_body(
+    engine: Engine, settings: EvaluateSettings
+) -> Callable[[Progress], Iterator[StoredReport]]:
     """Body of a `Job` that evaluates and yields the report."""
 
     def body(report: Progress) -> Iterator[StoredReport]:
         report(0.0, "Loading the model ...")
-        import_engine()
-        from cytodiffusion.evaluation.run import evaluate
-        from cytodiffusion.evaluation.stored import read_report
-
-        yield read_report(evaluate(settings, report))
+        yield engine.evaluate(settings, report)
 
     return body
 

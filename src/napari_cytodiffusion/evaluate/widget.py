@@ -112,7 +112,7 @@ class ReportWidget(QWidget):
 
     def open(self, path: str | Path) -> None:
         """Open a report: its folder, its ``metrics.json`` or its ``report.html``."""
-        job = Job(jobs.read_body(Path(path)), self)
+        job = Job(jobs.read_body(self._session.engine, Path(path)), self)
         job.yielded.connect(self.show_report)
         job.failed.connect(self._fail)
         self._start(job)
@@ -228,7 +228,7 @@ class ReportWidget(QWidget):
 
     def _evaluate(self, settings: EvaluateSettings) -> None:
         job = self._session.start(
-            jobs.evaluate_body(settings),
+            jobs.evaluate_body(self._session.engine, settings),
             owner=self,
             on_progress=self.form.run_bar.advance,
             on_item=self.show_report,

@@ -14,10 +14,9 @@ from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from cytodiffusion.errors import InputError
+from cytodiffusion.settings import SegmentOptions
 from napari_cytodiffusion.layers.placement import pixel_size_of
-
-#: Devices that can be asked for, with what they are called.
-DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Apple)"}
+from napari_cytodiffusion.shared.defaults import DEVICES, knobs
 
 #: Units as they are written behind a number.
 _UNITS = {"um": "\u00b5m", "sigmas": "SD"}
@@ -91,7 +90,7 @@ class NumberBox(FloatSpinBox):  # type: ignore[misc]
         if self._optional:
             box.setSpecialValueText(about.get("none", "automatic"))
         _guard_wheel(box)
-        self.value = about.get("default")
+        self.set_value(about.get("default"))
 
     def get_value(self) -> Any:
         """Return the number, None where none is given."""
@@ -123,9 +122,9 @@ class PixelSizeBox(NumberBox):
                 self.tooltip = str(error)
                 continue
             if size is not None and self.min < size <= self.max:
-                self.value = size
+                self.set_value(size)
                 return
-        self.value = None
+        self.set_value(None)
 
 
 class Choice(ComboBox):  # type: ignore[misc]
@@ -159,7 +158,7 @@ class DeviceChoice(Choice):
 
     def __init__(self, **options: Any) -> None:
         words = {"name": "device", "label": "Device", "value": "auto"}
-        words["tooltip"] = "Where the network runs; automatic takes a GPU when there is one."
+        words["tooltip"] = knobs(SegmentOptions)["device"]["description"]
         super().__init__([(text, value) for value, text in DEVICES.items()], **words | options)
 
 

@@ -8,12 +8,67 @@ from typing import Any
 
 from pydantic import BaseModel
 
-#: Built-in defaults; the manifest declares the same for the Preferences page.
-BUILT_IN: dict[str, dict[str, Any]] = {
-    "segmentation": {"method": "auto"},
-    "classification": {"model": "default", "device": "auto", "trials": 0, "seed": 0},
-    "counterfactual": {"trials": 64, "threshold": 3.0, "seed": 0},
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.counterfactual.settings import HeatmapSettings
+from cytodiffusion.settings import ModelSource, SegmentOptions
+
+#: Devices that can be asked for, with what they are called.
+DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Apple)"}
+
+#: Largest threshold of a heatmap, and fewest and most passes for it, that the window offers.
+MOST_SIGMAS, FEWEST_PASSES, MOST_PASSES = 10, 16, 4096
+
+
+class _Source(BaseModel):
+    model: ModelSource = "default"
+
+
+_PASSES = {"minimum": FEWEST_PASSES, "maximum": MOST_PASSES}
+
+#: Pages of the preferences: title, and by the name of each entry the class, its field, and what
+#: the window says otherwise.
+_PAGES: dict[str, tuple[str, dict[str, tuple[type[BaseModel], str, dict[str, Any]]]]] = {
+    "segmentation": ("Segment cells", {"method": (SegmentOptions, "method", {})}),
+    "classification": (
+        "Classify cells",
+        {
+            "model": (_Source, "model", {}),
+            "device": (SegmentOptions, "device", {"enum": list(DEVICES)}),
+            "trials": (ClassifySettings, "trials", {}),
+            "seed": (ClassifySettings, "seed", {}),
+        },
+    ),
+    "counterfactual": (
+        "Counterfactual heatmap",
+        {
+            "trials": (
+                HeatmapSettings,
+                "trials",
+                {"minimum": FEWEST_PASSES, "maximum": MOST_PASSES},
+            ),
+            "threshold": (HeatmapSettings, "sigmas", {"maximum": MOST_SIGMAS}),
+            "seed": (HeatmapSettings, "seed", {}),
+        },
+    ),
 }
+
+#: What the manifest says of an entry of the preferences.
+_SAID = ("type", "enum", "default", "minimum", "maximum", "title", "description")
+
+
+def preferences() -> dict[str, Any]:
+    """Return the pages of the preferences as the manifest has them."""
+    pages: dict[str, Any] = {}
+    for key, (title, entries) in _PAGES.items():
+        properties = {}
+        for name, (kind, field, other) in entries.items():
+            about = {**knobs(kind)[field], **other}
+            if "exclusiveMaximum" in about:
+                # the page's boxes hold no larger numbers
+                about["maximum"] = min(about["exclusiveMaximum"] - 1, 2**31 - 1)
+            properties[name] = {word: about[word] for word in _SAID if word in about}
+        pages[key] = {"title": title, "properties": properties}
+    return pages
 
 
 @cache
@@ -49,7 +104,8 @@ def default(page: str, name: str) -> Any:
         return getattr(getattr(get_plugin_settings("napari-cytodiffusion"), page), name)
     except (KeyError, AttributeError, ImportError):
         # the plugin is used from a script, without its manifest being registered
-        return BUILT_IN[page][name]
+        kind, field, _ = _PAGES[page][1][name]
+        return kind.model_fields[field].default
 
 
 def defaults(page: str, *names: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ an empty line), ``path`` ("folder", "file" or "save") and ``more`` (folded away 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from magicgui.widgets import CheckBox, Container, FloatSlider, Label, LineEdit
@@ -138,7 +139,9 @@ class SettingsForm(Container):  # type: ignore[type-arg]
             said = (words or {}).get(name, {})
             self.fields[name] = make_field(kind, name, **said) if given is None else given
         for name, value in (start or {}).items():
-            self.fields[name].value = value
+            # what was saved may lie outside of limits that came later
+            with suppress(ValueError):
+                self.fields[name].value = value
         super().__init__()
         # one by one: only what is added later gets labels of one width
         self.extend(self._row(row) for row in [*shown, *folded])

@@ -12,8 +12,8 @@ from toys import PIXEL_SIZE_UM
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.settings import EvaluateSettings
+from napari_cytodiffusion.evaluate.path_list import PathRows
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.paths import FolderField, PathRows
 
 
 def test_an_evaluation_from_the_window(widget, made, qtbot, tmp_path) -> None:
@@ -69,7 +69,7 @@ def test_an_error_is_one_sentence_and_leaves_the_form(widget, made, messages, qt
     widget.evaluate_button.setChecked(True)
     qtbot.mouseClick(widget.form.run_bar.run_button, Qt.MouseButton.LeftButton)
     assert widget.form.run_bar.line.text() == (
-        "Labelled images is missing. Folder of the report is missing."
+        "Labelled images: nothing is given. Folder of the report: nothing is given."
     )
     fields = widget.form.fields
     fields["model"].value = str(made / "model")
@@ -99,9 +99,9 @@ def add(rows: PathRows, path: Path, qtbot) -> None:
     """Add a row by its button and type a path."""
     qtbot.waitUntil(lambda: rows.add_button.height() > 10)  # the layout has settled
     qtbot.mouseClick(rows.add_button, Qt.MouseButton.LeftButton)
-    field = rows.findChildren(FolderField)[-1]
-    qtbot.waitUntil(field.isVisible)
-    qtbot.keyClicks(field.line, str(path))
+    line = rows.lines()[-1]
+    qtbot.waitUntil(line.isVisible)
+    qtbot.keyClicks(line, str(path))
 
 
 def test_the_simple_case_shows_no_more_than_it_needs(form, qtbot) -> None:

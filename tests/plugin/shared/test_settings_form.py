@@ -145,8 +145,9 @@ def test_what_few_turn_is_folded_away(form):
 
 
 def test_fields_side_by_side_and_preferences(qtbot):
-    made = SettingsForm(Settings, ("model", ("count", "width")), start={"count": 5})
+    made = SettingsForm(Settings, ("model", ("count", "width")), start={"count": 5, "width": 0})
     qtbot.addWidget(made.native)
+    # what was saved under other limits is left
     assert made.values() == {"model": "default", "count": 5, "width": 64}
     assert not made.fold.isVisibleTo(made.native)
     made.native.show()

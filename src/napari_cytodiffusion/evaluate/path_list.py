@@ -1,4 +1,4 @@
-"""Fields for folders and files: one, or any number of them."""
+"""A field for any number of folders or files, a row each."""
 
 from __future__ import annotations
 
@@ -9,55 +9,12 @@ from typing import Any
 
 from magicgui.widgets.bases import ValuedContainerWidget
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
+
+from napari_cytodiffusion.shared.choosers import PathEdit
 
 #: Folders of these names are called by the folder that they are in.
 _PLAIN = ("data", "test", "val", "train", "all", "images", "cells")
-
-
-class FolderField(QWidget):
-    """A line for a folder, with a button that looks for it."""
-
-    changed = Signal()
-
-    def __init__(self, hint: str, title: str, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._title = title
-        self.line = QLineEdit(self)
-        self.line.setPlaceholderText(hint)
-        self.browse = QToolButton(self)
-        self.browse.setText("...")
-        self.browse.setToolTip(title)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.line, 1)
-        layout.addWidget(self.browse)
-        self.browse.clicked.connect(self._on_browse)
-        self.line.textChanged.connect(lambda _: self.changed.emit())
-
-    def path(self) -> Path | None:
-        """Return what was entered; None when nothing was."""
-        text = self.line.text().strip()
-        return Path(text).expanduser() if text else None
-
-    def set_path(self, path: Path) -> None:
-        """Enter a folder."""
-        self.line.setText(str(path))
-
-    def _on_browse(self) -> None:
-        found = QFileDialog.getExistingDirectory(self, self._title)
-        if found:
-            self.line.setText(found)
-
-
-class TableField(FolderField):
-    """A line for a table that is to be read."""
-
-    def _on_browse(self) -> None:
-        found, _ = QFileDialog.getOpenFileName(self, self._title, "", "Tables (*.csv);;All (*)")
-        if found:
-            self.line.setText(found)
 
 
 def name_of(path: Path) -> str:
@@ -70,21 +27,11 @@ def name_of(path: Path) -> str:
 class _Row:
     box: QWidget
     name: QLineEdit
-    field: FolderField
+    field: PathEdit
 
 
 class PathRows(QWidget):
-    """Any number of folders, a row each, with a button below that adds one.
-
-    Parameters
-    ----------
-    add : str
-        Text of the button.
-    hint, title : str
-        Of each line.
-    named : bool
-        Whether each has a name, which is proposed from its path.
-    """
+    """The rows, with a button below that adds one; each has a name where ``named``."""
 
     changed = Signal()
 
@@ -99,27 +46,30 @@ class PathRows(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(4)
         self._layout.addWidget(self.add_button)
-        self.add_button.clicked.connect(lambda _: self.add().line.setFocus())
+        self.add_button.clicked.connect(lambda _: self.add().line_edit.native.setFocus())
 
-    def add(self) -> FolderField:
+    def add(self) -> PathEdit:
         """Add an empty row; returns its field."""
         box = QWidget(self)
-        row = _Row(box, QLineEdit(box), FolderField(self._hint, self._title, box))
+        row = _Row(box, QLineEdit(box), PathEdit(self._title, self._hint))
         remove = QToolButton(box)
         remove.setText("\u00d7")
         remove.setToolTip("Remove it")
         row.name.setPlaceholderText("name")
         row.name.setToolTip("What it is called in the report")
         row.name.setVisible(self._named)
+        row.field.margins = (0, 0, 0, 0)
         layout = QHBoxLayout(box)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(row.name, 1)
-        layout.addWidget(row.field, 2)
+        layout.addWidget(row.field.native, 2)
         layout.addWidget(remove)
         self._rows.append(row)
         self._layout.insertWidget(self._layout.count() - 1, box)
+        row.field.native.show()
         row.field.changed.connect(lambda: self._on_path(row))
+        row.name.textChanged.connect(lambda _: self.changed.emit())
         remove.clicked.connect(lambda _: self._remove(row))
         self.changed.emit()
         return row.field
@@ -128,17 +78,21 @@ class PathRows(QWidget):
         """Return the lines of the names, from the top."""
         return [row.name for row in self._rows]
 
+    def lines(self) -> list[QLineEdit]:
+        """Return the lines of the paths, from the top."""
+        return [row.field.line_edit.native for row in self._rows]
+
     def remove_buttons(self) -> list[QToolButton]:
         """Return the buttons that remove a row, from the top."""
         return [row.box.findChildren(QToolButton)[-1] for row in self._rows]
 
     def paths(self) -> list[tuple[str, Path]]:
         """Return name and path of each row that is filled."""
-        found = [(row, row.field.path()) for row in self._rows]
+        found = [(row, row.field.value) for row in self._rows]
         return [(row.name.text().strip() or name_of(p), p) for row, p in found if p is not None]
 
     def _on_path(self, row: _Row) -> None:
-        path = row.field.path()
+        path = row.field.value
         row.name.setPlaceholderText("name" if path is None else name_of(path))
         self.changed.emit()
 
@@ -151,7 +105,7 @@ class PathRows(QWidget):
 
 
 class PathList(ValuedContainerWidget[Any]):
-    """Any number of folders as a field of a form: by name where ``named``, else in a row."""
+    """The rows as a field of a form: paths by name where ``named``, else one after the other."""
 
     def __init__(self, add: str, hint: str, named: bool, **options: Any) -> None:
         super().__init__(widgets=[], layout="vertical", labels=False, **options)
@@ -162,13 +116,13 @@ class PathList(ValuedContainerWidget[Any]):
         self.rows.changed.connect(lambda: self.changed.emit(self.get_value()))
 
     def get_value(self) -> dict[str, Path] | tuple[Path, ...]:
-        """Return the folders that were entered."""
+        """Return the paths that were entered."""
         found = self.rows.paths()
         return dict(found) if self._named else tuple(path for _, path in found)
 
     def set_value(self, value: Any) -> None:
-        """Add folders, with their names where they have any."""
+        """Add paths, with their names where they have any."""
         named = value.items() if isinstance(value, Mapping) else [("", path) for path in value]
         for name, path in named:
-            self.rows.add().set_path(path)
+            self.rows.add().value = path
             self.rows.names()[-1].setText(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from collections.abc import Iterable
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
@@ -34,6 +35,24 @@ def share_place(widget: QWidget, others: weakref.WeakSet[QWidget]) -> None:
                 _join(dock, [d for d in map(_dock_of, there) if d is not None])
 
     QTimer.singleShot(0, put)
+
+
+def find_docked(name: str, widgets: Iterable[QWidget]) -> QWidget | None:
+    """Find the widget whose dock has this name, as in the Plugins menu."""
+    for widget in list(widgets):
+        with contextlib.suppress(RuntimeError):
+            dock = _dock_of(widget)
+            if dock is not None and dock.windowTitle().startswith(name):
+                return widget
+    return None
+
+
+def raise_dock(widget: QWidget) -> None:
+    """Bring the dock of a widget to the front."""
+    dock = _dock_of(widget)
+    if dock is not None:
+        dock.show()
+        dock.raise_()
 
 
 def _join(dock: QDockWidget, others: list[QDockWidget]) -> None:
