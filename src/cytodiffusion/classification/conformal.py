@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from crepes import ConformalClassifier
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -38,6 +37,8 @@ def conformal_p_values(
     n, k = posterior.shape
     if not n:
         return np.ones((0, k))
+    from crepes import ConformalClassifier  # slow to import
+
     fitted = ConformalClassifier()
     fitted.fit(scores, bins=classes)
     strange = 1.0 - posterior

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: What a classification has once, or takes apart by itself, rather than an entry a cell.
 WHOLE = {
@@ -104,6 +106,8 @@ class Classification:
     def to_frame(self) -> pd.DataFrame:
         """One row a cell: the columns of ``cells.csv`` that come from classification."""
         names = np.array(self.class_names, dtype=object)
+        import pandas as pd
+
         frame = pd.DataFrame(
             {
                 "predicted": names[self.predicted] if len(self) else np.array([], object),

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cytodiffusion.model.blocks import ResidualBlock, SpatialAttention, level_embedding
+from cytodiffusion.model.network import SavedNetwork, register_to_config
 
 
 @runtime_checkable
@@ -60,7 +59,7 @@ class TrunkOutput:
     embedding: Tensor  #: pooled coarse features, (N, D)
 
 
-class UNetDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class UNetDenoiser(SavedNetwork):
     """U-Net trunk with bilinear class heads; predicts the clean latents.
 
     Parameters
@@ -81,9 +80,7 @@ class UNetDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Dropout inside the coarsest blocks while training.
     """
 
-    _supports_gradient_checkpointing = False
-
-    @register_to_config  # type: ignore[untyped-decorator]
+    @register_to_config
     def __init__(
         self,
         num_classes: int = 10,

@@ -17,14 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cytodiffusion.errors import BundleError
 from cytodiffusion.model.files import check_weights, read_json, read_tensors
+from cytodiffusion.model.network import SavedNetwork, register_to_config
 from cytodiffusion.model.validation_record import ValidationRecord
 
 CONFIG = "laboratory.json"
@@ -70,7 +69,7 @@ class Member(nn.Module):
         return corrected
 
 
-class SlideCorrectionNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class SlideCorrectionNetwork(SavedNetwork):
     """Corrections of logits from the cells of a slide; the mean of a few small networks.
 
     Parameters
@@ -87,7 +86,10 @@ class SlideCorrectionNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     dropout : float
     """
 
-    @register_to_config  # type: ignore[untyped-decorator]
+    mean: Tensor
+    components: Tensor
+
+    @register_to_config
     def __init__(
         self,
         num_classes: int,

@@ -252,7 +252,7 @@ class Trainer:
         """Copy of the network with the averaged weights."""
         plain = self.accelerator.unwrap_model(self.model)
         averaged = UNetDenoiser.from_config(plain.denoiser.config)
-        averaged.to(self.accelerator.device, memory_format=torch.channels_last)
+        averaged.to(self.accelerator.device).to(memory_format=torch.channels_last)
         with torch.no_grad():
             for target, source in zip(averaged.parameters(), self.ema.shadow_params, strict=True):
                 target.copy_(source)
