@@ -33,7 +33,7 @@ def warn_of_overlap(everyone: Sequence[Candidate], context: Context) -> Seen:
     -------
     dict
         By key of the classifier and name of the set: ``known`` (whether it records its training
-        images), ``exact`` and ``near`` (all paths of copies) and, of one that does not, at home,
+        images), ``exact`` and ``near`` (all paths of copies) and, of one that does not, for the evaluated data,
         ``training_split`` (paths of files that are also there). Training images that were asked
         for are not looked through.
     """
