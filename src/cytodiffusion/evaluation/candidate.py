@@ -1,4 +1,4 @@
-"""One classifier through the stations: the data, each shift set, the class left out."""
+"""One classifier and its figures: on the data, on each other laboratory, without one class."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Candidate:
         check_model(self.model, settings)
 
     def measure(self, context: Context, taxonomy: Taxonomy | None = None) -> None:
-        """Go through all stations."""
+        """Measure it on all sets."""
         if not self.model.calibrated:
             context.warn(
                 f"{self.title} has not been calibrated: its classes are those with the least "
