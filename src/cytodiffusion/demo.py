@@ -1,4 +1,4 @@
-"""The main job on a smear made on the spot, where the truth is known."""
+"""The main job on a synthetic smear, where the class of every cell is known."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Agreement:
     """How many of the cells that were made were found, and with the class they were made as.
 
     It checks the way from an image to a table, not the model: white cells and platelets were
-    rendered by the same model and kept when it recognised them.
+    drawn by the same model and kept when it recognised them.
 
     Attributes
     ----------
@@ -66,10 +66,11 @@ class Agreement:
         white, every = self.white, self.all
         share = 100 * every.right / max(every.made, 1)
         return (
-            f"Of {white.made} white cells made, {white.found} were found, {white.right} of them "
-            f"with the class they were made as; of all {every.made} cells, {every.found} and "
-            f"{every.right} ({share:.0f} %). The model made these cells itself: this checks the "
-            "program, not how well the model knows blood."
+            f"{white.made} white cells were made: {white.found} of them were found, and "
+            f"{white.right} got the class they were made as. Of all {every.made} cells, "
+            f"{every.found} were found and {every.right} ({share:.0f} %) got their class. The "
+            "model itself made these cells, so this checks the program and not how well the model "
+            "knows blood."
         )
 
     def record(self) -> dict[str, Any]:

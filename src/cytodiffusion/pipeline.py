@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cytodiffusion.classification.classifier import Classification, ClassifySett
 from cytodiffusion.classification.result import join, many_unlike
 from cytodiffusion.classification.slide_correction import adjust, correctable
 from cytodiffusion.errors import InputError
+from cytodiffusion.field import check_field
 from cytodiffusion.files.record import provenance
 from cytodiffusion.files.writers import file_record
 from cytodiffusion.image.image import Image, as_rgb8, open_image
@@ -60,6 +61,11 @@ class CellResults:
     frame: pd.DataFrame
     record: dict[str, Any]
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """The cells, one row each."""
+        return self.frame
+
 
 def iter_classify_labels(
     image: Any,
@@ -70,7 +76,7 @@ def iter_classify_labels(
     pixel_size_um: float,
     ids: Sequence[int] | None = None,
     progress: Progress = silent,
-) -> Iterator[CellBatch]:
+) -> Generator[CellBatch, None, None]:
     """Classify the cells of a label image, batch by batch, in the order of their ids.
 
     Where the model can correct them for what they have in common
@@ -235,6 +241,11 @@ class Analysis:
     review: int = 0
     frame: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """The cells, one row each."""
+        return self.frame
+
     def record(self) -> dict[str, Any]:
         """Return what a program wants to know, without the table itself."""
         return {name: value for name, value in vars(self).items() if name != "frame"}
@@ -270,7 +281,8 @@ def analyse(
     started = time.perf_counter()
     options = options or SegmentOptions()
     progress(0.0, "Opening")
-    image = source if isinstance(source, Image) else open_image(source)
+    opened = source if isinstance(source, Image) else open_image(source)
+    image = check_field(opened, pixel_size_um=options.pixel_size_um)
     rgb = image.rgb()
     found = find_cells(image, options, _part(progress, 0.02, 0.35))
     pixel_size = found.pixel_size_um
@@ -355,5 +367,6 @@ def find_cells(image: Image, options: SegmentOptions, progress: Progress = silen
         progress=progress,
     )
     if not segmentation.labels.any():
-        raise InputError(f"No cells were found in {image.name}.")
+        why = " ".join((f"No cells were found in {image.name}.", *image.notes))
+        raise InputError(why)
     return segmentation

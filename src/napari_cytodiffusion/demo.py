@@ -13,6 +13,7 @@ import napari
 
 from napari_cytodiffusion.classify.inspect import InspectWidget
 from napari_cytodiffusion.classify.widget import ClassifyWidget
+from napari_cytodiffusion.docks import raise_dock
 from napari_cytodiffusion.sample_data import synthetic_smear
 from napari_cytodiffusion.segment.widget import SegmentWidget
 from napari_cytodiffusion.session import Session
@@ -57,15 +58,6 @@ def run(desk: Desk) -> None:
 
     session.busy_changed.connect(go_on)
     desk.segment.start()
-
-
-def raise_dock(widget: Any) -> None:
-    """Bring the tab of a docked widget to the front."""
-    dock = widget.parent()
-    while dock is not None and not hasattr(dock, "raise_"):
-        dock = dock.parent()
-    if dock is not None:
-        dock.raise_()
 
 
 def main() -> None:

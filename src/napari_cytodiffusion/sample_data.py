@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import napari
 import pooch
 from napari.utils import progress
 from napari.utils.notifications import show_info
@@ -12,8 +13,10 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.image.image import open_image
+from cytodiffusion.smear import SmearSettings
+from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.placement import NOTE
-from napari_cytodiffusion.models import import_engine
+from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.smear.jobs import smear_layers
 
 #: A field of the BCCD dataset (MIT licence), by commit, so that it never changes.
@@ -46,11 +49,8 @@ def synthetic_smear(seed: int = 0) -> list[tuple[Any, dict[str, Any], str]]:
         The image, and hidden labels of its cells whose features name their true class. Both in
         micrometres.
     """
-    import_engine()
-    from cytodiffusion.model import load_bundle
-    from cytodiffusion.smear import SmearSettings
-    from cytodiffusion.smear import synthetic_smear as make
-
+    viewer = napari.current_viewer()
+    engine = Engine() if viewer is None else Session.of(viewer).engine
     bar = progress(total=100, desc="Making a blood smear")
 
     def report(fraction: float, message: str) -> None:
@@ -59,7 +59,9 @@ def synthetic_smear(seed: int = 0) -> list[tuple[Any, dict[str, Any], str]]:
         QApplication.processEvents()
 
     try:
-        smear = make(load_bundle("default"), SmearSettings(seed=seed), progress=report)
+        smear = engine.synthetic_smear(
+            engine.load_model("default"), SmearSettings(seed=seed), report
+        )
     finally:
         bar.close()
     for sentence in smear.warnings:

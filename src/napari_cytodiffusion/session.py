@@ -17,8 +17,11 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.docks import find_docked, raise_dock, share_place
+from napari_cytodiffusion.engine import Engine
+from napari_cytodiffusion.layers.belonging import bind_if_certain
+from napari_cytodiffusion.layers.placement import is_cells, is_image
 from napari_cytodiffusion.layers.views import CellViews
-from napari_cytodiffusion.shared.docks import share_place
 from napari_cytodiffusion.workers import Body, Job
 
 #: The sessions, weakly by viewer; the only state outside of objects.
@@ -57,8 +60,9 @@ class Session(QObject):
     inspected = Signal(int)
     stepped = Signal(int)
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, engine: Engine | None = None) -> None:
         super().__init__()
+        self.engine = engine or Engine()
         self._viewer = weakref.ref(viewer)
         self._job: Job | None = None
         self._job_layers: tuple[Layer, ...] = ()
@@ -66,10 +70,12 @@ class Session(QObject):
         self._on_end: OnEnd | None = None
         self._lingering: list[Job] = []
         self._views: list[CellViews] = []
-        self.models: dict[tuple[str, str], Any] = {}
         self.current: CellViews | None = None
         self._watchers: set[int] = set()
         self._docked: weakref.WeakSet[QWidget] = weakref.WeakSet()
+        for layer in viewer.layers:
+            self._bind(layer)
+        viewer.layers.events.inserted.connect(self._on_layer_inserted)
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.layers.selection.events.active.connect(self._on_active_layer)
         viewer.mouse_drag_callbacks.append(self._on_mouse)
@@ -78,13 +84,18 @@ class Session(QObject):
         viewer.bind_key(NEXT_KEY, self._on_next_key, overwrite=True)
 
     @classmethod
-    def of(cls, viewer: Any) -> Session:
-        """Return the session of a viewer, made at the first call."""
+    def of(cls, viewer: Any, engine: Engine | None = None) -> Session:
+        """Return the session of a viewer, made at the first call, with an engine if one is given.
+
+        Only who makes the session may give the engine: what runs already runs on another.
+        """
         # napari hands plugins a proxy; the viewer itself is what lives and dies
         viewer = getattr(viewer, "__wrapped__", viewer)
         session = _SESSIONS.get(viewer)
         if session is None:
-            session = _SESSIONS[viewer] = cls(viewer)
+            session = _SESSIONS[viewer] = cls(viewer, engine)
+        elif engine is not None and engine is not session.engine:
+            raise ValueError("This viewer has a session with another engine.")
         return session
 
     @property
@@ -193,10 +204,10 @@ class Session(QObject):
 
     # -- classified cells ---------------------------------------------------------------------
 
-    def take_layers(self, labels: Layer) -> dict[str, Labels]:
-        """Layers that show an earlier classification of these labels, for the next one to use."""
+    def take_layers(self, image: Layer, labels: Layer) -> dict[str, Labels]:
+        """Layers of an earlier classification of these labels in this image, to be used again."""
         taken: dict[str, Labels] = {}
-        for old in [v for v in self._views if v.labels is labels]:
+        for old in [v for v in self._views if v.labels is labels and v.image is image]:
             self._views.remove(old)
             taken.update(old.layers)
         return taken
@@ -233,6 +244,24 @@ class Session(QObject):
         if self.current is not None:
             self.show("uncertainty" if self.current.kind == "class" else "class")
 
+    def open_dock(self, name: str) -> QWidget | None:
+        """Bring a widget of this plugin to the front, opened if it is not; None without a window.
+
+        Parameters
+        ----------
+        name : str
+            As in the Plugins menu.
+        """
+        found = find_docked(name, self._docked)
+        if found is not None:
+            raise_dock(found)
+            return found
+        window = getattr(self.viewer, "window", None)
+        if window is None:
+            return None
+        widget: QWidget = window.add_plugin_dock_widget("napari-cytodiffusion", name)[1]
+        return widget
+
     def show_outlines(self, anomalies: bool, review: bool) -> None:
         """Choose what is outlined: anomalies, cells for review."""
         if self.current is not None:
@@ -249,6 +278,15 @@ class Session(QObject):
             self.inspected.emit(int(label))
 
     # -- what happens in the viewer -----------------------------------------------------------
+
+    def _on_layer_inserted(self, event: Any) -> None:
+        self._bind(event.value)
+
+    def _bind(self, layer: Layer) -> None:
+        """Let labels that come from elsewhere know their image while there is no doubt."""
+        viewer = self.viewer
+        if viewer is not None and is_cells(layer):
+            bind_if_certain(layer, [other for other in viewer.layers if is_image(other)])
 
     def _on_layer_removed(self, event: Any) -> None:
         layer = event.value
@@ -301,11 +339,12 @@ class Session(QObject):
         """Stop work, disconnect from the viewer, forget everything."""
         self.abandon()
         self._views, self.current = [], None
-        self.models.clear()
+        self.engine.forget_models()
         viewer = self.viewer
         if viewer is None:
             return
         _SESSIONS.pop(viewer, None)
+        viewer.layers.events.inserted.disconnect(self._on_layer_inserted)
         viewer.layers.events.removed.disconnect(self._on_layer_removed)
         viewer.layers.selection.events.active.disconnect(self._on_active_layer)
         if self._on_mouse in viewer.mouse_drag_callbacks:

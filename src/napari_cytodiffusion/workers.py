@@ -48,6 +48,17 @@ def readable(error: BaseException) -> CytoDiffusionError:
     return WorkError(f"This should not have happened: {type(error).__name__}: {first_line}")
 
 
+def duration(seconds: float) -> str:
+    """Write a duration the way one says it."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 60:
+        return f"{5 * round(seconds / 5)} s"
+    if seconds < 3600:
+        return f"{max(1, round(seconds / 60))} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 class Job(QObject):
     """One piece of work in a thread.
 
@@ -106,13 +117,11 @@ class Job(QObject):
         if not self.is_running:
             return
         self._stop.set()
-        self._worker.quit()
         QTimer.singleShot(LET_GO_MS, self._let_go)
 
     def abandon(self) -> None:
         """Stop it and tell nobody: its viewer or layer is gone."""
         self._stop.set()
-        self._worker.quit()
         self._outcome = self._outcome or "cancelled"
         self.blockSignals(True)
 
@@ -132,7 +141,7 @@ class Job(QObject):
     def _on_error(self, error: Exception) -> None:
         self.error = readable(error)
 
-    def _on_finished(self) -> None:
+    def _on_finished(self, _: object = None) -> None:
         self._thread_busy = False
         if self._outcome is not None:
             return
@@ -154,15 +163,19 @@ class Job(QObject):
 
 def _guarded(body: Body, report: Progress, stop: threading.Event) -> Generator[Any, None, None]:
     """Run a body so that nothing but a `CytoDiffusionError` leaves it."""
-    # the worker looks for an abort between yields only: give it one before the first step
-    yield None
+    # stopped from in here: a worker that is told to quit between two items would leave the body
+    # open, with all it holds, until it is collected
     items: Iterator[Any] | None = None
     try:
+        if stop.is_set():
+            return
         items = body(report)
         for item in items:
             if stop.is_set():
                 break
             yield item
+            if stop.is_set():
+                break
     except Cancelled:
         return
     except CytoDiffusionError:

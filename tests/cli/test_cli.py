@@ -514,7 +514,7 @@ def test_labels_that_do_not_belong(run: Run, image: Path, model: Path, tmp_path:
         "no cells": write_labels_tif(tmp_path / "empty.tif", empty),
         "damaged": text_file(tmp_path).rename(tmp_path / "text.tif"),
         "does not exist": tmp_path / "missing.tif",
-        "shape": image,  # a picture is not one number a pixel
+        "one number per pixel": image,
     }
     for words, path in cases.items():
         outcome = run("classify", image, "-l", path, "-o", tmp_path / "c.csv", "-m", model)

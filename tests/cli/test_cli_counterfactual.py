@@ -210,7 +210,7 @@ def test_bad_files(
     given = ("counterfactual", image, "-l", labels, "-o", out, *model)
     assert "2 cells: say which one" in fails(*given)
     assert "no cell 7 in labels.tif" in fails(*given, "--cell", 7)
-    assert "should end in .gif, .mp4, .tif or .tiff" in fails(
+    assert "should end in .gif, .png, .tif or .tiff" in fails(
         "morph", single, "-o", tmp_path / "film.avi", *model
     )
     assert "2 to 240 frames" in fails(

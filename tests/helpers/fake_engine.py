@@ -1,31 +1,39 @@
-"""A stand-in for the engine that is fast, exact and breaks on demand."""
+"""A stand-in for the engine that is fast, exact and breaks on demand.
+
+It takes the place of the plugin's `Engine` in a session; what it hands out are the engine's own
+objects.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
+
+from napari_cytodiffusion.engine import Engine
+
+Engine().prepare()  # before anything else imports the networks: see `Engine.prepare`
+
+from cytodiffusion.cells.crops import Crops  # noqa: E402
+from cytodiffusion.classification.result import Classification  # noqa: E402
+from cytodiffusion.model.bundle import CellClass  # noqa: E402
+from cytodiffusion.pipeline import CellBatch  # noqa: E402
+from cytodiffusion.segmentation import Segmentation  # noqa: E402
 
 CLASSES = ("basophil", "neutrophil", "red cell", "artefact")
 COLORS = ("#332288", "#117733", "#cc6677", "#999999")
 
 
-@dataclass(frozen=True)
-class CellClass:
-    name: str
-    color: str
-    group: str = "white cell"
-
-
 @dataclass
 class Model:
+    """What the window asks of a model."""
+
     classes: tuple[CellClass, ...] = tuple(
-        CellClass(n, c) for n, c in zip(CLASSES, COLORS, strict=True)
+        CellClass(n, c, "white cell") for n, c in zip(CLASSES, COLORS, strict=True)
     )
     class_names: tuple[str, ...] = CLASSES
     input_size: int = 32
@@ -35,74 +43,50 @@ class Model:
     device: str = "cpu"
 
 
-@dataclass(frozen=True)
-class Crops:
-    pixels: np.ndarray
-    ids: np.ndarray
-    centroids: np.ndarray
-    areas_um2: np.ndarray
-    touches_border: np.ndarray
-    pixel_size_um: float
+class FakeEngine(Engine):
+    """What the stand-in does; tests turn its knobs.
 
-    def __len__(self) -> int:
-        return len(self.ids)
+    Segmentation is the real one unless `outlined` is given, the labels to find.
+    """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.model: Any = Model()
+        self.batch = 4
+        self.seconds_a_batch = 0.0
+        self.error: Exception | None = None
+        self.error_at = 0
+        self.closed = threading.Event()
+        self.requests: list[dict[str, Any]] = []
+        self.refusal: Exception | None = None
+        self.corrects: int | None = None  #: class that all cells have once they are seen together
+        self.outlined: np.ndarray | None = None
+        self.segment_errors: list[Exception] = []
+        self.segmented: list[dict[str, Any]] = []
 
-@dataclass(frozen=True)
-class Result:
-    class_names: tuple[str, ...]
-    posterior: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
-    entropy: np.ndarray
-    margin: np.ndarray
-    prediction_set: np.ndarray
-    anomaly_score: np.ndarray
-    anomaly: np.ndarray
-    trials: np.ndarray
-    errors_by_level: np.ndarray
-    levels: np.ndarray
-    anomaly_threshold: float
-    anomaly_scores: dict[str, np.ndarray] = field(default_factory=dict)
-    accept_above: float | None = None
+    def load_model(self, source: str, device: str = "auto", allow_download: bool = False) -> Any:
+        return self.model
 
-    @property
-    def review(self) -> np.ndarray:
-        return self.confidence <= (-1 if self.accept_above is None else self.accept_above)
-
-
-@dataclass(frozen=True)
-class CellBatch:
-    crops: Crops
-    result: Result
-    done: int
-    total: int
-    revises: int | None = None
-
-    def without_pixels(self) -> CellBatch:
-        empty = np.broadcast_to(np.uint8(0), self.crops.pixels.shape)
-        return replace(self, crops=replace(self.crops, pixels=empty))
-
-
-@dataclass
-class Engine:
-    """What the stand-in does; tests turn its knobs."""
-
-    batch: int = 4
-    seconds_a_batch: float = 0.0
-    error: Exception | None = None
-    error_at: int = 0
-    closed: threading.Event = field(default_factory=threading.Event)
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    refusal: Exception | None = None
-    corrects: int | None = None  #: class that all cells have once they are looked at together
-
-    def refuse(self) -> None:
+    def check_promises(self, model: Any, settings: Any) -> None:
         if self.refusal is not None:
             raise self.refusal
 
-    def batches(self, image: Any, labels: Any, model: Model, settings: Any, **kw: Any) -> Any:
+    def segment(self, image: Any, method: str, pixel_size_um: float | None, **how: Any) -> Any:
+        self.segmented.append(
+            {"image": image, "method": method, "pixel_size_um": pixel_size_um, **how}
+        )
+        if self.segment_errors:
+            raise self.segment_errors.pop(0)
+        if self.outlined is None:
+            return super().segment(image, method, pixel_size_um, **how)
+        how["progress"](0.5, "halfway")
+        source = "given" if pixel_size_um else "estimated"
+        return Segmentation(self.outlined, pixel_size_um or 0.09, source, "watershed")
+
+    def iter_classify(self, rgb: Any, labels: Any, model: Any, settings: Any, **kw: Any) -> Any:
         self.requests.append({"settings": settings, **kw})
+        if not isinstance(model, Model):  # a real one, that a test brings
+            return super().iter_classify(rgb, labels, model, settings, **kw)
         ids = np.unique(labels)
         # the confidence of cell i is 0.9 - 0.0065 i: 10, 11 and 12 are for review
         above = None if settings.error_rate is None else 0.84
@@ -142,6 +126,7 @@ def batch_of(
     px: float,
     accept_above: float | None = None,
 ) -> CellBatch:
+    """Classify some cells by their numbers."""
     n, k = len(ids), len(CLASSES)
     centroids = np.array([np.argwhere(labels == i).mean(axis=0) for i in ids])
     posterior = np.full((n, k), 0.1 / (k - 1))
@@ -149,7 +134,6 @@ def batch_of(
     unsure = (ids[:, None] % 50) / 100
     # the higher the id, the less certain
     posterior = posterior * (1 - unsure) + unsure / k
-    entropy = -(posterior * np.log(posterior)).sum(axis=1)
     score = (ids % 5) / 4.0
     crops = Crops(
         pixels=np.zeros((n, 32, 32, 3), np.uint8),
@@ -159,51 +143,30 @@ def batch_of(
         touches_border=np.zeros(n, bool),
         pixel_size_um=px,
     )
+    return CellBatch(crops, result_of(posterior, score, accept_above), done, total)
+
+
+def result_of(
+    posterior: np.ndarray, score: np.ndarray, accept_above: float | None = None
+) -> Classification:
+    """What a classifier says that has this posterior (N, K) and this anomaly score (N,)."""
+    n, k = posterior.shape
     top = np.sort(posterior, axis=1)
-    result = Result(
+    return Classification(
         class_names=CLASSES,
         posterior=posterior,
         predicted=posterior.argmax(axis=1),
         confidence=posterior.max(axis=1),
-        entropy=entropy,
+        entropy=-(posterior * np.log(posterior)).sum(axis=1),
         margin=top[:, -1] - top[:, -2],
         prediction_set=posterior > 0.05,
         anomaly_score=score,
         anomaly=score > 0.9,
         trials=np.full(n, 3),
         errors_by_level=np.random.default_rng(0).random((n, 3, k)).astype(np.float32),
-        levels=np.array([0.2, 0.4, 0.6]),
+        levels=np.array([200, 400, 600]),
         anomaly_threshold=0.9,
+        logits=np.log(posterior),
         anomaly_scores={"combined": score, "error_level": 2 * score + 0.5},
         accept_above=accept_above,
     )
-    return CellBatch(crops, result, done, total)
-
-
-def cells_frame(batches: list[CellBatch]) -> pd.DataFrame:
-    rows = []
-    for batch in batches:
-        crops, result = batch.crops, batch.result
-        for i, label in enumerate(crops.ids):
-            row = {
-                "label": int(label),
-                "y": crops.centroids[i, 0],
-                "x": crops.centroids[i, 1],
-                "predicted": CLASSES[result.predicted[i]],
-                "confidence": result.confidence[i],
-                "anomaly": bool(result.anomaly[i]),
-                "review": bool(result.review[i]),
-                "trials": int(result.trials[i]),
-            }
-            row |= {f"p_{n}": p for n, p in zip(CLASSES, result.posterior[i], strict=True)}
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-@dataclass(frozen=True)
-class Settings:
-    trials: int = 16
-    seed: int = 0
-    batch_size: int = 256
-    error_rate: float | None = None
-    alone: bool = False

@@ -1,36 +1,25 @@
-"""Ways into a report widget, and made-up figures that only a long evaluation has."""
+"""Figures that only a long evaluation has, made up for the page and the window."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cytodiffusion.evaluation.stored import StoredReport
-from napari_cytodiffusion.evaluate.plots import ReportPlot
-from napari_cytodiffusion.evaluate.table import ReportTable
-from napari_cytodiffusion.evaluate.widget import ReportWidget
-
 NAMES = ("blue", "green", "red")
 
 
-def table(widget: ReportWidget, section: str, number: int = 0) -> ReportTable:
-    """Go to a section, return one of its tables."""
-    widget.pages.show_section(section)
-    return widget.pages.tables()[number]
+def texts(widget: Any) -> list[str]:
+    """Everything that a report widget says below its buttons."""
+    from qtpy.QtWidgets import QApplication, QLabel
+
+    QApplication.processEvents()  # what was just put in shows only then
+    return [label.text() for label in widget.page.findChildren(QLabel) if label.isVisible()]
 
 
-def column(found: ReportTable, title: str) -> list[str]:
-    """First lines of a column, by its header."""
-    headers = [found.horizontalHeaderItem(i).text() for i in range(found.columnCount())]
-    return [text.split("\n")[0] for text in found.texts(headers.index(title))]
-
-
-def plot(widget: ReportWidget, section: str, key: str) -> ReportPlot:
-    widget.pages.show_section(section)
-    return next(p for p in widget.pages.plots() if p.key == key)
-
-
-def show(widget: ReportWidget, metrics: dict[str, Any]) -> None:
-    widget.show_report(StoredReport(widget.report.folder, metrics, None, None))
+def made_up_low_data() -> dict[str, Any]:
+    points = [
+        {"cells": n, "balanced_accuracy": 0.5 + n / 100, "sd": 0.01, "seeds": 5} for n in (10, 20)
+    ]
+    return {"curves": {"diffusion": points}, "split": "test"}
 
 
 def made_up_hierarchy() -> dict[str, Any]:

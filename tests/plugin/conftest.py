@@ -7,23 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import Engine, Model, Settings, cells_frame
+from fake_engine import FakeEngine
 from napari.components import ViewerModel
+
+from napari_cytodiffusion.session import Session
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+def engine() -> FakeEngine:
     """Stand-in for the classifier; the segmentation stays the real one."""
-    from napari_cytodiffusion import models
-    from napari_cytodiffusion.classify import jobs
-
-    fake = Engine()
-    monkeypatch.setattr("cytodiffusion.pipeline.iter_classify_labels", fake.batches)
-    monkeypatch.setattr("cytodiffusion.pipeline.cells_frame", cells_frame)
-    monkeypatch.setattr("cytodiffusion.classification.settings.ClassifySettings", Settings)
-    monkeypatch.setattr(models, "load_model", lambda *_: Model())
-    monkeypatch.setattr(jobs, "_check_promises", lambda *_: fake.refuse())
-    return fake
+    return FakeEngine()
 
 
 @pytest.fixture
@@ -40,9 +33,12 @@ def smear() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def viewer(smear: tuple[np.ndarray, np.ndarray], qtbot: Any) -> Iterator[ViewerModel]:
+def viewer(
+    smear: tuple[np.ndarray, np.ndarray], engine: FakeEngine, qtbot: Any
+) -> Iterator[ViewerModel]:
     """A viewer without a window, with the image and the labels at 0.1 um a pixel."""
     model = ViewerModel()
+    session = Session.of(model, engine)
     place = {"scale": (0.1, 0.1), "translate": (5.0, 7.0), "units": ("um", "um")}
     model.add_image(smear[0], name="smear", rgb=True, **place)
     model.add_labels(smear[1], name="cells", **place)
@@ -51,6 +47,7 @@ def viewer(smear: tuple[np.ndarray, np.ndarray], qtbot: Any) -> Iterator[ViewerM
 
     WorkerBase.await_workers(10_000)
     model.layers.clear()
+    session.close()
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ def field():
 @pytest.fixture
 def real_viewer(field, qtbot):
     viewer = ViewerModel()
+    Session.of(viewer)  # sees the layers come, as that of a window in use
     size = field.pixel_size_um
     viewer.add_image(field.rgb, name="field", scale=(size, size), units=("um", "um"))
     yield viewer

@@ -35,6 +35,7 @@ pytestmark = [
 @pytest.fixture
 def shown(make_napari_viewer, engine, smear):
     viewer = make_napari_viewer(show=True)
+    Session.of(viewer, engine)
     place = {"scale": (0.1, 0.1), "units": ("um", "um")}
     viewer.add_image(smear[0], name="smear", rgb=True, **place)
     viewer.add_labels(smear[1], name="cells", **place)
@@ -177,6 +178,7 @@ def test_everything_dies_with_the_window(make_napari_viewer, engine, smear, qtbo
 
     def live() -> list[weakref.ref]:
         viewer = make_napari_viewer(show=True)
+        Session.of(viewer, engine)
         viewer.add_image(smear[0], name="smear", rgb=True)
         viewer.add_labels(smear[1], name="cells")
         desk = open_desk(viewer)
@@ -200,10 +202,10 @@ def test_everything_dies_with_the_window(make_napari_viewer, engine, smear, qtbo
         )
 
     alive = live()
-    assert engine.closed.wait(5)
+    assert engine.closed.wait(30)
     from superqt.utils import WorkerBase
 
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(30_000)
     # timers that were under way hold what they were to call
     qtbot.wait(600)
     for _ in range(5):
@@ -218,7 +220,7 @@ def test_the_networks_can_be_imported_after_the_window_has_drawn():
     """Triton's LLVM and that of Mesa's software renderer crash a process that loads both."""
     code = (
         "import napari; from qtpy.QtTest import QTest; viewer = napari.Viewer(); QTest.qWait(500);"
-        "from napari_cytodiffusion.models import import_engine; import_engine();"
+        "from napari_cytodiffusion.engine import Engine; Engine().prepare();"
         "import sys; print('alive', 'triton' in sys.modules); viewer.close()"
     )
     ran = subprocess.run(
@@ -227,13 +229,8 @@ def test_the_networks_can_be_imported_after_the_window_has_drawn():
     assert "alive False" in ran.stdout, ran.stderr
 
 
-def test_the_demo_runs_to_the_inspected_cell(shown, engine, smear, qtbot, monkeypatch):
-    import cytodiffusion.segmentation as package
-    from cytodiffusion.segmentation.result import Segmentation
-
-    monkeypatch.setattr(
-        package, "segment", lambda *a, **k: Segmentation(smear[1], 0.1, "given", "watershed")
-    )
+def test_the_demo_runs_to_the_inspected_cell(shown, engine, smear, qtbot):
+    engine.outlined = smear[1]
     shown.layers.remove("cells")
     desk = open_desk(shown)
     run(desk)
@@ -245,6 +242,7 @@ def test_widgets_of_the_menu_share_one_place_and_leave_the_window_its_size(
     make_napari_viewer, engine, qtbot
 ):
     viewer = make_napari_viewer(show=True)
+    Session.of(viewer, engine)
     viewer.window.resize(1280, 800)
     qtbot.wait(200)
     other = viewer.window.add_dock_widget(QWidget(), name="another plugin's", area="right")

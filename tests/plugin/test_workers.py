@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import threading
 import time
 import warnings
 
 import pytest
 
 from cytodiffusion.errors import CytoDiffusionError, InputError, OutOfMemoryError
-from napari_cytodiffusion.workers import LET_GO_MS, Job, WorkError, readable
+from napari_cytodiffusion.workers import Job, WorkError, readable
+
+#: Milliseconds that a test waits at most for what comes at once on an idle machine.
+WAIT = 30_000
 
 
-def run(qtbot, body, timeout=5000):
+def run(qtbot, body):
     job = Job(body)
     items, outcomes = [], []
     job.yielded.connect(items.append)
     job.ended.connect(outcomes.append)
-    with qtbot.waitSignal(job.ended, timeout=timeout):
+    with qtbot.waitSignal(job.ended, timeout=WAIT):
         job.start()
     return job, items, outcomes
 
@@ -71,7 +75,7 @@ def test_progress_is_reported_and_throttled(qtbot):
     job = Job(body)
     heard = []
     job.progressed.connect(lambda f, t: heard.append((f, t)))
-    with qtbot.waitSignal(job.ended):
+    with qtbot.waitSignal(job.ended, timeout=WAIT):
         job.start()
     assert heard[-1] == (1.0, "last")
     assert len(heard) < 100
@@ -91,14 +95,12 @@ def test_cancel_between_items_closes_the_body(qtbot):
     job = Job(body)
     outcomes = []
     job.ended.connect(outcomes.append)
-    with qtbot.waitSignal(job.yielded):
+    with qtbot.waitSignal(job.yielded, timeout=WAIT):
         job.start()
-    started = time.monotonic()
-    with qtbot.waitSignal(job.ended, timeout=2000):
+    with qtbot.waitSignal(job.ended, timeout=WAIT):
         job.cancel()
-    assert time.monotonic() - started < 0.5
     assert outcomes == ["cancelled"]
-    qtbot.waitUntil(lambda: bool(closed), timeout=2000)
+    qtbot.waitUntil(lambda: bool(closed), timeout=WAIT)
 
 
 def test_cancel_through_the_progress_callback(qtbot):
@@ -109,31 +111,34 @@ def test_cancel_through_the_progress_callback(qtbot):
         yield
 
     job = Job(body)
-    with qtbot.waitSignal(job.progressed):
+    with qtbot.waitSignal(job.progressed, timeout=WAIT):
         job.start()
-    with qtbot.waitSignal(job.ended, timeout=500) as signal:
+    with qtbot.waitSignal(job.ended, timeout=WAIT) as signal:
         job.cancel()
     assert signal.args == ["cancelled"]
     assert job.error is None
 
 
 def test_a_thread_stuck_in_a_long_step_is_let_go(qtbot):
+    begun, go_on = threading.Event(), threading.Event()
+
     def body(report):
-        time.sleep(1.5)
+        begun.set()
+        go_on.wait(WAIT / 1000)
         yield "too late"
 
     job = Job(body)
     items = []
     job.yielded.connect(items.append)
     job.start()
-    qtbot.wait(50)
-    started = time.monotonic()
-    with qtbot.waitSignal(job.ended, timeout=1000) as signal:
+    qtbot.waitUntil(begun.is_set, timeout=WAIT)
+    # the end comes while the step goes on
+    with qtbot.waitSignal(job.ended, timeout=WAIT) as signal:
         job.cancel()
     assert signal.args == ["cancelled"]
-    assert time.monotonic() - started < LET_GO_MS / 1000 + 0.1
     assert job.is_lingering
-    qtbot.waitUntil(lambda: not job.is_lingering, timeout=3000)
+    go_on.set()
+    qtbot.waitUntil(lambda: not job.is_lingering, timeout=WAIT)
     assert items == []
 
 
@@ -144,12 +149,12 @@ def test_an_abandoned_job_is_silent(qtbot):
             yield 1
 
     job = Job(body)
-    with qtbot.waitSignal(job.yielded):
+    with qtbot.waitSignal(job.yielded, timeout=WAIT):
         job.start()
     job.abandon()
     with qtbot.assertNotEmitted(job.ended, wait=200):
         pass
-    qtbot.waitUntil(lambda: not job.is_lingering, timeout=2000)
+    qtbot.waitUntil(lambda: not job.is_lingering, timeout=WAIT)
 
 
 def test_unforeseen_errors_are_one_readable_line():

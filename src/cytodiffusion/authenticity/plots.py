@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,26 +12,13 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-#: Colours of participants (Okabe & Ito 2008); after the last they begin anew.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-GREY = "#8a8f98"
+from cytodiffusion.drawing.style import CHART, GREY, SERIES, to_svg
+
+#: Colours of participants; after the last they begin anew.
+COLOURS = SERIES
 #: Participants that have a line of their own.
 MOST = 24
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#5c6370",
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "grid.color": "#e4e7eb",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "cytodiffusion",
-    "figure.facecolor": "white",
-}
+_STYLE: Any = CHART | {"font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left"}
 #: The four ways to answer, in the order of the plot of times.
 ANSWERS = (
     ("real called real", False, False),
@@ -50,13 +36,8 @@ def save_figure(path: Path, figures: Mapping[str, Any], answers: pd.DataFrame) -
 
 def svg_figure(figures: Mapping[str, Any], answers: pd.DataFrame) -> str:
     """Return the figure as SVG text."""
-    stream = io.StringIO()
     with rc_context(_STYLE):
-        _draw(figures, answers).savefig(
-            stream, format="svg", metadata={"Date": None, "Creator": None}
-        )
-    text = stream.getvalue()
-    return text[text.index("<svg") :]
+        return to_svg(_draw(figures, answers))
 
 
 def _draw(figures: Mapping[str, Any], answers: pd.DataFrame) -> Figure:

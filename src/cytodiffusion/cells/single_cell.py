@@ -21,7 +21,8 @@ from scipy import ndimage
 
 from cytodiffusion.errors import CytoDiffusionError, InputError
 from cytodiffusion.image.image import Image, open_image
-from cytodiffusion.image.labels import read_labels
+from cytodiffusion.image.labels import LabelImage, open_label_image
+from cytodiffusion.image.pixel_size import stated_pixel_size
 from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.progress import Progress, silent
@@ -311,14 +312,14 @@ def labels_pixel_size(image: Image, labels: Path, given: float | None) -> tuple[
     if image.pixel_size_um is not None:
         return image.pixel_size_um, "file"
     with contextlib.suppress(InputError):  # labels need not be readable as a picture
-        stored = open_image(labels).pixel_size_um
+        stored = stated_pixel_size(labels).value_um
         if stored is not None:
             return stored, "labels"
     estimate = estimate_pixel_size(image.rgb())
     return estimate.pixel_size_um, estimate.source
 
 
-def open_labels(path: Path, image: Image) -> NDArray[np.int32]:
+def open_labels(path: Path, image: Image) -> LabelImage:
     """Read labels and make sure that they belong to `image`.
 
     Raises
@@ -326,7 +327,8 @@ def open_labels(path: Path, image: Image) -> NDArray[np.int32]:
     InputError
         When they cannot be read, are empty, or differ from the image in shape.
     """
-    labels = read_labels(path)
+    found = open_label_image(path)
+    labels = found.labels
     height, width = image.shape
     if labels.shape != (height, width):
         raise InputError(
@@ -335,4 +337,4 @@ def open_labels(path: Path, image: Image) -> NDArray[np.int32]:
         )
     if not labels.any():
         raise InputError(f"There are no cells in {path.name}: every label is 0.")
-    return labels
+    return found

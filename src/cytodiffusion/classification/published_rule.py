@@ -25,9 +25,9 @@ from scipy.stats import t as student
 from torch import Tensor
 from torch.nn import functional as F
 
+from cytodiffusion.classification.anomaly import zeta
 from cytodiffusion.classification.classifier import normalised_crops
 from cytodiffusion.classification.settings import PublishedSettings as PublishedSettings
-from cytodiffusion.classification.zeta import zeta
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network
@@ -52,7 +52,7 @@ class PublishedResult:
     predicted : (N,) int64
         The class with the least error among those never out.
     zeta : (N,) float64
-        How far it stands out; see `cytodiffusion.classification.zeta`.
+        How far it stands out; see `cytodiffusion.classification.anomaly`.
     trials : (N,) int64
     passes : (N,) int64
         Passes of the network, one for each live class in each trial.

@@ -100,12 +100,15 @@ def _classify_field(
     pixel_size: float | None,
 ) -> None:
     from cytodiffusion.cells.single_cell import labels_pixel_size, open_labels
+    from cytodiffusion.field import open_field
     from cytodiffusion.files.writers import write_cells_csv
-    from cytodiffusion.image.image import open_image
     from cytodiffusion.pipeline import classify_labels
 
-    image = open_image(source)
-    cells = open_labels(labels, image)
+    image = open_field(source, pixel_size_um=pixel_size)
+    opened = open_labels(labels, image)
+    warnings = [*image.notes, *opened.notes]
+    for warning in warnings:
+        reporter.warn(warning)
     size, origin = labels_pixel_size(image, labels, pixel_size)
     if origin not in ("given", "file", "labels"):
         reporter.warn(
@@ -114,11 +117,12 @@ def _classify_field(
     bundle = load()
     with reporter.progress(source.name) as progress:
         results = classify_labels(
-            image.rgb(), cells, bundle, settings, pixel_size_um=size, progress=progress
+            image.rgb(), opened.labels, bundle, settings, pixel_size_um=size, progress=progress
         )
     write_cells_csv(out, results.frame)
     scale = {"pixel_size_um": size, "pixel_size_source": origin}
-    _report(reporter, results.frame, bundle, out, {"image": source, "labels": labels, **scale})
+    record = {"image": source, "labels": labels, "warnings": warnings, **scale}
+    _report(reporter, results.frame, bundle, out, record)
 
 
 def _classify_folder(
@@ -131,11 +135,14 @@ def _classify_folder(
 ) -> None:
     from cytodiffusion.cli.inputs import image_files
     from cytodiffusion.files.writers import write_cells_csv
+    from cytodiffusion.image.folder import list_folder
     from cytodiffusion.single_cells import classify_images
 
-    files = image_files(folder)
+    files, notes = image_files(folder), list_folder(folder).notes
+    for note in notes:
+        reporter.warn(note)
     if not files:
-        raise InputError(f"There are no images in the folder {folder}.")
+        raise InputError(" ".join((f"There are no images in the folder {folder}.", *notes)))
     bundle = load()
     with reporter.progress(folder.name) as progress:
         frame, skipped = classify_images(

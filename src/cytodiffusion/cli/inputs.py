@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import check_folder
-from cytodiffusion.image.image import IMAGE_SUFFIXES
+from cytodiffusion.image.folder import list_folder
 
 #: Pictures that are results, where one of the records lies in the same folder.
 RESULTS = ("labels.tif", "overlay.png", "uncertainty.png")
@@ -20,14 +20,7 @@ def image_files(folder: Path) -> list[Path]:
 
     Hidden ones are left out, and pictures that an earlier analysis put there.
     """
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not _is_result(path)
-    )
+    return [path for path in list_folder(folder).images if not _is_result(path)]
 
 
 def _is_result(path: Path) -> bool:

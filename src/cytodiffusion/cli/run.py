@@ -90,12 +90,16 @@ def expand(images: Sequence[Path], reporter: Reporter) -> list[Path]:
     if not any(image.exists() for image in images):
         raise InputError(f"There is no file {images[0]}.")
     from cytodiffusion.cli.inputs import image_files
+    from cytodiffusion.image.folder import list_folder
 
     paths: dict[Path, Path] = {}
     for image in images:
         found = image_files(image) if image.is_dir() else [image]
+        notes = list_folder(image).notes if image.is_dir() else ()
         if not found:
-            raise InputError(f"There are no images in the folder {image}.")
+            raise InputError(" ".join((f"There are no images in the folder {image}.", *notes)))
+        for note in notes:
+            reporter.warn(note)
         for path in found:
             if paths.setdefault(path.resolve(), path) is not path:
                 reporter.warn(f"{path} is given twice and analysed once.")

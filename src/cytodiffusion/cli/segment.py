@@ -37,14 +37,14 @@ def segment(
     """Find the cells of an image: every cell gets a number of its own in LABELS.tif."""
     with reporting("segment", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.inputs import check_output
-        from cytodiffusion.image.image import open_image
+        from cytodiffusion.field import open_field
         from cytodiffusion.image.labels import write_labels_tif
         from cytodiffusion.pipeline import find_cells
 
         check_output(out, ".tif", ".tiff", inputs=[image])
         computer = {"device": device, "allow_download": allow_download}
         options = read_settings(SegmentOptions, cells | computer)
-        opened = open_image(image)
+        opened = open_field(image, pixel_size_um=options.pixel_size_um)
         with reporter.progress(opened.name) as progress:
             found = find_cells(opened, options, progress)
         write_labels_tif(out, found.labels, found.pixel_size_um)

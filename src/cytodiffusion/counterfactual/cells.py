@@ -22,7 +22,7 @@ from cytodiffusion.classification.classifier import (
     gather_evidence,
 )
 from cytodiffusion.counterfactual.canvas import Canvas, shrunk
-from cytodiffusion.counterfactual.editing import EditRequest, run_order
+from cytodiffusion.counterfactual.editing import Change, edit_cells
 from cytodiffusion.counterfactual.heatmap import check_explains
 from cytodiffusion.counterfactual.settings import CounterfactualSettings as CounterfactualSettings
 from cytodiffusion.errors import InputError
@@ -126,7 +126,7 @@ def counterfactual_cells(
     ----------
     crops : Crops or (N, S, S, 3) uint8 array
         S is the model's input size, or that of what it edits
-        (`cytodiffusion.counterfactual.editing.edited_size`), which keeps more detail; the window is
+        (`cytodiffusion.generation.sampler.drawn_size`), which keeps more detail; the window is
         the model's, the cell in the centre.
     model : ModelBundle
         Of our own or of Stable Diffusion's kind.
@@ -331,16 +331,17 @@ class _Search:
     def _make(
         self, index: NDArray[np.int64], strength: float, progress: Progress
     ) -> NDArray[np.uint8]:
-        order = EditRequest(
-            unit=self.canvas.unit[torch.from_numpy(index)],
-            numbers=index,
-            source=self.source[index],
-            target=self.target[index],
-            share=np.ones(len(index), np.float32),
-            strength=np.full(len(index), strength, np.float32),
-            guidance=np.full(len(index), self.settings.guidance, np.float32),
+        n = len(index)
+        change = Change(
+            torch.from_numpy(self.source[index]),
+            torch.from_numpy(self.target[index]),
+            torch.ones(n),
+            torch.full((n,), float(self.settings.guidance)),
+            torch.full((n,), strength),
         )
-        return self.canvas.paint(run_order(order, self.model, self.settings, progress), index)
+        unit = self.canvas.unit[torch.from_numpy(index)]
+        edited = edit_cells(unit, index, change, self.model, self.settings, progress)
+        return self.canvas.paint(edited, index)
 
 
 def _part(seen: _Seen, chosen: NDArray[np.bool_]) -> _Seen:

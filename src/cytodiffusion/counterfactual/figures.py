@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cytodiffusion import __version__
 from cytodiffusion.counterfactual.cells import Counterfactuals
 from cytodiffusion.counterfactual.heatmap import Heatmap
+from cytodiffusion.drawing.style import FAINT, INK, STYLE
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import atomic_file, staged_folder
 from cytodiffusion.files.synthetic_mark import STATEMENT, write_synthetic_png
@@ -36,21 +37,7 @@ DPI = 300
 #: Endings of the files that figures are saved as.
 _KINDS = ("png", "tif", "tiff", "pdf", "svg")
 
-_INK, _FAINT = "#2b2f36", "#5c6370"
-
-_STYLE: Any = {
-    "font.size": 7.5,
-    "axes.titlesize": 7,
-    "axes.titlepad": 3,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.titlecolor": _INK,
-    "axes.edgecolor": _FAINT,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
-    "svg.fonttype": "path",
-    "figure.facecolor": "white",
-}
+_STYLE: Any = STYLE | {"font.size": 7.5, "axes.titlesize": 7, "axes.titlepad": 3}
 
 _COLUMNS = 5
 
@@ -88,7 +75,7 @@ def heatmap_figure(
         for one in axes[:2]:
             _outline(one, mask)
         _bar(figure, drawn, axes[:3], heatmap.target_name)
-        figure.supxlabel(_reliability(heatmap), fontsize=6.5, color=_FAINT)
+        figure.supxlabel(_reliability(heatmap), fontsize=6.5, color=FAINT)
         return figure
 
 
@@ -137,7 +124,7 @@ def grid_figure(heatmaps: Sequence[Heatmap], *, sigmas: float | None = None) -> 
             place.set_axis_off()
         _bar(figure, drawn, places, "the target")
         least = min(heatmaps, key=lambda h: h.convergence)
-        figure.supxlabel(f"one scale; least {_reliability(least)}", fontsize=6.5, color=_FAINT)
+        figure.supxlabel(f"one scale; least {_reliability(least)}", fontsize=6.5, color=FAINT)
         return figure
 
 
@@ -208,7 +195,7 @@ def _overlay(axes: Axes, heatmap: Heatmap, sigmas: float, scale: float) -> None:
 
 def _outline(axes: Axes, mask: NDArray[Any] | None) -> None:
     if mask is not None and np.asarray(mask).any():
-        axes.contour(np.asarray(mask, float), levels=[0.5], colors=[_INK], linewidths=0.6)
+        axes.contour(np.asarray(mask, float), levels=[0.5], colors=[INK], linewidths=0.6)
 
 
 def _bare(axes: Axes) -> None:
@@ -267,7 +254,7 @@ def counterfactual_figure(cells: Counterfactuals, cell: int = 0) -> Figure:
     change = made.mean(axis=2) - original.mean(axis=2)
     limit = max(float(np.abs(change).max()), 1.0)
     drawn = axes[2].imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="bilinear")
-    axes[2].set_title("what was changed", fontsize=8.5, color=_INK)
+    axes[2].set_title("what was changed", fontsize=8.5, color=INK)
     _bare(axes[2])
     bar = figure.colorbar(drawn, ax=axes[2], shrink=0.75, aspect=22, pad=0.02)
     bar.ax.tick_params(labelsize=7, length=2, width=0.5)
@@ -277,7 +264,7 @@ def counterfactual_figure(cells: Counterfactuals, cell: int = 0) -> Figure:
         f"{cells.confidence[cell]:.3f}; mean difference {cells.distance[cell]:.3f}; the picture in "
         "the middle is synthetic",
         fontsize=7,
-        color=_FAINT,
+        color=FAINT,
     )
     return figure
 
@@ -328,5 +315,5 @@ def save_counterfactual(
 
 def _show(axes: Axes, pixels: NDArray[np.uint8], title: str) -> None:
     axes.imshow(pixels, interpolation="lanczos")
-    axes.set_title(title, fontsize=8.5, color=_INK)
+    axes.set_title(title, fontsize=8.5, color=INK)
     _bare(axes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cytodiffusion.datasets.fingerprints import Fingerprints, find_pairs
-from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.layouts import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.settings import Duplicates
 

@@ -35,15 +35,13 @@ from cytodiffusion.evaluation.settings import LowDataSettings as LowDataSettings
 from cytodiffusion.files.atomic import atomic_file
 from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.augmentation.settings import AugmentSettings, nothing_but
 from cytodiffusion.training.baseline import BaselineTrainer
 from cytodiffusion.training.calibrate import Views, blank_calibration, plain_views
 from cytodiffusion.training.data import UNLABELLED, CellSet
-from cytodiffusion.training.few_labels.few_labels import features_of, few_labels_run
-from cytodiffusion.training.few_labels.pretraining import pretrain
+from cytodiffusion.training.few_labels import features_of, few_labels_run
 from cytodiffusion.training.finish import describe_classes
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer
@@ -181,7 +179,7 @@ class _Study:
         self.names, self.sets, self.folder = names, sets, folder
         self.settings, self.progress, self.added = settings, progress, added
         self.train = sets["train"] if added is None else sets["train"] + added
-        self.shared: tuple[UNetDenoiser | None, list[NDArray[np.float32]]] | None = None
+        self.shared: list[NDArray[np.float32]] | None = None
         self.share = (0.0, 1.0)  # of the whole: where the current run begins, and its part
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         self._check_folder()
@@ -241,8 +239,7 @@ class _Study:
 
     def _ours(self, model: str, few: dict[str, CellSet], seed: int, views: Views) -> Predictions:
         settings = self._settings(seed, **(OURS | self.settings.ours))
-        start, features = self._shared(settings)
-        run = few_labels_run(settings, self.names, few, start, features, self.report)
+        run = few_labels_run(settings, self.names, few, self._shared(settings), self.report)
         self._fit(run)
         budget = ClassifySettings(
             trials=self.settings.trials,
@@ -259,18 +256,10 @@ class _Study:
         )
         yield model, evidence.logits.argmax(axis=1)
 
-    def _shared(
-        self, settings: TrainSettings
-    ) -> tuple[UNetDenoiser | None, list[NDArray[np.float32]]]:
-        """Describe all crops, and pre-train where asked to; once, whatever the labels are."""
+    def _shared(self, settings: TrainSettings) -> list[NDArray[np.float32]]:
+        """Describe all crops once, whatever the labels are."""
         if self.shared is None:
-            own = settings.model_copy(update={"seed": 0})
-            train = self.train
-            start = None
-            if own.pretrain_steps:
-                place = self.folder / "pretrained"
-                start = pretrain(own, self.names, train, place, self.report)
-            self.shared = start, features_of(train, own, start)
+            self.shared = features_of(self.train, settings.model_copy(update={"seed": 0}))
         return self.shared
 
     def _rival(self, model: str, few: dict[str, CellSet], seed: int, views: Views) -> Predictions:

@@ -18,7 +18,7 @@ from cytodiffusion.settings import (
 )
 
 #: Name of the evaluated data among the sets.
-HOME = "data"
+EVALUATED = "data"
 #: Models of the low-data curve; those with a plus use the unlabelled cells too.
 Rival = Literal["diffusion", "resnet18", "vit", "resnet18+pseudo", "vit+pseudo"]
 
@@ -166,8 +166,8 @@ class EvaluateSettings(BaseModel):
         """Refuse what cannot go together."""
         if self.leave_out is None and (self.leave_out_model or self.leave_out_steps):
             raise ValueError("name the class to leave out with --leave-out")
-        if HOME in self.shift:
-            raise ValueError(f"{HOME} is the evaluated set: call the other one NAME=FOLDER")
+        if EVALUATED in self.shift:
+            raise ValueError(f"{EVALUATED} is the evaluated set: call the other one NAME=FOLDER")
         return self
 
     @property

@@ -36,6 +36,16 @@ PROVENANCE = "provenance.json"
 _SOFTWARE = f"cytodiffusion {__version__} (synthetic image)"
 
 
+def png_mark(record: Mapping[str, Any]) -> PngInfo:
+    """Return the text of a PNG file that is synthetic."""
+    info = PngInfo()
+    info.add_text("Synthetic", "true")
+    info.add_text("Description", STATEMENT)
+    info.add_text("Software", _SOFTWARE)
+    info.add_text(RECORD, _ascii(record))
+    return info
+
+
 def write_synthetic_png(
     path: str | Path,
     pixels: NDArray[np.uint8],
@@ -59,16 +69,12 @@ def write_synthetic_png(
     InputError
         When the file cannot be written.
     """
-    target, info = Path(path), PngInfo()
-    info.add_text("Synthetic", "true")
-    info.add_text("Description", STATEMENT)
-    info.add_text("Software", _SOFTWARE)
-    info.add_text(RECORD, _ascii(record))
+    target = Path(path)
     options: dict[str, Any] = {}
     if pixel_size_um:
         options["dpi"] = (25_400 / pixel_size_um,) * 2
     with atomic_file(target) as partial:
-        PIL.Image.fromarray(pixels).save(partial, format="PNG", pnginfo=info, **options)
+        PIL.Image.fromarray(pixels).save(partial, format="PNG", pnginfo=png_mark(record), **options)
     return target
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
+from cytodiffusion.generation.sampler import drawn_size
 from cytodiffusion.generation.settings import GenerationSettings as GenerationSettings
 from cytodiffusion.generation.settings import Mix as Mix
-from cytodiffusion.generation.synthesis import sample_cells, sampled_size
+from cytodiffusion.generation.synthesis import sample_cells
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.taxonomy import plain
 
@@ -161,7 +162,7 @@ def estimate_effort(model: ModelBundle, n: int, settings: GenerationSettings) ->
         sample_cells(model, index, steps=steps, guidance=settings.guidance)
         spent.append(time.perf_counter() - started)
     seconds = min(spent) * settings.steps / steps * n / _PROBE_CELLS
-    return Effort(n, seconds, n * sampled_size(model) ** 2 * 3 / 1e6, str(model.device))
+    return Effort(n, seconds, n * drawn_size(model) ** 2 * 3 / 1e6, str(model.device))
 
 
 def duration(seconds: float) -> str:

@@ -84,9 +84,7 @@ def choose_method(
 
     if model is not None:
         cellpose.weights_path(model)  # raises for one that does not exist
-    if not (
-        cellpose.is_installed() and cellpose.weights_present(model or cellpose.default_model())
-    ):
+    if not cellpose.weights_present(model or cellpose.default_model()):
         return "watershed"
     from cytodiffusion.device import pick_device
 

@@ -46,7 +46,6 @@ __all__ = [
     "default_model",
     "download_size",
     "expected_seconds",
-    "is_installed",
     "models_folder",
     "weights_path",
     "weights_present",
@@ -59,11 +58,6 @@ _TILE_OVERLAP = 0.1
 _CPU_CORE_SECONDS_A_TILE = 12.0
 _GPU_SECONDS_A_TILE = 0.5
 _NOT_TENSORS_OF_THE_NETWORK = ("diam_labels", "diam_mean")
-
-
-def is_installed() -> bool:
-    """Return whether the cellpose package is installed, without importing it."""
-    return importlib.util.find_spec("cellpose") is not None
 
 
 def expected_seconds(
@@ -156,7 +150,6 @@ class CellposeSegmenter:
     ) -> None:
         from cytodiffusion.device import pick_device
 
-        _require_installed()
         self.settings = settings or CellposeSettings()
         self.device = pick_device(device)
         self.model = str(model) if model else default_model()
@@ -230,14 +223,6 @@ def brightness_levels(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     levels = np.percentile(rgb[::step, ::step], (1, 99), axis=(0, 1)).T
     levels[:, 1] = np.maximum(levels[:, 1], levels[:, 0] + 1)  # an even channel divides by zero
     return np.asarray(levels, dtype=np.float64)
-
-
-def _require_installed() -> None:
-    if not is_installed():
-        raise InputError(
-            "Cellpose is not installed; install it with "
-            "pip install 'napari-cytodiffusion[cellpose]' or use the watershed."
-        )
 
 
 def _require_dinov3(name: str) -> None:

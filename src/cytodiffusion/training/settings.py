@@ -226,17 +226,6 @@ class TrainSettings(BaseModel):
         "most.",
         more=True,
     )
-    pretrain_steps: int = setting(
-        0,
-        "Steps without labels",
-        "diffusion: steps on all crops without their labels before the training.",
-        unit="steps",
-        more=True,
-        ge=0,
-    )
-    contrast: float = setting(
-        0.2, "Contrast", "Weight in them of telling a crop in another view.", more=True, ge=0
-    )
     pseudo_labels: float = setting(
         0.0,
         "Pseudo-labels",
@@ -390,12 +379,8 @@ class TrainSettings(BaseModel):
             raise ValueError("name the model that the correction is for with init")
         if self.kind != "stable-diffusion" and self.lora:
             raise ValueError("low-rank adapters (lora) are for the kind stable-diffusion")
-        if self.kind != "diffusion" and (self.pretrain_steps or self.pseudo_labels):
+        if self.kind != "diffusion" and self.pseudo_labels:
             raise ValueError("only a diffusion model is trained on crops without a label")
-        if self.init is not None and self.pretrain_steps:
-            raise ValueError(
-                "pre-training begins with random weights: leave out one of pretrain_steps and init"
-            )
         return self
 
     @model_validator(mode="after")

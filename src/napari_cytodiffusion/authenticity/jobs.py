@@ -12,9 +12,8 @@ import numpy as np
 
 from cytodiffusion.authenticity import AuthenticitySettings, Feedback
 from cytodiffusion.progress import Progress
-from napari_cytodiffusion import models
-from napari_cytodiffusion.evaluate.jobs import NOTHING, Cell, Table, figure, ranged, short
-from napari_cytodiffusion.models import import_engine
+from napari_cytodiffusion.engine import Engine
+from napari_cytodiffusion.shared.table import NOTHING, Cell, Table, figure, ranged, short
 
 #: Pixels of a side that a cell takes on the screen, about: whole multiples of its own.
 SHOWN_SIDE = 400
@@ -25,7 +24,7 @@ class NewTest:
     """What *Make test* asks for."""
 
     settings: AuthenticitySettings
-    cache: models.ModelCache = field(default_factory=dict, compare=False)
+    engine: Engine = field(compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,25 +41,21 @@ def make_body(request: NewTest) -> Callable[[Progress], Iterator[Any]]:
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
-        import_engine()
-        from cytodiffusion.authenticity.make import make_test
-
         s = request.settings
-        model = models.load_model(s.model, s.device, s.allow_download, request.cache)
-        yield make_test(s, report, model=model)
+        model = request.engine.load_model(s.model, s.device, s.allow_download)
+        yield request.engine.make_test(s, report, model=model)
 
     return body
 
 
-def result_body(paths: Sequence[Path], mode: str) -> Callable[[Progress], Iterator[Any]]:
+def result_body(
+    engine: Engine, paths: Sequence[Path], mode: str
+) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that yields a `cytodiffusion.authenticity.result.AuthenticityResult`."""
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Reading the answers ...")
-        import_engine()
-        from cytodiffusion.authenticity.result import read_results
-
-        yield read_results(list(paths), mode, progress=report)
+        yield engine.test_results(paths, mode, report)
 
     return body
 
@@ -82,7 +77,7 @@ def explain_body(
     class_name: str,
     side: int,
     model: tuple[str, str],
-    cache: models.ModelCache,
+    engine: Engine,
 ) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that yields `CellExplanation`.
 
@@ -94,17 +89,13 @@ def explain_body(
         Pixels of a side of the picture.
     model : (str, str)
         Where it comes from, and the device.
-    cache : dict
-        Models that are loaded.
+    engine : Engine
     """
 
     def body(report: Progress) -> Iterator[Any]:
-        import_engine()
-        from cytodiffusion.authenticity.explain import explain, overlaid
+        found = engine.explain(pixels, window_um, class_name, engine.load_model(*model), report)
+        from cytodiffusion.authenticity.explain import overlaid
 
-        found = explain(
-            pixels, window_um, class_name, models.load_model(*model, False, cache), progress=report
-        )
         picture = overlaid(pixels, window_um, found, side)
         yield CellExplanation(picture, found.predicted_name, found.target_name)
 

@@ -21,9 +21,8 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.authenticity import SessionInfo
 from napari_cytodiffusion.authenticity.form import NewTestForm
-from napari_cytodiffusion.evaluate.jobs import Table, short
 from napari_cytodiffusion.shared.common import form, note
-from napari_cytodiffusion.shared.table import FigureTable
+from napari_cytodiffusion.shared.table import FigureTable, Table, short
 
 _EMPTY = (
     "Can people tell synthetic cells from real ones? Make a test, or open one, and judge its cells."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class AuthenticityWidget(QWidget):
         # the connection to the file must not outlive the dock
         keeper: dict[str, AuthenticityTest] = {}
         self._keeper = keeper
-        self.destroyed.connect(lambda: [test.close() for test in keeper.values()])
+        self.destroyed.connect(partial(_close_all, keeper))
 
     def _connect(self) -> None:
         start, trial, result = self.start_page, self.trial_page, self.result_page
@@ -93,7 +94,7 @@ class AuthenticityWidget(QWidget):
 
     def make(self, settings: AuthenticitySettings) -> None:
         """Make a test, and open it."""
-        request = words.NewTest(settings, self._session.models)
+        request = words.NewTest(settings, self._session.engine)
         job = self._session.start(
             words.make_body(request),
             owner=self,
@@ -195,7 +196,7 @@ class AuthenticityWidget(QWidget):
             told.class_name,
             page.side,
             (str(settings["model"]), str(settings["device"])),
-            self._session.models,
+            self._session.engine,
         )
         page.explanation.setText("Working out what speaks for the class ...")
         job = self._explaining = Job(body, self)
@@ -218,7 +219,8 @@ class AuthenticityWidget(QWidget):
         if self.test is None:
             return
         self._mode, self._compared = mode, list(paths)
-        self._run(words.result_body([self.test.path, *paths], mode), self._on_result)
+        body = words.result_body(self._session.engine, [self.test.path, *paths], mode)
+        self._run(body, self._on_result)
 
     def _on_result(self, result: Any) -> None:
         self.result = result
@@ -276,3 +278,9 @@ class AuthenticityWidget(QWidget):
         own = path.resolve()
         others = [str(p) for p in self.recent_tests() if p != own]
         self._settings().setValue("authenticity/recent", [str(own), *others][:_RECENT])
+
+
+def _close_all(keeper: dict[str, AuthenticityTest], *_: Any) -> None:
+    """Close the files of the tests that are open."""
+    for test in keeper.values():
+        test.close()

@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.errors import CytoDiffusionError
-from napari_cytodiffusion.classify import jobs
 from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.results import REVIEW, CellRecord, percent
 from napari_cytodiffusion.layers.views import CellViews, mark_cell
@@ -58,6 +57,7 @@ class InspectWidget(QWidget):
         self._label = 0
         self._views: CellViews | None = None
         self._build()
+        self._session.attach(self)
         self._session.watch(self)
         self._session.inspected.connect(self.show_cell)
         self._session.stepped.connect(self.step)
@@ -248,12 +248,21 @@ class InspectWidget(QWidget):
         self.scores.setText(scores_text(record))
         self.review.setText(review_text(record))
         self.review.setVisible(record.accept_above is not None)
-        self.errors.set_errors(record.levels, record.errors, results.colors, record.predicted)
+        self.errors.set_errors(
+            record.levels, record.errors_by_level, results.colors, record.predicted
+        )
 
     def _show_crop(self, record: CellRecord, views: CellViews) -> None:
-        cell = (record.label, record.y, record.x, views.pixel_size_um, views.window_um)
         try:
-            pixels = jobs.crop_of(full_size(views.image), full_size(views.labels), cell, _CROP)
+            pixels = self._session.engine.crop(
+                full_size(views.image),
+                full_size(views.labels),
+                record.label,
+                (record.y, record.x),
+                views.pixel_size_um,
+                views.window_um,
+                _CROP,
+            )
         except CytoDiffusionError as error:
             tell(error)
             return

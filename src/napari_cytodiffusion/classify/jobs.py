@@ -1,24 +1,35 @@
-"""napari_cytodiffusion.classify.jobs."""
+"""What *Classify cells* runs in a thread: the order of a run, and what it hands the window."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.drawing.maps import CellMaps, features_table
+from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.progress import Progress
-from napari_cytodiffusion import models
-from napari_cytodiffusion.models import ModelCache, import_engine
+from cytodiffusion.settings import make_settings
+from napari_cytodiffusion.engine import Engine
+
+if TYPE_CHECKING:
+    from cytodiffusion.model.bundle import ModelBundle
+    from cytodiffusion.pipeline import CellBatch
 
 #: Seconds between two repaints of the maps while a run proceeds.
 _REPAINT_EVERY = 0.4
 
 #: Cells in flight on a CPU.
 _CPU_BATCH = 64
+
+#: Two pixel sizes that differ by no more than this factor are the same.
+_SAME_SCALE = 1.02
 
 #: Width in micrometres of the outline around an anomaly.
 _OUTLINE_UM = 0.4
@@ -32,6 +43,8 @@ class ClassifyRequest:
     """What *Classify cells* asks for; no ``trials`` is the engine's default budget.
 
     With no ``error_rate`` no cell is for review; ``alone`` looks at each cell by itself.
+    ``found_at_um`` is the pixel size that the cells were found at, where the run is not to go on
+    at another one.
     """
 
     image: Any
@@ -44,15 +57,35 @@ class ClassifyRequest:
     allow_download: bool = False
     error_rate: float | None = None
     alone: bool = False
-    cache: ModelCache = field(default_factory=dict, compare=False)
+    found_at_um: float | None = None
+
+
+class ScalesDiffer(CytoDiffusionError):
+    """Cells were found at one pixel size and would be classified at another."""
+
+    def __init__(self, found_at_um: float, pixel_size_um: float) -> None:
+        super().__init__(
+            f"The cells were found at {found_at_um:.3g} \u00b5m a pixel and would be classified at "
+            f"{pixel_size_um:.3g} \u00b5m a pixel, on which their classes depend."
+        )
+        self.pixel_size_um = pixel_size_um
+
+
+def check_scales(found_at_um: float | None, pixel_size_um: float) -> None:
+    """Raise `ScalesDiffer` where two pixel sizes are not the same."""
+    if found_at_um is None:
+        return
+    low, high = sorted((found_at_um, pixel_size_um))
+    if high > _SAME_SCALE * low:
+        raise ScalesDiffer(found_at_um, pixel_size_um)
 
 
 @dataclass(frozen=True)
 class PreparedRun:
     """The model is loaded and the maps are empty: layers can be made."""
 
-    model: Any
-    maps: Any
+    model: ModelBundle
+    maps: CellMaps
     pixel_size_um: float
     pixel_size_source: str
 
@@ -61,7 +94,7 @@ class PreparedRun:
 class ClassifiedCells:
     """Some more cells are classified."""
 
-    batch: Any
+    batch: CellBatch
     painted: bool
 
 
@@ -69,29 +102,24 @@ class ClassifiedCells:
 class CorrectedCells:
     """All cells are classified, and corrected for what they have in common."""
 
-    batches: tuple[Any, ...]
+    batches: tuple[CellBatch, ...]
 
 
-def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any]]:
+def classify_body(
+    engine: Engine, request: ClassifyRequest
+) -> Callable[[Progress], Iterator[PreparedRun | ClassifiedCells | CorrectedCells]]:
     """Body of a `Job` that yields `PreparedRun`, then `ClassifiedCells` batch by batch."""
 
-    def body(report: Progress) -> Iterator[Any]:
+    def body(report: Progress) -> Iterator[PreparedRun | ClassifiedCells | CorrectedCells]:
         report(0.0, "Loading the model ...")
-        import_engine()
-        from cytodiffusion.classification.settings import ClassifySettings
-        from cytodiffusion.drawing.maps import CellMaps
-        from cytodiffusion.image.image import as_rgb8
-        from cytodiffusion.pipeline import iter_classify_labels
-
-        model = models.load_model(
-            request.source, request.device, request.allow_download, request.cache
-        )
-        settings = _settings(ClassifySettings, request, model)
-        _check_promises(model, settings)
+        model = engine.load_model(request.source, request.device, request.allow_download)
+        settings = _settings(request, model)
+        engine.check_promises(model, settings)
         report(0.0, "Reading the image ...")
-        rgb, labels = as_rgb8(request.image), np.asarray(request.labels)
-        pixel_size, origin = _pixel_size(rgb, request.pixel_size_um)
-        batches = iter_classify_labels(
+        rgb, labels = engine.as_rgb8(request.image), np.asarray(request.labels)
+        pixel_size, origin = engine.pixel_size(rgb, request.pixel_size_um)
+        check_scales(request.found_at_um, pixel_size)
+        batches = engine.iter_classify(
             rgb, labels, model, settings, pixel_size_um=pixel_size, progress=report
         )
         with closing(batches):
@@ -104,7 +132,9 @@ def classify_body(request: ClassifyRequest) -> Callable[[Progress], Iterator[Any
     return body
 
 
-def _classified(batches: Iterator[Any], maps: Any) -> Iterator[ClassifiedCells | CorrectedCells]:
+def _classified(
+    batches: Iterator[CellBatch], maps: CellMaps
+) -> Iterator[ClassifiedCells | CorrectedCells]:
     painted = 0.0
     revised = []
     for batch in batches:
@@ -130,25 +160,18 @@ def _classified(batches: Iterator[Any], maps: Any) -> Iterator[ClassifiedCells |
         yield CorrectedCells(tuple(revised))
 
 
-def table_body(frame_of: Callable[[], Any], max_id: int) -> Callable[[Progress], Iterator[Any]]:
+def table_body(
+    frame_of: Callable[[], pd.DataFrame], max_id: int
+) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that yields the table for ``labels.features``."""
 
     def body(report: Progress) -> Iterator[Any]:
-        from cytodiffusion.drawing.maps import features_table
-
         yield features_table(frame_of(), max_id)
 
     return body
 
 
-def _check_promises(model: Any, settings: Any) -> None:
-    """Say what the model cannot promise before there are layers."""
-    from cytodiffusion.classification.decision import check_model
-
-    check_model(model, settings)
-
-
-def _settings(kind: Any, request: ClassifyRequest, model: Any) -> Any:
+def _settings(request: ClassifyRequest, model: ModelBundle) -> ClassifySettings:
     chosen: dict[str, Any] = {
         "seed": request.seed,
         "error_rate": request.error_rate,
@@ -159,41 +182,4 @@ def _settings(kind: Any, request: ClassifyRequest, model: Any) -> Any:
     if getattr(model.device, "type", "cpu") == "cpu":
         # the result does not depend on it; small batches bring colours every second or two
         chosen["batch_size"] = _CPU_BATCH
-    return kind(**chosen)
-
-
-def _pixel_size(rgb: np.ndarray, given: float | None) -> tuple[float, str]:
-    if given is not None:
-        from cytodiffusion.image.pixels import check_pixel_size
-
-        return check_pixel_size(given), "given"
-    from cytodiffusion.segmentation.scale import estimate_pixel_size
-
-    estimate = estimate_pixel_size(rgb)
-    return estimate.pixel_size_um, estimate.source
-
-
-def crop_of(image: Any, labels: Any, view: Any, size: int) -> np.ndarray:
-    """Window around a cell as the classifier sees it, resampled to ``size`` pixels.
-
-    Only the surroundings of the cell are read, so it is quick on a slide too.
-
-    Parameters
-    ----------
-    image, labels : array
-        At full size; numpy or lazy.
-    view : tuple of (int, float, float, float, float)
-        Label id, y, x in pixels, pixel size and window in micrometres.
-    size : int
-        Side of the result in pixels.
-    """
-    from cytodiffusion.cells.crops import extract_crops
-
-    label, y, x, pixel_size_um, window_um = view
-    reach = int(np.ceil(window_um / pixel_size_um)) + 2
-    rows = slice(max(0, int(y) - reach), int(y) + reach)
-    columns = slice(max(0, int(x) - reach), int(x) + reach)
-    part = (np.asarray(labels[rows, columns]) == label).astype(np.uint8)
-    return extract_crops(
-        np.asarray(image[rows, columns]), part, pixel_size_um, size, window_um
-    ).pixels[0]
+    return make_settings(ClassifySettings, chosen)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Layer
 from napari.utils import notifications
+from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -19,13 +20,30 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.classification.result import many_unlike
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
-from napari_cytodiffusion import models
 from napari_cytodiffusion.classify import jobs
 from napari_cytodiffusion.classify.legend import Legend
-from napari_cytodiffusion.layers.placement import NOTE, full_size, is_cells, is_image, note_of
+from napari_cytodiffusion.engine import model_body
+from napari_cytodiffusion.layers.belonging import (
+    OTHER,
+    OWN,
+    UNCLEAR,
+    best_cells,
+    bind,
+    image_of,
+    name_of_image,
+    relation,
+)
+from napari_cytodiffusion.layers.placement import (
+    CLASSIFIED_AT,
+    NOTE,
+    found_at,
+    full_size,
+    is_cells,
+    is_image,
+    note_of,
+)
 from napari_cytodiffusion.layers.results import Results
 from napari_cytodiffusion.layers.views import CellViews
-from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import LayerCombo, Pace, RunBar, ask, form, note, tell
 from napari_cytodiffusion.shared.defaults import default
@@ -35,7 +53,7 @@ from napari_cytodiffusion.shared.fields import (
     ModelField,
     PixelSizeField,
 )
-from napari_cytodiffusion.workers import Job
+from napari_cytodiffusion.workers import Job, duration
 
 
 class ClassifyWidget(QWidget):
@@ -53,12 +71,16 @@ class ClassifyWidget(QWidget):
         self._session.attach(self)
         self._request: jobs.ClassifyRequest | None = None
         self._layers: tuple[Layer, Layer] | None = None
+        self._pair: tuple[Layer | None, Layer | None] = (None, None)
+        self._picked: tuple[Layer | None, Layer | None] = (None, None)
         self._views: CellViews | None = None
         self._pace = Pace()
         self._warm: Job | None = None
         self._build(getattr(napari_viewer, "__wrapped__", napari_viewer))
         self._connect()
-        self._follow_layers()
+        self._choose_cells()
+        self._on_cells()
+        self._on_view()
 
     def _build(self, viewer: Any) -> None:
         self.image = LayerCombo(viewer, is_image, "open an image first", self)
@@ -135,8 +157,13 @@ class ClassifyWidget(QWidget):
         return button
 
     def _connect(self) -> None:
-        self.image.layer_changed.connect(self._follow_layers)
-        self.cells.layer_changed.connect(self._follow_layers)
+        for event in (self.image.layer_changed, self.image.refilled):
+            event.connect(self._choose_cells)
+        self.cells.refilled.connect(self._on_new_cells)
+        self.cells.layer_changed.connect(self._on_pair)
+        self.cells.activated.connect(self._on_pick)
+        for chooser in (self.image, self.cells):
+            chooser.rescaled.connect(self._follow_scale)
         self.run_bar.run.connect(self.start)
         self.run_bar.cancel.connect(self._session.cancel)
         self.legend.shown_changed.connect(self._session.show_classes)
@@ -145,10 +172,43 @@ class ClassifyWidget(QWidget):
         self._session.cells_changed.connect(self._on_cells)
         self._session.view_changed.connect(self._on_view)
 
-    def _follow_layers(self) -> None:
-        if self._session.busy:
-            return
-        self.pixel_size.follow(self.image.layer(), self.cells.layer())
+    # -- the layers ---------------------------------------------------------------------------
+
+    def _choose_cells(self, _: Any = None) -> None:
+        """Take the cells of the image, unless the user has chosen others for it."""
+        image, cells = self.image.layer(), self.cells.layer()
+        picked = cells is not None and self._picked[0] is image and self._picked[1] is cells
+        if image is not None and not picked:
+            best = best_cells(image, self.cells.offered(), self.image.offered(), cells)
+            if best is not cells:
+                self.cells.choose(best)
+        self._on_pair()
+
+    def _on_new_cells(self, new: Layer | None) -> None:
+        """Take new cells together with their image."""
+        image = None if new is None else image_of(new, self.image.offered())
+        if image is not None:
+            self.image.choose(image)
+        self._choose_cells()
+
+    def _on_pick(self, _: int) -> None:
+        self._picked = (self.image.layer(), self.cells.layer())
+
+    def _on_pair(self) -> None:
+        image, cells = pair = (self.image.layer(), self.cells.layer())
+        if any(one is not other for one, other in zip(pair, self._pair, strict=True)):
+            self._pair = pair
+            self._follow_scale()
+        text, tip = "Classify cells", ""
+        if image is not None and cells is None:
+            text = f"Segment {_short(image.name)} first"
+            tip = f"There are no cells of '{image.name}' yet."
+        self.run_bar.run_button.setText(text)
+        self.run_bar.run_button.setToolTip(tip)
+        self.cells.set_nothing("segment cells first" if image is None else f"none of {image.name}")
+
+    def _follow_scale(self) -> None:
+        self.pixel_size.follow(*self._pair)
 
     # -- a run --------------------------------------------------------------------------------
 
@@ -156,29 +216,73 @@ class ClassifyWidget(QWidget):
         """Classify the chosen cells."""
         image, cells = self.image.layer(), self.cells.layer()
         if image is None or cells is None:
+            self._say_what_is_missing(image)
+            return
+        if not self._are_its_cells(image, cells):
+            return
+        request = jobs.ClassifyRequest(
+            image=full_size(image),
+            labels=full_size(cells),
+            source=self.model.value() or "default",
+            device=self.device.device(),
+            trials=self.trials.value() or None,
+            seed=self.seed.value(),
+            error_rate=self.error_rate.error_rate(),
+            alone=not self.slide.isChecked(),
+            pixel_size_um=self.pixel_size.pixel_size(),
+        )
+        try:
+            request = dataclasses.replace(request, found_at_um=found_at(cells))
+            if request.pixel_size_um is not None:
+                jobs.check_scales(request.found_at_um, request.pixel_size_um)
+        except jobs.ScalesDiffer as error:
+            if not self._is_scale_meant(error):
+                return
+            request = dataclasses.replace(request, found_at_um=None)
+        except CytoDiffusionError as error:
+            tell(error)
+            return
+        self._layers = (image, cells)
+        self._begin(request)
+
+    def _say_what_is_missing(self, image: Layer | None) -> None:
+        if image is None:
             notifications.show_warning(
                 "Choose an image and the label layer of its cells; Segment cells makes one."
             )
             return
-        self._layers = (image, cells)
-        self._begin(
-            jobs.ClassifyRequest(
-                image=full_size(image),
-                labels=full_size(cells),
-                source=self.model.value() or "default",
-                device=self.device.device(),
-                trials=self.trials.value() or None,
-                seed=self.seed.value(),
-                error_rate=self.error_rate.error_rate(),
-                alone=not self.slide.isChecked(),
-                pixel_size_um=self.pixel_size.pixel_size(),
-                cache=self._session.models,
-            )
-        )
+        notifications.show_info(f"Segment '{image.name}' first: its cells are not known yet.")
+        segment = self._session.open_dock("Segment cells")
+        chooser = getattr(segment, "image", None)
+        if isinstance(chooser, LayerCombo):
+            chooser.choose(image)
+
+    def _are_its_cells(self, image: Layer, cells: Layer) -> bool:
+        """Whether cells are those of an image, by what is known of them or by the user's word."""
+        found = relation(cells, image, self.image.offered())
+        if found == OTHER:
+            of = name_of_image(cells)
+            known = f"are those of '{of}'" if of else "lie elsewhere"
+            question = f"The cells of '{cells.name}' {known}, not of '{image.name}'."
+        elif found == UNCLEAR:
+            question = f"The cells of '{cells.name}' fit several images."
+        else:
+            if found == OWN:  # also where it was not noted so far
+                bind(cells, image)
+            return True
+        question += f"\n\nClassify them as the cells of '{image.name}'?"
+        if not ask(self, "Cells of another image", question):
+            return False
+        bind(cells, image)
+        return True
+
+    def _is_scale_meant(self, error: jobs.ScalesDiffer) -> bool:
+        size = f"{error.pixel_size_um:.3g} \u00b5m a pixel"
+        return ask(self, "Two scales", f"{error}\n\nClassify at {size} all the same?")
 
     def _begin(self, request: jobs.ClassifyRequest) -> None:
         job = self._session.start(
-            jobs.classify_body(request),
+            jobs.classify_body(self._session.engine, request),
             owner=self,
             layers=self._layers or (),
             on_progress=self._on_progress,
@@ -230,24 +334,24 @@ class ClassifyWidget(QWidget):
             cells,
             prepared.maps,
             results,
-            self._session.take_layers(cells),
+            self._session.take_layers(image, cells),
         )
         self._views.pixel_size_um = prepared.pixel_size_um
         self._views.window_um = model.window_um
+        # what the cells were found at stays as it was noted
         cells.metadata[NOTE] = {
             **note_of(cells),
-            "pixel_size_um": prepared.pixel_size_um,
-            "pixel_size_source": note_of(cells).get(
-                "pixel_size_source", prepared.pixel_size_source
-            ),
+            CLASSIFIED_AT: prepared.pixel_size_um,
+            "classified_at_source": prepared.pixel_size_source,
             "model": model.name,
             "model_version": model.version,
         }
         if self._request is not None:
             self._views.error_rate = self._request.error_rate
             self._views.model = (self._request.source, self._request.device)
+        review = self.review.isChecked() and self._views.error_rate is not None
+        self._views.show_outlines(self.anomalies.isChecked(), review)
         self._session.add_views(self._views)
-        self._show_outlines()
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
         views, self._views = self._views, None
@@ -275,17 +379,23 @@ class ClassifyWidget(QWidget):
             if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
                 self._begin(dataclasses.replace(request, allow_download=True))
             return
+        if isinstance(error, jobs.ScalesDiffer):
+            if self._is_scale_meant(error):
+                size = error.pixel_size_um
+                self._begin(dataclasses.replace(request, pixel_size_um=size, found_at_um=None))
+            return
         tell(error)
         if isinstance(error, OutOfMemoryError) and request.device != "cpu":
             question = "Classify on the CPU instead? It is slower but has more memory."
             if ask(self, "Out of memory", question):
-                self._session.models.clear()
+                self._session.engine.forget_models()
                 self._begin(dataclasses.replace(request, device="cpu"))
 
     def _write_table(self, views: CellViews) -> None:
         """Hand the table to the labels once it is made, without holding up the window."""
+        frame_of = self._session.engine.cells_frame
         ids = views.labels.data[0] if views.labels.multiscale else views.labels.data
-        job = Job(jobs.table_body(views.results.frame, int(np.max(ids))), self)
+        job = Job(jobs.table_body(lambda: frame_of(views.results.batches), int(np.max(ids))), self)
         job.yielded.connect(views.set_features)
         job.failed.connect(tell)
         job.start()
@@ -302,6 +412,12 @@ class ClassifyWidget(QWidget):
         self._show_classes(views.results.class_names, views.results.colors)
         self._show_counts(views)
         self.legend.set_shown(views.shown)
+        boxes = [(self.anomalies, views.outlines[0])]
+        if views.error_rate is not None:
+            boxes.append((self.review, views.outlines[1]))
+        for box, checked in boxes:
+            with QSignalBlocker(box):
+                box.setChecked(checked)
 
     def _show_classes(self, names: Any, colors: Any) -> None:
         if self.legend.names != tuple(names):
@@ -346,7 +462,7 @@ class ClassifyWidget(QWidget):
         """Load the model while the user is still choosing, so that the first run starts at once."""
         super().showEvent(event)
         if self._warm is None and self.model.value() == "default":
-            body = models.model_body("default", self.device.device(), False, self._session.models)
+            body = model_body(self._session.engine, "default", self.device.device())
             self._warm = Job(body, self)
             self._warm.yielded.connect(self._on_model)
             self._warm.start()
@@ -354,3 +470,8 @@ class ClassifyWidget(QWidget):
     def _on_model(self, model: Any) -> None:
         if self._session.current is None:
             self._show_classes(model.class_names, [c.color for c in model.classes])
+
+
+def _short(name: str, letters: int = 24) -> str:
+    """Return a name that fits on a button."""
+    return name if len(name) <= letters else f"{name[: letters - 1]}\u2026"

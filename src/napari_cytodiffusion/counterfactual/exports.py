@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cytodiffusion.errors import InputError
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion.counterfactual.jobs import (
     Body,
@@ -16,6 +17,7 @@ from napari_cytodiffusion.counterfactual.jobs import (
 )
 from napari_cytodiffusion.counterfactual.store import CounterfactualStore
 from napari_cytodiffusion.counterfactual.targets import TargetChoice
+from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.results import CellRecord
 from napari_cytodiffusion.layers.views import CellViews
 
@@ -48,8 +50,9 @@ class Origin:
     @classmethod
     def of(cls, views: CellViews) -> Origin:
         """Note where the cells of an image come from."""
-        height, width = views.maps.class_map.shape
-        return cls(views.image.name, views.labels.name, (height, width), views.pixel_size_um)
+        height, width = full_size(views.labels).shape[:2]
+        size = views.pixel_size_um
+        return cls(views.image.name, views.labels.name, (height, width), size)
 
     def record(self, record: CellRecord | None) -> dict[str, Any]:
         """Return what the record of a cell says besides."""
@@ -87,20 +90,24 @@ def save_body(
     if key == "all" or asked is None:
         made = [(m, found.version(m.asked), record(m.asked.label)) for m in found.maps()]
         return heatmaps_body(path, made, origin)
-    mapped, cell = found.map(asked), record(asked.label)
-    bodies = {
-        "heatmap": lambda: heatmaps_body(path, [(mapped, None, cell)], origin),
-        "figure": lambda: figure_body(path, mapped, sigmas),
-        "grid": lambda: grid_body(path, found.all_classes(asked.label), sigmas),
-        "version": lambda: version_body(path, found.version(asked), cell, origin),
-        "morph": lambda: morph_body(path, found.morph(asked), cell, origin),
-    }
-    return bodies[key]()
+    mapped, changed, morphed = found.map(asked), found.version(asked), found.morph(asked)
+    cell = record(asked.label)
+    if key == "grid":
+        return grid_body(path, found.all_classes(asked.label), sigmas)
+    if key == "version" and changed is not None:
+        return version_body(path, changed, cell, origin)
+    if key == "morph" and morphed is not None:
+        return morph_body(path, morphed, cell, origin)
+    if key == "figure" and mapped is not None:
+        return figure_body(path, mapped, sigmas)
+    if key == "heatmap" and mapped is not None:
+        return heatmaps_body(path, [(mapped, None, cell)], origin)
+    raise InputError("There is nothing of this cell to save yet.")
 
 
 def heatmaps_body(
     folder: Path,
-    made: Sequence[tuple[HeatmapResult, CounterfactualResult | None, CellRecord]],
+    made: Sequence[tuple[HeatmapResult, CounterfactualResult | None, CellRecord | None]],
     origin: Origin,
 ) -> Body:
     """Body of a `Job` that writes a folder a heatmap into a folder."""
@@ -161,7 +168,7 @@ def grid_body(path: Path, found: Sequence[HeatmapResult], sigmas: float) -> Body
 
 
 def version_body(
-    folder: Path, changed: CounterfactualResult, record: CellRecord, origin: Origin
+    folder: Path, changed: CounterfactualResult, record: CellRecord | None, origin: Origin
 ) -> Body:
     """Body of a `Job` that writes a counterfactual cell, its figure and its record."""
 
@@ -176,8 +183,8 @@ def version_body(
     return body
 
 
-def morph_body(path: Path, morphed: MorphResult, record: CellRecord, origin: Origin) -> Body:
-    """Body of a `Job` that writes a morph as GIF, MP4 or TIFF, by the ending of the path."""
+def morph_body(path: Path, morphed: MorphResult, record: CellRecord | None, origin: Origin) -> Body:
+    """Body of a `Job` that writes a morph, as its ending says: GIF, animated PNG or TIFF."""
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "writing the morph")

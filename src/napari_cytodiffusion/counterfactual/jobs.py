@@ -6,19 +6,17 @@ import dataclasses
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cytodiffusion.progress import Progress
-from napari_cytodiffusion import models
-from napari_cytodiffusion.classify import jobs as classify_jobs
 from napari_cytodiffusion.counterfactual.layers import Piece
 from napari_cytodiffusion.counterfactual.targets import TargetChoice
+from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.views import CellViews
-from napari_cytodiffusion.models import import_engine
 
 Body = Callable[[Progress], Iterator[Any]]
 
@@ -68,7 +66,7 @@ class SlideSource:
     window_um: float
     model: tuple[str, str]
     background: np.ndarray | None
-    cache: models.ModelCache = field(default_factory=dict)
+    engine: Engine
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ class MorphResult:
     film: Any
 
 
-def slide_of(views: CellViews, cache: models.ModelCache) -> SlideSource:
+def slide_of(views: CellViews, engine: Engine) -> SlideSource:
     """Gather what the engine needs to know."""
     return SlideSource(
         image=full_size(views.image),
@@ -135,7 +133,7 @@ def slide_of(views: CellViews, cache: models.ModelCache) -> SlideSource:
         window_um=views.window_um,
         model=views.model,
         background=views.background,
-        cache=cache,
+        engine=engine,
     )
 
 
@@ -160,9 +158,7 @@ def all_classes_body(slide: SlideSource, cell: TargetChoice, wish: Counterfactua
 
     def body(report: Progress) -> Iterator[Any]:
         model, crops = yield from _prepared(slide, [cell], report)
-        from cytodiffusion.counterfactual.heatmap import all_class_heatmaps
-
-        for heatmap in all_class_heatmaps(
+        for heatmap in slide.engine.all_class_heatmaps(
             crops.pixels[0],
             model,
             predicted=cell.predicted,
@@ -183,9 +179,7 @@ def morph_body(
 
     def body(report: Progress) -> Iterator[Any]:
         model, crops = yield from _prepared(slide, [cell], report)
-        from cytodiffusion.counterfactual.morph import make_morph
-
-        film = make_morph(
+        film = slide.engine.make_morph(
             crops.pixels[0],
             model,
             cell.target,
@@ -216,25 +210,21 @@ def _prepared(
 ) -> Generator[Background, None, tuple[Any, _Crops]]:
     """Load the model and cut out the cells; yields the background, returns both."""
     report(0.0, "Loading the model ...")
-    import_engine()
-    model = models.load_model(*slide.model, False, slide.cache)
+    engine = slide.engine
+    model = engine.load_model(*slide.model)
     report(0.0, "Cutting out the cells ...")
     from cytodiffusion.counterfactual.placement import Placement
-    from cytodiffusion.image.image import as_rgb8
-    from cytodiffusion.image.stain import estimate_background
 
     background = slide.background
     whole = slide.image
     # the range of 16-bit pixels is that of the whole image
     if background is None or np.dtype(whole.dtype) != np.uint8:
-        whole = as_rgb8(whole)
+        whole = engine.as_rgb8(whole)
     if background is None:
-        background = estimate_background(whole)
+        background = engine.background(whole)
     yield Background(background)
     scale, size = (slide.pixel_size_um, slide.window_um), model.input_size
-    pixels = [
-        classify_jobs.crop_of(whole, slide.labels, (c.label, c.y, c.x, *scale), size) for c in cells
-    ]
+    pixels = [engine.crop(whole, slide.labels, c.label, (c.y, c.x), *scale, size) for c in cells]
     placements = [Placement.of_cell((c.y, c.x), *scale, size) for c in cells]
     masks = [_mask(slide.labels, c.label, p) for c, p in zip(cells, placements, strict=True)]
     return model, _Crops(np.stack(pixels), placements, np.stack(masks), background)
@@ -248,9 +238,7 @@ def _mapped(
     crops: _Crops,
     report: Progress,
 ) -> Iterator[HeatmapResult]:
-    from cytodiffusion.counterfactual.heatmap import iter_heatmaps
-
-    made = iter_heatmaps(
+    made = slide.engine.iter_heatmaps(
         crops.pixels,
         model,
         [cell.target for cell in cells],
@@ -273,11 +261,9 @@ def _changed(
     crops: _Crops,
     report: Progress,
 ) -> Iterator[CounterfactualResult]:
-    from cytodiffusion.counterfactual.cells import counterfactual_cells
-
     for start in range(0, len(cells), _TOGETHER):
         part = slice(start, min(start + _TOGETHER, len(cells)))
-        made = counterfactual_cells(
+        made = slide.engine.counterfactual_cells(
             crops.pixels[part],
             model,
             [cell.target for cell in cells[part]],

@@ -101,7 +101,7 @@ class HeatmapLayer:
         self._low = boxes[:, 0].min(axis=0)
         canvas = np.zeros(boxes[:, 1].max(axis=0) - self._low, np.float32)
         self._paint(canvas)
-        place = part_placement(labels, self._low)
+        place = part_placement(labels, tuple(self._low))
         limits = (-limit, limit)
         layer = self._kept(viewer, labels)
         if layer is None:
@@ -116,7 +116,7 @@ class HeatmapLayer:
         """Layer to show it in, if there is one already."""
         for layer in viewer.layers:
             note = note_of(layer)
-            if note.get("role") == "heatmap" and note.get("labels") == labels.name:
+            if note.get("role") == "heatmap" and note.get("labels_id") == str(labels.unique_id):
                 self.layer = layer
                 return layer
         return None
@@ -130,7 +130,7 @@ class HeatmapLayer:
             colormap=self._colormap,
             contrast_limits=limits,
             opacity=opacity,
-            metadata={NOTE: {"role": "heatmap", "labels": labels.name}},
+            metadata={NOTE: {"role": "heatmap", "labels_id": str(labels.unique_id)}},
             **place,
         )
         active = viewer.layers.selection.active

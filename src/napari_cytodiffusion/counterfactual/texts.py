@@ -8,8 +8,8 @@ import numpy as np
 from cmap import Colormap
 
 from napari_cytodiffusion.counterfactual.jobs import CounterfactualResult, HeatmapResult
-from napari_cytodiffusion.evaluate.jobs import NOTHING, Cell, Table, figure
 from napari_cytodiffusion.layers.results import CellRecord, Results, percent
+from napari_cytodiffusion.shared.table import NOTHING, Cell, Table, figure
 
 #: A convergence below these is doubtful, and mostly chance.
 DOUBTFUL, CHANCE = 0.8, 0.5

@@ -1,154 +1,240 @@
-"""The sections of a report, one at a time, each with its text, plots and tables."""
+"""A report in the window: its headline figures, and the plots of its page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSignalBlocker, Qt
+import numpy as np
+from qtpy.QtCore import QByteArray, QEvent, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QImage, QMouseEvent, QPainter, QPaintEvent, QPixmap
+from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtWidgets import (
-    QComboBox,
+    QDialog,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
-    QPlainTextEdit,
+    QMenu,
+    QPushButton,
     QSizePolicy,
-    QStackedWidget,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_cytodiffusion.evaluate.cell_wall import CellWall
-from napari_cytodiffusion.evaluate.plots import ReportPlot
-from napari_cytodiffusion.evaluate.sections import (
-    Block,
-    Folded,
-    Grid,
-    Plot,
-    Points,
-    Section,
-    Source,
-    Text,
-)
-from napari_cytodiffusion.evaluate.table import ReportTable
 from napari_cytodiffusion.shared.common import TallArea, note
-from napari_cytodiffusion.shared.fold import Fold
+from napari_cytodiffusion.shared.plots import text_color
+
+if TYPE_CHECKING:
+    from cytodiffusion.evaluation.report_content import KeyFigure
+    from cytodiffusion.evaluation.stored import StoredPlot, StoredReport
+
+#: Warnings that are shown here; the page has them all.
+_WARNINGS = 3
+
+_COLUMNS = 3
+
+#: The theme sets the size of all text, which only a style of its own overrules.
+_LARGE_TEXT = "font-size: 15pt; font-weight: bold"
+
+#: Width of a plot that is enlarged.
+_LARGE = 900
+
+_GROUPS = (("hardest", "Hardest"), ("anomalous", "Most anomalous"))
+
+_MISSING = "The page of the report, report.html, is missing: it has the plots and the tables."
 
 
-class ReportPages(QWidget):
-    """A chooser of sections, and the section that is chosen; pages are made when first shown."""
+class ReportPage(QWidget):
+    """What is seen of a report: figures, warnings, plots, and ways to the page and the cells.
+
+    Signals
+    -------
+    page_asked ()
+    cell_asked (str)
+        Path of the image of a cell that is to be opened.
+    """
+
+    page_asked = Signal()
+    cell_asked = Signal(str)
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.choice = QComboBox(self)
-        self.choice.setToolTip("Section of the report")
-        self.back, self.forth = QToolButton(self), QToolButton(self)
-        self.back.setArrowType(Qt.ArrowType.LeftArrow)
-        self.back.setToolTip("Section before")
-        self.forth.setArrowType(Qt.ArrowType.RightArrow)
-        self.forth.setToolTip("Next section")
-        self.stack = QStackedWidget(self)
-        self.cells = CellWall(self.stack)
-        self.stack.addWidget(self.cells)
-        top = QHBoxLayout()
-        top.setSpacing(4)
-        top.addWidget(self.back)
-        top.addWidget(self.choice, 1)
-        top.addWidget(self.forth)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(top)
-        layout.addWidget(self.stack, 1)
-        self._metrics: Mapping[str, Any] = {}
-        self._sections: dict[str, Section] = {}
-        self._pages: dict[str, QWidget] = {}
-        self.choice.currentIndexChanged.connect(self._show)
-        self.back.clicked.connect(lambda _: self._step(-1))
-        self.forth.clicked.connect(lambda _: self._step(1))
+        self.page_button = QPushButton("Whole report in the browser", self)
+        self.page_button.setToolTip("Opens report.html: tables, all plots, cells, limits")
+        self.cells_button = QPushButton("Cells", self)
+        self.cells_button.setToolTip("Open the image of a cell that is worth a look as a layer")
+        self.cells = QMenu(self.cells_button)
+        self.cells_button.setMenu(self.cells)
+        self.plots: list[PlotPicture] = []
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.page_button, 1)
+        buttons.addWidget(self.cells_button)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.addLayout(buttons)
+        self._area: QWidget | None = None
+        self.page_button.clicked.connect(self.page_asked)
 
-    def set_report(self, report: Any, sections: Sequence[Section]) -> None:
-        """Show a `cytodiffusion.evaluation.stored.StoredReport`, where the last one was left."""
-        before = self.choice.currentData()
-        for page in self._pages.values():
-            self.stack.removeWidget(page)
-            page.deleteLater()
-        self._pages = {}
-        self._metrics = report.metrics
-        self._sections = {section.key: section for section in sections}
-        self.cells.set_report(report)
-        with QSignalBlocker(self.choice):
-            self.choice.clear()
-            for section in sections:
-                self.choice.addItem(section.title, section.key)
-            self.choice.setCurrentIndex(max(0, self.choice.findData(before)))
-        self._show()
-
-    def show_section(self, key: str) -> None:
-        """Choose a section."""
-        self.choice.setCurrentIndex(self.choice.findData(key))
-
-    def tables(self) -> list[ReportTable]:
-        """Return the tables of the section that is shown, from the top."""
-        return self.stack.currentWidget().findChildren(ReportTable)
-
-    def plots(self) -> list[ReportPlot]:
-        """Return the plots of the section that is shown, from the top."""
-        return self.stack.currentWidget().findChildren(ReportPlot)
-
-    def _step(self, by: int) -> None:
-        self.choice.setCurrentIndex(self.choice.currentIndex() + by)
-
-    def _show(self, _: Any = None) -> None:
-        section = self._sections.get(self.choice.currentData())
-        if section is None:
-            return
-        if not section.blocks:
-            self.stack.setCurrentWidget(self.cells)
-        else:
-            if section.key not in self._pages:
-                self._pages[section.key] = page = self._page(section)
-                self.stack.addWidget(page)
-            self.stack.setCurrentWidget(self._pages[section.key])
-        self.back.setEnabled(self.choice.currentIndex() > 0)
-        self.forth.setEnabled(self.choice.currentIndex() < self.choice.count() - 1)
-
-    # -- pages --------------------------------------------------------------------------------
-
-    def _page(self, section: Section) -> QWidget:
-        inside = QWidget(self.stack)
-        layout = self._column(inside, section.blocks)
-        layout.setContentsMargins(0, 4, 6, 4)
-        layout.addStretch(1)
-        return TallArea(inside, self.stack)
-
-    def _column(self, inside: QWidget, blocks: Sequence[Block]) -> QVBoxLayout:
+    def set_report(self, report: StoredReport) -> None:
+        """Show a report; where its figures are odd an error is raised and nothing changes."""
+        figures, remarks, cells = report.key_figures, _remarks(report), _cells(report)
+        inside = QWidget(self)
         layout = QVBoxLayout(inside)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(0, 4, 6, 4)
         layout.setSpacing(10)
-        for block in blocks:
-            layout.addWidget(self._made(block, inside))
-        return layout
+        layout.addLayout(_figures(figures, inside))
+        for text in remarks:
+            layout.addWidget(_paragraph(text, inside))
+        self.plots = [PlotPicture(plot, inside) for plot in report.plots]
+        for picture in self.plots:
+            picture.setToolTip("Click to enlarge")
+            picture.setCursor(Qt.CursorShape.PointingHandCursor)
+            picture.clicked.connect(lambda plot=picture.plot: self._enlarge(plot))
+            layout.addWidget(picture)
+            layout.addWidget(_paragraph(picture.plot.caption, inside))
+        layout.addStretch(1)
+        area = TallArea(inside, self)
+        if self._area is not None:
+            self._layout.removeWidget(self._area)
+            self._area.hide()
+            self._area.deleteLater()
+        self._layout.addWidget(area, 1)
+        self._area = area
+        self.page_button.setEnabled(report.page is not None)
+        self._fill_cells(cells)
 
-    def _made(self, block: Block, parent: QWidget) -> QWidget:
-        match block:
-            case Text(text, bold):
-                label = _paragraph(text, parent)
-                font = label.font()
-                font.setBold(bold)
-                label.setFont(font)
-                return label
-            case Points(sentences):
-                return _paragraph("\n".join(f"\u2022 {text}" for text in sentences), parent)
-            case Grid():
-                return ReportTable(block, self._metrics.get("colors", {}), parent)
-            case Plot(key):
-                return ReportPlot(self._metrics, key, parent)
-            case Source(text):
-                return _source(text, parent)
-            case Folded(title, blocks, opened):
-                fold = Fold(title, parent, opened)
-                self._column(fold.inside, blocks)
-                return fold
+    def _enlarge(self, plot: StoredPlot) -> None:
+        """Show a plot in a window of its own, which can be made as large as one likes."""
+        dialog = QDialog(self.window())
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setWindowTitle("Plot of the report")
+        picture = PlotPicture(plot, dialog)
+        picture.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        layout = QVBoxLayout(dialog)
+        layout.addWidget(picture, 1)
+        layout.addWidget(note(plot.caption, dialog))
+        dialog.resize(_LARGE, picture.heightForWidth(_LARGE) + 60)
+        dialog.show()
+
+    def _fill_cells(self, cells: dict[str, list[tuple[str, str, QIcon]]]) -> None:
+        self.cells.clear()
+        for title, found in cells.items():
+            menu = self.cells.addMenu(title)
+            for text, path, icon in found:
+                action = menu.addAction(icon, text)
+                action.triggered.connect(lambda _=False, path=path: self.cell_asked.emit(path))
+        self.cells_button.setEnabled(bool(cells))
+
+
+class PlotPicture(QWidget):
+    """A plot of the page in the colours of the window."""
+
+    clicked = Signal()
+
+    def __init__(self, plot: StoredPlot, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.plot = plot
+        self._renderer = QSvgRenderer(self)
+        self._pixmap: QPixmap | None = None
+        self._dark: bool | None = None
+        self._read()
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.setMinimumWidth(240)
+        self.setAccessibleName(plot.caption)
+
+    def _read(self) -> None:
+        """Take the colours of the theme."""
+        dark = text_color(self).lightness() > 127
+        if dark != self._dark:
+            self._dark = dark
+            self._renderer.load(QByteArray(self.plot.svg(dark).encode()))
+            self._pixmap = None
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether it has the colours of a dark window."""
+        return bool(self._dark)
+
+    def sizeHint(self) -> QSize:
+        """Size of the plot as it was drawn."""
+        return self._renderer.defaultSize()
+
+    def hasHeightForWidth(self) -> bool:
+        """Keep the plot's proportions."""
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        """Height at a width."""
+        size = self._renderer.defaultSize()
+        return round(width * size.height() / max(1, size.width()))
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw the plot, anew only at another size or in other colours."""
+        self._read()
+        ratio = self.devicePixelRatioF()
+        size = self.size() * ratio
+        if self._pixmap is None or self._pixmap.size() != size:
+            self._pixmap = QPixmap(size)
+            on_white = Qt.GlobalColor.white if self.plot.on_white else Qt.GlobalColor.transparent
+            self._pixmap.fill(on_white)
+            self._pixmap.setDevicePixelRatio(ratio)
+            with QPainter(self._pixmap) as inner:
+                inner.setRenderHint(QPainter.RenderHint.Antialiasing)
+                self._renderer.render(inner, self._target())
+        painter = QPainter(self)
+        painter.drawPixmap(0, 0, self._pixmap)
+        painter.end()
+
+    def _target(self) -> QRectF:
+        """Return the middle of the widget, in the plot's proportions."""
+        width = min(self.width(), self.height() * self.width() / self.heightForWidth(self.width()))
+        height = self.heightForWidth(round(width))
+        return QRectF((self.width() - width) / 2, (self.height() - height) / 2, width, height)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self.update()
+
+    def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
+        """Tell of a click."""
+        if event is not None and event.button() == Qt.MouseButton.LeftButton:
+            self.clicked.emit()
+
+
+def _figures(figures: list[KeyFigure], parent: QWidget) -> QGridLayout:
+    """Return the figures that the page begins with, side by side."""
+    grid = QGridLayout()
+    grid.setVerticalSpacing(10)
+    for number, found in enumerate(figures):
+        box = QVBoxLayout()
+        box.setSpacing(0)
+        value = QLabel(found.value, parent)
+        value.setStyleSheet(_LARGE_TEXT)
+        for label in (_plain(found.title, parent), value, _plain(found.note, parent)):
+            box.addWidget(label)
+        grid.addLayout(box, *divmod(number, _COLUMNS))
+    return grid
+
+
+def _plain(text: str, parent: QWidget) -> QLabel:
+    label = QLabel(text, parent)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    return label
+
+
+def _remarks(report: StoredReport) -> list[str]:
+    """Return what a reader should know before the plots."""
+    warnings = [str(text) for text in report.metrics.get("warnings", ())]
+    shown = [f"\u26a0 {text}" for text in warnings[:_WARNINGS]]
+    if len(warnings) > _WARNINGS:
+        shown.append(f"\u26a0 {len(warnings) - _WARNINGS} more warnings are on the page.")
+    missing = [] if report.page is not None else [_MISSING]
+    return [*shown, *report.comparisons, *missing, *report.metrics.get("limits", ())[:1]]
 
 
 def _paragraph(text: str, parent: QWidget) -> QLabel:
@@ -161,8 +247,34 @@ def _paragraph(text: str, parent: QWidget) -> QLabel:
     return label
 
 
-def _source(text: str, parent: QWidget) -> QPlainTextEdit:
-    box = QPlainTextEdit(text, parent)
-    box.setReadOnly(True)
-    box.setMinimumHeight(240)
-    return box
+def _cells(report: StoredReport) -> dict[str, list[tuple[str, str, QIcon]]]:
+    """Return caption, path and picture of the cells of each group that has any."""
+    found = {}
+    for key, title in _GROUPS:
+        entries = report.metrics.get("montage", {}).get(key)
+        if entries:
+            found[title] = [
+                (_caption(e), str(e["path"]), _icon(report, e["tile"])) for e in entries
+            ]
+    return found
+
+
+def _icon(report: StoredReport, tile: int) -> QIcon:
+    picture = report.picture(tile)
+    return QIcon() if picture is None else QIcon(_pixmap(picture))
+
+
+def _caption(entry: Mapping[str, Any]) -> str:
+    """Return a line for a cell: its class, what the model gave instead, and its file."""
+    true = "" if entry.get("p_true") is None else f" {entry['p_true']:.2f}"
+    wrong = entry["label"] != entry["predicted"]
+    said = f" \u2192 {entry['predicted']} {entry['confidence']:.2f}" if wrong else ""
+    mark = " \u25b2" if entry["anomaly"] else ""
+    return f"{entry['label']}{true}{said}{mark}   {Path(entry['path']).name}"
+
+
+def _pixmap(pixels: np.ndarray) -> QPixmap:
+    pixels = np.ascontiguousarray(pixels)
+    height, width = pixels.shape[:2]
+    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    return QPixmap.fromImage(image.copy())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.utils import notifications
 from qtpy.QtCore import QSettings, QSize, Qt, QUrl
@@ -22,13 +21,17 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError
-from napari_cytodiffusion.evaluate import jobs, sections
+from napari_cytodiffusion.evaluate import jobs
 from napari_cytodiffusion.evaluate.form import EvaluateForm
-from napari_cytodiffusion.evaluate.pages import ReportPages
+from napari_cytodiffusion.evaluate.pages import ReportPage
 from napari_cytodiffusion.layers.placement import NOTE, note_of
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import Pace, ask, note, tell
 from napari_cytodiffusion.workers import Job
+
+if TYPE_CHECKING:
+    from cytodiffusion.evaluation.settings import EvaluateSettings
+    from cytodiffusion.evaluation.stored import StoredReport
 
 #: How many reports are remembered.
 _RECENT = 8
@@ -49,8 +52,8 @@ class ReportWidget(QWidget):
         super().__init__()
         self._session = Session.of(napari_viewer)
         self._session.attach(self)
-        self.report: Any = None
-        self._request: jobs.EvaluateRequest | None = None
+        self.report: StoredReport | None = None
+        self._request: EvaluateSettings | None = None
         self._pace = Pace()
         self._jobs: list[Job] = []
         self.setAcceptDrops(True)
@@ -66,16 +69,12 @@ class ReportWidget(QWidget):
         self.open_button.setToolTip("Folder or metrics.json of a report; the arrow: recent ones")
         self.recent = QMenu(self.open_button)
         self.open_button.setMenu(self.recent)
-        self.page_button = QPushButton("HTML", self)
-        self.page_button.setEnabled(False)
-        self.page_button.setToolTip("Open the whole report in the browser")
         self.evaluate_button = QPushButton("Evaluate ...", self)
         self.evaluate_button.setCheckable(True)
         self.evaluate_button.setToolTip("Measure a model on labelled cells")
         buttons = QHBoxLayout()
         buttons.addWidget(self.open_button, 2)
         buttons.addWidget(self.evaluate_button, 1)
-        buttons.addWidget(self.page_button, 1)
         self.title = QLabel("", self)
         self.title.setWordWrap(True)
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -84,36 +83,36 @@ class ReportWidget(QWidget):
         self.form.hide()
         self.problem = note("", self)
         self.problem.hide()
-        self.pages = ReportPages(self)
-        self.pages.hide()
+        self.page = ReportPage(self)
+        self.page.hide()
         layout = QVBoxLayout(self)
         layout.addLayout(buttons)
         layout.addWidget(self.problem)
         layout.addWidget(self.form, 1)
         layout.addWidget(self.title)
         layout.addWidget(self.hint)
-        layout.addWidget(self.pages, 1)
+        layout.addWidget(self.page, 1)
         layout.addStretch(0)
         self.open_button.clicked.connect(self._on_browse)
         self.recent.aboutToShow.connect(self._fill_recent)
-        self.page_button.clicked.connect(self._open_page)
+        self.page.page_asked.connect(self._open_page)
         self.evaluate_button.toggled.connect(self._on_form)
         self.form.asked.connect(self._evaluate)
         self.form.cancelled.connect(self._session.cancel)
-        self.pages.cells.asked.connect(self.open_image)
+        self.page.cell_asked.connect(self.open_image)
         self.setMinimumWidth(340)
         # else napari fills what it takes for spare room, more of it with each dock opened before
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def sizeHint(self) -> QSize:
-        """Wide enough for a table with intervals."""
+        """Wide enough to read the plots."""
         return QSize(440, 700)
 
     # -- opening ------------------------------------------------------------------------------
 
     def open(self, path: str | Path) -> None:
         """Open a report: its folder, its ``metrics.json`` or its ``report.html``."""
-        job = Job(jobs.read_body(Path(path)), self)
+        job = Job(jobs.read_body(self._session.engine, Path(path)), self)
         job.yielded.connect(self.show_report)
         job.failed.connect(self._fail)
         self._start(job)
@@ -128,21 +127,25 @@ class ReportWidget(QWidget):
         self._jobs = [j for j in self._jobs if j.is_running] + [job]
         job.start()
 
-    def show_report(self, report: Any) -> None:
-        """Show a `cytodiffusion.evaluation.stored.StoredReport`."""
+    def show_report(self, report: StoredReport) -> None:
+        """Show a report."""
         try:
-            shown = sections.sections(report.metrics)
-        except InputError as error:
-            self._fail(error)
+            self.page.set_report(report)
+            title = report.title
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._fail(
+                InputError(
+                    f"The figures in {report.folder} are not those of a report of this version: "
+                    "open its report.html in a browser, or evaluate again."
+                )
+            )
             return
         self.report = report
         self.problem.hide()
-        self.title.setText(jobs.headline(report.metrics))
+        self.title.setText(title)
         self.title.setToolTip(str(report.folder))
-        self.pages.set_report(report, shown)
-        self.page_button.setEnabled(report.page is not None)
         self.hint.hide()
-        self.pages.show()
+        self.page.show()
         self.evaluate_button.setChecked(False)
         self._remember(report.folder)
 
@@ -219,24 +222,21 @@ class ReportWidget(QWidget):
 
     def _on_form(self, shown: bool) -> None:
         self.form.setVisible(shown)
-        self.pages.setVisible(not shown and self.report is not None)
+        self.page.setVisible(not shown and self.report is not None)
         self.hint.setVisible(not shown and self.report is None)
         self.title.setVisible(not shown)
 
-    def _evaluate(self, request: jobs.EvaluateRequest) -> None:
+    def _evaluate(self, settings: EvaluateSettings) -> None:
         job = self._session.start(
-            jobs.evaluate_body(request),
+            jobs.evaluate_body(self._session.engine, settings),
             owner=self,
             on_progress=self.form.run_bar.advance,
-            on_item=self._on_evaluated,
+            on_item=self.show_report,
             on_end=self._on_end,
         )
         if job is not None:
-            self._request, self._pace = request, Pace()
+            self._request, self._pace = settings, Pace()
             self.form.run_bar.begin("Starting ...")
-
-    def _on_evaluated(self, report: Any) -> None:
-        self.show_report(report)
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
         if outcome == "done":
@@ -244,13 +244,15 @@ class ReportWidget(QWidget):
             return
         request = self._request
         if outcome == "cancelled":
-            kept = " What was trained is kept." if request is not None and request.trains else ""
+            kept = (
+                " What was trained is kept." if request is not None and jobs.trains(request) else ""
+            )
             self.form.run_bar.end(f"Cancelled; no report was written.{kept}")
             return
         sentence = "Stopped by an error." if error is None else jobs.in_window(str(error))
         self.form.run_bar.end(sentence)
         if isinstance(error, DownloadNeeded) and request is not None and not request.allow_download:
             if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
-                self._evaluate(dataclasses.replace(request, allow_download=True))
+                self._evaluate(request.model_copy(update={"allow_download": True}))
         elif error is not None:
             tell(error)

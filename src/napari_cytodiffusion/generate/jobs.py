@@ -15,8 +15,8 @@ import pandas as pd
 from cytodiffusion.drawing.gallery import Gallery
 from cytodiffusion.errors import InputError
 from cytodiffusion.progress import Progress
-from napari_cytodiffusion import models
-from napari_cytodiffusion.models import ModelCache, duration, import_engine
+from napari_cytodiffusion.engine import Engine
+from napari_cytodiffusion.workers import duration
 
 #: More cells than these are for the command line, which writes them to disk as they are made.
 MOST = 20_000
@@ -91,11 +91,11 @@ class GenerateRequest:
     device: str
     counts: Mapping[str, int]
     settings: Mapping[str, Any]
+    engine: Engine = field(compare=False)
     towards: str | None = None
     share: float = 0.5
     insist: bool = False
     allow_download: bool = False
-    cache: ModelCache = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,12 @@ def model_body(request: GenerateRequest) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that yields the model, then the `EffortEstimate` of a cell."""
 
     def body(report: Progress) -> Iterator[Any]:
-        import_engine()
         model = _drawing_model(request)
         yield model
-        from cytodiffusion.generation import GenerationSettings, estimate_effort
+        from cytodiffusion.generation import GenerationSettings
 
         settings = GenerationSettings()
-        found = estimate_effort(model, 1, settings)
+        found = request.engine.drawing_effort(model, settings)
         yield EffortEstimate(found.seconds / settings.steps, found.megabytes, found.device)
 
     return body
@@ -152,7 +151,6 @@ def generate_body(request: GenerateRequest, basket: Basket) -> Callable[[Progres
     def body(report: Progress) -> Iterator[Any]:
         try:
             report(0.0, "Loading the model ...")
-            import_engine()
             yield from _generated(request, basket, report)
         finally:
             basket.close()
@@ -161,28 +159,27 @@ def generate_body(request: GenerateRequest, basket: Basket) -> Callable[[Progres
 
 
 def _generated(request: GenerateRequest, basket: Basket, report: Progress) -> Iterator[Any]:
-    from cytodiffusion.generation import GenerationSettings, Mix, generate_parts
-    from cytodiffusion.generation.order import check_order, take_order
-    from cytodiffusion.generation.synthesis import sampled_size
+    engine, model = request.engine, _drawing_model(request)
+    from cytodiffusion.generation import GenerationSettings, Mix
+    from cytodiffusion.generation.sampler import drawn_size
     from cytodiffusion.settings import make_settings
 
-    model = _drawing_model(request)
     settings = make_settings(GenerationSettings, request.settings)
     mix = None if request.towards is None else Mix(name=request.towards, share=request.share)
-    order = take_order(model, request.counts, mix)
+    order = engine.take_order(model, request.counts, mix)
     if len(order) > MOST:
         raise InputError(
             f"The window holds {MOST:,} cells at most, not {len(order):,}; `cytodiffusion "
             "generate` makes any number, and writes them as they are done."
         )
-    check_order(order, model, settings, request.insist)
+    engine.check_order(order, model, settings, request.insist)
     names = [model.class_names[k] for k in order.index]
-    size = sampled_size(model)
+    size = drawn_size(model)
     colors = {c.name: c.color for c in model.classes}
     title = headline(model.name, model.version, settings.seed)
     gallery = Gallery(names, colors, size, title)
     yield GenerationStarted(gallery, colors, model.window_um / size, model.name)
-    parts = generate_parts(
+    parts = engine.generate_parts(
         model,
         request.counts,
         settings,
@@ -198,12 +195,7 @@ def _generated(request: GenerateRequest, basket: Basket, report: Progress) -> It
 
 def _drawing_model(request: GenerateRequest) -> Any:
     """Return the model, which must be one that draws cells."""
-    from cytodiffusion.model.bundle import ModelBundle
-
-    model = models.load_model(request.source, request.device, request.allow_download, request.cache)
-    if not isinstance(model, ModelBundle):
-        raise InputError(f"{model.name} draws no cells: only diffusion models do.")
-    return model
+    return request.engine.drawing_model(request.source, request.device, request.allow_download)
 
 
 def headline(name: str, version: str, seed: int) -> str:

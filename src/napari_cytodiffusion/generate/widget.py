@@ -23,13 +23,12 @@ from napari_cytodiffusion.generate.jobs import (
     GenerationStarted,
     plural,
 )
-from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.choosers import Choice, DeviceChoice, ModelChoice
 from napari_cytodiffusion.shared.common import Pace, RunBar, ask, note, tell
 from napari_cytodiffusion.shared.defaults import defaults
 from napari_cytodiffusion.shared.settings_form import SettingsForm, make_field
-from napari_cytodiffusion.workers import Job
+from napari_cytodiffusion.workers import Job, duration
 
 #: Milliseconds between two looks at what is being drawn.
 _LOOK_MS = 200
@@ -214,7 +213,7 @@ class GenerateWidget(QWidget):
             settings=form.values(),
             towards=form["towards"].value,
             share=form["share"].value,
-            cache=self._session.models,
+            engine=self._session.engine,
         )
 
     def start(self) -> None:
@@ -328,7 +327,7 @@ class GenerateWidget(QWidget):
         elif isinstance(error, OutOfMemoryError) and request.device != "cpu":
             question = "Generate on the CPU instead? It is slower but has more memory."
             if ask(self, "Out of memory", question):
-                self._session.models.clear()
+                self._session.engine.forget_models()
                 self._begin(dataclasses.replace(request, device="cpu"))
 
     # -- what is done -------------------------------------------------------------------------

@@ -16,6 +16,9 @@ from cytodiffusion.errors import InputError
 #: Key in ``layer.metadata`` under which this plugin notes what a layer is.
 NOTE = "cytodiffusion"
 
+#: Micrometres per pixel that cells were last classified at, in their note.
+CLASSIFIED_AT = "classified_at_um"
+
 _NOTHING, _WHITE, _BLACK = (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0)
 
 _AMBER = (1.0, 0.62, 0.11, 1.0)
@@ -117,14 +120,17 @@ def right_of(viewer: Any, apart: float) -> float:
 def pixel_size_of(layer: Layer) -> float | None:
     """Micrometres per pixel, where a layer knows: from physical units, or noted by us.
 
+    What cells were found at counts before what they were classified at.
+
     Raises
     ------
     InputError
         When the pixels are physically not square.
     """
-    sizes = [_micrometres(s, u) for s, u in zip(layer.scale, layer.units, strict=True)]
-    if any(size is None for size in sizes):
-        noted = note_of(layer).get("pixel_size_um")
+    found = [_micrometres(s, u) for s, u in zip(layer.scale, layer.units, strict=True)]
+    sizes = [size for size in found if size is not None]
+    if len(sizes) < len(found):
+        noted = note_of(layer).get("pixel_size_um", note_of(layer).get(CLASSIFIED_AT))
         return float(noted) if noted is not None else None
     low, high = min(sizes), max(sizes)
     if high > 1.02 * low:
@@ -133,6 +139,18 @@ def pixel_size_of(layer: Layer) -> float | None:
             "resample the image or correct the layer's scale."
         )
     return float(np.mean(sizes))
+
+
+def found_at(cells: Layer) -> float | None:
+    """Micrometres per pixel that cells were found at; of others' labels, what their scale says."""
+    noted = note_of(cells).get("pixel_size_um")
+    if noted is not None:
+        return float(noted)
+    return pixel_size_of(cells) if _physical(cells) else None
+
+
+def _physical(layer: Layer) -> bool:
+    return all(_micrometres(s, u) for s, u in zip(layer.scale, layer.units, strict=True))
 
 
 def _micrometres(scale: float, unit: Any) -> float | None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+
+from cytodiffusion.classification.result import WHOLE
+
+if TYPE_CHECKING:
+    from cytodiffusion.cells.crops import Crops
+    from cytodiffusion.classification.result import Classification
+    from cytodiffusion.pipeline import CellBatch
 
 #: Ways to walk through the cells in the Inspect widget.
 ORDERS = ("uncertainty", "anomaly", "class")
@@ -15,59 +22,55 @@ ORDERS = ("uncertainty", "anomaly", "class")
 REVIEW, ANOMALY = "review", "anomaly"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CellRecord:
-    """One classified cell, as the classifier described it.
+    """One classified cell: a row of what the engine handed over.
 
-    Attributes
-    ----------
-    label : int
-        Label id.
-    y, x : float
-        Centroid in pixels of the image.
-    area_um2, touches_border
-        As in the table of cells.
-    predicted : int
-        Index of the class.
-    posterior : (K,) float
-    prediction_set : (K,) bool
-    confidence, entropy, margin : float
-        The entropy is in nats.
-    anomaly_score, anomaly_threshold : float
-    anomaly : bool
-    anomaly_scores : dict of float
-        Every score by name.
-    review : bool
-        Whether it is too unsure to be accepted.
-    accept_above : float or None
-        Confidence that accepted cells are above; None where no error rate was asked for.
-    trials : int
-    levels : (L,) float
-        Noise levels that were tried.
-    errors : (L, K) float
-        Denoising error of each class at each level; nan where there was no trial.
+    Whatever a `cytodiffusion.classification.result.Classification` says of a cell can be asked of
+    it by the same name, such as ``posterior``, ``confidence`` or ``anomaly``.
     """
 
-    label: int
-    y: float
-    x: float
-    area_um2: float
-    touches_border: bool
-    predicted: int
-    posterior: np.ndarray
-    prediction_set: np.ndarray
-    confidence: float
-    entropy: float
-    margin: float
-    anomaly_score: float
-    anomaly_threshold: float
-    anomaly: bool
-    anomaly_scores: dict[str, float]
-    review: bool
-    accept_above: float | None
-    trials: int
-    levels: np.ndarray
-    errors: np.ndarray
+    crops: Crops
+    result: Classification
+
+    @property
+    def label(self) -> int:
+        """Label id."""
+        return int(self.crops.ids[0])
+
+    @property
+    def y(self) -> float:
+        """Centre in pixels of the image, from the top."""
+        return float(self.crops.centroids[0, 0])
+
+    @property
+    def x(self) -> float:
+        """Centre in pixels of the image, from the left."""
+        return float(self.crops.centroids[0, 1])
+
+    @property
+    def area_um2(self) -> float:
+        """Area in square micrometres."""
+        return float(self.crops.areas_um2[0])
+
+    @property
+    def touches_border(self) -> bool:
+        """Whether the border of the image cuts it."""
+        return bool(self.crops.touches_border[0])
+
+    @property
+    def anomaly_scores(self) -> dict[str, float]:
+        """Every anomaly score by name."""
+        return {name: float(score[0]) for name, score in self.result.anomaly_scores.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        """Read what was found of this cell."""
+        if name.startswith("_") or name in ("crops", "result"):
+            raise AttributeError(name)
+        value = getattr(self.result, name)
+        if name in WHOLE or value is None:
+            return value
+        return value[0].item() if value.ndim == 1 else value[0]
 
 
 class Results:
@@ -81,10 +84,10 @@ class Results:
         Their colours as ``#rrggbb``.
     """
 
-    def __init__(self, class_names: Any, colors: Any) -> None:
+    def __init__(self, class_names: Sequence[str], colors: Sequence[str]) -> None:
         self.class_names = tuple(class_names)
         self.colors = tuple(colors)
-        self.batches: list[Any] = []
+        self.batches: list[CellBatch] = []
         self.counts = np.zeros(len(self.class_names), int)
         self.n_anomalies = 0
         self.n_review = 0
@@ -97,7 +100,7 @@ class Results:
     def __contains__(self, label: int) -> bool:
         return label in self._where
 
-    def add(self, batch: Any) -> None:
+    def add(self, batch: CellBatch) -> None:
         """Take in one `cytodiffusion.pipeline.CellBatch`."""
         # a hundred thousand crops would fill the memory
         batch = batch.without_pixels()
@@ -112,7 +115,7 @@ class Results:
         self._count(batch.result, 1)
         self.total = batch.total
 
-    def _count(self, result: Any, sign: int) -> None:
+    def _count(self, result: Classification, sign: int) -> None:
         self.counts += sign * np.bincount(result.predicted, minlength=len(self.counts))
         self.n_anomalies += sign * int(np.count_nonzero(result.anomaly))
         self.n_review += sign * int(np.count_nonzero(result.review))
@@ -123,29 +126,8 @@ class Results:
         if place is None:
             return None
         number, row = place
-        crops, result = self.batches[number].crops, self.batches[number].result
-        return CellRecord(
-            label=int(label),
-            y=float(crops.centroids[row, 0]),
-            x=float(crops.centroids[row, 1]),
-            area_um2=float(crops.areas_um2[row]),
-            touches_border=bool(crops.touches_border[row]),
-            predicted=int(result.predicted[row]),
-            posterior=result.posterior[row],
-            prediction_set=result.prediction_set[row],
-            confidence=float(result.confidence[row]),
-            entropy=float(result.entropy[row]),
-            margin=float(result.margin[row]),
-            anomaly_score=float(result.anomaly_score[row]),
-            anomaly_threshold=float(result.anomaly_threshold),
-            anomaly=bool(result.anomaly[row]),
-            anomaly_scores={k: float(v[row]) for k, v in result.anomaly_scores.items()},
-            review=bool(result.review[row]),
-            accept_above=result.accept_above,
-            trials=int(result.trials[row]),
-            levels=np.asarray(result.levels),
-            errors=result.errors_by_level[row],
-        )
+        batch, row_only = self.batches[number], slice(row, row + 1)
+        return CellRecord(batch.crops[row_only], batch.result[row_only])
 
     def describe(self, label: int) -> str | None:
         """Name a cell, its class and confidence in a few words."""
@@ -189,13 +171,7 @@ class Results:
             order = order[predicted[order] == only]
         return [int(label) for label in ids[order]]
 
-    def frame(self) -> pd.DataFrame:
-        """Table of the cells classified so far, made by the engine."""
-        from cytodiffusion.pipeline import cells_frame
-
-        return cells_frame(self.batches)
-
-    def _column(self, get: Any) -> np.ndarray:
+    def _column(self, get: Callable[[CellBatch], Any]) -> np.ndarray:
         return np.concatenate([np.asarray(get(batch)) for batch in self.batches])
 
 

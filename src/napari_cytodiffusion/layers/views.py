@@ -61,7 +61,7 @@ class CellViews:
         self._ids = labels.data[0] if labels.multiscale else labels.data
         self.layers: dict[str, Labels] = {}
         self.kind = "class"
-        self._outlined = True
+        self.outlines = (True, True)  # of anomalies, of cells for review
         self._looks = {
             "class": (maps.class_map, class_colors(results.colors), 0.5),
             "uncertainty": (maps.uncertainty_map, uncertainty_colors(), 0.6),
@@ -110,7 +110,7 @@ class CellViews:
         return len(waiting) > 1
 
     def _is_shown(self, role: str) -> bool:
-        return self._outlined if role == "anomalies" else role == self.kind
+        return any(self.outlines) if role == "anomalies" else role == self.kind
 
     def forget(self, layer: Layer) -> None:
         """Take note that a layer was removed; it comes back when it is asked for."""
@@ -148,11 +148,11 @@ class CellViews:
 
     def show_outlines(self, anomalies: bool, review: bool) -> None:
         """Show or hide the outlines of anomalies and of cells for review."""
-        self._outlined = anomalies or review
+        self.outlines = (anomalies, review)
         self.maps.outline(anomalies, review)
         self.maps.paint()
         if "anomalies" in self.layers:
-            self.layers["anomalies"].visible = self._outlined
+            self.layers["anomalies"].visible = any(self.outlines)
             self.layers["anomalies"].refresh(extent=False)
 
     def show_classes(self, shown: Sequence[bool]) -> None:
@@ -194,7 +194,7 @@ def mark_cell(viewer: Any, views: CellViews, record: CellRecord) -> None:
     frame = np.array(corners) + np.array([record.y, record.x])
     for layer in viewer.layers:
         note = note_of(layer)
-        if note.get("role") == _ROLE and note.get("labels") == views.labels.name:
+        if note.get("role") == _ROLE and note.get("labels_id") == str(views.labels.unique_id):
             layer.data = [frame]
             return
     active = viewer.layers.selection.active
@@ -204,7 +204,7 @@ def mark_cell(viewer: Any, views: CellViews, record: CellRecord) -> None:
         edge_color="#111111",
         face_color="transparent",
         edge_width=max(1.0, half / 60),
-        metadata={NOTE: {"role": _ROLE, "labels": views.labels.name}},
+        metadata={NOTE: {"role": _ROLE, "labels_id": str(views.labels.unique_id)}},
         **placement(views.labels),
     )
     viewer.add_layer(marker)

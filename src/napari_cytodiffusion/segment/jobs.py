@@ -1,13 +1,14 @@
-"""napari_cytodiffusion.segment.jobs."""
+"""What *Segment cells* runs in a thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cytodiffusion.progress import Progress
-from napari_cytodiffusion.models import duration, import_engine
+from napari_cytodiffusion.engine import Engine
+from napari_cytodiffusion.workers import duration
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,11 @@ class SegmentRequest:
     allow_download: bool = False
 
 
-def segment_body(request: SegmentRequest) -> Callable[[Progress], Iterator[Any]]:
+def segment_body(engine: Engine, request: SegmentRequest) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that yields one `cytodiffusion.segmentation.Segmentation`."""
 
     def body(report: Progress) -> Iterator[Any]:
-        if request.method != "watershed":
-            import_engine()
-        from cytodiffusion.segmentation import segment
-
-        yield segment(
+        yield engine.segment(
             request.image,
             request.method,
             request.pixel_size_um,
@@ -43,29 +40,14 @@ def segment_body(request: SegmentRequest) -> Callable[[Progress], Iterator[Any]]
     return body
 
 
-def cellpose_models() -> list[str]:
-    """Names of Cellpose's models, one whose weights are here first."""
-    from cytodiffusion.segmentation.cellpose_weights import available_models, default_model
-
-    first = default_model()
-    return [first, *(name for name in available_models() if name != first)]
-
-
 def forecast_body(
-    model: str, shape: Any, device: str, pixel_size_um: float | None
+    engine: Engine, model: str, shape: Sequence[int], device: str, pixel_size_um: float | None
 ) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that yields in words what Cellpose will take for an image."""
 
     def body(report: Progress) -> Iterator[Any]:
-        import_engine()
-        from cytodiffusion.device import pick_device
-        from cytodiffusion.segmentation.cellpose import expected_seconds
-        from cytodiffusion.segmentation.cellpose_weights import download_size
-
-        chosen = str(pick_device(device))
-        seconds = expected_seconds(shape, chosen, model=model, pixel_size_um=pixel_size_um)
+        chosen, seconds, size = engine.cellpose_effort(model, shape, device, pixel_size_um)
         where = "On the CPU" if chosen == "cpu" else f"On the GPU ({chosen})"
-        size = download_size(model)
         asked = f" Its weights ({size / 1e9:.1f} GB) are downloaded first, after asking."
         yield f"{where} about {duration(seconds)} for this image.{asked if size else ''}"
 

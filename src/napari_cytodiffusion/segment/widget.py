@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 from napari.utils import notifications
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
+from napari_cytodiffusion.layers.belonging import bind
 from napari_cytodiffusion.layers.placement import NOTE, full_size, is_image, placement
-from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.segment import jobs
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import LayerCombo, Pace, RunBar, ask, form, note, tell
 from napari_cytodiffusion.shared.defaults import default
 from napari_cytodiffusion.shared.fields import DeviceField, ModelField, PixelSizeField
-from napari_cytodiffusion.workers import Job
+from napari_cytodiffusion.workers import Job, duration
 
 #: Methods, with what they are called.
 METHODS = (("auto", "Automatic"), ("watershed", "Watershed"), ("cellpose", "Cellpose"))
@@ -59,7 +59,7 @@ class SegmentWidget(QWidget):
             self.method.addItem(text, value)
         self.method.setCurrentIndex(max(0, self.method.findData(default("segmentation", "method"))))
         self.model = ModelField(
-            [(name, name) for name in jobs.cellpose_models()],
+            [(name, name) for name in self._session.engine.cellpose_models()],
             "Own weights",
             "path of the weights",
             False,
@@ -83,6 +83,7 @@ class SegmentWidget(QWidget):
 
     def _connect(self) -> None:
         self.image.layer_changed.connect(self._on_layer)
+        self.image.rescaled.connect(self._on_layer)
         self.method.currentIndexChanged.connect(self._on_method)
         self.model.changed.connect(self._on_method)
         self.device.currentIndexChanged.connect(self._on_method)
@@ -102,7 +103,11 @@ class SegmentWidget(QWidget):
         if method == "cellpose" and layer is not None:
             shape = full_size(layer).shape[:2]
             body = jobs.forecast_body(
-                self.model.value(), shape, self.device.device(), self.pixel_size.pixel_size()
+                self._session.engine,
+                self.model.value(),
+                shape,
+                self.device.device(),
+                self.pixel_size.pixel_size(),
             )
             self._forecast = Job(body, self)
             self._forecast.yielded.connect(self._on_forecast)
@@ -138,7 +143,7 @@ class SegmentWidget(QWidget):
 
     def _begin(self, request: jobs.SegmentRequest) -> None:
         job = self._session.start(
-            jobs.segment_body(request),
+            jobs.segment_body(self._session.engine, request),
             owner=self,
             layers=() if self._layer is None else (self._layer,),
             on_progress=self.run_bar.advance,
@@ -153,7 +158,7 @@ class SegmentWidget(QWidget):
         viewer, layer = self._session.viewer, self._layer
         if viewer is None or layer is None:
             return
-        viewer.add_labels(
+        cells = Labels(
             result.labels,
             name=f"{layer.name} cells",
             opacity=0.5,
@@ -167,6 +172,8 @@ class SegmentWidget(QWidget):
             },
             **placement(layer),
         )
+        bind(cells, layer)
+        viewer.add_layer(cells)
         size = f"{result.pixel_size_um:.3g} \u00b5m a pixel"
         origin = {"estimated": "by the red cells", "assumed": "assumed, please check"}
         origin_text = origin.get(result.pixel_size_source)

@@ -90,7 +90,7 @@ class NumberBox(FloatSpinBox):  # type: ignore[misc]
         if self._optional:
             box.setSpecialValueText(about.get("none", "automatic"))
         _guard_wheel(box)
-        self.value = about.get("default")
+        self.set_value(about.get("default"))
 
     def get_value(self) -> Any:
         """Return the number, None where none is given."""
@@ -122,9 +122,9 @@ class PixelSizeBox(NumberBox):
                 self.tooltip = str(error)
                 continue
             if size is not None and self.min < size <= self.max:
-                self.value = size
+                self.set_value(size)
                 return
-        self.value = None
+        self.set_value(None)
 
 
 class Choice(ComboBox):  # type: ignore[misc]

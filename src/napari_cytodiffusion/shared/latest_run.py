@@ -10,10 +10,9 @@ from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
-from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import Pace, RunBar
-from napari_cytodiffusion.workers import Body
+from napari_cytodiffusion.workers import Body, duration
 
 #: Milliseconds between two looks whether a cancelled run has left its last step.
 _LOOK_MS = 50

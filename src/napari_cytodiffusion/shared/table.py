@@ -1,8 +1,10 @@
-"""napari_cytodiffusion.shared.table."""
+"""Tables of figures: what stands in them, and a read-only table that sorts by value."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QSize, Qt
@@ -15,9 +17,43 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytodiffusion.evaluate.jobs import Table
+#: What stands where nothing was measured.
+NOTHING = "\u2013"
+
+#: One cell of a table: what is shown, and what it is sorted by.
+Cell = tuple[str, Any]
 
 _ORDER = int(Qt.ItemDataRole.UserRole)
+_RIGHT = Qt.AlignmentFlag.AlignRight
+
+
+@dataclass(frozen=True)
+class Table:
+    """Header and rows of a table; rows of ``main`` stand out."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    main: tuple[int, ...] = ()
+
+
+def figure(value: float | None, digits: int = 3) -> Cell:
+    """Return a number as a cell of a table."""
+    if value is None or math.isnan(value):
+        return NOTHING, float("-inf")
+    return f"{value:.{digits}f}", float(value)
+
+
+def ranged(value: float | None, ends: Any, digits: int = 3) -> Cell:
+    """Return a number with its interval, where it has a width, as a cell of a table."""
+    text, key = figure(value, digits)
+    if ends is None or any(e is None for e in ends) or ends[0] == ends[1] or text == NOTHING:
+        return text, key
+    return f"{text}  ({ends[0]:.{digits}f}\u2013{ends[1]:.{digits}f})", key
+
+
+def short(name: str, most: int = 20) -> str:
+    """Return a name that fits into the legend of a plot."""
+    return name if len(name) <= most else f"{name[: most - 1]}\u2026"
 
 
 class SortedItem(QTableWidgetItem):
@@ -97,6 +133,3 @@ class FigureTable(QTableWidget):
         """Return what a column shows, from the top."""
         items = [self.item(row, column) for row in range(self.rowCount())]
         return [item.text() if item is not None else "" for item in items]
-
-
-_RIGHT = Qt.AlignmentFlag.AlignRight

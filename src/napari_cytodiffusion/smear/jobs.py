@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from cytodiffusion.drawing.maps import class_colors
-from cytodiffusion.errors import InputError
 from cytodiffusion.progress import Progress
-from napari_cytodiffusion import models
+from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.placement import NOTE, colormap_of
-from napari_cytodiffusion.models import ModelCache, import_engine
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class SmearRequest:
     source: str | None
     device: str
     settings: Mapping[str, Any]
+    engine: Engine = field(compare=False)
     allow_download: bool = False
-    cache: ModelCache = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,12 @@ def smear_body(request: SmearRequest) -> Callable[[Progress], Iterator[Any]]:
 
     def body(report: Progress) -> Iterator[Any]:
         from cytodiffusion.settings import make_settings
-        from cytodiffusion.smear import SmearSettings, synthetic_smear
+        from cytodiffusion.smear import SmearSettings
 
         settings = make_settings(SmearSettings, request.settings)
         report(0.0, "Loading the model ...")
         model = None if request.source is None else _model(request)
-        smear = synthetic_smear(model, settings, progress=report)
+        smear = request.engine.synthetic_smear(model, settings, progress=report)
         yield SmearResult(smear, None if model is None else model.record())
 
     return body
@@ -130,17 +129,14 @@ def smear_layers(smear: Any, seen: bool = False) -> list[tuple[Any, dict[str, An
         "visible": seen,
         "metadata": {NOTE: {**note, "columns": ("true_class", "synthetic")}},
     }
-    image = {"name": "synthetic smear", "rgb": True, "metadata": {NOTE: note}}
+    name, own_id = "synthetic smear", uuid4().hex
+    of_image = {"images": [{"id": own_id, "name": name, "path": None}]}
+    truth["metadata"][NOTE].update(of_image)
+    image = {"name": name, "rgb": True, "metadata": {NOTE: {**note, "image_id": own_id}}}
     return [(smear.rgb, {**image, **place}, "image"), (smear.labels, {**truth, **place}, "labels")]
 
 
 def _model(request: SmearRequest) -> Any:
     """Return the model, which must be one that draws cells."""
-    import_engine()
-    from cytodiffusion.model.bundle import ModelBundle
-
     source = request.source or "default"
-    model = models.load_model(source, request.device, request.allow_download, request.cache)
-    if not isinstance(model, ModelBundle):
-        raise InputError(f"{model.name} makes no smear: only diffusion models make cells.")
-    return model
+    return request.engine.drawing_model(source, request.device, request.allow_download)

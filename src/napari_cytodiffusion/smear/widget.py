@@ -14,7 +14,6 @@ from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
 from cytodiffusion.smear import DIFFERENTIAL, SmearSettings
 from napari_cytodiffusion.generate.class_counts import ClassCounts
 from napari_cytodiffusion.layers.placement import right_of
-from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.choosers import DeviceChoice, ModelChoice
 from napari_cytodiffusion.shared.common import Pace, RunBar, TallArea, ask
@@ -22,7 +21,7 @@ from napari_cytodiffusion.shared.defaults import default
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.smear import jobs
 from napari_cytodiffusion.smear.jobs import SmearRequest, SmearResult
-from napari_cytodiffusion.workers import Job
+from napari_cytodiffusion.workers import Job, duration
 
 #: Stands for cells that no model renders.
 DRAWN = "drawn"
@@ -54,7 +53,7 @@ _ROWS = (
 )
 
 #: What a form can say beyond what the settings say.
-_WORDS = {
+_WORDS: dict[str, dict[str, Any]] = {
     "width": {"step": 64},
     "height": {"step": 64},
     "n_red": {"none": "a third of the field", "step": 10},
@@ -155,7 +154,7 @@ class SmearWidget(QWidget):
             source=None if source == DRAWN else source,
             device=self.device.value,
             settings={**self.form.values(), "differential": self._differential()},
-            cache=self._session.models,
+            engine=self._session.engine,
         )
 
     def start(self) -> None:

@@ -24,6 +24,7 @@ from cytodiffusion.model.testing import tiny_bundle
 from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.authenticity import trial as page_module
 from napari_cytodiffusion.authenticity.widget import AuthenticityWidget
+from napari_cytodiffusion.engine import Engine
 
 NAMES = sorted(COLORS)
 NO_DISPLAY = sys.platform.startswith("linux") and (
@@ -231,7 +232,7 @@ def test_an_answer_that_cannot_be_written_pauses(opened, messages, monkeypatch) 
 def test_teaching_tells_at_once_and_lays_the_heatmap_over(opened, qtbot, monkeypatch) -> None:
     asked = []
 
-    def body(pixels, window_um, class_name, side, model, cache):
+    def body(pixels, window_um, class_name, side, model, engine):
         asked.append((pixels.shape, window_um, class_name, model))
 
         def work(report):
@@ -264,23 +265,22 @@ def test_a_real_heatmap_of_a_trial(tmp_path) -> None:
     tiny_bundle(tmp_path / "model", NAMES)
     pixels = disc(COLORS["red"], np.random.default_rng(0))
     model = (str(tmp_path / "model"), "cpu")
-    (found,) = words.explain_body(pixels, 20.0, "red", 96, model, {})(lambda *_: None)
+    (found,) = words.explain_body(pixels, 20.0, "red", 96, model, Engine())(lambda *_: None)
     assert found.picture.shape == (96, 96, 3)
     assert found.predicted == "red"
     assert found.target in {"blue", "green"}
 
 
 def test_a_download_is_asked_for(widget, qtbot, tmp_path, monkeypatch) -> None:
-    from napari_cytodiffusion import models
     from napari_cytodiffusion.authenticity import widget as module
 
     allowed, asked = [], []
 
-    def load(source, device, allow, cache):
+    def load(source, device, allow):
         allowed.append(allow)
         raise DownloadNeeded("The model is 3 MB.")
 
-    monkeypatch.setattr(models, "load_model", load)
+    monkeypatch.setattr(widget._session.engine, "load_model", load)
     monkeypatch.setattr(module, "ask", lambda parent, title, text: asked.append(text) or True)
     write_discs(tmp_path / "data", {"test": 4})
     form = widget.start_page.form

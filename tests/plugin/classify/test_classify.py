@@ -75,10 +75,12 @@ def test_features_carry_the_table_row_by_label(widget, viewer, qtbot):
 def test_pixel_size_comes_from_the_layer(widget, engine, viewer, qtbot):
     classify(widget, qtbot)
     assert engine.requests[0]["pixel_size_um"] == pytest.approx(0.1)
-    assert viewer.layers["cells"].metadata["cytodiffusion"]["pixel_size_um"] == pytest.approx(0.1)
+    note = viewer.layers["cells"].metadata["cytodiffusion"]
+    assert note["classified_at_um"] == pytest.approx(0.1)
 
 
-def test_settings_reach_the_engine(widget, engine, qtbot):
+def test_settings_reach_the_engine(widget, engine, answer, qtbot):
+    answer(True)  # that the scale is meant
     widget.trials.setValue(7)
     widget.seed.setValue(42)
     widget.pixel_size.setValue(0.2)
@@ -153,7 +155,7 @@ def test_cancel_keeps_what_is_done(widget, engine, viewer, smear, qtbot):
     engine.batch, engine.seconds_a_batch = 2, 0.2
     qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: "of 12 cells" in widget.run_bar.line.text(), timeout=30_000)
-    with qtbot.waitSignal(Session.of(viewer).busy_changed, timeout=500):
+    with qtbot.waitSignal(Session.of(viewer).busy_changed, timeout=30_000):
         qtbot.mouseClick(widget.run_bar.cancel_button, Qt.MouseButton.LeftButton)
     assert "kept" in widget.run_bar.line.text()
     table = wait_for_table(viewer, qtbot)
@@ -162,7 +164,7 @@ def test_cancel_keeps_what_is_done(widget, engine, viewer, smear, qtbot):
     ids = smear[1]
     assert viewer.layers["cells class"].data[ids == 1].all()
     assert not viewer.layers["cells class"].data[ids == 12].any()
-    assert engine.closed.wait(2)
+    assert engine.closed.wait(30)
     assert widget.run_bar.run_button.isEnabled()
 
 
@@ -183,7 +185,7 @@ def test_removing_a_layer_stops_the_run(widget, engine, viewer, messages, qtbot,
     viewer.layers.remove(name)
     qtbot.waitUntil(lambda: not Session.of(viewer).busy, timeout=20_000)
     assert any("removed" in text for text in messages)
-    assert engine.closed.wait(2)
+    assert engine.closed.wait(30)
     assert widget.run_bar.run_button.isEnabled()
 
 
@@ -230,6 +232,7 @@ def test_without_layers_it_says_what_is_missing(engine, qtbot, messages):
     from napari.components import ViewerModel
 
     empty = ViewerModel()
+    Session.of(empty, engine)
     widget = ClassifyWidget(empty)
     qtbot.addWidget(widget)
     qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
@@ -282,7 +285,7 @@ def test_a_run_ends_with_its_widget_and_with_no_other(viewer, engine, qtbot):
         widget.deleteLater()
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         assert session.busy is runs_on
-    assert engine.closed.wait(3)
+    assert engine.closed.wait(30)
 
 
 def test_a_view_that_was_removed_comes_back_when_asked_for(widget, viewer, qtbot):

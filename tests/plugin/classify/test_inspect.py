@@ -107,7 +107,7 @@ def test_session_dies_with_its_viewer(engine, qtbot):
     from napari.components import ViewerModel
 
     viewer = ViewerModel()
-    session = Session.of(viewer)
+    session = Session.of(viewer, engine)
     assert Session.of(viewer) is session
     alive = weakref.ref(viewer), weakref.ref(session)
     del viewer, session

@@ -49,7 +49,7 @@ def test_a_run_that_is_cancelled_is_corrected_whole_or_not_at_all(engine, smear)
         seed=0,
         pixel_size_um=0.1,
     )
-    items = list(jobs.classify_body(request)(lambda *_: None))
+    items = list(jobs.classify_body(engine, request)(lambda *_: None))
     assert [type(item) for item in items[-2:]] == [jobs.ClassifiedCells, jobs.CorrectedCells]
     assert sum(isinstance(item, jobs.CorrectedCells) for item in items) == 1
     assert len(items[-1].batches) == 3

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QSettings
-from report_toys import (
-    NAMES,
-)
+from report_toys import NAMES
 from toys import PIXEL_SIZE_UM, tiny_baseline, write_discs
 
 from cytodiffusion.evaluation.run import evaluate

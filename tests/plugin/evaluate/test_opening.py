@@ -11,22 +11,21 @@ from napari_cytodiffusion.evaluate import widget as module
 
 
 def test_a_click_on_a_cell_opens_its_image(opened, bare, metrics, qtbot) -> None:
-    opened.pages.show_section("cells")
-    wall = opened.pages.cells.wall
+    hardest, anomalous = (action.menu() for action in opened.page.cells.actions())
     entries = metrics["montage"]["hardest"]
-    assert wall.count() == len(entries) == 15
-    item = wall.item(0)
-    assert not item.icon().isNull()
+    assert len(hardest.actions()) == len(entries) == 15
+    action = hardest.actions()[0]
+    assert not action.icon().isNull()
+    assert action.text().startswith(entries[0]["label"])
     for _ in range(2):  # the second time the layer is there already
-        where = wall.visualItemRect(item).center()
-        qtbot.mouseClick(wall.viewport(), Qt.MouseButton.LeftButton, pos=where)
+        action.trigger()
         qtbot.waitUntil(lambda: len(bare.layers) == 1, timeout=20_000)
     qtbot.wait(50)
     (layer,) = bare.layers
     assert layer.name == Path(entries[0]["path"]).stem
     assert layer.data.shape == (48, 48, 3)
-    opened.pages.cells.choice.setCurrentIndex(1)
-    assert wall.item(0).data(256) == metrics["montage"]["anomalous"][0]["path"]
+    first = metrics["montage"]["anomalous"][0]
+    assert anomalous.actions()[0].text().endswith(Path(first["path"]).name)
 
 
 def test_an_image_that_is_gone_is_said(opened, bare, messages, qtbot, tmp_path) -> None:
@@ -43,7 +42,7 @@ def test_a_folder_without_a_report_is_said(widget, messages, qtbot, tmp_path) ->
     assert widget.problem.isVisible()
     assert widget.problem.text() == messages[0]
     assert widget.report is None
-    assert widget.pages.isHidden()
+    assert widget.page.isHidden()
 
 
 def test_a_dropped_folder_opens_and_is_remembered(widget, made, qtbot) -> None:
@@ -66,5 +65,5 @@ def test_a_dropped_folder_opens_and_is_remembered(widget, made, qtbot) -> None:
 def test_the_page_opens_in_the_browser(opened, made, monkeypatch, qtbot) -> None:
     urls = []
     monkeypatch.setattr(module.QDesktopServices, "openUrl", lambda url: urls.append(url) or True)
-    qtbot.mouseClick(opened.page_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(opened.page.page_button, Qt.MouseButton.LeftButton)
     assert Path(urls[0].toLocalFile()) == (made / "report" / "report.html").resolve()

@@ -1,322 +1,149 @@
-"""The report widget shows what the HTML report shows."""
+"""The report widget shows the headline figures and the plots of the page."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import numpy as np
-import pyqtgraph as pg
 import pytest
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QLabel, QWidget
-from report_toys import (
-    NAMES,
-    column,
-    made_up_anomaly,
-    made_up_hierarchy,
-    made_up_psychometric,
-    plot,
-    show,
-    table,
-)
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QPalette
+from qtpy.QtWidgets import QApplication, QDialog, QLabel
+from report_toys import texts
 
-from napari_cytodiffusion.evaluate import jobs, sections
-from napari_cytodiffusion.evaluate.table import ReportTable
-from napari_cytodiffusion.shared.fold import Fold
+from cytodiffusion.evaluation.report_content import key_figures
+from cytodiffusion.evaluation.stored import StoredPlot
 
 
-def test_key_figures_are_those_of_the_file(opened, metrics) -> None:
-    numbers = table(opened, "overview")
-    titles = numbers.texts(0)
-    shown = dict(zip(titles, numbers.texts(1), strict=True))
-    rival = dict(zip(titles, numbers.texts(2), strict=True))
-    assert shown["Cells"] == "15"
-    low, high = metrics["intervals"]["ece"]
-    ece = f"{metrics['ece']:.3f}\n{low:.3f}\u2013{high:.3f}"
-    assert shown["Calibration error (ECE)"] == ece
-    assert rival["Macro F1"].startswith(f"{metrics['baselines']['rival']['macro_f1']:.3f}")
-    assert shown["Anomaly AUC"] == jobs.NOTHING
+def pixels(picture) -> np.ndarray:
+    """What a plot looks like, as (Y, X, 3)."""
+    image = picture.grab().toImage().convertToFormat(picture.grab().toImage().Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits().asstring(image.sizeInBytes()), np.uint8)
+    rows = rows.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()]
+    return rows.reshape(image.height(), image.width(), 3)
+
+
+def show(widget, metrics=None, **changes) -> None:
+    report = widget.report
+    widget.show_report(dataclasses.replace(report, metrics=metrics or report.metrics, **changes))
+
+
+def paint(widget, ink: str, paper: str) -> None:
+    """Give a window the colours of another theme."""
+    palette = QPalette(widget.palette())
+    for role in (QPalette.ColorRole.WindowText, QPalette.ColorRole.Text):
+        palette.setColor(role, QColor(ink))
+    palette.setColor(QPalette.ColorRole.Window, QColor(paper))
+    widget.setPalette(palette)
+
+
+def test_key_figures_are_those_of_the_page(opened, metrics, made) -> None:
+    shown, page = texts(opened), (made / "report" / "report.html").read_text(encoding="utf-8")
+    for found in key_figures(metrics):
+        for text in (found.title, found.value, found.note):
+            assert text in shown
+            assert text in page
+    assert f"{metrics['balanced_accuracy']:.3f}" in shown
     assert "tiny" in opened.title.text()
     assert "15 cells" in opened.title.text()
     assert opened.hint.isHidden()
-    page = opened.pages.stack.currentWidget()
-    assert any("not a medical device" in label.text() for label in page.findChildren(QLabel))
+    assert any("not a medical device" in text for text in shown)
+    assert any(text.startswith("rival beside it") for text in shown)
 
 
-def test_all_sections_of_the_page_are_there(opened, made, qtbot) -> None:
-    """Every heading of the HTML report has a section, which is reached by the arrow."""
-    html = (made / "report" / "report.html").read_text(encoding="utf-8")
-    headings = len(re.findall("<h2", html))
-    choice, seen = opened.pages.choice, ["Overview"]
-    while opened.pages.forth.isEnabled():
-        qtbot.mouseClick(opened.pages.forth, Qt.MouseButton.LeftButton)
-        seen.append(choice.currentText())
-    assert seen == [choice.itemText(i) for i in range(choice.count())]
-    # the overview has no heading there, words and limits are one section here
-    assert len(seen) == headings
-    assert not opened.pages.forth.isEnabled()
-    qtbot.mouseClick(opened.pages.back, Qt.MouseButton.LeftButton)
-    assert choice.currentText() == seen[-2]
+def test_all_plots_of_the_page_are_there_with_their_captions(opened, made) -> None:
+    page = (made / "report" / "report.html").read_text(encoding="utf-8")
+    drawn = re.findall(r'alt="([^"]*)" src="data:image/svg', page)
+    assert [picture.plot.caption for picture in opened.page.plots] == drawn
+    assert len(drawn) >= 6
+    shown = texts(opened)
+    assert all(caption in shown for caption in drawn)
+    for picture in opened.page.plots:
+        # something is drawn, in more than one colour
+        assert len(np.unique(pixels(picture).reshape(-1, 3), axis=0)) > 5
 
 
-def test_no_section_is_wider_than_a_narrow_dock(opened) -> None:
-    opened.resize(400, 800)
-    for key in [opened.pages.choice.itemData(i) for i in range(opened.pages.choice.count())]:
-        opened.pages.show_section(key)
-        assert opened.pages.minimumSizeHint().width() <= 380, key
+def test_plots_keep_their_proportions_in_a_narrow_dock(opened, qtbot) -> None:
+    for width in (360, 700):
+        opened.resize(width, 800)
+        qtbot.wait(50)
+        for picture in opened.page.plots:
+            assert picture.height() == pytest.approx(picture.heightForWidth(picture.width()), abs=2)
+            assert picture.width() > width - 60
+    assert opened.page.minimumSizeHint().width() <= 380
 
 
-def test_classes_sort_by_value(opened, metrics, qtbot) -> None:
-    classes = table(opened, "classes")
-    assert classes.texts(0) == sorted(NAMES)
-    header = classes.horizontalHeader()
-    where = QPoint(header.sectionViewportPosition(1) + 6, header.height() // 2)
-    qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=where)
-    values = [metrics["per_class"][name]["f1"] for name in classes.texts(0)]
-    assert values in (sorted(values), sorted(values)[::-1])
-    qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=where)
-    again = [metrics["per_class"][name]["f1"] for name in classes.texts(0)]
-    assert again == values[::-1]
-    assert len(set(values)) > 1
+def test_plots_follow_the_theme(opened, qtbot) -> None:
+    picture = opened.page.plots[0]
+    for ink, paper, dark in (("#f0f1f2", "#262930", True), ("#1b1b1b", "#efebe9", False)):
+        paint(opened, ink, paper)
+        picture.update()
+        colours = pixels(picture).mean(axis=2)
+        assert picture.is_dark is dark
+        # text stands out from the background, which shows through
+        background = QColor(paper).lightness()
+        assert abs(np.median(colours) - background) < 12
+        assert abs(colours - background).max() > 100
 
 
-def test_classes_have_intervals_and_the_rival_beside_them(opened, metrics) -> None:
-    classes = table(opened, "classes")
-    rival = metrics["baselines"]["rival"]["per_class"]
-    assert column(classes, "F1,\nrival") == [f"{rival[n]['f1']:.3f}" for n in sorted(NAMES)]
-    some = metrics["per_class"]["red"]
-    low, high = some["intervals"]["precision"]
-    text = classes.texts(4)[sorted(NAMES).index("red")]
-    assert text.split("\n")[0] == f"{some['precision']:.3f}"
-    assert text.split("\n")[1:] == ([f"{low:.3f}\u2013{high:.3f}"] if low < high else [])
-    folded = table(opened, "classes", 1)
-    assert folded.isHidden() or not folded.isVisible()
-    fold = opened.pages.stack.currentWidget().findChild(Fold)
-    fold.button.click()
-    assert folded.isVisible()
-    assert column(folded, "recall") == [f"{rival[n]['recall']:.3f}" for n in sorted(NAMES)]
+def test_a_click_enlarges_a_plot(opened, qtbot) -> None:
+    qtbot.mouseClick(opened.page.plots[1], Qt.MouseButton.LeftButton)
+    dialogs = [w for w in QApplication.topLevelWidgets() if isinstance(w, QDialog)]
+    (dialog,) = [d for d in dialogs if d.windowTitle() == "Plot of the report" and d.isVisible()]
+    assert dialog.width() > opened.width()
+    assert opened.page.plots[1].plot.caption in [w.text() for w in dialog.findChildren(QLabel)]
+    dialog.close()
 
 
-def test_numbers_sort_as_numbers(qtbot) -> None:
-    cells = tuple((jobs.figure(v),) for v in (0.5, None, 12.0, 2.0))
-    parent = QWidget()
-    qtbot.addWidget(parent)
-    found = ReportTable(sections.Grid(jobs.Table(("x",), cells), True), {}, parent)
-    found.sortItems(0, Qt.SortOrder.DescendingOrder)
-    assert found.texts(0) == ["12.000", "2.000", "0.500", jobs.NOTHING]
+def test_a_plot_of_an_earlier_report_is_shown_on_white(opened) -> None:
+    paint(opened, "#f0f1f2", "#262930")
+    square = '<rect x="4" y="4" width="8" height="8" style="fill: #2b2f36"/>'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20">{square}</svg>'
+    show(opened, plots=(StoredPlot("Confusion matrix", svg),))
+    (picture,) = opened.page.plots
+    assert (pixels(picture)[0, 0] == 255).all()
+    assert pixels(picture).min() < 80
 
 
-def test_names_stay_while_the_figures_scroll(opened, qtbot) -> None:
-    opened.resize(340, 800)
-    shift = table(opened, "shift")
-    qtbot.waitUntil(lambda: shift.horizontalScrollBar().maximum() > 0)
-    assert not shift.names.isVisible()
-    shift.horizontalScrollBar().setValue(shift.horizontalScrollBar().maximum())
-    assert shift.names.isVisible()
-    # both the data and the classifier, else nobody knows whose row it is
-    assert shift.names.width() == shift.columnWidth(0) + shift.columnWidth(1)
-    rows = sum(shift.rowHeight(row) for row in range(shift.rowCount()))
-    assert shift.viewport().height() >= rows
+def test_without_its_page_the_figures_are_shown_and_that_is_said(opened, metrics) -> None:
+    show(opened, page=None, plots=())
+    assert opened.page.plots == []
+    assert not opened.page.page_button.isEnabled()
+    assert any("report.html, is missing" in text for text in texts(opened))
+    assert f"{metrics['accuracy']:.3f}" in texts(opened)
 
 
-def test_selected_rows_are_copied(opened, qtbot) -> None:
-    classes = table(opened, "classes")
-    classes.selectRow(0)
-    qtbot.keyClick(classes, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
-    header, row = QGuiApplication.clipboard().text().split("\n")
-    assert header.split("\t")[:3] == ["class", "F1", "F1, rival"]
-    assert row.split("\t")[:2] == ["blue", " ".join(classes.texts(1)[0].split())]
+def test_a_report_with_fewer_figures_is_shown(opened, metrics) -> None:
+    """One of an earlier version."""
+    kept = ("format", "n", "accuracy", "balanced_accuracy", "per_class", "anomaly", "shift")
+    show(opened, {key: metrics[key] for key in kept}, sheet=None)
+    assert f"{metrics['accuracy']:.3f}" in texts(opened)
+    assert not opened.page.cells_button.isEnabled()
+    assert opened.problem.isHidden()
 
 
-def test_shift_has_a_row_for_each_place_and_classifier(opened, metrics) -> None:
-    found = table(opened, "shift")
-    assert found.texts(0) == ["this data"] * 2 + ["elsewhere"] * 2
-    assert found.texts(1) == [metrics["model"]["name"], "rival"] * 2
-    shift = metrics["shift"]["elsewhere"]
-    assert column(found, "balanced,\nall open")[2] == f"{shift['balanced_accuracy']:.3f}"
-    shared = column(found, "balanced,\nshared")
-    assert shared[0] == jobs.NOTHING
-    assert shared[2] == f"{shift['shared_balanced_accuracy']:.3f}"
-
-
-def test_hierarchy_has_strict_and_tolerant_scores(opened, metrics) -> None:
-    part = made_up_hierarchy()
-    show(opened, metrics | {"hierarchy": part})
-    found = table(opened, "hierarchy")
-    assert found.texts(0) == [metrics["model"]["name"]]
-    assert column(found, "balanced,\nstrict") == ["0.500"]
-    assert column(found, "balanced,\ntolerant") == ["0.750"]
-    by_class = table(opened, "hierarchy", 1)
-    assert column(by_class, "recall,\ntolerant") == ["0.700"]
-    assert column(by_class, "group") == ["warm"]
-    rival = metrics["baselines"]["rival"] | {"hierarchy": part}
-    show(opened, metrics | {"hierarchy": part, "baselines": {"rival": rival}})
-    assert table(opened, "hierarchy").texts(0) == [metrics["model"]["name"], "rival"]
-
-
-def test_anomaly_scores_of_everyone_are_listed(opened, metrics) -> None:
-    anomaly = made_up_anomaly()
-    rival = metrics["baselines"]["rival"] | {"anomaly": anomaly | {"auc": 0.6, "score_name": None}}
-    show(opened, metrics | {"anomaly": anomaly, "baselines": {"rival": rival}})
-    found = table(opened, "anomalies")
-    assert found.texts(1) == ["0.900\n0.850\u20130.950", "0.600\n0.850\u20130.950"]
-    assert found.texts(2)[0] == "0.800"
-    scores = table(opened, "anomalies", 1)
-    assert scores.texts(0) == ["combined (its own)", "zeta"]
-    assert scores.texts(1) == ["0.900", "0.700"]
-    assert table(opened, "anomalies", 2).texts(0)[0] == "1 - gap (its own)"
-
-
-def test_without_a_class_left_out_the_field_is_named(opened) -> None:
-    opened.pages.show_section("anomalies")
-    texts = [label.text() for label in opened.pages.stack.currentWidget().findChildren(QLabel)]
-    assert any("\u201cLeave out\u201d" in text for text in texts)
-    assert not any("--leave-out" in text for text in texts)
-
-
-def test_decided_and_held_back(opened, metrics) -> None:
-    decided = table(opened, "confidence")
-    assert decided.texts(1) == [
-        f"{found['decided'][0]['share']:.3f}" for found in (metrics, metrics["baselines"]["rival"])
-    ]
-    review = {"review": {"share": 0.25, "error": 0.0125}}
-    settings = metrics["settings"] | {"error_rate": 0.02}
-    show(opened, metrics | review | {"settings": settings})
-    held = table(opened, "confidence", 1)
-    assert [held.texts(i) for i in range(3)] == [[metrics["model"]["name"]], ["0.250"], ["0.0125"]]
-
-
-def test_psychometric_figures_have_their_intervals(opened, metrics) -> None:
-    show(opened, metrics | {"psychometric": made_up_psychometric()})
-    found = table(opened, "psychometric")
-    assert found.texts(0) == [metrics["model"]["name"], "somebody"]
-    assert found.texts(1) == ["0.400\n0.300\u20130.500", jobs.NOTHING]
-    assert found.texts(2)[0] == "1.000\n0.800\u20131.200"
-    assert found.texts(3)[0] == "0.020\n0.000\u20130.050"
-    labels = opened.pages.stack.currentWidget().findChildren(QLabel)
-    assert any("somebody: few cells." in label.text() for label in labels)
-
-
-def test_sets_trials_and_versions_are_told(opened, metrics) -> None:
-    sets = table(opened, "sets")
-    asked = [f"{row['asked']:.2f}" for row in metrics["sets"] for _ in range(2)]
-    assert column(sets, "asked") == asked
-    rival = metrics["baselines"]["rival"]["sets"]
-    assert column(sets, "mean\nsize")[1::2] == [f"{row['size']:.2f}" for row in rival]
-    trials = table(opened, "trials")
-    assert trials.texts(0) == [str(p["trials"]) for p in metrics["trials"]["points"]]
-    versions = table(opened, "model")
-    assert versions.texts(3)[1] == metrics["baselines"]["rival"]["model"]["sha256"][:16]
-
-
-@pytest.mark.parametrize(
-    ("section", "key"),
-    [
-        ("classes", "confusion"),
-        ("confidence", "reliability"),
-        ("confidence", "risk"),
-        ("trials", "trials"),
-    ],
-)
-def test_every_plot_is_drawn(opened, metrics, section, key) -> None:
-    items = plot(opened, section, key).plot.getPlotItem().items
-    curves = [item.getData() for item in items if isinstance(item, pg.PlotDataItem)]
-    drawn = [[list(values) for values in curve] for curve in curves if curve[0] is not None]
-    if key == "confusion":
-        counts = np.array(metrics["confusion"]["counts"])
-        texts = [item.toPlainText() for item in items if hasattr(item, "toPlainText")]
-        assert sorted(map(int, texts)) == sorted(counts[counts > 0].tolist())
-    elif key == "trials":
-        points = metrics["trials"]["points"]
-        assert drawn == [[[p[k] for p in points] for k in ("trials", "balanced_accuracy")]]
-    else:
-        for found in (metrics, metrics["baselines"]["rival"]):
-            if key == "risk":
-                curve = found["risk_coverage"]
-                expected = [curve["coverage"], [100 * value for value in curve["risk"]]]
-            else:
-                bins = found["reliability"]
-                expected = [[p["confidence"] for p in bins], [p["accuracy"] for p in bins]]
-            assert expected in drawn
-
-
-def test_sections_without_figures_say_why_or_are_missing(opened) -> None:
-    choice = opened.pages.choice
-    keys = [choice.itemData(i) for i in range(choice.count())]
-    assert not {"hierarchy", "low_data"} & set(keys)
-    opened.pages.show_section("anomalies")
-    assert opened.pages.plots() == opened.pages.tables() == []
-
-
-def test_sets_and_shift_are_drawn_as_they_are(opened, metrics) -> None:
-    items = plot(opened, "sets", "sets").plot.getPlotItem().items
-    curves = [item.getData() for item in items if isinstance(item, pg.PlotDataItem)]
-    assert curves[1][0].tolist() == [row["asked"] for row in metrics["sets"]]
-    assert curves[1][1].tolist() == [row["coverage"] for row in metrics["sets"]]
-    items = plot(opened, "shift", "shift").plot.getPlotItem().items
-    bars = [item.opts["height"] for item in items if isinstance(item, pg.BarGraphItem)]
-    assert bars == [
-        [
-            found["balanced_accuracy"],
-            found["shift"]["elsewhere"]["balanced_accuracy"],
-            found["shift"]["elsewhere"]["shared_balanced_accuracy"],
-        ]
-        for found in (metrics, metrics["baselines"]["rival"])
-    ]
-
-
-def test_plots_of_a_full_report_are_drawn(opened, metrics) -> None:
-    """Those that only a long evaluation has: made-up figures, drawn as they are."""
-    low = [
-        {"cells": n, "balanced_accuracy": 0.5 + n / 100, "sd": 0.01, "seeds": 5} for n in (10, 20)
-    ]
-    show(
-        opened,
-        metrics
-        | {"anomaly": made_up_anomaly(), "psychometric": made_up_psychometric()}
-        | {"low_data": {"curves": {"diffusion": low}, "split": "test"}},
-    )
-    drawn = {}
-    for section, key in (
-        ("anomalies", "anomaly"),
-        ("low_data", "low_data"),
-        ("psychometric", "psychometric"),
-    ):
-        items = plot(opened, section, key).plot.getPlotItem().items
-        drawn[key] = [i.getData() for i in items if isinstance(i, pg.PlotDataItem)]
-    assert [list(values) for values in drawn["anomaly"][1]] == [[0, 0.1, 1], [0, 0.8, 1]]
-    assert drawn["anomaly"][2][1].tolist() == [0.8]
-    np.testing.assert_allclose(drawn["low_data"][0][0], [1, np.log10(20)])
-    assert drawn["low_data"][0][1].tolist() == [0.6, 0.7]
-    assert [list(values) for values in drawn["psychometric"][0]] == [[0, 1], [0.2, 0.9]]
-    # below the curve, the credible interval of the threshold
-    assert drawn["psychometric"][1][0].tolist() == [0.3, 0.5]
-    assert table(opened, "low_data").texts(2) == ["0.600", "0.700"]
-
-
-def test_a_plot_without_its_figures_says_so(opened, metrics) -> None:
-    """A report of another version: the rest of it is shown."""
-    broken = {"decided": metrics["decided"], "reliability": [{"n": 3}]}
-    show(opened, metrics | broken)
-    assert "lacks the figures" in plot(opened, "confidence", "reliability").line.text()
-    assert "Error that" not in plot(opened, "confidence", "reliability").line.text()
-    assert table(opened, "confidence").rowCount() == 2
-
-
-def test_a_report_of_another_version_leaves_what_is_shown(opened, metrics, messages) -> None:
-    before = opened.report
-    show(opened, {k: v for k, v in metrics.items() if k != "sets"})
+def test_what_is_no_report_leaves_what_is_shown(opened, metrics, messages) -> None:
+    before, plots = opened.report, opened.page.plots
+    show(opened, metrics | {"anomaly": "none"})
     assert opened.report is before
+    assert opened.page.plots is plots
     assert "evaluate again" in opened.problem.text()
     assert opened.problem.text() == messages[0]
-    assert opened.pages.isVisible()
+    assert opened.page.isVisible()
     show(opened, metrics)
     assert opened.problem.isHidden()
 
 
+def test_many_warnings_are_left_to_the_page(opened, metrics) -> None:
+    show(opened, metrics | {"warnings": [f"warning {n}" for n in range(5)]})
+    shown = [text for text in texts(opened) if "warning" in text]
+    assert len(shown) == 4
+    assert "2 more warnings" in shown[-1]
+
+
 def test_text_of_the_data_is_no_markup(opened, metrics) -> None:
     show(opened, metrics | {"warnings": ["<b>bold</b> is a file's name"]})
-    labels = opened.pages.stack.currentWidget().findChildren(QLabel)
+    labels = opened.page.findChildren(QLabel)
     (label,) = [found for found in labels if "bold" in found.text()]
     assert label.textFormat() == Qt.TextFormat.PlainText

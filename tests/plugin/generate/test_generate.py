@@ -15,7 +15,6 @@ from qtpy.QtTest import QTest
 from cytodiffusion.errors import OutOfMemoryError
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
-from napari_cytodiffusion import models
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.generate import jobs
 from napari_cytodiffusion.generate import widget as module
@@ -35,8 +34,8 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def widget(viewer, model, qtbot, monkeypatch):
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+def widget(viewer, engine, model, qtbot):
+    engine.model = model
     made = GenerateWidget(viewer)
     qtbot.addWidget(made)
     made.set_classes(model.class_names, [c.color for c in model.classes])
@@ -291,8 +290,8 @@ def test_one_of_each_class(widget):
     assert widget.counts.counts() == dict.fromkeys(NAMES, 1)
 
 
-def test_what_it_takes_is_said_before(viewer, model, monkeypatch, qtbot):
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+def test_what_it_takes_is_said_before(viewer, engine, model, qtbot):
+    engine.model = model
     made = GenerateWidget(viewer)
     qtbot.addWidget(made)
     made.show()
@@ -304,15 +303,15 @@ def test_what_it_takes_is_said_before(viewer, model, monkeypatch, qtbot):
     assert " h" in made.effort.text() or "min" in made.effort.text()
 
 
-def test_the_window_and_the_question_before_many_cells_agree_in_time(model, monkeypatch):
+def test_the_window_and_the_question_before_many_cells_agree_in_time(engine, model, monkeypatch):
     from cytodiffusion.generation import Effort, GenerationSettings
 
     def estimate(model, n, settings):  # as if every step took a second, and three at least
         return Effort(n, 1.0 * n * max(settings.steps, 3), 0.1 * n, "cpu")
 
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+    engine.model = model
     monkeypatch.setattr("cytodiffusion.generation.estimate_effort", estimate)
-    body = jobs.model_body(jobs.GenerateRequest("default", "cpu", {}, {}))
+    body = jobs.model_body(jobs.GenerateRequest("default", "cpu", {}, {}, engine))
     found = list(body(lambda *_: None))[-1]
     usual = GenerationSettings().steps
     assert found.seconds * usual == pytest.approx(estimate(model, 1, GenerationSettings()).seconds)
@@ -339,11 +338,11 @@ def test_more_than_a_window_holds_is_for_the_command_line(widget, viewer, qtbot)
     assert "synthetic cells" not in viewer.layers
 
 
-def test_a_classifier_that_draws_nothing_says_so(widget, monkeypatch, qtbot):
+def test_a_classifier_that_draws_nothing_says_so(widget, engine, qtbot):
     class Baseline:
         name = "resnet"
 
-    monkeypatch.setattr(models, "load_model", lambda *_: Baseline())
+    engine.model = Baseline()
     generate(widget, qtbot, basophil=1)
     assert widget.run_bar.line.text() == "resnet draws no cells: only diffusion models do."
     widget.show()
@@ -400,8 +399,8 @@ def test_a_folder_that_cannot_be_written_is_said(widget, tmp_path, qtbot):
     assert widget.save_button.isEnabled()
 
 
-def test_a_closed_widget_stops_its_run(viewer, model, slow, monkeypatch, qtbot):
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+def test_a_closed_widget_stops_its_run(viewer, engine, model, slow, qtbot):
+    engine.model = model
     made = GenerateWidget(viewer)
     made.set_classes(model.class_names, [c.color for c in model.classes])
     ask_for(made, basophil=4)

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QApplication
 import napari_cytodiffusion
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
-from napari_cytodiffusion import models
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.generate.widget import GenerateWidget
 from napari_cytodiffusion.session import Session
@@ -40,9 +39,16 @@ def model(tmp_path_factory):
     return load_bundle(tiny_bundle(tmp_path_factory.mktemp("tiny"), NAMES))
 
 
-@pytest.fixture(autouse=True)
-def loaded(model, monkeypatch):
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+@pytest.fixture
+def open_viewer(make_napari_viewer, engine, model):
+    engine.model = model
+
+    def opened():
+        viewer = make_napari_viewer(show=True)
+        Session.of(viewer, engine)
+        return viewer
+
+    return opened
 
 
 def dock(viewer, widget, qtbot):
@@ -65,11 +71,11 @@ def pixels_of(viewer):
     return viewer.screenshot(canvas_only=True, flash=False)
 
 
-def test_clicks_generate_a_gallery_that_is_classified_by_more(make_napari_viewer, npe2pm, qtbot):
+def test_clicks_generate_a_gallery_that_is_classified_by_more(open_viewer, npe2pm, qtbot):
     from npe2 import PluginManifest
 
     npe2pm.register(PluginManifest.from_file(MANIFEST))
-    viewer = make_napari_viewer(show=True)
+    viewer = open_viewer()
     viewer.window.resize(1280, 800)
     _, widget = viewer.window.add_plugin_dock_widget("napari-cytodiffusion", "Generate cells")
     assert isinstance(widget, GenerateWidget)
@@ -100,7 +106,7 @@ def test_clicks_generate_a_gallery_that_is_classified_by_more(make_napari_viewer
     viewer.close()
 
 
-def test_the_window_answers_while_cells_are_drawn(make_napari_viewer, monkeypatch, qtbot):
+def test_the_window_answers_while_cells_are_drawn(open_viewer, monkeypatch, qtbot):
     import importlib
 
     drawing = importlib.import_module("cytodiffusion.generation.generate")
@@ -114,7 +120,7 @@ def test_the_window_answers_while_cells_are_drawn(make_napari_viewer, monkeypatc
         return sample(*args, progress=report, **options)
 
     monkeypatch.setattr(drawing, "sample_cells", waiting)
-    viewer = make_napari_viewer(show=True)
+    viewer = open_viewer()
     widget = dock(viewer, GenerateWidget(viewer), qtbot)
     qtbot.waitUntil(lambda: "about" in widget.effort.text(), timeout=60_000)
     widget.form["steps"].value = 20
@@ -141,8 +147,8 @@ def test_the_window_answers_while_cells_are_drawn(make_napari_viewer, monkeypatc
     viewer.close()
 
 
-def test_clicks_make_a_smear(make_napari_viewer, qtbot):
-    viewer = make_napari_viewer(show=True)
+def test_clicks_make_a_smear(open_viewer, qtbot):
+    viewer = open_viewer()
     viewer.window.resize(1280, 800)
     widget = dock(viewer, SmearWidget(viewer), qtbot)
     widget.model.set_value(DRAWN)
@@ -159,9 +165,9 @@ def test_clicks_make_a_smear(make_napari_viewer, qtbot):
 
 
 @pytest.mark.parametrize("working", [False, True])
-def test_everything_dies_with_the_window(make_napari_viewer, qtbot, working):
+def test_everything_dies_with_the_window(open_viewer, qtbot, working):
     def live() -> list[weakref.ref]:
-        viewer = make_napari_viewer(show=True)
+        viewer = open_viewer()
         viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True)
         generate = dock(viewer, GenerateWidget(viewer), qtbot)
         smear = dock(viewer, SmearWidget(viewer), qtbot)

@@ -14,7 +14,7 @@ from napari_cytodiffusion.layers.placement import (
     placement,
 )
 from napari_cytodiffusion.layers.results import percent
-from napari_cytodiffusion.models import duration
+from napari_cytodiffusion.workers import duration
 
 
 @pytest.mark.parametrize(

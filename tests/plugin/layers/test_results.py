@@ -4,33 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_engine import CLASSES, COLORS, CellBatch, Crops, Result
+from fake_engine import CLASSES, COLORS, result_of
 
+from cytodiffusion.cells.crops import Crops
+from cytodiffusion.pipeline import CellBatch
 from napari_cytodiffusion.layers.results import ORDERS, Results
 
 
 def big_batch(n: int) -> CellBatch:
-    k = len(CLASSES)
     rng = np.random.default_rng(0)
-    posterior = rng.dirichlet(np.ones(k), n)
     ids = np.arange(1, n + 1)
-    crops = Crops(np.zeros((n, 1, 1, 3), np.uint8), ids, rng.random((n, 2)), *[np.ones(n)] * 2, 0.1)
-    result = Result(
-        CLASSES,
-        posterior,
-        posterior.argmax(1),
-        posterior.max(1),
-        -(posterior * np.log(posterior)).sum(1),
-        posterior.max(1),
-        posterior > 0.1,
-        rng.random(n),
-        rng.random(n) > 0.9,
-        np.full(n, 3),
-        np.zeros((n, 2, k), np.float32),
-        np.array([1, 2]),
-        0.9,
-    )
-    return CellBatch(crops, result, n, n)
+    pixels = np.zeros((n, 1, 1, 3), np.uint8)
+    crops = Crops(pixels, ids, rng.random((n, 2)), np.ones(n), np.zeros(n, bool), 0.1)
+    posterior = rng.dirichlet(np.ones(len(CLASSES)), n)
+    return CellBatch(crops, result_of(posterior, rng.random(n)), n, n)
 
 
 @pytest.fixture(scope="module")

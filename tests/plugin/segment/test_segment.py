@@ -6,29 +6,15 @@ import pytest
 from qtpy.QtCore import Qt
 
 from cytodiffusion.errors import DownloadNeeded, InputError, OutOfMemoryError
-from cytodiffusion.segmentation.result import Segmentation
 from napari_cytodiffusion.segment.widget import SegmentWidget
 from napari_cytodiffusion.session import Session
 
 
 @pytest.fixture
-def calls(monkeypatch, smear):
-    """Replace the engine's `segment`; the list receives its arguments."""
-    import cytodiffusion.segmentation as package
-
-    made = []
-
-    def segment(image, method, pixel_size_um, **options):
-        made.append({"image": image, "method": method, "pixel_size_um": pixel_size_um, **options})
-        options["progress"](0.5, "halfway")
-        if errors:
-            raise errors.pop(0)
-        source = "given" if pixel_size_um else "estimated"
-        return Segmentation(smear[1], pixel_size_um or 0.09, source, "watershed", {}, notes)
-
-    errors, notes = [], ()
-    monkeypatch.setattr(package, "segment", segment, raising=False)
-    return made, errors
+def calls(engine, smear):
+    """What the engine is asked for, and errors that it raises before it answers."""
+    engine.outlined = smear[1]
+    return engine.segmented, engine.segment_errors
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from cytodiffusion.errors import DownloadNeeded
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.smear import DIFFERENTIAL, SmearSettings
-from napari_cytodiffusion import models
 from napari_cytodiffusion.layers.placement import is_cells, is_image, note_of, pixel_size_of
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.smear import widget as module
@@ -111,10 +110,9 @@ def test_no_room_is_said_in_a_sentence(widget, viewer, qtbot):
     assert widget.run_bar.run_button.isEnabled()
 
 
-def test_a_model_renders_the_cells(widget, viewer, messages, monkeypatch, tmp_path, qtbot):
+def test_a_model_renders_the_cells(widget, engine, viewer, messages, tmp_path, qtbot):
     names = ("blast", "red cell", "platelet")
-    model = load_bundle(tiny_bundle(tmp_path / "model", names))
-    monkeypatch.setattr(models, "load_model", lambda *_: model)
+    engine.model = load_bundle(tiny_bundle(tmp_path / "model", names))
     widget.model.set_value(str(tmp_path / "model"))
     qtbot.waitUntil(lambda: set(widget.shares.spins) == {"blast"}, timeout=30_000)
     widget.form["n_white"].value = 1
@@ -146,14 +144,14 @@ def test_cancel_leaves_nothing(widget, viewer, monkeypatch, qtbot):
     assert len(seen) < 100
 
 
-def test_a_download_is_asked_for(widget, monkeypatch, qtbot):
+def test_a_download_is_asked_for(widget, engine, monkeypatch, qtbot):
     allowed, asked = [], []
 
-    def load(source, device, allow, cache):
+    def load(source, device, allow):
         allowed.append(allow)
         raise DownloadNeeded("The model is 3 MB.")
 
-    monkeypatch.setattr(models, "load_model", load)
+    monkeypatch.setattr(engine, "load_model", load)
     monkeypatch.setattr(module, "ask", lambda parent, title, text: asked.append(text) or True)
     widget.model.set_value("default")
     make(widget, qtbot)

@@ -15,11 +15,9 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from cytodiffusion.model.codec import WHITE, to_density
-from cytodiffusion.training.augmentation.palette import overexpose, repaint
+from cytodiffusion.training.augmentation.appearance import fringe, overexpose, repaint, retexture
+from cytodiffusion.training.augmentation.outlines import bend, exchange, leave_alone, spread_cells
 from cytodiffusion.training.augmentation.settings import AugmentSettings
-from cytodiffusion.training.augmentation.shape import bend, spread_cells
-from cytodiffusion.training.augmentation.surroundings import exchange, leave_alone
-from cytodiffusion.training.augmentation.texture import fringe, retexture
 
 #: Optical densities (red, green, blue) of the azures of nuclei and of eosin, measured on PBC's
 #: training images, and a third axis for what neither explains.

@@ -1,0 +1,111 @@
+"""What lies in a folder: images that can be read, and files that only look like some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cytodiffusion.image.image import HEIF_SUFFIXES, IMAGE_SUFFIXES, has_heif
+
+#: Beginnings of files that are images whatever their names.
+_SIGNATURES = (
+    *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"),
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+)
+
+#: Files of other formats that begin like TIFF or JPEG but are not to be read as such: raw pictures
+#: of cameras, and stacks of fluorescence microscopes.
+_RAW = frozenset(
+    (".dng", ".nef", ".cr2", ".arw", ".orf", ".rw2", ".pef", ".raw", ".lsm", ".stk", ".zvi", ".jxr")
+)
+
+#: Files beside images that nobody takes for one: texts, tables, documents, the system's own.
+_OTHERS = frozenset(
+    (
+        *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".geojson", ".xml", ".yaml"),
+        *(".yml", ".toml", ".ini", ".cfg", ".log", ".html", ".htm", ".css", ".js", ".py", ".ipynb"),
+        *(".r", ".m", ".sh", ".bat", ".pdf", ".doc", ".docx", ".odt", ".rtf", ".ods", ".xls"),
+        *(".xlsx", ".ppt", ".pptx", ".db", ".sqlite", ".lock", ".url", ".lnk", ".sha256", ".md5"),
+        *(
+            ".license",
+            ".bib",
+            ".tex",
+            ".svg",
+            ".safetensors",
+            ".pt",
+            ".pth",
+            ".ckpt",
+            ".exe",
+            ".dll",
+        ),
+    )
+)
+
+#: Names that stand in a sentence at most.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """Files of a folder and of those in it.
+
+    Attributes
+    ----------
+    images : tuple of Path
+        What is readable by its name or its first bytes, sorted; hidden files are left out.
+    unreadable : tuple of Path
+        What looks like a picture or data but is not read.
+    """
+
+    images: tuple[Path, ...]
+    unreadable: tuple[Path, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence on the files that are not read, one on HEIC; empty where there are none."""
+        heif = [p for p in self.unreadable if p.suffix.lower() in HEIF_SUFFIXES]
+        others = [p for p in self.unreadable if p not in heif]
+        notes = []
+        if heif:
+            notes.append(
+                f"{_names(heif)} cannot be read: HEIC needs the package pillow-heif; or save as "
+                "JPEG."
+            )
+        if others:
+            notes.append(
+                f"{_names(others)} cannot be read: save {'it' if len(others) == 1 else 'them'} as "
+                "TIFF, PNG or JPEG if meant to be an image."
+            )
+        return tuple(notes)
+
+
+def list_folder(folder: Path) -> FolderListing:
+    """List the images below a folder, and every other file that looks like a picture or data."""
+    images, unreadable = [], []
+    readable = IMAGE_SUFFIXES | (HEIF_SUFFIXES if has_heif() else frozenset())
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or not path.is_file():
+            continue
+        suffix = path.suffix.lower()
+        if suffix in readable or (suffix not in _RAW | _OTHERS and _begins_like_image(path)):
+            images.append(path)
+        elif suffix not in _OTHERS and suffix and path.stat().st_size:
+            unreadable.append(path)
+    return FolderListing(tuple(images), tuple(unreadable))
+
+
+def _begins_like_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return False
+    webp = start[:4] == b"RIFF" and start[8:] == b"WEBP"
+    return webp or start.startswith(_SIGNATURES)
+
+
+def _names(paths: Sequence[Path]) -> str:
+    shown = ", ".join(path.name for path in paths[:_NAMED])
+    return shown if len(paths) <= _NAMED else f"{shown} and {len(paths) - _NAMED:,} more"

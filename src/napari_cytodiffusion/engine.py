@@ -1,0 +1,363 @@
+"""The one way from the window to the engine: an `Engine` that the session of a viewer holds.
+
+Its methods are called in the threads of jobs. They import what they need when they are called, as
+importing the networks takes seconds. What is only drawn, read or checked (colours, settings,
+errors, tables of results) is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytodiffusion.errors import InputError
+from cytodiffusion.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cytodiffusion.authenticity import AuthenticitySettings
+    from cytodiffusion.authenticity.result import AuthenticityResult
+    from cytodiffusion.classification.settings import ClassifySettings
+    from cytodiffusion.counterfactual.cells import Counterfactuals
+    from cytodiffusion.counterfactual.heatmap import Heatmap
+    from cytodiffusion.counterfactual.morph import Morph
+    from cytodiffusion.evaluation.settings import EvaluateSettings
+    from cytodiffusion.evaluation.stored import StoredReport
+    from cytodiffusion.generation import GeneratedCells, GenerationSettings, Mix
+    from cytodiffusion.generation.order import Effort, GenerationOrder
+    from cytodiffusion.model.bundle import ModelBundle
+    from cytodiffusion.pipeline import CellBatch
+    from cytodiffusion.segmentation import Segmentation
+    from cytodiffusion.smear import Smear, SmearSettings
+
+_LOCK = Lock()
+
+
+class Engine:
+    """Calls of the engine, and the model that is loaded."""
+
+    def __init__(self) -> None:
+        self._models: dict[tuple[str, str, float], ModelBundle] = {}
+
+    # -- models -------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Import what classifies: seconds the first time, nothing after."""
+        with _LOCK, _without_triton():
+            import cytodiffusion.pipeline  # noqa: F401
+
+    def load_model(
+        self, source: str, device: str = "auto", allow_download: bool = False
+    ) -> ModelBundle:
+        """Return a diffusion model, loaded once per source, device and state of its files."""
+        self.prepare()
+        from cytodiffusion.baselines import is_baseline
+        from cytodiffusion.model import load_bundle
+
+        folder = Path(source)
+        if source != "default" and is_baseline(folder):
+            raise InputError(
+                f"{folder} is a baseline: it gives no uncertainty by noise trials and no heatmaps. "
+                "Choose a diffusion model here; the command line classifies with baselines too."
+            )
+        files = folder.glob("*") if folder.is_dir() else ()
+        key = (source, device, max((f.stat().st_mtime for f in files), default=0.0))
+        if key not in self._models:
+            # one model at a time: memory, on a GPU above all, is for the work
+            loaded = load_bundle(source, device=device, allow_download=allow_download)
+            self._models.clear()
+            self._models[key] = loaded
+        return self._models[key]
+
+    def drawing_model(self, source: str, device: str, allow_download: bool) -> ModelBundle:
+        """Return a model, which must be one that draws cells."""
+        from cytodiffusion.model.bundle import ModelBundle
+
+        model = self.load_model(source, device, allow_download)
+        if not isinstance(model, ModelBundle):
+            raise InputError(f"{model.name} draws no cells: only diffusion models do.")
+        return model
+
+    def forget_models(self) -> None:
+        """Free the memory of the model that is loaded."""
+        self._models.clear()
+
+    # -- segmentation and classification ------------------------------------------------------
+
+    def segment(
+        self,
+        image: Any,
+        method: str,
+        pixel_size_um: float | None,
+        *,
+        model: str | None = None,
+        device: str = "auto",
+        allow_download: bool = False,
+        progress: Progress = silent,
+    ) -> Segmentation:
+        """Outline the cells of an image."""
+        from cytodiffusion.segmentation import segment
+        from cytodiffusion.segmentation.cellpose_weights import default_model, weights_present
+
+        # the watershed needs no network, and importing one takes seconds
+        if method == "cellpose" or (method == "auto" and weights_present(model or default_model())):
+            self.prepare()
+        return segment(
+            image,
+            method,
+            pixel_size_um,
+            model=model,
+            device=device,
+            allow_download=allow_download,
+            progress=progress,
+        )
+
+    def cellpose_models(self) -> list[str]:
+        """Names of Cellpose's models, one whose weights are here first."""
+        from cytodiffusion.segmentation.cellpose_weights import available_models, default_model
+
+        first = default_model()
+        return [first, *(name for name in available_models() if name != first)]
+
+    def cellpose_effort(
+        self, model: str, shape: Sequence[int], device: str, pixel_size_um: float | None
+    ) -> tuple[str, float, int]:
+        """Say where Cellpose would run, the seconds it takes, and the bytes to download."""
+        self.prepare()
+        from cytodiffusion.device import pick_device
+        from cytodiffusion.segmentation.cellpose import expected_seconds
+        from cytodiffusion.segmentation.cellpose_weights import download_size
+
+        chosen = str(pick_device(device))
+        seconds = expected_seconds(shape, chosen, model=model, pixel_size_um=pixel_size_um)
+        return chosen, seconds, download_size(model)
+
+    def pixel_size(self, rgb: np.ndarray, given: float | None) -> tuple[float, str]:
+        """Micrometres a pixel, as given or measured by the red cells, and where it is from."""
+        if given is not None:
+            from cytodiffusion.image.pixels import check_pixel_size
+
+            return check_pixel_size(given), "given"
+        from cytodiffusion.segmentation.scale import estimate_pixel_size
+
+        estimate = estimate_pixel_size(rgb)
+        return estimate.pixel_size_um, estimate.source
+
+    def as_rgb8(self, image: Any) -> np.ndarray:
+        """Return any image as (Y, X, 3) uint8."""
+        from cytodiffusion.image.image import as_rgb8
+
+        return as_rgb8(image)
+
+    def check_promises(self, model: ModelBundle, settings: ClassifySettings) -> None:
+        """Raise where a model cannot promise what the settings ask for."""
+        from cytodiffusion.classification.decision import check_model
+
+        check_model(model, settings)
+
+    def iter_classify(
+        self,
+        rgb: np.ndarray,
+        labels: np.ndarray,
+        model: ModelBundle,
+        settings: ClassifySettings,
+        *,
+        pixel_size_um: float,
+        progress: Progress = silent,
+    ) -> Generator[CellBatch, None, None]:
+        """Classify the cells of a label image, batch by batch."""
+        from cytodiffusion.pipeline import iter_classify_labels
+
+        return iter_classify_labels(
+            rgb, labels, model, settings, pixel_size_um=pixel_size_um, progress=progress
+        )
+
+    def cells_frame(self, batches: Iterable[CellBatch]) -> pd.DataFrame:
+        """Make the table of classified cells."""
+        from cytodiffusion.pipeline import cells_frame
+
+        return cells_frame(batches)
+
+    def crop(
+        self,
+        image: Any,
+        labels: Any,
+        label: int,
+        centre: tuple[float, float],
+        pixel_size_um: float,
+        window_um: float,
+        size: int,
+    ) -> np.ndarray:
+        """Window (S, S, 3) around a cell as the classifier sees it, resampled to ``size`` pixels.
+
+        Only the surroundings of the cell are read, so it is quick on a slide too.
+        """
+        from cytodiffusion.cells.crops import extract_crops
+
+        y, x = centre
+        reach = int(np.ceil(window_um / pixel_size_um)) + 2
+        rows = slice(max(0, int(y) - reach), int(y) + reach)
+        columns = slice(max(0, int(x) - reach), int(x) + reach)
+        part = (np.asarray(labels[rows, columns]) == label).astype(np.uint8)
+        return extract_crops(
+            np.asarray(image[rows, columns]), part, pixel_size_um, size, window_um
+        ).pixels[0]
+
+    # -- counterfactuals ----------------------------------------------------------------------
+
+    def background(self, rgb: np.ndarray) -> np.ndarray:
+        """Colour (3,) of the empty slide."""
+        from cytodiffusion.image.stain import estimate_background
+
+        return estimate_background(rgb)
+
+    def iter_heatmaps(self, pixels: Any, model: ModelBundle, targets: Any, **how: Any) -> Any:
+        """Yield counterfactual heatmaps; see `cytodiffusion.counterfactual.heatmap`."""
+        from cytodiffusion.counterfactual.heatmap import iter_heatmaps
+
+        return iter_heatmaps(pixels, model, targets, **how)
+
+    def all_class_heatmaps(
+        self, pixels: np.ndarray, model: ModelBundle, **how: Any
+    ) -> Sequence[Heatmap]:
+        """Make the heatmaps of a cell towards every other class."""
+        from cytodiffusion.counterfactual.heatmap import all_class_heatmaps
+
+        return all_class_heatmaps(pixels, model, **how)
+
+    def counterfactual_cells(
+        self, pixels: Any, model: ModelBundle, targets: Any, **how: Any
+    ) -> Counterfactuals:
+        """Change cells into other classes."""
+        from cytodiffusion.counterfactual.cells import counterfactual_cells
+
+        return counterfactual_cells(pixels, model, targets, **how)
+
+    def make_morph(self, pixels: np.ndarray, model: ModelBundle, target: int, **how: Any) -> Morph:
+        """Make the frames between a cell and another class of it."""
+        from cytodiffusion.counterfactual.morph import make_morph
+
+        return make_morph(pixels, model, target, **how)
+
+    # -- synthetic cells and smears -----------------------------------------------------------
+
+    def drawing_effort(self, model: ModelBundle, settings: GenerationSettings) -> Effort:
+        """Estimate what one cell takes."""
+        from cytodiffusion.generation import estimate_effort
+
+        return estimate_effort(model, 1, settings)
+
+    def take_order(
+        self, model: ModelBundle, counts: Mapping[str, int], mix: Mix | None
+    ) -> GenerationOrder:
+        """Put the counts of classes into an order of single cells."""
+        from cytodiffusion.generation.order import take_order
+
+        return take_order(model, counts, mix)
+
+    def check_order(
+        self, order: Any, model: ModelBundle, settings: GenerationSettings, insist: bool
+    ) -> None:
+        """Raise where an order is too large to be made without asking."""
+        from cytodiffusion.generation.order import check_order
+
+        check_order(order, model, settings, insist)
+
+    def generate_parts(
+        self, model: ModelBundle, counts: Mapping[str, int], settings: Any, **how: Any
+    ) -> Generator[GeneratedCells, None, None]:
+        """Draw cells, part by part."""
+        from cytodiffusion.generation import generate_parts
+
+        return generate_parts(model, counts, settings, **how)
+
+    def synthetic_smear(
+        self, model: ModelBundle | None, settings: SmearSettings, progress: Progress = silent
+    ) -> Smear:
+        """Make a smear; without a model its cells are plain drawings."""
+        from cytodiffusion.smear import synthetic_smear
+
+        return synthetic_smear(model, settings, progress=progress)
+
+    # -- evaluation and authenticity tests ----------------------------------------------------
+
+    def evaluate(self, settings: EvaluateSettings, progress: Progress) -> StoredReport:
+        """Evaluate a model and read the report."""
+        self.prepare()
+        from cytodiffusion.evaluation.run import evaluate
+
+        return self.read_report(evaluate(settings, progress))
+
+    def read_report(self, path: Path) -> StoredReport:
+        """Read a report that was written before."""
+        from cytodiffusion.evaluation.stored import read_report
+
+        return read_report(path)
+
+    def make_test(
+        self, settings: AuthenticitySettings, progress: Progress, model: ModelBundle
+    ) -> Path:
+        """Make an authenticity test."""
+        from cytodiffusion.authenticity.make import make_test
+
+        return make_test(settings, progress, model=model)
+
+    def explain(
+        self,
+        pixels: np.ndarray,
+        window_um: float,
+        class_name: str,
+        model: ModelBundle,
+        progress: Progress,
+    ) -> Heatmap:
+        """Make the heatmap of a cell of an authenticity test, against its likeliest rival."""
+        from cytodiffusion.authenticity.explain import explain
+
+        return explain(pixels, window_um, class_name, model, progress=progress)
+
+    def test_results(
+        self, paths: Sequence[Path], mode: str, progress: Progress
+    ) -> AuthenticityResult:
+        """Read the answers to authenticity tests."""
+        self.prepare()
+        from cytodiffusion.authenticity.result import read_results
+
+        return read_results(list(paths), mode, progress=progress)
+
+
+def model_body(
+    engine: Engine, source: str, device: str, allow_download: bool = False
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that loads a model, and with it everything a run imports."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        yield engine.load_model(source, device, allow_download)
+
+    return body
+
+
+@contextmanager
+def _without_triton() -> Iterator[None]:
+    """Keep Triton, a compiler that nothing here uses, from being loaded by an import.
+
+    On Linux its library carries a copy of LLVM. Where Mesa draws the window with another one
+    (software rendering, some AMD drivers), loading Triton after the first OpenGL context ends the
+    process with a segmentation fault. Whoever loaded it before the window came up keeps it.
+    """
+    if "triton" in sys.modules or not sys.platform.startswith("linux"):
+        yield
+        return
+    # an entry None makes ``import triton`` fail cleanly, and PyTorch then does without
+    sys.modules["triton"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if sys.modules.get("triton", ...) is None:
+            del sys.modules["triton"]
