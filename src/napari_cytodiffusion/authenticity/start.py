@@ -116,6 +116,7 @@ class StartPage(QWidget):
         layout.addWidget(self.begin_button)
         layout.addWidget(self.sittings, 1)
         layout.addWidget(self.results_button)
+        layout.addStretch(0)
         self._infos: Sequence[SessionInfo] = ()
         self.fields.changed.connect(self.refresh)
         self.name.native.returnPressed.connect(self._on_begin)
