@@ -88,11 +88,11 @@ class PathRows(QWidget):
 
     def paths(self) -> list[tuple[str, Path]]:
         """Return name and path of each row that is filled."""
-        found = [(row, row.field.value) for row in self._rows]
+        found = [(row, row.field.get_value()) for row in self._rows]
         return [(row.name.text().strip() or name_of(p), p) for row, p in found if p is not None]
 
     def _on_path(self, row: _Row) -> None:
-        path = row.field.value
+        path = row.field.get_value()
         row.name.setPlaceholderText("name" if path is None else name_of(path))
         self.changed.emit()
 
