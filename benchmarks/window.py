@@ -74,7 +74,7 @@ def measure(viewer: napari.Viewer, model: str, trials: int) -> tuple[dict[str, f
     """Press the button, wait for the colours."""
     widget = ClassifyWidget(viewer)
     widget.model.set_value(model)
-    widget.trials.setValue(trials)
+    widget.form["trials"].value = trials
     dock = viewer.window.add_dock_widget(widget, name="Classify cells")
     QTest.qWait(1500)
     session, pulse = Session.of(viewer), Pulse()

@@ -49,7 +49,7 @@ def classify(viewer, bundle, qtbot, **settings):
     qtbot.addWidget(widget)
     widget.model.set_value(str(bundle))
     for name, value in settings.items():
-        getattr(widget, name).setValue(value)
+        widget.form[name].value = value
     qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
     finish(Session.of(viewer), qtbot)
     return widget

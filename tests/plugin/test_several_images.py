@@ -64,8 +64,9 @@ def wait_for_views(viewer, qtbot):
 
 def pick(combo, name):
     """Choose an entry as a user does, which tells the box so."""
-    combo.setCurrentIndex(combo.findText(name))
-    combo.activated.emit(combo.currentIndex())
+    box = combo.native
+    box.setCurrentIndex(box.findText(name))
+    box.activated.emit(box.currentIndex())
 
 
 def noted_size(layer):
@@ -89,8 +90,8 @@ def test_each_image_is_classified_at_its_own_scale(window, engine, qtbot):
     assert len(engine.requests) == 2
     # back to the first: cells and scale go with the image
     pick(classify.image, "A")
-    assert classify.cells.currentText() == "A cells"
-    assert classify.pixel_size.value() == pytest.approx(sizes["A"], rel=0.002)
+    assert classify.cells.native.currentText() == "A cells"
+    assert classify.pixel_size.value == pytest.approx(sizes["A"], rel=0.002)
 
 
 def test_cells_of_one_image_are_not_classified_in_the_next(window, engine, qtbot):
@@ -108,7 +109,7 @@ def test_cells_of_one_image_are_not_classified_in_the_next(window, engine, qtbot
     assert Session.of(window).current is first
     np.testing.assert_array_equal(window.layers["A cells class"].data, shown)
     # the click brought up what is to be done first, for that image
-    assert segment.image.currentText() == "B"
+    assert segment.image.native.currentText() == "B"
     qtbot.waitUntil(lambda: not segment.visibleRegion().isEmpty(), timeout=10_000)
     window.layers["B"].name = "slide two"
     assert classify.run_bar.run_button.text() == "Segment slide two first"
@@ -123,7 +124,7 @@ def test_cells_of_one_image_are_not_classified_in_the_next(window, engine, qtbot
     window.layers.remove("slide two cells")
     assert classify.run_bar.run_button.text() == "Segment slide two first"
     window.layers.remove("slide two")
-    assert classify.cells.currentText() == "A cells"
+    assert classify.cells.native.currentText() == "A cells"
 
 
 @pytest.mark.parametrize("yes", [True, False])
@@ -139,7 +140,7 @@ def test_cells_chosen_for_another_image_need_the_users_word(window, engine, answ
     pick(classify.cells, "A cells")
     assert classify.run_bar.run_button.text() == "Classify cells"
     window.add_points([[0, 0]])  # what else happens in the viewer leaves the choice alone
-    assert classify.cells.currentText() == "A cells"
+    assert classify.cells.native.currentText() == "A cells"
     press(classify.run_bar.run_button, window, qtbot)
     assert len(asked) == 1
     assert "those of 'A', not of 'B'" in asked[0]
@@ -164,10 +165,10 @@ def test_layers_that_change_while_it_runs_are_followed(window, engine, qtbot):
     window.add_image(red_cells(15), name="B", rgb=True, **other)
     assert Session.of(window).busy
     assert classify.run_bar.run_button.text() == "Segment B first"
-    assert classify.pixel_size.value() == pytest.approx(0.5)
+    assert classify.pixel_size.value == pytest.approx(0.5)
     window.layers["B"].scale = (0.25, 0.25)
-    assert classify.pixel_size.value() == pytest.approx(0.25)
-    assert segment.pixel_size.value() == pytest.approx(0.25)
+    assert classify.pixel_size.value == pytest.approx(0.25)
+    assert segment.pixel_size.value == pytest.approx(0.25)
     qtbot.waitUntil(lambda: not Session.of(window).busy, timeout=60_000)
     assert noted_size(window.layers["A cells"]) == own
     assert engine.requests[0]["pixel_size_um"] == pytest.approx(own, rel=0.002)
@@ -183,10 +184,10 @@ def test_another_scale_than_that_of_the_cells_needs_the_users_word(
     classify = open_widget(window, "Classify cells", qtbot)
     window.add_image(red_cells(15), name="A", rgb=True)
     if measured:
-        segment.pixel_size.setValue(0.4)
+        segment.pixel_size.value = 0.4
     press(segment.run_bar.run_button, window, qtbot)
     before = noted_size(window.layers["A cells"])
-    classify.pixel_size.setValue(0.0 if measured else 1.1 * before)
+    classify.pixel_size.value = None if measured else 1.1 * before
     press(classify.run_bar.run_button, window, qtbot)
     qtbot.waitUntil(lambda: not Session.of(window).busy, timeout=60_000)
     assert len(asked) == 1
@@ -204,11 +205,11 @@ def test_a_pixel_size_that_was_typed_stays_while_layers_come_and_go(window, qtbo
     classify = open_widget(window, "Classify cells", qtbot)
     window.add_image(red_cells(15), name="A", rgb=True)
     for widget in (segment, classify):
-        widget.pixel_size.setValue(0.3)
+        widget.pixel_size.value = 0.3
     points = window.add_points([[0, 0]])
     window.layers.remove(points)
     window.layers["A"].name = "renamed"
-    assert segment.pixel_size.value() == classify.pixel_size.value() == pytest.approx(0.3)
+    assert segment.pixel_size.value == classify.pixel_size.value == pytest.approx(0.3)
 
 
 def test_classify_opened_again_shows_the_results_there_are(window, engine, qtbot):
@@ -216,7 +217,7 @@ def test_classify_opened_again_shows_the_results_there_are(window, engine, qtbot
     segment = open_widget(window, "Segment cells", qtbot)
     press(segment.run_bar.run_button, window, qtbot)
     classify = open_widget(window, "Classify cells", qtbot)
-    classify.error_rate.setValue(2.0)
+    classify.form["error_rate"].value = 0.02
     press(classify.run_bar.run_button, window, qtbot)
     views = wait_for_views(window, qtbot)
     classify.anomalies.setChecked(False)
@@ -311,7 +312,7 @@ def test_automatic_segmentation_without_cellpose_weights_needs_no_network(tmp_pa
         "viewer.add_image(rgb, name='A', rgb=True)\n"
         "widget = SegmentWidget(viewer)\n"
         "viewer.window.add_dock_widget(widget)\n"
-        "assert widget.method.currentData() == 'auto'\n"
+        "assert widget.method.value == 'auto'\n"
         "widget.run_bar.run_button.click()\n"
         "session = Session.of(viewer)\n"
         "assert session.busy\n"

@@ -15,7 +15,6 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.drawing.maps import CellMaps, features_table
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.progress import Progress
-from cytodiffusion.settings import make_settings
 from napari_cytodiffusion.engine import Engine
 
 if TYPE_CHECKING:
@@ -40,9 +39,8 @@ _OUTLINE_LEAST = 4
 
 @dataclass(frozen=True)
 class ClassifyRequest:
-    """What *Classify cells* asks for; no ``trials`` is the engine's default budget.
+    """What *Classify cells* asks for.
 
-    With no ``error_rate`` no cell is for review; ``alone`` looks at each cell by itself.
     ``found_at_um`` is the pixel size that the cells were found at, where the run is not to go on
     at another one.
     """
@@ -51,12 +49,9 @@ class ClassifyRequest:
     labels: Any
     source: str
     device: str
-    trials: int | None
-    seed: int
+    settings: ClassifySettings
     pixel_size_um: float | None
     allow_download: bool = False
-    error_rate: float | None = None
-    alone: bool = False
     found_at_um: float | None = None
 
 
@@ -113,7 +108,10 @@ def classify_body(
     def body(report: Progress) -> Iterator[PreparedRun | ClassifiedCells | CorrectedCells]:
         report(0.0, "Loading the model ...")
         model = engine.load_model(request.source, request.device, request.allow_download)
-        settings = _settings(request, model)
+        settings = request.settings
+        if getattr(model.device, "type", "cpu") == "cpu":
+            # the result does not depend on it; small batches bring colours every second or two
+            settings = settings.model_copy(update={"batch_size": _CPU_BATCH})
         engine.check_promises(model, settings)
         report(0.0, "Reading the image ...")
         rgb, labels = engine.as_rgb8(request.image), np.asarray(request.labels)
@@ -169,17 +167,3 @@ def table_body(
         yield features_table(frame_of(), max_id)
 
     return body
-
-
-def _settings(request: ClassifyRequest, model: ModelBundle) -> ClassifySettings:
-    chosen: dict[str, Any] = {
-        "seed": request.seed,
-        "error_rate": request.error_rate,
-        "alone": request.alone,
-    }
-    if request.trials is not None:
-        chosen["trials"] = request.trials
-    if getattr(model.device, "type", "cpu") == "cpu":
-        # the result does not depend on it; small batches bring colours every second or two
-        chosen["batch_size"] = _CPU_BATCH
-    return make_settings(ClassifySettings, chosen)

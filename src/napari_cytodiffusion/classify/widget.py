@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from napari.layers import Layer
@@ -13,13 +13,14 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
     QPushButton,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
 from cytodiffusion.classification.result import many_unlike
-from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError, OutOfMemoryError
+from cytodiffusion.settings import SegmentOptions
 from napari_cytodiffusion.classify import jobs
 from napari_cytodiffusion.classify.legend import Legend
 from napari_cytodiffusion.engine import model_body
@@ -45,15 +46,20 @@ from napari_cytodiffusion.layers.placement import (
 from napari_cytodiffusion.layers.results import Results
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import LayerCombo, Pace, RunBar, ask, form, note, tell
-from napari_cytodiffusion.shared.defaults import default
-from napari_cytodiffusion.shared.fields import (
-    DeviceField,
-    ErrorRateField,
-    ModelField,
-    PixelSizeField,
-)
+from napari_cytodiffusion.shared.choosers import LayerChoice, ModelChoice, PixelSizeBox
+from napari_cytodiffusion.shared.common import Pace, RunBar, ask, note, tell
+from napari_cytodiffusion.shared.defaults import defaults
+from napari_cytodiffusion.shared.fold import FormArea
+from napari_cytodiffusion.shared.settings_form import SettingsForm, make_field
 from napari_cytodiffusion.workers import Job, duration
+
+#: Fields of the form that are folded away at first.
+_MORE = ("pixel_size_um", "error_rate", "alone", "trials", "seed", "device")
+
+#: What the form says otherwise than the settings.
+_WORDS: dict[str, dict[str, Any]] = {
+    "error_rate": {"percent": True, "decimals": 1, "step": 0.005, "none": "any, review none"},
+}
 
 
 class ClassifyWidget(QWidget):
@@ -83,44 +89,27 @@ class ClassifyWidget(QWidget):
         self._on_view()
 
     def _build(self, viewer: Any) -> None:
-        self.image = LayerCombo(viewer, is_image, "open an image first", self)
-        self.cells = LayerCombo(viewer, is_cells, "segment cells first", self)
-        self.model = ModelField(
-            [("default", "Bundled")], "Own", "folder, or owner/name on the Hub", True, self
-        )
-        self.model.set_value(default("classification", "model"))
-        self.pixel_size = PixelSizeField(self)
-        self.device = DeviceField(self, default("classification", "device"))
-        self.trials = QSpinBox(self)
-        self.trials.setRange(0, 512)
-        self.trials.setSpecialValueText("default")
-        self.trials.setValue(default("classification", "trials"))
-        self.trials.setToolTip(
-            "Most noise trials a cell may take; clear cells are decided after a few."
-        )
-        self.seed = QSpinBox(self)
-        self.seed.setRange(0, 2**31 - 1)
-        self.seed.setValue(default("classification", "seed"))
-        self.seed.setToolTip("The same seed gives the same result.")
-        self.error_rate = ErrorRateField(self)
-        self.slide = QCheckBox("Correct for the slide", self)
-        self.slide.setChecked(True)
-        self.slide.setToolTip(
-            "Stain and focus can make one class look like another in all cells of a slide. Models "
-            "that can see this correct it when all cells are classified. Without it each cell is "
-            "looked at alone."
+        self.image = LayerChoice(viewer, is_image, "open an image first", label="Image")
+        self.cells = LayerChoice(viewer, is_cells, "segment cells first", label="Cells")
+        self.model = ModelChoice(name="model", label="Model")
+        size = make_field(SegmentOptions, "pixel_size_um", none="by the red cells")
+        self.pixel_size = cast(PixelSizeBox, size)
+        self.device = make_field(SegmentOptions, "device")
+        self.form = SettingsForm(
+            ClassifySettings,
+            ("image", "cells", "model", *_MORE),
+            widgets={
+                "image": self.image,
+                "cells": self.cells,
+                "model": self.model,
+                "pixel_size_um": self.pixel_size,
+                "device": self.device,
+            },
+            words=_WORDS,
+            start=defaults("classification", "model", "device", "trials", "seed"),
+            more=_MORE,
         )
         self.run_bar = RunBar("Classify cells", self)
-        fields = form(self)
-        fields.addRow("Image", self.image)
-        fields.addRow("Cells", self.cells)
-        fields.addRow("Model", self.model)
-        fields.addRow("Pixel size", self.pixel_size)
-        fields.addRow("Device", self.device)
-        fields.addRow("Trials", self.trials)
-        fields.addRow("Seed", self.seed)
-        fields.addRow("Errors", self.error_rate)
-        fields.addRow("", self.slide)
         self.class_button = self._view_button("Class", "class")
         self.uncertainty_button = self._view_button("Uncertainty", "uncertainty")
         self.anomalies = QCheckBox("Outline anomalies", self)
@@ -137,7 +126,7 @@ class ClassifyWidget(QWidget):
         switch.addWidget(self.class_button)
         switch.addWidget(self.uncertainty_button)
         layout = QVBoxLayout(self)
-        layout.addLayout(fields)
+        layout.addWidget(FormArea(self.form.native, self))
         layout.addWidget(self.run_bar)
         layout.addLayout(switch)
         layout.addWidget(self.legend)
@@ -157,11 +146,11 @@ class ClassifyWidget(QWidget):
         return button
 
     def _connect(self) -> None:
-        for event in (self.image.layer_changed, self.image.refilled):
+        for event in (self.image.changed, self.image.refilled):
             event.connect(self._choose_cells)
         self.cells.refilled.connect(self._on_new_cells)
-        self.cells.layer_changed.connect(self._on_pair)
-        self.cells.activated.connect(self._on_pick)
+        self.cells.changed.connect(self._on_pair)
+        self.cells.picked.connect(self._on_pick)
         for chooser in (self.image, self.cells):
             chooser.rescaled.connect(self._follow_scale)
         self.run_bar.run.connect(self.start)
@@ -191,10 +180,10 @@ class ClassifyWidget(QWidget):
             self.image.choose(image)
         self._choose_cells()
 
-    def _on_pick(self, _: int) -> None:
+    def _on_pick(self) -> None:
         self._picked = (self.image.layer(), self.cells.layer())
 
-    def _on_pair(self) -> None:
+    def _on_pair(self, _: Any = None) -> None:
         image, cells = pair = (self.image.layer(), self.cells.layer())
         if any(one is not other for one, other in zip(pair, self._pair, strict=True)):
             self._pair = pair
@@ -205,7 +194,7 @@ class ClassifyWidget(QWidget):
             tip = f"There are no cells of '{image.name}' yet."
         self.run_bar.run_button.setText(text)
         self.run_bar.run_button.setToolTip(tip)
-        self.cells.set_nothing("segment cells first" if image is None else f"none of {image.name}")
+        self.cells.set_nothing("segment cells first" if image is None else "none of this image yet")
 
     def _follow_scale(self) -> None:
         self.pixel_size.follow(*self._pair)
@@ -220,30 +209,31 @@ class ClassifyWidget(QWidget):
             return
         if not self._are_its_cells(image, cells):
             return
-        request = jobs.ClassifyRequest(
-            image=full_size(image),
-            labels=full_size(cells),
-            source=self.model.value() or "default",
-            device=self.device.device(),
-            trials=self.trials.value() or None,
-            seed=self.seed.value(),
-            error_rate=self.error_rate.error_rate(),
-            alone=not self.slide.isChecked(),
-            pixel_size_um=self.pixel_size.pixel_size(),
-        )
         try:
-            request = dataclasses.replace(request, found_at_um=found_at(cells))
+            request = self._asked(image, cells)
             if request.pixel_size_um is not None:
                 jobs.check_scales(request.found_at_um, request.pixel_size_um)
         except jobs.ScalesDiffer as error:
             if not self._is_scale_meant(error):
                 return
             request = dataclasses.replace(request, found_at_um=None)
-        except CytoDiffusionError as error:
+        except InputError as error:
             tell(error)
             return
         self._layers = (image, cells)
         self._begin(request)
+
+    def _asked(self, image: Layer, cells: Layer) -> jobs.ClassifyRequest:
+        """Gather what the form asks for; InputError where that makes no sense."""
+        return jobs.ClassifyRequest(
+            image=full_size(image),
+            labels=full_size(cells),
+            source=self.model.value or "default",
+            device=self.device.value,
+            settings=self.form.settings(),
+            pixel_size_um=self.pixel_size.value,
+            found_at_um=found_at(cells),
+        )
 
     def _say_what_is_missing(self, image: Layer | None) -> None:
         if image is None:
@@ -254,7 +244,7 @@ class ClassifyWidget(QWidget):
         notifications.show_info(f"Segment '{image.name}' first: its cells are not known yet.")
         segment = self._session.open_dock("Segment cells")
         chooser = getattr(segment, "image", None)
-        if isinstance(chooser, LayerCombo):
+        if isinstance(chooser, LayerChoice):
             chooser.choose(image)
 
     def _are_its_cells(self, image: Layer, cells: Layer) -> bool:
@@ -347,7 +337,7 @@ class ClassifyWidget(QWidget):
             "model_version": model.version,
         }
         if self._request is not None:
-            self._views.error_rate = self._request.error_rate
+            self._views.error_rate = self._request.settings.error_rate
             self._views.model = (self._request.source, self._request.device)
         review = self.review.isChecked() and self._views.error_rate is not None
         self._views.show_outlines(self.anomalies.isChecked(), review)
@@ -461,8 +451,8 @@ class ClassifyWidget(QWidget):
     def showEvent(self, event: Any) -> None:
         """Load the model while the user is still choosing, so that the first run starts at once."""
         super().showEvent(event)
-        if self._warm is None and self.model.value() == "default":
-            body = model_body(self._session.engine, "default", self.device.device())
+        if self._warm is None and self.model.value == "default":
+            body = model_body(self._session.engine, "default", self.device.value)
             self._warm = Job(body, self)
             self._warm.yielded.connect(self._on_model)
             self._warm.start()

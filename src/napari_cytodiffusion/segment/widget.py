@@ -7,20 +7,25 @@ from typing import Any
 
 from napari.layers import Labels, Layer
 from napari.utils import notifications
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
+from cytodiffusion.settings import SegmentOptions
 from napari_cytodiffusion.layers.belonging import bind
 from napari_cytodiffusion.layers.placement import NOTE, full_size, is_image, placement
 from napari_cytodiffusion.segment import jobs
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import LayerCombo, Pace, RunBar, ask, form, note, tell
+from napari_cytodiffusion.shared.choosers import LayerChoice, ModelChoice, PixelSizeBox
+from napari_cytodiffusion.shared.common import Pace, RunBar, ask, note, tell
 from napari_cytodiffusion.shared.defaults import default
-from napari_cytodiffusion.shared.fields import DeviceField, ModelField, PixelSizeField
+from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.workers import Job, duration
 
-#: Methods, with what they are called.
-METHODS = (("auto", "Automatic"), ("watershed", "Watershed"), ("cellpose", "Cellpose"))
+#: What the form says otherwise than the settings.
+_WORDS: dict[str, dict[str, Any]] = {
+    "method": {"choices": {"auto": "Automatic"}},
+    "pixel_size_um": {"none": "by the red cells"},
+}
 
 _WHAT = {
     "auto": "Cellpose where its weights and a GPU are at hand, else Watershed.",
@@ -53,68 +58,66 @@ class SegmentWidget(QWidget):
         self._on_method()
 
     def _build(self, viewer: Any) -> None:
-        self.image = LayerCombo(viewer, is_image, "open an image first", self)
-        self.method = QComboBox(self)
-        for value, text in METHODS:
-            self.method.addItem(text, value)
-        self.method.setCurrentIndex(max(0, self.method.findData(default("segmentation", "method"))))
-        self.model = ModelField(
+        self.image = LayerChoice(viewer, is_image, "open an image first", label="Image")
+        self.model = ModelChoice(
             [(name, name) for name in self._session.engine.cellpose_models()],
             "Own weights",
             "path of the weights",
             False,
-            self,
+            name="model",
+            label="Model",
         )
-        self.device = DeviceField(self)
-        self.pixel_size = PixelSizeField(self)
+        self.form = SettingsForm(
+            SegmentOptions,
+            ("image", "method", "model", "device", "pixel_size_um"),
+            widgets={"image": self.image, "model": self.model},
+            words=_WORDS,
+            start={"method": default("segmentation", "method")},
+            more=(),
+        )
+        self.method, self.device = self.form["method"], self.form["device"]
+        self.pixel_size: PixelSizeBox = self.form["pixel_size_um"]
         self.what = note("", self)
         self.run_bar = RunBar("Segment cells", self)
-        self._fields = form(self)
-        self._fields.addRow("Image", self.image)
-        self._fields.addRow("Method", self.method)
-        self._fields.addRow("Model", self.model)
-        self._fields.addRow("Device", self.device)
-        self._fields.addRow("Pixel size", self.pixel_size)
         layout = QVBoxLayout(self)
-        layout.addLayout(self._fields)
+        layout.addWidget(self.form.native)
         layout.addWidget(self.what)
         layout.addWidget(self.run_bar)
         layout.addStretch(1)
 
     def _connect(self) -> None:
-        self.image.layer_changed.connect(self._on_layer)
+        self.image.changed.connect(self._on_layer)
         self.image.rescaled.connect(self._on_layer)
-        self.method.currentIndexChanged.connect(self._on_method)
-        self.model.changed.connect(self._on_method)
-        self.device.currentIndexChanged.connect(self._on_method)
+        for field in (self.method, self.model, self.device):
+            field.changed.connect(self._on_method)
         self.run_bar.run.connect(self.start)
         self.run_bar.cancel.connect(self._session.cancel)
 
-    def _on_layer(self) -> None:
+    def _on_layer(self, _: Any = None) -> None:
         self.pixel_size.follow(self.image.layer())
         self._on_method()
 
     def _on_method(self, _: Any = None) -> None:
-        method = str(self.method.currentData())
-        for field in (self.model, self.device):
-            self._fields.setRowVisible(field, method == "cellpose")
+        method = str(self.method.value)
+        for name in ("model", "device"):
+            self.form.show_field(name, method == "cellpose")
         self.what.setText(_WHAT[method])
         layer = self.image.layer()
         if method == "cellpose" and layer is not None:
             shape = full_size(layer).shape[:2]
             body = jobs.forecast_body(
                 self._session.engine,
-                self.model.value(),
+                self.model.value,
                 shape,
-                self.device.device(),
-                self.pixel_size.pixel_size(),
+                self.device.value,
+                self.pixel_size.value,
             )
             self._forecast = Job(body, self)
             self._forecast.yielded.connect(self._on_forecast)
             self._forecast.start()
 
     def _on_forecast(self, text: str) -> None:
-        if self.method.currentData() == "cellpose":
+        if self.method.value == "cellpose":
             self.what.setText(f"{_WHAT['cellpose']} {text}".strip())
 
     # -- a run --------------------------------------------------------------------------------
@@ -125,9 +128,9 @@ class SegmentWidget(QWidget):
         if layer is None:
             notifications.show_warning("Open an image first: File > Open, or File > Open Sample.")
             return
-        method = str(self.method.currentData())
+        method = str(self.method.value)
         own = method == "cellpose"
-        if own and not self.model.value():
+        if own and not self.model.value:
             notifications.show_warning("Choose the file of the Cellpose weights first.")
             return
         self._layer = layer
@@ -135,9 +138,9 @@ class SegmentWidget(QWidget):
             jobs.SegmentRequest(
                 image=full_size(layer),
                 method=method,
-                pixel_size_um=self.pixel_size.pixel_size(),
-                model=self.model.value() if own else None,
-                device=self.device.device() if own else "auto",
+                pixel_size_um=self.pixel_size.value,
+                model=self.model.value if own else None,
+                device=self.device.value if own else "auto",
             )
         )
 

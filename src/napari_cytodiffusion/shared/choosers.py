@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, LineEdit, PushButton
 from magicgui.widgets.bases import ValuedContainerWidget
 from napari.layers import Layer
+from psygnal import Signal
 from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
@@ -168,61 +171,142 @@ class DeviceChoice(Choice):
 class LayerChoice(Choice):
     """One of those layers of a viewer that pass a test; follows the layer list.
 
-    ``nothing`` is shown where there is none. A layer that was just added is chosen.
+    napari's own choice of layers knows neither a list in which none is chosen nor layers that were
+    just added, which are what one wants to work on; it finds layers by their names, which change.
+
+    Signals
+    -------
+    refilled (object)
+        The list was made anew or a name changed; the layer that was just added, or None.
+    rescaled ()
+        Scale or units of the chosen layer changed.
+    picked ()
+        The user has chosen a layer.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Whose layers are offered.
+    accepts : callable
+        Whether a layer is offered.
+    nothing : str
+        Shown when no layer is chosen.
     """
+
+    refilled = Signal(object)
+    rescaled = Signal()
+    picked = Signal()
 
     def __init__(
         self, viewer: Any, accepts: Callable[[Layer], bool], nothing: str, **options: Any
     ) -> None:
         self._layers, self._accepts, self._nothing = viewer.layers, accepts, nothing
-        self._followed: list[Layer] = []
-        super().__init__(lambda _: self._offered(), nullable=False, **options)
+        self._offered: list[Layer] = []
+        super().__init__((), **options)
         for event in self._events():
             event.connect(self._refill)
+        self.native.activated.connect(self._on_activated)
+        # what is left of it in Python must not be told of layers
+        self.native.destroyed.connect(partial(_release, weakref.ref(self)))
         self._refill()
 
     def layer(self) -> Layer | None:
         """Return the chosen layer, None when there is none."""
-        return self.value
+        index = self.native.currentIndex()
+        return self._offered[index] if 0 <= index < len(self._offered) else None
 
-    def choose(self, layer: Layer) -> None:
-        """Choose a layer, if it is offered."""
-        if any(layer is offered for offered in self._followed):
-            self.value = layer
+    @property
+    def value(self) -> Layer | None:
+        """The chosen layer."""
+        return self.layer()
+
+    @value.setter
+    def value(self, layer: Layer | None) -> None:
+        self.choose(layer)
+
+    def offered(self) -> list[Layer]:
+        """Return the layers that can be chosen."""
+        return list(self._offered)
+
+    def choose(self, layer: Layer | None) -> None:
+        """Choose a layer, if it is offered; None chooses none."""
+        if layer is None and self._offered:
+            self.native.setCurrentIndex(-1)
+        for index, offered in enumerate(self._offered):
+            if offered is layer:
+                self.native.setCurrentIndex(index)
+
+    def set_nothing(self, text: str) -> None:
+        """Set what is shown when no layer is chosen."""
+        self._nothing = text
+        self.native.setPlaceholderText(text)
+        if not self._offered:
+            self.native.setItemText(0, text)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Do nothing: the list follows that of the viewer by itself."""
 
     def release(self) -> None:
         """Disconnect from the viewer."""
         for event in self._events():
             event.disconnect(self._refill)
-        self._follow([])
+        for layer in self._offered:
+            self._let_go(layer)
 
     def _events(self) -> tuple[Any, ...]:
         events = self._layers.events
         return events.inserted, events.removed, events.reordered
 
-    def _offered(self) -> list[tuple[str, Layer | None]]:
-        # a proxy may be in between: the layers themselves are what `is` compares
-        layers = [getattr(layer, "__wrapped__", layer) for layer in self._layers]
-        found = [(layer.name, layer) for layer in layers if self._accepts(layer)]
-        return found or [(self._nothing, None)]
-
-    def _follow(self, layers: list[Layer]) -> None:
-        for layer in self._followed:
-            layer.events.name.disconnect(self._refill)
-        for layer in layers:
-            layer.events.name.connect(self._refill)
-        self._followed = layers
+    def _let_go(self, layer: Layer) -> None:
+        layer.events.name.disconnect(self._rename)
+        layer.events.scale.disconnect(self._rescale)
+        layer.events.units.disconnect(self._rescale)
 
     def _refill(self, _: Any = None) -> None:
-        before, known = self.value, self._followed
-        with self.changed.blocked():
-            self.reset_choices()
-            self._follow([layer for layer in self.choices if layer is not None])
-            self.enabled = bool(self._followed)
+        before, known = self.layer(), list(self._offered)
+        for layer in known:
+            self._let_go(layer)
+        # a proxy may be in between: the layers themselves are what `is` compares
+        layers = [getattr(layer, "__wrapped__", layer) for layer in self._layers]
+        self._offered = [layer for layer in layers if self._accepts(layer)]
+        fresh = [layer for layer in self._offered if not any(layer is k for k in known)]
+        for layer in self._offered:
+            layer.events.name.connect(self._rename)
+            layer.events.scale.connect(self._rescale)
+            layer.events.units.connect(self._rescale)
+        native = self.native
+        with QSignalBlocker(native):
+            native.clear()
+            native.addItems([layer.name for layer in self._offered] or [self._nothing])
+            native.setEnabled(bool(self._offered))
             # what was just added is what one wants to work on; else keep the choice
-            fresh = [one for one in self._followed if not any(one is k for k in known)]
-            self.choose(fresh[-1] if fresh else before)
-        self.changed.emit(self.value)
+            if fresh or before is not None:
+                self.choose(fresh[-1] if fresh else before)
+        self.refilled.emit(fresh[-1] if fresh else None)
+        if self.layer() is not before:
+            self.changed.emit(self.layer())
+
+    def _rename(self, _: Any = None) -> None:
+        for index, layer in enumerate(self._offered):
+            self.native.setItemText(index, layer.name)
+        self.refilled.emit(None)
+
+    def _rescale(self, event: Any) -> None:
+        if event.source is self.layer():
+            self.rescaled.emit()
+
+    def _on_activated(self, _: int) -> None:
+        self.picked.emit()
+
+    def _on_value_change(self, value: Any = None) -> None:
+        self.changed.emit(self.layer())
+
+
+def _release(choice: weakref.ref[LayerChoice], *_: Any) -> None:
+    """Disconnect a choice whose widget is destroyed."""
+    alive = choice()
+    if alive is not None:
+        alive.release()
 
 
 class TextList(LineEdit):  # type: ignore[misc]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
 
-from napari.layers import Layer
 from napari.utils import notifications
-from qtpy.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -26,123 +22,6 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.workers import duration
-
-
-class LayerCombo(QComboBox):
-    """Chooser of those layers of a viewer that pass a test; follows the layer list.
-
-    Signals
-    -------
-    layer_changed ()
-        Another layer is chosen.
-    refilled (object)
-        The list was made anew or a name changed; the layer that was just added, or None.
-    rescaled ()
-        Scale or units of the chosen layer changed.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Whose layers are offered.
-    accepts : callable
-        Whether a layer is offered.
-    nothing : str
-        Shown when there is no such layer.
-    """
-
-    layer_changed = Signal()
-    refilled = Signal(object)
-    rescaled = Signal()
-
-    def __init__(
-        self, viewer: Any, accepts: Callable[[Layer], bool], nothing: str, parent: QWidget
-    ) -> None:
-        super().__init__(parent)
-        self._layers_of = viewer.layers
-        self._accepts = accepts
-        self._nothing = nothing
-        self._offered: list[Layer] = []
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
-        events = viewer.layers.events
-        for event in (events.inserted, events.removed, events.reordered):
-            event.connect(self._refill)
-        self.currentIndexChanged.connect(self._on_index)
-        self._refill()
-
-    def layer(self) -> Layer | None:
-        """Return the chosen layer, None when there is none."""
-        index = self.currentIndex()
-        return self._offered[index] if 0 <= index < len(self._offered) else None
-
-    def offered(self) -> list[Layer]:
-        """Return the layers that can be chosen."""
-        return list(self._offered)
-
-    def choose(self, layer: Layer | None) -> None:
-        """Choose a layer, if it is offered; None chooses none."""
-        if layer is None and self._offered:
-            self.setCurrentIndex(-1)
-        for index, offered in enumerate(self._offered):
-            if offered is layer:
-                self.setCurrentIndex(index)
-
-    def set_nothing(self, text: str) -> None:
-        """Set what is shown when no layer is chosen."""
-        self._nothing = text
-        self.setPlaceholderText(text)
-        if not self._offered:
-            self.setItemText(0, text)
-
-    def _on_index(self, _: int) -> None:
-        self.layer_changed.emit()
-
-    def _refill(self, event: Any = None) -> None:
-        before, known = self.layer(), list(self._offered)
-        for layer in known:
-            self._let_go(layer)
-        # a proxy may be in between: the layers themselves are what `is` compares
-        layers = [getattr(layer, "__wrapped__", layer) for layer in self._layers_of]
-        self._offered = [layer for layer in layers if self._accepts(layer)]
-        fresh = [layer for layer in self._offered if not any(layer is k for k in known)]
-        for layer in self._offered:
-            layer.events.name.connect(self._rename)
-            layer.events.scale.connect(self._rescale)
-            layer.events.units.connect(self._rescale)
-        with QSignalBlocker(self):
-            self.clear()
-            self.addItems([layer.name for layer in self._offered] or [self._nothing])
-            self.setEnabled(bool(self._offered))
-            # what was just added is what one wants to work on; else keep the choice
-            target = fresh[-1] if fresh else before
-            for index, layer in enumerate(self._offered):
-                if layer is target:
-                    self.setCurrentIndex(index)
-        self.refilled.emit(fresh[-1] if fresh else None)
-        if self.layer() is not before:
-            self.layer_changed.emit()
-
-    def _rename(self, event: Any = None) -> None:
-        for index, layer in enumerate(self._offered):
-            self.setItemText(index, layer.name)
-        self.refilled.emit(None)
-
-    def _rescale(self, event: Any) -> None:
-        if event.source is self.layer():
-            self.rescaled.emit()
-
-    def _let_go(self, layer: Layer) -> None:
-        layer.events.name.disconnect(self._rename)
-        layer.events.scale.disconnect(self._rescale)
-        layer.events.units.disconnect(self._rescale)
-
-    def release(self) -> None:
-        """Disconnect from the viewer."""
-        events = self._layers_of.events
-        for event in (events.inserted, events.removed, events.reordered):
-            event.disconnect(self._refill)
-        for layer in self._offered:
-            self._let_go(layer)
 
 
 class RunBar(QWidget):

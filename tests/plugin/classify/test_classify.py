@@ -81,9 +81,9 @@ def test_pixel_size_comes_from_the_layer(widget, engine, viewer, qtbot):
 
 def test_settings_reach_the_engine(widget, engine, answer, qtbot):
     answer(True)  # that the scale is meant
-    widget.trials.setValue(7)
-    widget.seed.setValue(42)
-    widget.pixel_size.setValue(0.2)
+    widget.form["trials"].value = 7
+    widget.form["seed"].value = 42
+    widget.pixel_size.value = 0.2
     classify(widget, qtbot)
     assert engine.requests[0]["settings"].trials == 7
     assert engine.requests[0]["settings"].seed == 42
@@ -256,8 +256,7 @@ def test_a_second_run_replaces_the_views(widget, viewer, qtbot):
 
 def test_views_are_not_offered_as_cells(widget, viewer, qtbot):
     classify(widget, qtbot)
-    texts = [widget.cells.itemText(i) for i in range(widget.cells.count())]
-    assert texts == ["cells"]
+    assert [layer.name for layer in widget.cells.offered()] == ["cells"]
 
 
 def test_labels_with_gaps_and_huge_ids(widget, viewer, smear, qtbot):

@@ -10,7 +10,6 @@ from cytodiffusion.errors import InputError
 from napari_cytodiffusion.classify.inspect import InspectWidget
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.fields import ErrorRateField
 
 #: Cells of the stand-in that are for review, and those that are unlike anything known.
 REVIEW, ANOMALIES = {10, 11, 12}, {4, 9}
@@ -26,7 +25,7 @@ def widget(viewer, engine, qtbot):
 
 
 def classify(widget, qtbot, percent=2.0):
-    widget.error_rate.setValue(percent)
+    widget.form["error_rate"].value = percent / 100 or None
     qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
     session = widget._session
     qtbot.waitUntil(lambda: not session.busy, timeout=60_000)
@@ -39,14 +38,13 @@ def outlined(viewer, ids, values):
     return set(np.unique(ids[np.isin(shown, list(values))]).tolist())
 
 
-def test_the_field_speaks_of_errors(qtbot):
-    field = ErrorRateField(None)
-    qtbot.addWidget(field)
-    assert field.error_rate() is None
-    assert field.text() == "any, review none"
-    field.setValue(2.5)
-    assert field.error_rate() == 0.025
-    assert field.text() == "at most 2.5 %, review the rest"
+def test_the_field_speaks_of_errors(widget):
+    field = widget.form["error_rate"]
+    assert field.value is None
+    assert field.native.text() == "any, review none"
+    field.value = 0.025
+    assert field.value == 0.025
+    assert field.native.text() == "2.5 %"
 
 
 def test_a_slide_that_is_new_to_the_model_is_told(widget, engine, qtbot, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from fake_engine import CLASSES
 from qtpy.QtCore import Qt
 
+from cytodiffusion.classification.settings import ClassifySettings
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 
 
@@ -45,8 +46,7 @@ def test_a_run_that_is_cancelled_is_corrected_whole_or_not_at_all(engine, smear)
         labels=smear[1],
         source="",
         device="cpu",
-        trials=None,
-        seed=0,
+        settings=ClassifySettings(),
         pixel_size_um=0.1,
     )
     items = list(jobs.classify_body(engine, request)(lambda *_: None))
@@ -55,10 +55,10 @@ def test_a_run_that_is_cancelled_is_corrected_whole_or_not_at_all(engine, smear)
     assert len(items[-1].batches) == 3
 
 
-def test_each_cell_is_looked_at_alone_where_the_box_is_not_ticked(widget, engine, qtbot):
+def test_each_cell_is_looked_at_alone_where_the_box_is_ticked(widget, engine, qtbot):
     engine.corrects = 2
-    assert widget.slide.isChecked()
-    widget.slide.setChecked(False)
+    assert not widget.form["alone"].value
+    widget.form["alone"].value = True
     views = classify(widget, qtbot)
     assert engine.requests[0]["settings"].alone
     np.testing.assert_array_equal(views.results.counts, [3] * len(CLASSES))

@@ -90,8 +90,8 @@ def classify(viewer, bundle, qtbot):
     widget = ClassifyWidget(viewer)
     qtbot.addWidget(widget)
     widget.model.set_value(str(bundle))
-    widget.pixel_size.setValue(PX)
-    widget.trials.setValue(2)
+    widget.pixel_size.value = PX
+    widget.form["trials"].value = 2
     widget.start()
     qtbot.waitUntil(lambda: not Session.of(viewer).busy, timeout=60_000)
     return widget

@@ -46,8 +46,8 @@ def classified(viewer, smear, bundle, qtbot):
     viewer.window.resize(1200, 800)
     classify = ClassifyWidget(viewer)
     classify.model.set_value(str(bundle))
-    classify.pixel_size.setValue(PX)
-    classify.trials.setValue(2)
+    classify.pixel_size.value = PX
+    classify.form["trials"].value = 2
     viewer.window.add_dock_widget(classify, name="Classify", area="left")
     widget = CounterfactualWidget(viewer)
     widget.form.fields["trials"].value = 32

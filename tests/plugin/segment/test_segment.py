@@ -48,7 +48,7 @@ def test_without_units_the_pixel_size_is_measured_and_remembered(widget, viewer,
 
     viewer.layers.clear()
     viewer.add_image(np.zeros((160, 200), np.uint8), name="grey")
-    assert widget.pixel_size.text() == "by the red cells"
+    assert widget.pixel_size.native.text() == "by the red cells"
     segment(widget, qtbot)
     assert calls[0][0]["pixel_size_um"] is None
     assert pixel_size_of(viewer.layers["grey cells"]) == pytest.approx(0.09)
@@ -103,17 +103,17 @@ def test_errors_are_one_sentence(widget, calls, messages, qtbot):
 
 
 def test_cellpose_says_beforehand_what_it_takes(widget, qtbot):
-    widget.method.setCurrentIndex(widget.method.findData("cellpose"))
-    assert widget.model.isVisibleTo(widget)
-    assert widget.model.combo.count() >= 3
+    widget.method.value = "cellpose"
+    assert widget.model.native.isVisibleTo(widget)
+    assert len(widget.model.combo.choices) >= 3
     qtbot.waitUntil(lambda: "about" in widget.what.text(), timeout=60_000)
-    widget.method.setCurrentIndex(widget.method.findData("watershed"))
-    assert not widget.model.isVisibleTo(widget)
+    widget.method.value = "watershed"
+    assert not widget.model.native.isVisibleTo(widget)
 
 
 def test_own_weights_need_a_path(widget, calls, messages, qtbot):
-    widget.method.setCurrentIndex(widget.method.findData("cellpose"))
-    widget.model.combo.setCurrentIndex(widget.model.combo.count() - 1)
+    widget.method.value = "cellpose"
+    widget.model.combo.value = None
     qtbot.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
     assert "weights" in messages[0]
     widget.model.set_value("/somewhere/weights")
@@ -131,11 +131,11 @@ def test_no_image(widget, viewer, messages, calls, qtbot):
 
 def test_the_chooser_follows_names_and_layers(widget, viewer):
     viewer.layers["smear"].name = "renamed"
-    assert widget.image.currentText() == "renamed"
+    assert widget.image.native.currentText() == "renamed"
     viewer.add_image(np.zeros((8, 8, 3), np.uint8), name="another", rgb=True)
-    assert widget.image.currentText() == "another"
+    assert widget.image.native.currentText() == "another"
     viewer.add_image(np.zeros((4, 8, 8)), name="volume")
-    assert widget.image.findText("volume") < 0
+    assert widget.image.native.findText("volume") < 0
     viewer.layers.remove("another")
-    assert widget.image.currentText() == "renamed"
+    assert widget.image.native.currentText() == "renamed"
     assert not Session.of(viewer).busy
