@@ -22,8 +22,8 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.evaluation.low_data import as_bundle
 from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.model import ModelBundle
-from cytodiffusion.training.augmentation.augment import AugmentSettings
 from cytodiffusion.training.augmentation.outlines import Outlines
+from cytodiffusion.training.augmentation.settings import AugmentSettings
 from cytodiffusion.training.calibrate import (
     CANDIDATE_LEVELS,
     Views,

@@ -26,7 +26,7 @@ from cytodiffusion.evaluation.cells import choose_records, score
 from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.model.class_statistics import COMBINED
 from cytodiffusion.model.loading import load_bundle
-from cytodiffusion.training.augmentation.augment import AugmentSettings, nothing_but
+from cytodiffusion.training.augmentation.settings import AugmentSettings, nothing_but
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.train import train
 

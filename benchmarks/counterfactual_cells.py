@@ -30,10 +30,10 @@ from cytodiffusion.counterfactual.cells import (
     CounterfactualSettings,
     counterfactual_cells,
 )
-from cytodiffusion.counterfactual.editing import edited_size
 from cytodiffusion.counterfactual.morph import make_morph
 from cytodiffusion.files.synthetic_mark import STATEMENT
 from cytodiffusion.files.writers import write_png
+from cytodiffusion.generation.sampler import drawn_size
 from cytodiffusion.image.image import open_image
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model.bundle import ModelBundle
@@ -74,7 +74,7 @@ def load(data: Path, model: ModelBundle, each: int, seed: int) -> Sample:
     """Draw ``each`` cells a pair that the model takes for what they are."""
     table = pd.read_csv(data / "manifest.csv", dtype=str, keep_default_na=False)
     table = table[(table["dataset"] == "pbc") & (table["split"] == "val")]
-    rng, names, size = np.random.default_rng(seed), list(model.class_names), edited_size(model)
+    rng, names, size = np.random.default_rng(seed), list(model.class_names), drawn_size(model)
     rows = []
     for a, b in PAIRS:
         paths = sorted(table[table["class"] == a]["path"])

@@ -39,7 +39,7 @@ from cytodiffusion.baselines import Baseline, load_baseline
 from cytodiffusion.cells.single_cell import SingleCells
 from cytodiffusion.classification.classifier import normalised_crops
 from cytodiffusion.classification.settings import ClassifySettings
-from cytodiffusion.counterfactual.heatmap import HeatmapSettings, heatmaps
+from cytodiffusion.counterfactual.heatmap import HeatmapSettings, iter_heatmaps
 from cytodiffusion.counterfactual.placement import Placement
 from cytodiffusion.image.image import open_image
 from cytodiffusion.image.stain import estimate_background
@@ -121,7 +121,7 @@ def our_map(model: ModelBundle, settings: HeatmapSettings) -> Mapper:
     """Strength of the counterfactual heatmap over all colours."""
 
     def make(cell: Cell, predicted: int, target: int) -> np.ndarray:
-        (found,) = heatmaps(
+        (found,) = iter_heatmaps(
             cell.window[None],
             model,
             [target],

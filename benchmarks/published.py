@@ -56,6 +56,7 @@ from cytodiffusion.model.stable_diffusion import (
     full_size_vae,
 )
 from cytodiffusion.model.stable_diffusion_files import uncalibrated
+from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.predict import predict
 
 #: Trials before the published rule can end.
@@ -149,8 +150,7 @@ def random_resnet(like: ModelBundle) -> Baseline:
         input_size=like.input_size,
         window_um=like.window_um,
         network=network.to(like.device).to(memory_format=torch.channels_last).eval(),
-        temperature=1.0,
-        conformal_scores=torch.linspace(0, 1, 100),
+        validation=ValidationRecord(torch.linspace(0, 1, 100)),
         anomaly_threshold=1.0,
         false_alarms=0.0,
         device=like.device,

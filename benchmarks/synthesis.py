@@ -40,8 +40,8 @@ from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.training.baseline import BaselineTrainer
 from cytodiffusion.training.calibrate import plain_views
 from cytodiffusion.training.data import CONTEXT, CellSet, load_cells
-from cytodiffusion.training.few_labels.descriptors import describe_cells
 from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.visual_words import describe_cells
 
 #: Side of the crops in pixels: what the ResNet takes, what memorisation compares, what is trained.
 SIDE, SMALL, TRAINED = 96, 32, 32

@@ -19,7 +19,7 @@ from cytodiffusion.classification.result import join
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.files.record import provenance
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.model.testing import DEFAULT_NAMES, tiny_bundle, tiny_laboratory
+from cytodiffusion.model.testing import DEFAULT_NAMES, tiny_bundle, tiny_slide_correction
 from cytodiffusion.pipeline import FIRST_BATCH, cells_frame, classify_labels, iter_classify_labels
 from cytodiffusion.single_cells import classify_images
 
@@ -122,8 +122,8 @@ def test_batches_make_the_whole_and_the_first_is_small(model: ModelBundle) -> No
 @pytest.fixture(scope="module")
 def correcting(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
     folder = tmp_path_factory.mktemp("b") / "tiny"
-    laboratory = tiny_laboratory(len(DEFAULT_NAMES))
-    return load_bundle(tiny_bundle(folder, laboratory=laboratory), device="cpu")
+    laboratory = tiny_slide_correction(len(DEFAULT_NAMES))
+    return load_bundle(tiny_bundle(folder, slide_correction=laboratory), device="cpu")
 
 
 def test_batches_come_again_corrected_in_the_places_of_the_first(correcting: ModelBundle) -> None:

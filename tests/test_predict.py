@@ -15,6 +15,7 @@ from cytodiffusion.errors import BundleError
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.bundle import CellClass
 from cytodiffusion.model.testing import tiny_bundle
+from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.pipeline import classify_labels
 from cytodiffusion.predict import load_classifier, predict
 
@@ -30,8 +31,7 @@ def rival(tmp_path_factory: pytest.TempPathFactory) -> Path:
         input_size=32,
         window_um=20.0,
         network=build_network("vit", 2, 32).eval(),
-        temperature=1.0,
-        conformal_scores=torch.linspace(0, 0.9, 40),
+        validation=ValidationRecord(torch.linspace(0, 0.9, 40)),
         anomaly_threshold=0.9,
         false_alarms=0.02,
         device=torch.device("cpu"),

@@ -25,6 +25,7 @@ from scripts.default_data.scene import (
 )
 
 from cytodiffusion.errors import InputError
+from cytodiffusion.smear.background import AZURE, precipitate
 from cytodiffusion.smear.patches import (
     ByteImage,
     FloatImage,
@@ -36,7 +37,6 @@ from cytodiffusion.smear.patches import (
     turn,
     waves,
 )
-from cytodiffusion.smear.precipitate import AZURE, precipitate
 
 #: What :func:`make_artefact` can make.
 artefact_kinds: tuple[str, ...] = ("precipitate", "smudge", "empty", "fragment", "clump")

@@ -26,6 +26,7 @@ from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.results import class_counts, export_results
 from cytodiffusion.segmentation import Segmentation, segment
+from cytodiffusion.segmentation.settings import SegmentOptions as SegmentOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +61,11 @@ class CellResults:
 
     frame: pd.DataFrame
     record: dict[str, Any]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The cells, one row each."""
+        return self.frame
 
 
 def iter_classify_labels(
@@ -244,6 +250,11 @@ class Analysis:
     review: int = 0
     frame: pd.DataFrame = field(default_factory=_no_cells, repr=False, compare=False)
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """The cells, one row each."""
+        return self.frame
+
     def record(self) -> dict[str, Any]:
         """Return what a program wants to know, without the table itself."""
         return {name: value for name, value in vars(self).items() if name != "frame"}
@@ -343,17 +354,6 @@ def analyse(
 def _part(progress: Progress, start: float, end: float) -> Progress:
     """Return a progress callback that covers `start` to `end` of a whole."""
     return lambda fraction, message: progress(start + (end - start) * fraction, message)
-
-
-@dataclass(frozen=True)
-class SegmentOptions:
-    """How cells are found; the arguments of `cytodiffusion.segmentation.segment`."""
-
-    method: str = "auto"
-    pixel_size_um: float | None = None
-    model: str | None = None
-    device: str = "auto"
-    allow_download: bool = False
 
 
 def find_cells(image: Image, options: SegmentOptions, progress: Progress = silent) -> Segmentation:

@@ -1,15 +1,116 @@
-"""Settings from loose values, with one sentence about what does not fit."""
+"""Settings: one pydantic class a subject, whose fields are the only place of a knob.
+
+A field's title, description and bounds make the option of the command line, the entry of a form
+and the sentence about a value that does not fit. Modules with settings import nothing heavy, since
+the command line reads them before it knows what is to be done.
+"""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.config import JsonDict
+from pydantic_core import PydanticUndefined
 
 from cytodiffusion.errors import InputError
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
+
+#: Side in micrometres of the square that is cut out around a cell.
+WINDOW_UM = 20.0
+#: Bootstrap samples of an interval.
+RESAMPLES = 1000
+#: Pixels of other sizes than these are none of a blood smear under a microscope.
+MIN_PIXEL_SIZE_UM, MAX_PIXEL_SIZE_UM = 0.01, 10.0
+
+
+def setting(
+    default: Any = PydanticUndefined,
+    title: str = "",
+    description: str = "",
+    *,
+    unit: str | None = None,
+    more: bool = False,
+    **bounds: Any,
+) -> Any:
+    """Return a field of a settings class.
+
+    ``more`` marks what few users turn: forms fold it away. Bounds are those of `pydantic.Field`.
+    """
+    extra: JsonDict = {"unit": unit, "more": more}
+    return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
+
+
+Seed = Annotated[
+    int,
+    setting(title="Seed", description="The same seed gives the same numbers.", ge=0, lt=2**40),
+]
+Device = Annotated[
+    str,
+    setting(
+        title="Device",
+        description="Device that computes: auto, cpu, cuda, cuda:1 or mps.",
+        more=True,
+    ),
+]
+ModelSource = Annotated[
+    str,
+    setting(
+        title="Model",
+        description='Model to use: "default" (bundled), a folder, or a Hugging Face id OWNER/NAME.',
+    ),
+]
+AllowDownload = Annotated[
+    bool,
+    setting(
+        title="Allow downloads",
+        description="Download models or weights that are not on this computer; without it the "
+        "network is never used.",
+        more=True,
+    ),
+]
+PixelSize = Annotated[
+    float | None,
+    setting(
+        title="Pixel size",
+        description="Micrometres per pixel of the images; otherwise what the file states, or an "
+        "estimate from the cells.",
+        unit="um",
+        ge=MIN_PIXEL_SIZE_UM,
+        le=MAX_PIXEL_SIZE_UM,
+    ),
+]
+BatchSize = Annotated[
+    int,
+    setting(
+        title="Batch size",
+        description="Cells computed at a time; changes memory and speed, never the results.",
+        unit="cells",
+        more=True,
+        ge=1,
+        le=65536,
+    ),
+]
+Layout = Annotated[
+    str,
+    setting(
+        title="Layout of the data",
+        description="How the images lie on disk; auto finds it out, docs/datasets.md lists all.",
+        more=True,
+    ),
+]
+Duplicates = Annotated[
+    Literal["refuse", "drop", "allow"],
+    setting(
+        title="Images in two splits",
+        description="What to do with an image that is in two splits: refuse to go on, drop it "
+        "from the split that matters less, or allow it.",
+        more=True,
+    ),
+]
 
 
 def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
@@ -20,9 +121,7 @@ def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings
     InputError
         One sentence about the first value that does not fit, or a name that is unknown.
     """
-    unknown = sorted(set(values) - set(kind.model_fields))
-    if unknown:
-        raise InputError(f"There is no setting {unknown[0]!r}.")
+    _check_names(kind, values)
     try:
         return kind(**values)
     except ValidationError as error:
@@ -33,3 +132,16 @@ def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings
             raise InputError(f"These settings do not go together: {reason}.") from error
         reason = reason[:1].lower() + reason[1:]
         raise InputError(f"The setting {where} cannot be {first['input']!r}: {reason}.") from error
+
+
+def _check_names(kind: type[BaseModel], values: Mapping[str, Any], within: str = "") -> None:
+    """Raise InputError for the first name that is none of the settings, also in nested ones."""
+    for name, value in values.items():
+        field = kind.model_fields.get(name)
+        if field is None:
+            near = difflib.get_close_matches(name, kind.model_fields, 1)
+            hint = f" Did you mean {within}{near[0]}?" if near else ""
+            raise InputError(f"There is no setting {within + name!r}.{hint}")
+        inner = field.annotation
+        if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            _check_names(inner, value, f"{within}{name}.")

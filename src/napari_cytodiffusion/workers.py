@@ -132,7 +132,7 @@ class Job(QObject):
     def _on_error(self, error: Exception) -> None:
         self.error = readable(error)
 
-    def _on_finished(self) -> None:
+    def _on_finished(self, _: object = None) -> None:
         self._thread_busy = False
         if self._outcome is not None:
             return

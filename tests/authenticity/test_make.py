@@ -18,6 +18,7 @@ from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.files.synthetic_mark import write_synthetic_png
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model.testing import tiny_bundle
+from cytodiffusion.settings import make_settings
 
 NAMES = ("blue", "green", "red")
 
@@ -41,7 +42,9 @@ def made(tmp_path_factory) -> Path:
 def settings(made: Path, output: Path, **changes) -> AuthenticitySettings:
     values = {"synthetic": made / "generated", "trials": 36, "model": str(made / "model")}
     values |= {"pixel_size_um": PIXEL_SIZE_UM, "device": "cpu", "steps": 2}
-    return AuthenticitySettings(made / "data", output, **(values | changes))
+    return make_settings(
+        AuthenticitySettings, {"real": made / "data", "output": output, **values, **changes}
+    )
 
 
 def test_a_test_is_balanced_and_its_file_tells_nothing(made, tmp_path) -> None:
@@ -105,7 +108,7 @@ def test_what_does_not_fit_is_said(made, tmp_path) -> None:
         ({"trials": 7}, "6 or 8"),
         ({"trials": 10**6}, "1,111 hours"),
         ({"seed": -1}, "seed"),
-        ({"steps": 1}, "2 to 1000 steps"),
+        ({"steps": 1}, "steps cannot be 1"),
         ({"guidance": 99.0}, "guidance"),
         ({"split": "half"}, "split"),
         ({"pixel_size_um": -1.0}, "pixel size"),

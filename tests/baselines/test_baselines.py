@@ -25,6 +25,7 @@ from cytodiffusion.baselines.baseline import decide_from_logits
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import BundleError, DownloadNeeded, InputError, OutOfMemoryError
 from cytodiffusion.model.bundle import CellClass
+from cytodiffusion.model.validation_record import ValidationRecord
 
 SIZE = 32
 
@@ -39,8 +40,7 @@ def make(kind: str = "resnet18") -> Baseline:
         input_size=SIZE,
         window_um=20.0,
         network=build_network(kind, 3, SIZE).eval(),
-        temperature=0.5,
-        conformal_scores=torch.linspace(0, 0.9, 40),
+        validation=ValidationRecord(torch.linspace(0, 0.9, 40), temperature=0.5),
         anomaly_threshold=0.9,
         false_alarms=0.02,
         device=torch.device("cpu"),
@@ -109,9 +109,12 @@ def test_doubts_follow_from_the_two_largest_probabilities(
 def test_promises_are_those_of_a_bundle(crops: np.ndarray, tmp_path: Path) -> None:
     made = replace(
         make(),
-        conformal_classes=torch.arange(40) % 3,
-        validation_gap=torch.linspace(0, 1, 200, dtype=torch.float64),
-        validation_correct=torch.arange(200) >= 80,
+        validation=replace(
+            make().validation,
+            classes=torch.arange(40) % 3,
+            confidence=torch.linspace(0, 1, 200, dtype=torch.float64),
+            correct=torch.arange(200) >= 80,
+        ),
     )
     back = load_baseline(save_baseline(tmp_path / "m", made, dtype=torch.float32), "cpu")
     settings = ClassifySettings(error_rate=0.1, by_class=True)
@@ -125,9 +128,10 @@ def test_promises_are_those_of_a_bundle(crops: np.ndarray, tmp_path: Path) -> No
 def test_cells_are_accepted_by_the_gap_not_by_the_largest_probability(model: Baseline) -> None:
     made = replace(
         model,
-        temperature=1.0,
-        validation_gap=torch.linspace(0, 1, 200, dtype=torch.float64),
-        validation_correct=torch.arange(200) >= 80,
+        validation=ValidationRecord(
+            confidence=torch.linspace(0, 1, 200, dtype=torch.float64),
+            correct=torch.arange(200) >= 80,
+        ),
     )
     # one of two classes, and the surest of three: the second has less probability, but more gap
     posterior = np.array([[0.55, 0.449, 0.001], [0.5, 0.25, 0.25]])
@@ -168,16 +172,19 @@ def test_one_without_a_record_says_what_it_cannot_promise(
 @pytest.mark.parametrize(
     "change",
     [
-        {"conformal_classes": torch.zeros(7).long()},
-        {"conformal_classes": torch.full((40,), 3)},
-        {"validation_gap": torch.zeros(5)},
-        {"validation_gap": torch.full((2,), torch.nan), "validation_correct": torch.ones(2)},
+        {"classes": torch.zeros(7).long()},
+        {"classes": torch.full((40,), 3)},
+        {"confidence": torch.zeros(5)},
+        {"confidence": torch.full((2,), torch.nan), "correct": torch.ones(2)},
+        {"scores": torch.full((4,), torch.nan)},
     ],
 )
 def test_a_record_that_makes_no_sense_is_refused(
     model: Baseline, change: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    folder = save_baseline(tmp_path / "m", replace(model, **change))
+    folder = save_baseline(
+        tmp_path / "m", replace(model, validation=replace(model.validation, **change))
+    )
     with pytest.raises(BundleError, match="record of validation cells"):
         load_baseline(folder, "cpu")
 
@@ -304,9 +311,6 @@ def test_weights_that_do_not_fit_are_told(folder: Path, model: Baseline, tmp_pat
     resign(folder)
     with pytest.raises(BundleError, match="never loaded"):
         load_baseline(folder, "cpu")
-    broken = replace(model, conformal_scores=torch.full((4,), float("nan")))
-    with pytest.raises(BundleError, match="conformal scores"):
-        load_baseline(save_baseline(tmp_path / "n", broken), "cpu")
 
 
 def test_nobodys_own_files_are_overwritten(model: Baseline, tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from cytodiffusion.classification.anomaly import (
     anomaly_threshold,
     default_score,
     leads,
+    normalised,
     shapes,
     unit_embedding,
     unusual,
+    zeta,
 )
 from cytodiffusion.classification.classifier import Evidence
-from cytodiffusion.classification.zeta import normalised, zeta
 from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.class_statistics import COMBINED, SCORES
 from cytodiffusion.training.calibrate import blank_calibration

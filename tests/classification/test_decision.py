@@ -20,6 +20,7 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.loading import default_bundle_path
 from cytodiffusion.model.testing import tiny_bundle
+from cytodiffusion.model.validation_record import ValidationRecord
 
 NAMES = ("a", "b", "c")
 
@@ -35,11 +36,13 @@ def model(old: ModelBundle) -> ModelBundle:
     confidence = torch.linspace(0.34, 1, 600, dtype=torch.float64)
     old.calibration = replace(
         old.calibration,
-        temperature=2.0,
-        conformal_scores=torch.linspace(0, 0.9, 90),
-        conformal_classes=torch.arange(90) // 30,
-        validation_confidence=confidence,
-        validation_correct=confidence > 0.55,
+        validation=ValidationRecord(
+            scores=torch.linspace(0, 0.9, 90),
+            classes=torch.arange(90) // 30,
+            confidence=confidence,
+            correct=confidence > 0.55,
+            temperature=2.0,
+        ),
     )
     return old
 
@@ -61,29 +64,28 @@ def crops(n: int) -> np.ndarray:
 
 
 def test_posterior_and_sets_follow_the_calibration(model: ModelBundle) -> None:
-    found, calibration = evidence(), model.calibration
+    found, validation = evidence(), model.validation
     result = decide(found, model, ClassifySettings(coverage=0.8, by_class=False))
     posterior = softmax(found.logits / 2.0)
     np.testing.assert_array_equal(result.posterior, posterior)
-    scores = calibration.conformal_scores.double().numpy()
+    scores = validation.scores.double().numpy()
     np.testing.assert_array_equal(result.prediction_set, conformal_sets(posterior, scores, 0.8))
     by_class = decide(found, model, ClassifySettings(coverage=0.8, by_class=True)).prediction_set
-    classes = calibration.conformal_classes.numpy()
+    classes = validation.classes.numpy()
     np.testing.assert_array_equal(by_class, conformal_sets(posterior, scores, 0.8, classes))
     assert (by_class != result.prediction_set).any()
 
 
 def test_sets_are_by_class_where_validation_cells_suffice(model: ModelBundle) -> None:
-    found, fewest = evidence(), int(np.bincount(model.calibration.conformal_classes.numpy()).min())
+    found, fewest = evidence(), int(np.bincount(model.validation.classes.numpy()).min())
     ample = 1 - 2.01 / fewest
     for coverage, by_class in ((ample - 0.1, True), (1 - 0.5 / fewest, False)):
         default = decide(found, model, ClassifySettings(coverage=coverage)).prediction_set
         asked = decide(found, model, ClassifySettings(coverage=coverage, by_class=by_class))
         np.testing.assert_array_equal(default, asked.prediction_set)
-    missing = model.calibration.conformal_classes.where(
-        model.calibration.conformal_classes != 0, torch.tensor(1)
-    )
-    model = replace(model, calibration=replace(model.calibration, conformal_classes=missing))
+    missing = model.validation.classes.where(model.validation.classes != 0, torch.tensor(1))
+    validation = replace(model.validation, classes=missing)
+    model = replace(model, calibration=replace(model.calibration, validation=validation))
     default = decide(found, model, ClassifySettings(coverage=ample - 0.1)).prediction_set
     together = decide(found, model, ClassifySettings(coverage=ample - 0.1, by_class=False))
     np.testing.assert_array_equal(default, together.prediction_set)
@@ -147,16 +149,16 @@ def test_it_is_said_before_the_work(
 
 
 def test_the_threshold_is_asked_of_validation_cells_only(model: ModelBundle) -> None:
-    assert accept_above(model.calibration, ClassifySettings(), "tiny") is None
-    asked = accept_above(model.calibration, ClassifySettings(error_rate=0.05), "tiny")
+    assert accept_above(model.validation, ClassifySettings(), "tiny") is None
+    asked = accept_above(model.validation, ClassifySettings(error_rate=0.05), "tiny")
     assert asked == decide(evidence(3), model, ClassifySettings(error_rate=0.05)).accept_above
 
 
 def test_the_bundled_model_loads_and_says_so_where_it_lacks_a_record() -> None:
     bundle = load_bundle(default_bundle_path(), device="cpu")
-    calibration = bundle.calibration
-    if len(calibration.conformal_classes):
-        assert accept_above(calibration, ClassifySettings(error_rate=0.05), "default") is not None
+    validation = bundle.validation
+    if len(validation.classes):
+        assert accept_above(validation, ClassifySettings(error_rate=0.05), "default") is not None
         return
     with pytest.raises(InputError, match="train or calibrate it again"):
-        accept_above(calibration, ClassifySettings(error_rate=0.05), "default")
+        accept_above(validation, ClassifySettings(error_rate=0.05), "default")

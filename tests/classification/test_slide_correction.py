@@ -16,7 +16,7 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.classification.slide_correction import LEAST_CELLS, adjust
 from cytodiffusion.errors import InputError
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.model.testing import tiny_bundle, tiny_laboratory
+from cytodiffusion.model.testing import tiny_bundle, tiny_slide_correction
 
 NAMES = ("red", "blue", "green")
 QUICK = ClassifySettings(trials=2, min_trials=1)
@@ -25,7 +25,9 @@ QUICK = ClassifySettings(trials=2, min_trials=1)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
     folder = tmp_path_factory.mktemp("b") / "tiny"
-    return load_bundle(tiny_bundle(folder, NAMES, laboratory=tiny_laboratory(3)), device="cpu")
+    return load_bundle(
+        tiny_bundle(folder, NAMES, slide_correction=tiny_slide_correction(3)), device="cpu"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +51,14 @@ def test_classes_and_doubts_are_corrected_and_the_rest_is_kept(
 
 
 def test_the_posterior_is_that_of_the_formula(model: ModelBundle, alone: Classification) -> None:
-    laboratory = model.laboratory
+    laboratory = model.slide_correction
     assert laboratory is not None
     assert alone.embedding is not None
     corrected = laboratory.corrected(alone.logits, alone.embedding, 1.0)
     result = adjust(alone, model, QUICK)
     np.testing.assert_allclose(result.posterior, softmax(corrected / 1.5))
-    scores, classes = laboratory.conformal_scores.numpy(), laboratory.conformal_classes.numpy()
+    kept = laboratory.validation
+    scores, classes = kept.scores.numpy(), kept.classes.numpy()
     sets = conformal_sets(result.posterior, scores, 0.8, classes)
     wanted = QUICK.model_copy(update={"coverage": 0.8, "by_class": True})
     np.testing.assert_array_equal(adjust(alone, model, wanted).prediction_set, sets)
@@ -93,7 +96,7 @@ def test_of_few_cells_nothing_is_said(model: ModelBundle, alone: Classification)
 def test_a_model_without_a_correction_changes_nothing(
     model: ModelBundle, alone: Classification
 ) -> None:
-    assert adjust(alone, replace(model, laboratory=None), QUICK) is alone
+    assert adjust(alone, replace(model, slide_correction=None), QUICK) is alone
 
 
 def test_batches_joined_are_the_whole(model: ModelBundle, alone: Classification) -> None:
@@ -110,10 +113,10 @@ def test_promises_are_those_of_corrected_cells(model: ModelBundle, alone: Classi
 
 
 def test_a_correction_survives_its_files(model: ModelBundle, tmp_path: Path) -> None:
-    made = tiny_laboratory(3)
-    loaded = model.laboratory
+    made = tiny_slide_correction(3)
+    loaded = model.slide_correction
     assert loaded is not None
-    assert loaded.temperature == made.temperature
+    assert loaded.validation.temperature == made.validation.temperature
     for name, weight in made.network.state_dict().items():
         np.testing.assert_array_equal(weight, loaded.network.state_dict()[name])
-    np.testing.assert_array_equal(made.validation_correct, loaded.validation_correct)
+    np.testing.assert_array_equal(made.validation.correct, loaded.validation.correct)

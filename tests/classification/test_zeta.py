@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cytodiffusion.classification.zeta import normalised, zeta
+from cytodiffusion.classification.anomaly import normalised, zeta
 from cytodiffusion.errors import InputError
 
 

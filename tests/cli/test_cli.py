@@ -763,7 +763,6 @@ def test_options_of_training_change_single_entries(run: Run, tmp_path: Path) -> 
         (("--augment", "blur=nan"), "blur"),
         (("--kind", "generator", "--init", "default", "--input-size", 32), "from an input size"),
         (("--kind", "generator", "--init", "default", "--base-widths", "64"), "base_widths"),
-        (("--init", "default", "--pretrain-steps", 5), "pre-training"),
         ((), "neither a folder"),
     ],
 )

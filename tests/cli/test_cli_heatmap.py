@@ -14,7 +14,7 @@ from toys import COLORS, PIXEL_SIZE_UM, disc
 
 from cytodiffusion.cli import main
 from cytodiffusion.counterfactual.figures import COLOURS, heatmap_figure, overlay_rgba, save_figure
-from cytodiffusion.counterfactual.heatmap import HeatmapSettings, heatmaps
+from cytodiffusion.counterfactual.heatmap import HeatmapSettings, iter_heatmaps
 from cytodiffusion.image.labels import write_labels_tif
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
@@ -154,7 +154,7 @@ def test_bad_input_is_said_in_a_sentence(
 def test_figures_are_centred_on_zero_and_save_in_many_formats(model: Path, tmp_path: Path) -> None:
     bundle = load_bundle(model, device="cpu")
     crop = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
-    (found,) = heatmaps(crop, bundle, [1], predicted=[0], settings=HeatmapSettings(trials=1))
+    (found,) = iter_heatmaps(crop, bundle, [1], predicted=[0], settings=HeatmapSettings(trials=1))
     figure = heatmap_figure(found, mask=np.pad(np.ones((16, 16)), 8))
     shown = figure.axes[1].images[0]
     low, high = shown.get_clim()

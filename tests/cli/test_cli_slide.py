@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from toys import PIXEL_SIZE_UM, write_discs
 
-from cytodiffusion.model.testing import tiny_bundle, tiny_laboratory
+from cytodiffusion.model.testing import tiny_bundle, tiny_slide_correction
 
 Run = Callable[..., tuple[int, dict[str, Any]]]
 NAMES = ("red", "blue", "green")
@@ -19,7 +19,7 @@ NAMES = ("red", "blue", "green")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("m") / "tiny"
-    return tiny_bundle(folder, NAMES, laboratory=tiny_laboratory(3))
+    return tiny_bundle(folder, NAMES, slide_correction=tiny_slide_correction(3))
 
 
 @pytest.fixture(scope="module")

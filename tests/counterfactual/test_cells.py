@@ -20,8 +20,9 @@ from cytodiffusion.counterfactual.cells import (
     counterfactual_cells,
     runner_up,
 )
-from cytodiffusion.counterfactual.editing import Change, DenoiserEditor, edited_size, walk
+from cytodiffusion.counterfactual.editing import Change, edit
 from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
+from cytodiffusion.generation.sampler import drawn_size, walk
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
@@ -181,7 +182,7 @@ def test_the_same_whatever_the_batch(drawing: ModelBundle, method: str) -> None:
 
 @pytest.mark.parametrize("side", [32, 64])
 def test_a_generator_takes_crops_of_either_size(drawing: ModelBundle, side: int) -> None:
-    assert edited_size(drawing) == 64
+    assert drawn_size(drawing) == 64
     crops = noise_crops(drawing, 2, side)
     made = counterfactual_cells(
         crops, drawing, others(drawing, crops), background=GROUND, settings=QUICK
@@ -204,12 +205,11 @@ def test_stable_diffusion(tmp_path: Path) -> None:
 def test_an_unchanged_class_gives_the_cell_back(drawing: ModelBundle, tiny: ModelBundle) -> None:
     """Inversion loses nothing: with no change of class the picture is the very same."""
     for model in (tiny, drawing):
-        editor = run.editor_of(model)
-        pixels = torch.rand(2, 3, editor.size, editor.size) * 2 - 1
+        pixels = torch.rand(2, 3, drawn_size(model), drawn_size(model)) * 2 - 1
         classes, one = torch.tensor([0, 1]), torch.ones(2)
-        change = Change(classes, classes, one, one * 0.6, one)
+        change = Change(classes, classes, one, one, one * 0.6)
         with torch.inference_mode():
-            back = editor.edit(pixels, change, 3, None, lambda share: None)
+            back = edit(model, pixels, change, 3, None, lambda share: None)
         torch.testing.assert_close(back, pixels, atol=1e-4, rtol=0)
 
 
@@ -218,7 +218,7 @@ def test_a_walk_up_and_down_comes_back() -> None:
     clean, epsilon = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
     schedule = NoiseSchedule()
     one = torch.ones(2)
-    levels = Change(one, one, one, torch.tensor([0.3, 0.9]), one).levels(5)
+    levels = Change(one, one, one, one, torch.tensor([0.3, 0.9])).levels(5)
     assert levels[0].tolist() == [20, 20]
     assert levels[-1].tolist() == [300, 899]
     start = schedule.add_noise(clean, levels[0], epsilon)
@@ -241,23 +241,23 @@ def test_memory_runs_out(tiny: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> 
     crops = noise_crops(tiny, 4)
     targets = others(tiny, crops)
     expected = counterfactual_cells(crops, tiny, targets, background=GROUND, settings=QUICK)
-    whole, seen = DenoiserEditor.edit, []
+    seen: list[int] = []
 
-    def edit(self: DenoiserEditor, pixels: torch.Tensor, *rest: object) -> torch.Tensor:
+    def tight(model: ModelBundle, pixels: torch.Tensor, *rest: object) -> torch.Tensor:
         seen.append(len(pixels))
         if len(pixels) > 1:
             raise RuntimeError("CUDA out of memory: tried to allocate")
-        return whole(self, pixels, *rest)  # type: ignore[arg-type]
+        return edit(model, pixels, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(DenoiserEditor, "edit", edit)
+    monkeypatch.setattr(run, "edit", tight)
     made = counterfactual_cells(crops, tiny, targets, background=GROUND, settings=QUICK)
     assert seen == [4, 2, 1, 1, 1, 1]
     np.testing.assert_allclose(made.pixels, expected.pixels, atol=1)
 
-    def never(self: DenoiserEditor, *rest: object) -> torch.Tensor:
+    def never(*rest: object) -> torch.Tensor:
         raise MemoryError
 
-    monkeypatch.setattr(DenoiserEditor, "edit", never)
+    monkeypatch.setattr(run, "edit", never)
     with pytest.raises(OutOfMemoryError, match="one cell at a time"):
         counterfactual_cells(crops, tiny, targets, background=GROUND, settings=QUICK)
 

@@ -20,7 +20,6 @@ from cytodiffusion.counterfactual.heatmap import (
     all_class_heatmaps,
     check_explains,
     class_number,
-    heatmaps,
     iter_heatmaps,
 )
 from cytodiffusion.counterfactual.residuals import Orientation, make_views
@@ -28,6 +27,7 @@ from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle, tiny_stable_diffusion_bundle
+from cytodiffusion.model.validation_record import ValidationRecord
 
 QUICK = HeatmapSettings(trials=32, noise=(0.5,))
 GREY = np.full(3, 235.0)
@@ -56,7 +56,9 @@ def noise_crops(n: int, size: int = 32, seed: int = 0) -> NDArray[np.uint8]:
 def one(crop: NDArray[np.uint8], model: ModelBundle, **changes: Any) -> Heatmap:
     """Heatmap of class 1 less class 0."""
     settings = QUICK.model_copy(update=changes)
-    (found,) = heatmaps(crop[None], model, [1], predicted=[0], background=GREY, settings=settings)
+    (found,) = iter_heatmaps(
+        crop[None], model, [1], predicted=[0], background=GREY, settings=settings
+    )
     return found
 
 
@@ -107,7 +109,9 @@ def test_the_seed_alone_decides(tiny: ModelBundle) -> None:
 
 def test_cells_and_classes_do_not_depend_on_each_other(tiny: ModelBundle) -> None:
     crops = noise_crops(2)
-    both = heatmaps(crops, tiny, [1, 2], predicted=[0, 4], background=GREY, settings=QUICK)
+    both = list(
+        iter_heatmaps(crops, tiny, [1, 2], predicted=[0, 4], background=GREY, settings=QUICK)
+    )
     assert [(h.predicted, h.target) for h in both] == [(0, 1), (4, 2)]
     np.testing.assert_array_equal(both[0].values, one(crops[0], tiny).values)
     grid = all_class_heatmaps(crops[1], tiny, predicted=4, background=GREY, settings=QUICK)
@@ -118,14 +122,16 @@ def test_cells_and_classes_do_not_depend_on_each_other(tiny: ModelBundle) -> Non
 
 def test_there_and_back_cancel(tiny: ModelBundle) -> None:
     crops = noise_crops(1).repeat(2, axis=0)
-    there, back = heatmaps(crops, tiny, [1, 0], predicted=[0, 1], background=GREY, settings=QUICK)
+    there, back = iter_heatmaps(
+        crops, tiny, [1, 0], predicted=[0, 1], background=GREY, settings=QUICK
+    )
     np.testing.assert_allclose(there.values, -back.values, atol=1e-7)
     np.testing.assert_allclose(there.values, there.change.mean(axis=2), atol=1e-7)
 
 
 def test_classified_cells_are_compared_with_the_runner_up(discs: ModelBundle) -> None:
     crop = disc_crop("blue", discs)
-    (found,) = heatmaps(crop[None], discs, background=GREY, settings=QUICK)
+    (found,) = iter_heatmaps(crop[None], discs, background=GREY, settings=QUICK)
     assert found.predicted_name == "blue"
     assert found.target_name in {"green", "red"}
 
@@ -138,7 +144,7 @@ def disc_crop(colour: str, model: ModelBundle, seed: int = 0) -> NDArray[np.uint
 def test_what_differs_between_discs_is_their_colour(discs: ModelBundle) -> None:
     blue, red = (discs.class_names.index(name) for name in ("blue", "red"))
     crop = disc_crop("blue", discs)
-    (found,) = heatmaps(
+    (found,) = iter_heatmaps(
         crop[None], discs, [red], predicted=[blue], background=GREY, settings=HeatmapSettings()
     )
     middle = found.change[12:20, 12:20].mean(axis=(0, 1))
@@ -249,19 +255,19 @@ def test_cancelling_a_batch_keeps_the_first(tiny: ModelBundle) -> None:
 def test_bad_input_is_said_in_a_sentence(tiny: ModelBundle, tmp_path: Path) -> None:
     crops = noise_crops(2)
     with pytest.raises(InputError, match="taken for already: choose another"):
-        heatmaps(crops, tiny, [1, 3], predicted=[0, 3])
+        list(iter_heatmaps(crops, tiny, [1, 3], predicted=[0, 3]))
     with pytest.raises(InputError, match="number 2 of 2"):
-        heatmaps(crops, tiny, [1, 3], predicted=[0, 3])
+        list(iter_heatmaps(crops, tiny, [1, 3], predicted=[0, 3]))
     with pytest.raises(InputError, match="between 0 and 9"):
-        heatmaps(crops, tiny, [1, 10], predicted=[0, 3])
+        list(iter_heatmaps(crops, tiny, [1, 10], predicted=[0, 3]))
     with pytest.raises(InputError, match="each of the 2 cells"):
-        heatmaps(crops, tiny, [1], predicted=[0, 3])
+        list(iter_heatmaps(crops, tiny, [1], predicted=[0, 3]))
     with pytest.raises(InputError, match="takes crops of shape"):
-        heatmaps(noise_crops(1, 16), tiny, [1], predicted=[0])
-    assert heatmaps(crops[:0], tiny, np.zeros(0, int), predicted=np.zeros(0, int)) == []
+        list(iter_heatmaps(noise_crops(1, 16), tiny, [1], predicted=[0]))
+    assert list(iter_heatmaps(crops[:0], tiny, np.zeros(0, int), predicted=np.zeros(0, int))) == []
     alone = load_bundle(tiny_bundle(tmp_path / "one", ["cell"]), device="cpu")
     with pytest.raises(InputError, match="one class only"):
-        heatmaps(crops, alone)
+        list(iter_heatmaps(crops, alone))
     with pytest.raises(InputError, match="knows no class 'blast'; it knows basophil"):
         class_number("blast", tiny.class_names)
     assert class_number(" Eosinophil", tiny.class_names) == tiny.class_names.index("eosinophil")
@@ -278,8 +284,7 @@ def test_a_baseline_explains_nothing() -> None:
         input_size=32,
         window_um=20.0,
         network=build_network("resnet18", 2, 32),
-        temperature=1.0,
-        conformal_scores=torch.zeros(1),
+        validation=ValidationRecord(torch.zeros(1)),
         anomaly_threshold=0.5,
         false_alarms=0.0,
         device=torch.device("cpu"),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cytodiffusion.datasets.layouts import Record
 from cytodiffusion.datasets.names import rename, spelling
-from cytodiffusion.datasets.records import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.taxonomy import load_taxonomy
 

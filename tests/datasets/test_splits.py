@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.layouts import Record
 from cytodiffusion.datasets.splits import assign_splits, split_by_name
 from cytodiffusion.errors import InputError
 

@@ -42,7 +42,8 @@ def test_labels_that_the_model_lacks_are_left_out(disc_model: Path, data: Path) 
     metrics = metrics_of(disc_model, data)
     assert metrics["warnings"] == [
         "The model does not know the class violet (2 cells): left out.",
-        "The data has no cells of red: open to the model, but in no mean.",
+        "The data have no cells of red: the model may still predict these classes, "
+        "but no mean includes them.",
     ]
     assert metrics["n"] == 4
     assert set(metrics["per_class"]) == {"blue", "green"}
@@ -63,7 +64,8 @@ def test_one_class_with_one_image_is_measured(disc_model: Path, data: Path) -> N
     assert metrics["n"] == 1
     assert metrics["balanced_accuracy"] in (0, 1)
     assert metrics["warnings"] == [
-        "The data has no cells of blue, green: open to the model, but in no mean."
+        "The data have no cells of blue, green: the model may still predict these classes, "
+        "but no mean includes them."
     ]
 
 
@@ -83,7 +85,8 @@ def test_an_empty_class_of_flat_folders_too(disc_model: Path, data: Path, name: 
     assert metrics["n"] == 4
     assert metrics["warnings"] == [
         f"{flat}: the folder {name} holds no images.",
-        "The data has no cells of red: open to the model, but in no mean.",
+        "The data have no cells of red: the model may still predict these classes, "
+        "but no mean includes them.",
     ]
 
 

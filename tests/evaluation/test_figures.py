@@ -20,6 +20,7 @@ from cytodiffusion.evaluation.figures import (
     set_figures,
     shift_figures,
 )
+from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.taxonomy import Taxonomy
 
 
@@ -56,8 +57,7 @@ def test_classes_that_do_not_occur_have_no_row() -> None:
 
 def test_sets_at_several_levels() -> None:
     cells = answers()
-    kept = {"conformal_scores": torch.linspace(0, 0.99, 100), "conformal_classes": torch.zeros(0)}
-    model = SimpleNamespace(name="stub", **kept)
+    model = SimpleNamespace(name="stub", validation=ValidationRecord(torch.linspace(0, 0.99, 100)))
     rows = set_figures(model, cells, ClassifySettings(coverage=0.95), (0.5, 0.9))
     assert [row["asked"] for row in rows] == [0.5, 0.9, 0.95]
     # half of the validation scores are up to 0.5: classes with p above it enter

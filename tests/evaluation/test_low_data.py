@@ -37,7 +37,6 @@ OURS: dict[str, Any] = TINY | {
     "widths": (8, 16),
     "blocks": (1, 1),
     "head_channels": 8,
-    "pretrain_steps": 2,
 }
 
 

@@ -11,7 +11,8 @@ import pytest
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
 from cytodiffusion.generation import sampler, synthesis
-from cytodiffusion.generation.synthesis import sample_cells, sampled_size
+from cytodiffusion.generation.sampler import draw, drawn_size
+from cytodiffusion.generation.synthesis import sample_cells
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.testing import tiny_bundle, tiny_generator
 
@@ -149,7 +150,7 @@ def test_the_preview_ends_in_the_cells(either: ModelBundle) -> None:
 def test_a_generator_keeps_the_sketch_under_little_noise(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", ("a", "b"), generator=tiny_generator(2))
     model = load_bundle(bundle, device="cpu")
-    size = sampled_size(model)
+    size = drawn_size(model)
     sketch = np.full((1, size, size, 3), 235, np.uint8)
     sketch[:, size // 4 : size // 2, size // 4 : size // 2] = (120, 60, 150)
     options = {"steps": 3, "sketches": sketch, "guidance": 1.0}
@@ -163,15 +164,15 @@ def test_memory_that_is_full_halves_the_batch(
     model: ModelBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = sample_cells(model, [0, 1, 0, 1, 1], steps=3)
-    paint, sizes = sampler.DenoiserPainter.paint, []
+    sizes: list[int] = []
 
-    def short_of_memory(self: Any, wish: Any, *rest: Any) -> Any:
-        sizes.append(len(wish.classes))
-        if len(wish.classes) > 2:
+    def short_of_memory(model: ModelBundle, wish: Any, *rest: Any) -> Any:
+        sizes.append(len(wish))
+        if len(wish) > 2:
             raise MemoryError
-        return paint(self, wish, *rest)
+        return draw(model, wish, *rest)
 
-    monkeypatch.setattr(sampler.DenoiserPainter, "paint", short_of_memory)
+    monkeypatch.setattr(synthesis, "draw", short_of_memory)
     assert near(sample_cells(model, [0, 1, 0, 1, 1], steps=3), expected)
     assert sizes == [5, 2, 2, 1]
 
@@ -180,6 +181,6 @@ def test_no_memory_at_all_is_told(model: ModelBundle, monkeypatch: pytest.Monkey
     def full(*given: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(sampler.DenoiserPainter, "paint", full)
+    monkeypatch.setattr(synthesis, "draw", full)
     with pytest.raises(OutOfMemoryError, match="no memory left"):
         sample_cells(model, [0, 1], steps=3)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion.baselines import Baseline, build_network, save_baseline
 from cytodiffusion.model.bundle import CellClass
+from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.training.settings import TrainSettings
 
 #: Side of the toy images and the scale at which one fills the window of 20 um.
@@ -75,8 +76,7 @@ def tiny_baseline(
         input_size=48,
         window_um=20.0,
         network=build_network(kind, len(names), 48).eval(),
-        temperature=1.0,
-        conformal_scores=torch.linspace(0, 0.9, 40),
+        validation=ValidationRecord(torch.linspace(0, 0.9, 40)),
         anomaly_threshold=0.9,
         false_alarms=0.02,
         device=torch.device("cpu"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cytodiffusion.model.calibration import Calibration
+from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.training.calibrate import blank_calibration, trial_variance
 from cytodiffusion.training.class_statistics import embedding_spread
 
@@ -21,7 +22,7 @@ def calibration() -> Calibration:
 
 def test_parts_make_it_whole_again(calibration: Calibration) -> None:
     numbers, tensors = calibration.to_parts()
-    again = Calibration.from_parts(numbers, tensors)
+    again = Calibration.from_parts(numbers, tensors, 3)
     assert again.levels == (60, 200)
     assert torch.equal(again.within_factor, calibration.within_factor)
     again.check(3, 4)
@@ -31,9 +32,9 @@ def test_missing_and_unknown_entries_are_told(calibration: Calibration) -> None:
     numbers, tensors = calibration.to_parts()
     without = {k: v for k, v in tensors.items() if k != "class_means"}
     with pytest.raises(ValueError, match="class_means"):
-        Calibration.from_parts(numbers, without)
+        Calibration.from_parts(numbers, without, 3)
     with pytest.raises(ValueError, match="surprise"):
-        Calibration.from_parts({**numbers, "surprise": 1}, tensors)
+        Calibration.from_parts({**numbers, "surprise": 1}, tensors, 3)
 
 
 @pytest.mark.parametrize(
@@ -43,14 +44,18 @@ def test_missing_and_unknown_entries_are_told(calibration: Calibration) -> None:
         {"total_factor": torch.zeros(3, 3)},
         {"levels": ()},
         {"levels": (1000,)},
-        {"temperature": 0.0},
-        {"temperature": float("nan")},
-        {"temperature": float("inf")},
         {"prior_variance": -1.0},
         {"prior_weight": 0.0},
-        {"conformal_scores": torch.zeros(0)},
-        {"conformal_scores": torch.zeros(2, 2)},
-        {"conformal_scores": torch.tensor([float("nan")])},
+        {"validation": ValidationRecord(temperature=0.0)},
+        {"validation": ValidationRecord(temperature=float("nan"))},
+        {"validation": ValidationRecord(temperature=float("inf"))},
+        {"validation": ValidationRecord(torch.zeros(0))},
+        {"validation": ValidationRecord(torch.zeros(2, 2))},
+        {"validation": ValidationRecord(torch.tensor([float("nan")]))},
+        {"validation": ValidationRecord(classes=torch.tensor([3]))},
+        {"validation": ValidationRecord(classes=torch.tensor([0, 1]))},
+        {"validation": ValidationRecord(confidence=torch.ones(1, dtype=torch.float64))},
+        {"validation": ValidationRecord(correct=torch.ones(1))},
         {"anomaly_threshold": float("nan")},
     ],
 )

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cytodiffusion.errors import BundleError
-from cytodiffusion.generation.synthesis import sample_cells, sampled_size
+from cytodiffusion.generation.sampler import drawn_size
+from cytodiffusion.generation.synthesis import sample_cells
 from cytodiffusion.model.bundle_files import CHECKSUMS
 from cytodiffusion.model.files import file_checksum
 from cytodiffusion.model.generator import load_generator, save_generator
@@ -55,7 +56,7 @@ def test_class_and_level_change_the_velocity_and_neighbours_do_not() -> None:
 def test_a_bundle_draws_with_its_generator(folder: Path) -> None:
     model = load_bundle(folder, device="cpu")
     assert model.generator is not None
-    assert sampled_size(model) == 64
+    assert drawn_size(model) == 64
     cells = sample_cells(model, [0, 1], steps=4)
     assert cells.shape == (2, 64, 64, 3)
     np.testing.assert_array_equal(cells, sample_cells(model, [0, 1], steps=4))

@@ -16,14 +16,14 @@ from cytodiffusion.model.bundle_files import CHECKSUMS
 from cytodiffusion.model.files import file_checksum
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.slide_correction import CONFIG, WEIGHTS
-from cytodiffusion.model.testing import tiny_bundle, tiny_laboratory
+from cytodiffusion.model.testing import tiny_bundle, tiny_slide_correction
 
 NAMES = ("red", "blue", "green")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return tiny_bundle(tmp_path / "tiny", NAMES, laboratory=tiny_laboratory(3))
+    return tiny_bundle(tmp_path / "tiny", NAMES, slide_correction=tiny_slide_correction(3))
 
 
 def change(folder: Path, config: dict[str, Any] | None = None, **tensors: Any) -> None:
@@ -38,7 +38,7 @@ def change(folder: Path, config: dict[str, Any] | None = None, **tensors: Any) -
 
 
 def test_a_bundle_without_one_has_none(tmp_path: Path) -> None:
-    assert load_bundle(tiny_bundle(tmp_path / "plain"), device="cpu").laboratory is None
+    assert load_bundle(tiny_bundle(tmp_path / "plain"), device="cpu").slide_correction is None
 
 
 def test_nothing_is_corrected_before_something_is_learned() -> None:
@@ -50,7 +50,7 @@ def test_nothing_is_corrected_before_something_is_learned() -> None:
 
 
 def test_cells_without_weight_do_not_count() -> None:
-    network = tiny_laboratory(3).network
+    network = tiny_slide_correction(3).network
     chance = torch.Generator().manual_seed(1)
     embedding = torch.randn(1, 8, 16, generator=chance)
     logits = torch.randn(1, 8, 3, generator=chance)
@@ -75,14 +75,14 @@ def test_an_altered_file_is_named(folder: Path, name: str) -> None:
         ({"temperature": 0}, {}, "temperature must be positive"),
         ({"temperature": float("nan")}, {}, "temperature must be positive"),
         ({"temperature": 1e-320}, {}, "of a usual size"),
-        ({"network": {"layers": 3}}, {}, "describes no correction"),
-        ({"measured": None}, {}, "describes no correction"),
-        ({}, {"record.conformal_scores": None}, "lacks"),
-        ({}, {"record.conformal_scores": torch.zeros(3)}, "not of the same cells"),
+        ({"network": {"layers": 3}}, {}, "describes no slide correction"),
+        ({"measured": None}, {}, "describes no slide correction"),
+        ({}, {"record.conformal_scores": None}, "missing"),
+        ({}, {"record.conformal_scores": torch.zeros(3)}, "not one class a score"),
         ({}, {"record.conformal_scores": torch.full((50,), torch.nan)}, "not numbers"),
         ({}, {"record.conformal_classes": torch.full((50,), 3)}, "classes that are not there"),
         ({}, {"record.conformal_classes": torch.zeros(50)}, "of another kind"),
-        ({}, {"record.conformal_scores": torch.zeros(50, 2)}, "not of the same cells"),
+        ({}, {"record.conformal_scores": torch.zeros(50, 2)}, "of another kind"),
         ({}, {"record.validation_correct": torch.zeros(50)}, "of another kind"),
         ({}, {"mean": None}, "do not fit"),
         ({}, {"mean": torch.full((16,), torch.inf)}, "not numbers"),
@@ -114,7 +114,7 @@ def test_one_of_the_two_files_is_not_enough(folder: Path) -> None:
 
 def test_corrections_that_are_no_numbers_are_told(folder: Path) -> None:
     change(folder, components=torch.full((16, 4), 1e38))
-    laboratory = load_bundle(folder, device="cpu").laboratory
+    laboratory = load_bundle(folder, device="cpu").slide_correction
     assert laboratory is not None
     with pytest.raises(BundleError, match="no numbers"):
         laboratory.corrected(np.zeros((20, 3)), np.full((20, 16), 1e30), 1.0)
@@ -122,7 +122,7 @@ def test_corrections_that_are_no_numbers_are_told(folder: Path) -> None:
 
 def test_cells_of_a_steady_class_stay_as_they_are(folder: Path) -> None:
     change(folder, {"steady": [1]})
-    laboratory = load_bundle(folder, device="cpu").laboratory
+    laboratory = load_bundle(folder, device="cpu").slide_correction
     assert laboratory is not None
     assert laboratory.steady == (1,)
     chance = np.random.default_rng(0)
@@ -137,7 +137,7 @@ def test_cells_of_a_steady_class_stay_as_they_are(folder: Path) -> None:
 
 
 def test_one_for_other_classes_is_refused(tmp_path: Path) -> None:
-    folder = tiny_bundle(tmp_path / "tiny", NAMES, laboratory=tiny_laboratory(4))
+    folder = tiny_bundle(tmp_path / "tiny", NAMES, slide_correction=tiny_slide_correction(4))
     with pytest.raises(BundleError, match=r"4 classes .* not 3 and"):
         load_bundle(folder, device="cpu")
 
@@ -152,4 +152,4 @@ def test_a_generator_added_later_leaves_it(folder: Path) -> None:
         data=folder, output=folder.with_name("both"), kind="generator", init=str(folder)
     )
     attach_generator(model, tiny_generator(3), settings, {"train": []}, {})  # type: ignore[dict-item]
-    assert load_bundle(settings.output, device="cpu").laboratory is not None
+    assert load_bundle(settings.output, device="cpu").slide_correction is not None

@@ -95,18 +95,7 @@ def test_a_bundle_comes_back_as_it_was_saved(whole: Path, tmp_path: Path) -> Non
     assert torch.equal(unet.conv_in.weight, own["conv_in.weight"])
     assert DDPMScheduler.from_pretrained(whole / "scheduler").config.prediction_type == "epsilon"
     before = probe(model)
-    half = save_bundle(
-        tmp_path / "half",
-        name=model.name,
-        version=model.version,
-        classes=model.classes,
-        denoiser=model.denoiser,
-        codec=model.codec,
-        calibration=model.calibration,
-        window_um=model.window_um,
-        disc_radius=model.disc_radius,
-        card=model.card,
-    )
+    half = save_bundle(tmp_path / "half", model)
     assert {v.dtype for v in load_file(half / "unet" / WEIGHTS).values()} == {torch.float16}
     assert {v.dtype for v in load_file(half / "vae" / WEIGHTS).values()} == {torch.float32}
     torch.testing.assert_close(probe(load_bundle(half, device="cpu")), before, rtol=0.05, atol=0.02)

@@ -115,8 +115,6 @@ def test_auto_wants_weights_and_a_gpu(monkeypatch: pytest.MonkeyPatch, no_models
     assert choose_method("auto") == "cellpose"
     assert choose_method("auto", model="cpsam_v2") == "watershed"
     assert choose_method("auto", device="cpu") == "watershed"
-    monkeypatch.setattr("cytodiffusion.segmentation.cellpose.is_installed", lambda: False)
-    assert choose_method("auto") == "watershed"
 
 
 def test_a_missing_model_is_not_passed_over() -> None:

@@ -16,7 +16,7 @@ from cytodiffusion.baselines import classify_baseline, load_baseline
 from cytodiffusion.classification.scores import softmax
 from cytodiffusion.errors import Cancelled
 from cytodiffusion.metrics.scores import balanced_accuracy
-from cytodiffusion.training.augmentation.augment import AugmentSettings
+from cytodiffusion.training.augmentation.settings import AugmentSettings
 from cytodiffusion.training.baseline import BaselineLoss, BaselineTrainer, calibrate_baseline
 from cytodiffusion.training.calibrate import plain_views
 from cytodiffusion.training.data import CellSet, generator_for
@@ -76,11 +76,13 @@ def test_what_it_promises_is_measured_on_validation_cells(
     model = calibrate_baseline(raw, val, s)
     views = plain_views(val, 32)
     result = classify_baseline(views.windows, model, background=views.backgrounds)
-    np.testing.assert_allclose(result.posterior, softmax(result.logits / model.temperature))
+    np.testing.assert_allclose(
+        result.posterior, softmax(result.logits / model.validation.temperature)
+    )
     true = result.posterior[np.arange(len(val)), views.labels]
-    np.testing.assert_allclose(model.conformal_scores, np.sort(1 - true), atol=1e-6)
-    np.testing.assert_allclose(model.validation_gap, result.margin)
-    np.testing.assert_array_equal(model.validation_correct, result.predicted == views.labels)
+    np.testing.assert_allclose(model.validation.scores, np.sort(1 - true), atol=1e-6)
+    np.testing.assert_allclose(model.validation.confidence, result.margin)
+    np.testing.assert_array_equal(model.validation.correct, result.predicted == views.labels)
     assert model.false_alarms == pytest.approx(result.anomaly.mean(), abs=0.03)
     assert 0.15 <= model.false_alarms <= 0.25
     strict = calibrate_baseline(raw, val, s.model_copy(update={"false_alarms": 0.02}))

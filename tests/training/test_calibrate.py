@@ -17,17 +17,17 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.class_statistics import SCORES
 from cytodiffusion.training import calibrate as module
-from cytodiffusion.training.augmentation.augment import AugmentSettings
 from cytodiffusion.training.augmentation.outlines import Outlines
+from cytodiffusion.training.augmentation.settings import AugmentSettings
 from cytodiffusion.training.calibrate import (
     KEPT_LEVELS,
     Views,
-    _decided,
     best_levels,
     blank_calibration,
     calibrate,
     plain_views,
     some_of_each,
+    validation_record,
     varied_views,
 )
 from cytodiffusion.training.class_statistics import NEIGHBOURS
@@ -68,10 +68,11 @@ def evidence(logits: np.ndarray) -> Evidence:
 
 def test_validation_cells_leave_a_record(model: ModelBundle, sets: dict[str, CellSet]) -> None:
     calibration = model.calibration
-    assert np.bincount(calibration.conformal_classes.numpy()).tolist() == [24, 24, 24]
-    assert len(calibration.validation_confidence) == len(calibration.validation_correct) == 72
-    assert calibration.validation_correct.float().mean() > 0.9
-    assert set(calibration.measured) == {
+    kept = calibration.validation
+    assert np.bincount(kept.classes.numpy()).tolist() == [24, 24, 24]
+    assert len(kept.confidence) == len(kept.correct) == 72
+    assert kept.correct.float().mean() > 0.9
+    assert set(kept.measured) == {
         "asked",
         "measured",
         "size",
@@ -79,7 +80,7 @@ def test_validation_cells_leave_a_record(model: ModelBundle, sets: dict[str, Cel
         "by_class_size",
         "alarms_in_varied_stains",
     }
-    assert calibration.measured["alarms_in_varied_stains"] > calibration.false_alarms
+    assert kept.measured["alarms_in_varied_stains"] > calibration.false_alarms
     assert calibration.typical is not None
     # 40 training cells a class are fewer than may be kept
     assert np.bincount(calibration.typical.neighbour_classes.numpy()).tolist() == [40, 40, 40]
@@ -134,16 +135,16 @@ def test_scores_classes_and_answers_belong_to_the_same_cells() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 200)
     logits = rng.normal(0, 2, (200, 3))
-    found = _decided(blank_calibration(3, 4, (60,)), evidence(logits), labels, 0.9)
+    found = validation_record(logits, labels, 0.9)
     posterior = softmax(logits / found.temperature)
     strange = 1 - posterior[np.arange(200), labels]
-    scores, classes = found.conformal_scores.numpy(), found.conformal_classes.numpy()
+    scores, classes = found.scores.numpy(), found.classes.numpy()
     assert (np.diff(scores) >= 0).all()
     for c in range(3):
         np.testing.assert_allclose(scores[classes == c], np.sort(strange[labels == c]), rtol=1e-6)
-    np.testing.assert_array_equal(found.validation_confidence.numpy(), posterior.max(axis=1))
-    np.testing.assert_array_equal(found.validation_correct.numpy(), logits.argmax(1) == labels)
-    found.check(3, 4)
+    np.testing.assert_array_equal(found.confidence.numpy(), posterior.max(axis=1))
+    np.testing.assert_array_equal(found.correct.numpy(), logits.argmax(1) == labels)
+    found.check(3)
 
 
 def test_the_most_telling_levels_come_first(

@@ -12,13 +12,12 @@ from toys import PIXEL_SIZE_UM, toy_settings, write_discs
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets.seen import overlap
-from cytodiffusion.drawing.palette import PALETTE
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.run import Run
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.taxonomy import load_taxonomy
+from cytodiffusion.taxonomy import PALETTE, load_taxonomy
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
 from cytodiffusion.training.finish import (
     describe_classes,
@@ -78,8 +77,8 @@ def test_the_calibration_is_measured(model: ModelBundle) -> None:
     calibration = model.calibration
     assert len(calibration.levels) == 4
     assert len(set(calibration.levels)) == 4
-    assert len(calibration.conformal_scores) == 72
-    assert (calibration.conformal_scores.diff() >= 0).all()
+    assert len(calibration.validation.scores) == 72
+    assert (calibration.validation.scores.diff() >= 0).all()
     assert calibration.false_alarms <= 0.03
     assert np.isfinite(calibration.anomaly_threshold)
     assert len(calibration.early_thresholds) == 2

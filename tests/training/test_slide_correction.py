@@ -144,17 +144,17 @@ def test_promises_come_from_slides_of_many_sizes_and_mixtures() -> None:
 def test_it_ends_beside_the_model_it_is_for(discs: Path, tmp_path: Path) -> None:
     before = load_bundle(settings(discs, tmp_path).init or "", device="cpu")
     model = load_bundle(train(settings(discs, tmp_path)), device="cpu")
-    assert model.laboratory is not None
+    assert model.slide_correction is not None
     assert model.class_names == before.class_names
     torch.testing.assert_close(
         next(model.denoiser.parameters()), next(before.denoiser.parameters())
     )
     assert "made-up laboratories" in model.card
     assert model.training["laboratory"]["laboratories"] == 4
-    assert model.laboratory.steady == ()  # no red cells among them
-    kept = model.laboratory
+    assert model.slide_correction.steady == ()  # no red cells among them
+    kept = model.slide_correction.validation
     assert all(0 <= value <= 3 for value in kept.measured.values())
-    assert len(kept.conformal_scores) == len(kept.validation_correct)
+    assert len(kept.scores) == len(kept.correct)
 
 
 def test_a_stopped_run_ends_as_an_unbroken_one(discs: Path, tmp_path: Path) -> None:
@@ -170,10 +170,10 @@ def test_a_stopped_run_ends_as_an_unbroken_one(discs: Path, tmp_path: Path) -> N
     resumed = settings(discs, tmp_path / "stopped", resume=True)
     again = load_bundle(train(resumed, lambda share, text: told.append(text)), device="cpu")
     assert "made-up laboratory 1 of 4" not in told
-    assert whole.laboratory is not None
-    assert again.laboratory is not None
-    for name, weight in whole.laboratory.network.state_dict().items():
-        torch.testing.assert_close(weight, again.laboratory.network.state_dict()[name])
+    assert whole.slide_correction is not None
+    assert again.slide_correction is not None
+    for name, weight in whole.slide_correction.network.state_dict().items():
+        torch.testing.assert_close(weight, again.slide_correction.network.state_dict()[name])
 
 
 def test_more_laboratories_are_added_to_those_there_are(discs: Path, tmp_path: Path) -> None:

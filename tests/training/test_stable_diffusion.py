@@ -312,7 +312,7 @@ def test_a_start_that_is_no_stable_diffusion_is_told(make: Make, tmp_path: Path)
         ({"kind": "stable-diffusion"}, "with init"),
         ({"kind": "stable-diffusion", "init": "x", "input_size": 36}, "multiple of 8"),
         ({"kind": "stable-diffusion", "init": "x", "pretrained": True}, "resnet18 and vit"),
-        ({"kind": "stable-diffusion", "init": "x", "pretrain_steps": 3}, "without a label"),
+        ({"kind": "stable-diffusion", "init": "x", "pseudo_labels": 0.5}, "without a label"),
         ({"lora": 4}, "stable-diffusion"),
     ],
 )

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image.pixels import check_pixel_size
+from cytodiffusion.settings import (
+    AllowDownload,
+    Device,
+    ModelSource,
+    PixelSize,
+    Seed,
+    setting,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Trials of a test when nothing else is asked for: those of each haematologist in Deltadahl et al.
 TRIALS = 288
@@ -27,78 +36,72 @@ MOST_TRIALS = 5000
 SECONDS_AN_ANSWER = 4
 
 
-@dataclass(frozen=True)
-class AuthenticitySettings:
-    """What a new test is made of.
+class AuthenticitySettings(BaseModel):
+    """What a new test is made of."""
 
-    Attributes
-    ----------
-    real : Path
-        Labelled single-cell images: anything `cytodiffusion.datasets.read_dataset` takes.
-    output : Path
-        File of the test, ending in ``.sqlite``; must not exist.
-    synthetic : Path or None
-        Folder of generated cells, a folder per class; None lets the model generate them.
-    trials : int
-        Even; half of them real, half synthetic.
-    seed : int
-        Of the draw of cells, of the generated cells and of the order.
-    classes : tuple of str
-        Classes to show; empty for all that have both real and synthetic cells.
-    ask_class : bool
-        Whether participants may also say the class.
-    split : str
-        Part of the real data: ``train``, ``val``, ``test`` or ``all``.
-    pixel_size_um : float or None
-        Micrometres a pixel of the real images; None for that of the files, else an estimate.
-    model, device, allow_download
-        Which model generates, and judges how clear each cell's class is.
-    steps, guidance
-        Of the sampling.
-    reject : bool
-        Whether generated cells that the model's own classifier denies are drawn anew.
+    model_config = ConfigDict(frozen=True)
 
-    Raises
-    ------
-    InputError
-        If a value makes no sense.
-    """
+    real: Path = setting(
+        title="Real cells",
+        description="Real cells: a folder per class, a CSV, or a published data set.",
+    )
+    output: Path = setting(
+        title="File of the test",
+        description=f"File of the new test, ending in {SUFFIX}; it must not exist.",
+    )
+    synthetic: Path | None = setting(
+        None,
+        "Synthetic cells",
+        "Generated cells, a folder per class, as cytodiffusion generate writes them; otherwise "
+        "the model generates them now.",
+    )
+    trials: int = setting(TRIALS, "Trials", "Trials, half real and half synthetic.", unit="trials")
+    seed: Seed = 0
+    classes: tuple[str, ...] = setting(
+        (),
+        "Classes",
+        "Classes to show; otherwise all that have both real and synthetic cells.",
+        more=True,
+    )
+    ask_class: bool = setting(
+        True, "Ask for the class", "Let participants say the class too, if they like."
+    )
+    split: Literal["train", "val", "test", "all"] = setting(
+        "all", "Split", "Part of the real data: train, val, test or all.", more=True
+    )
+    pixel_size_um: PixelSize = None
+    model: ModelSource = "default"
+    device: Device = "auto"
+    allow_download: AllowDownload = False
+    steps: int = setting(
+        30, "Steps", "Steps of the sampler, 2 to 1000.", unit="steps", more=True, ge=2, le=1000
+    )
+    guidance: float = setting(
+        1.5,
+        "Guidance",
+        "1 draws a class as it was learned, more exaggerates it; 0 to 20.",
+        more=True,
+        ge=0,
+        le=20,
+    )
+    reject: bool = setting(
+        True,
+        "Reject",
+        "Draw anew what the classifier takes for another class.",
+        more=True,
+    )
 
-    real: Path
-    output: Path
-    synthetic: Path | None = None
-    trials: int = TRIALS
-    seed: int = 0
-    classes: tuple[str, ...] = ()
-    ask_class: bool = True
-    split: str = "all"
-    pixel_size_um: float | None = None
-    model: str = "default"
-    device: str = "auto"
-    allow_download: bool = False
-    steps: int = 30
-    guidance: float = 1.5
-    reject: bool = True
-
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuse trials that cannot be halved, and files of another kind."""
         check_trials(self.trials)
-        if not 0 <= self.seed < 2**40:
-            raise InputError(f"The seed must lie between 0 and 2**40, not {self.seed}.")
-        if self.split not in ("train", "val", "test", "all"):
-            raise InputError(f"The split {self.split!r} is not one of train, val, test, all.")
         if self.output.suffix.lower() != SUFFIX:
             raise InputError(f"The file of a test ends in {SUFFIX}; {self.output.name} does not.")
-        if not 2 <= self.steps <= 1000 or not 0 <= self.guidance <= 20:
-            raise InputError(
-                "Sampling takes 2 to 1000 steps and a guidance of 0 to 20, not "
-                f"{self.steps} and {self.guidance:g}."
-            )
-        if self.pixel_size_um is not None:
-            check_pixel_size(self.pixel_size_um)
+        return self
 
     def record(self) -> dict[str, Any]:
         """Return the settings for a record, paths as text."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        return {k: str(v) if isinstance(v, Path) else v for k, v in dict(self).items()}
 
 
 def check_trials(trials: int) -> None:
@@ -145,6 +148,8 @@ def counts_of(trials: int, classes: Sequence[str], seed: int = 0) -> dict[str, i
     InputError
         If the trials are odd, or too few to show each class.
     """
+    import numpy as np
+
     check_trials(trials)
     half, k = trials // 2, len(classes)
     if half < k:
@@ -206,6 +211,8 @@ def order_of(n: int, seed: int, participant: str) -> NDArray[np.int64]:
     participant : str
         The name decides, so that the same name and seed give the same order.
     """
+    import numpy as np
+
     digest = hashlib.sha256(participant.encode()).digest()
     words = np.frombuffer(digest[:16], "<u4").tolist()
     return np.random.default_rng([seed, *words]).permutation(n)

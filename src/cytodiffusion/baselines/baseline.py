@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,95 +21,43 @@ from cytodiffusion.classification.classifier import (
 from cytodiffusion.classification.decision import accept_above, check_promises, prediction_sets
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
-from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.device import Batches, half_precision_pays
-from cytodiffusion.model.bundle import CellClass
+from cytodiffusion.model.bundle import TrainedModel
+from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.progress import Progress, silent
 
 #: Crops that go through the network at once.
 MICRO_BATCH = {"cpu": 64, "cuda": 1024, "mps": 256}
 
 
-@dataclass
-class Baseline:
+@dataclass(kw_only=True)
+class Baseline(TrainedModel):
     """A trained baseline.
 
     Attributes
     ----------
-    name, version : str
     kind : str
         ``resnet18`` or ``vit``.
-    classes : tuple of CellClass
-    input_size : int
-        Side of a crop in pixels.
-    window_um : float
-        Side of a crop in micrometres.
     network : BaselineNetwork
-    temperature : float
-        Of the softmax, fitted on validation cells.
-    conformal_scores : (M,) float32 tensor
-        Sorted ``1 - p(true class)`` of validation cells.
+    validation : ValidationRecord
+        Its cells are accepted by the gap of the two largest probabilities, as their order goes
+        by it.
     anomaly_threshold : float
-        Cells whose ``1 - gap`` is above it are anomalous; the gap is that of the two largest
-        probabilities.
+        Cells whose ``1 - gap`` is above it are anomalous.
     false_alarms : float
         Share of validation cells above the threshold.
-    device : torch.device
-    source, checksum, card : str
-    training : dict
-        Settings of the run that made it.
-    training_images : TrainingImages, optional
-        Fingerprints of what it was trained on; older baselines have none.
-    conformal_classes : (M,) int64 tensor
-        True classes of the scores; empty in baselines that were calibrated without.
-    validation_gap : (V,) float64 tensor
-    validation_correct : (V,) bool tensor
-        Gap of the two largest probabilities of validation cells and whether they were right;
-        empty as above, and in baselines that kept the largest probability.
     """
 
-    name: str
-    version: str
     kind: str
-    classes: tuple[CellClass, ...]
-    input_size: int
-    window_um: float
     network: BaselineNetwork
-    temperature: float
-    conformal_scores: Tensor
+    validation: ValidationRecord
     anomaly_threshold: float
     false_alarms: float
-    device: torch.device
-    source: str = ""
-    checksum: str = ""
-    card: str = ""
-    training: dict[str, Any] = field(default_factory=dict)
-    training_images: TrainingImages | None = None
-    conformal_classes: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
-    validation_gap: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
-    validation_correct: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the posterior."""
-        return tuple(c.name for c in self.classes)
-
-    @property
-    def validation_confidence(self) -> Tensor:
-        """What cells are accepted by: the gap, as their order goes by it."""
-        return self.validation_gap
+    calibrated: ClassVar[bool] = True
 
     def record(self) -> dict[str, Any]:
         """Return what a result says about the model it came from."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "kind": self.kind,
-            "source": self.source,
-            "sha256": self.checksum,
-            "classes": list(self.class_names),
-            "device": str(self.device),
-        }
+        return {**super().record(), "kind": self.kind}
 
 
 def classify_baseline(
@@ -149,7 +97,7 @@ def classify_baseline(
     """
     settings = settings or ClassifySettings()
     pixels = check_crops(crops, model.name, model.input_size)
-    check_promises(model, settings, model.name)
+    check_promises(model.validation, settings, model.name)
     background = check_background(background, len(pixels))
     logits = baseline_logits(pixels, model, settings.batch_size, background, progress)
     return decide_from_logits(logits, model, settings)
@@ -160,7 +108,7 @@ def decide_from_logits(
 ) -> Classification:
     """Turn logits ``(N, K)`` into posterior, prediction sets and anomalies."""
     n, k = logits.shape
-    posterior = softmax(logits / model.temperature)
+    posterior = softmax(logits / model.validation.temperature)
     gap = margin(posterior)
     return Classification(
         class_names=model.class_names,
@@ -169,7 +117,7 @@ def decide_from_logits(
         confidence=posterior.max(axis=1, initial=0.0),
         entropy=entropy(posterior),
         margin=gap,
-        prediction_set=prediction_sets(posterior, model, settings, model.name),
+        prediction_set=prediction_sets(posterior, model.validation, settings, model.name),
         anomaly_score=1.0 - gap,
         anomaly=1.0 - gap > model.anomaly_threshold,
         trials=np.ones(n, np.int64),
@@ -177,7 +125,7 @@ def decide_from_logits(
         levels=np.zeros(0, np.int64),
         anomaly_threshold=model.anomaly_threshold,
         logits=logits,
-        accept_above=accept_above(model, settings, model.name),
+        accept_above=accept_above(model.validation, settings, model.name),
         certainty_name="margin",
     )
 

@@ -21,19 +21,15 @@ from cytodiffusion.model.bundle import CellClass
 from cytodiffusion.model.bundle_files import CHECKSUMS, load_training_images, verify_bundle
 from cytodiffusion.model.files import read_tensors
 from cytodiffusion.model.saving import check_target
+from cytodiffusion.model.validation_record import STORED, ValidationRecord
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 FILES = (CONFIG, WEIGHTS, "card.md")
 #: What ``config.json`` says it is; a bundle's own has no such entry.
 FORMAT = "cytodiffusion-baseline"
-SCORES = "conformal_scores"
-#: What is kept of validation cells besides, with its type; older baselines have none of it.
-RECORD = {
-    "conformal_classes": torch.int64,
-    "validation_gap": torch.float64,
-    "validation_correct": torch.bool,
-}
+#: What the confidence of validation cells is called here: the gap of the two largest probabilities.
+GAP = "validation_gap"
 #: What baselines once kept in its place, the largest probability: no cell is accepted by it.
 FORMER = "validation_confidence"
 NETWORK = "network."
@@ -86,14 +82,14 @@ def save_baseline(folder: Path, model: Baseline, dtype: torch.dtype = torch.floa
         classes=list(model.classes),
         input_size=model.input_size,
         window_um=model.window_um,
-        temperature=model.temperature,
+        temperature=model.validation.temperature,
         anomaly_threshold=model.anomaly_threshold,
         false_alarms=model.false_alarms,
         training=model.training,
     )
     tensors = {NETWORK + k: _stored(v, dtype) for k, v in model.network.state_dict().items()}
-    tensors[SCORES] = model.conformal_scores.float().contiguous().cpu()
-    tensors |= {name: getattr(model, name).to("cpu", kind) for name, kind in RECORD.items()}
+    record = model.validation.to_tensors()
+    tensors |= record | {GAP: record.pop(FORMER)}
     with staged_folder(folder) as staging:
         (staging / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
         save_file(tensors, staging / WEIGHTS)
@@ -135,10 +131,7 @@ def load_baseline(folder: str | Path, device: str = "auto") -> Baseline:
     checksum = verify_bundle(place, FILES)
     config = _read_config(place)
     tensors = read_tensors(place / WEIGHTS)
-    scores = tensors.pop(SCORES, torch.zeros(0)).float()
-    if not scores.numel() or not scores.isfinite().all():
-        raise BundleError(f"The baseline {folder} has no sound conformal scores.")
-    record = _take_record(place, tensors, len(scores), len(config.classes))
+    validation = _take_record(place, tensors, config)
     network = _load_network(place, config, tensors)
     return Baseline(
         name=config.name,
@@ -148,8 +141,7 @@ def load_baseline(folder: str | Path, device: str = "auto") -> Baseline:
         input_size=config.input_size,
         window_um=config.window_um,
         network=network.to(target).to(memory_format=torch.channels_last).eval(),
-        temperature=config.temperature,
-        conformal_scores=scores,
+        validation=validation,
         anomaly_threshold=config.anomaly_threshold,
         false_alarms=config.false_alarms,
         device=target,
@@ -158,27 +150,25 @@ def load_baseline(folder: str | Path, device: str = "auto") -> Baseline:
         card=(place / "card.md").read_text(encoding="utf-8", errors="replace"),
         training=config.training,
         training_images=load_training_images(place),
-        **record,
     )
 
 
 def _take_record(
-    folder: Path, tensors: dict[str, Tensor], n_scores: int, n_classes: int
-) -> dict[str, Tensor]:
+    folder: Path, tensors: dict[str, Tensor], config: BaselineConfig
+) -> ValidationRecord:
     """Take what is kept of validation cells out of ``tensors``."""
     if tensors.pop(FORMER, None) is not None:
         tensors.pop("validation_correct", None)
-    record = {name: tensors.pop(name, torch.zeros(0)).to(kind) for name, kind in RECORD.items()}
-    classes, gap, correct = record.values()
-    sound = (
-        classes.shape in ((0,), (n_scores,))
-        and bool(((classes >= 0) & (classes < n_classes)).all())
-        and gap.shape == correct.shape == (len(gap),)
-        and bool(gap.isfinite().all())
-    )
-    if not sound:
-        raise BundleError(f"The record of validation cells of the baseline {folder} is not sound.")
-    return record
+    if GAP in tensors:
+        tensors[FORMER] = tensors.pop(GAP)
+    names = [name for name, _ in STORED.values() if name in tensors]
+    record = {name: tensors.pop(name) for name in names}
+    try:
+        return ValidationRecord.from_tensors(record, config.temperature, {}, len(config.classes))
+    except ValueError as error:
+        raise BundleError(
+            f"The record of validation cells of the baseline {folder} is not sound: {error}."
+        ) from error
 
 
 def _read_config(folder: Path) -> BaselineConfig:

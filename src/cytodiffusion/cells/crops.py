@@ -20,9 +20,7 @@ from cytodiffusion.image.block_reader import BlockReader
 from cytodiffusion.image.image import as_rgb8, as_source
 from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.progress import Progress, silent
-
-#: Side of the square window around a cell, in micrometres.
-WINDOW_UM = 20.0
+from cytodiffusion.settings import WINDOW_UM as WINDOW_UM
 
 _MAX_SIZE = 4096
 

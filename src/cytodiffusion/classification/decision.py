@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cytodiffusion.classification.anomaly import anomaly_scores, anomaly_threshold, default_score
 from cytodiffusion.classification.conformal import conformal_sets, enough_of_each
@@ -17,26 +16,10 @@ from cytodiffusion.classification.selective import accept
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.validation_record import ValidationRecord
 
-
-class ValidationRecord(Protocol):
-    """What is kept of validation cells by whatever makes promises: a calibration, a baseline."""
-
-    @property
-    def conformal_scores(self) -> Tensor:
-        """Sorted ``1 - p(true class)``, (M,)."""
-
-    @property
-    def conformal_classes(self) -> Tensor:
-        """True classes in the same order; empty where they were not kept."""
-
-    @property
-    def validation_confidence(self) -> Tensor:
-        """Confidence of validation cells; empty as above."""
-
-    @property
-    def validation_correct(self) -> Tensor:
-        """Whether they were right."""
+if TYPE_CHECKING:
+    from cytodiffusion.baselines.baseline import Baseline
 
 
 @dataclass
@@ -83,7 +66,7 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
         confidence=posterior.max(axis=1, initial=0.0),
         entropy=entropy(posterior),
         margin=margin(posterior),
-        prediction_set=prediction_sets(posterior, calibration, settings, model.name),
+        prediction_set=prediction_sets(posterior, model.validation, settings, model.name),
         anomaly_score=scores[chosen],
         anomaly=scores[chosen] > threshold,
         trials=evidence.trials,
@@ -92,7 +75,7 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
         anomaly_threshold=threshold,
         logits=evidence.logits,
         anomaly_scores=scores,
-        accept_above=accept_above(calibration, settings, model.name),
+        accept_above=accept_above(model.validation, settings, model.name),
         embedding=evidence.embedding,
     )
 
@@ -107,7 +90,7 @@ def prediction_sets(
     InputError
         If every class is to be covered by itself and the model ``name`` was calibrated without.
     """
-    scores = kept.conformal_scores.double().numpy()
+    scores = kept.scores.double().numpy()
     classes = classes_of_scores(kept, settings, name)
     if settings.by_class is None and classes is not None:
         enough = enough_of_each(classes, posterior.shape[1], settings.coverage)
@@ -115,14 +98,13 @@ def prediction_sets(
     return conformal_sets(posterior, scores, settings.coverage, classes)
 
 
-def records_of(model: Any, settings: ClassifySettings) -> list[ValidationRecord]:
+def records_of(model: ModelBundle | Baseline, settings: ClassifySettings) -> list[ValidationRecord]:
     """Return what a model may make promises by, under these settings."""
-    laboratory = None if settings.alone else getattr(model, "laboratory", None)
-    own = getattr(model, "calibration", model)
-    return [own] if laboratory is None else [own, laboratory]
+    together = None if settings.alone else model.slide_correction
+    return [model.validation] + ([] if together is None else [together.validation])
 
 
-def check_model(model: Any, settings: ClassifySettings) -> None:
+def check_model(model: ModelBundle | Baseline, settings: ClassifySettings) -> None:
     """Say, before the work, what a diffusion model or baseline cannot promise.
 
     Raises
@@ -158,7 +140,7 @@ def classes_of_scores(
     """
     if settings.by_class is False:
         return None
-    classes = kept.conformal_classes.numpy()
+    classes = kept.classes.numpy()
     if not len(classes) and settings.by_class is None:
         return None
     if not len(classes):
@@ -179,5 +161,5 @@ def accept_above(kept: ValidationRecord, settings: ClassifySettings, name: str) 
     """
     if settings.error_rate is None:
         return None
-    confidence, correct = kept.validation_confidence, kept.validation_correct
+    confidence, correct = kept.confidence, kept.correct
     return accept(confidence.numpy(), correct.numpy(), settings.error_rate, model=name).above

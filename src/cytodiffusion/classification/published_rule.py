@@ -17,18 +17,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from scipy.stats import t as student
 from torch import Tensor
 from torch.nn import functional as F
 
+from cytodiffusion.classification.anomaly import zeta
 from cytodiffusion.classification.classifier import normalised_crops
-from cytodiffusion.classification.zeta import zeta
+from cytodiffusion.classification.settings import PublishedSettings as PublishedSettings
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network
@@ -39,46 +38,6 @@ from cytodiffusion.model.stable_diffusion import (
     published_weight,
 )
 from cytodiffusion.progress import Progress, silent
-
-
-class PublishedSettings(BaseModel):
-    """Constants of the rule; the defaults are the published ones.
-
-    Attributes
-    ----------
-    trials : int
-        At most so many a cell.
-    min_trials : int
-        The first test comes one trial later.
-    test_every : int
-        Trials between tests.
-    p : float
-        Two-sided level of the test.
-    jitter : float
-        Largest relative change of brightness, contrast and saturation in a trial; the hue turns
-        by at most half as many turns.
-    rotation : str
-        ``any`` angle, with black corners, or ``quarter`` turns.
-    seed : int
-    snr_limit : float
-        For the rule on our network alone: the error of the clean crop is multiplied by the
-        signal-to-noise ratio, at most by this. See `NoiseErrors`.
-    cells_at_once : int
-        Cells that go through the network together. 1 as published: a batch is one cell with its
-        live classes. The result does not depend on it.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    trials: int = Field(2000, ge=1, le=100_000)
-    min_trials: int = Field(20, ge=2)
-    test_every: int = Field(5, ge=1)
-    p: float = Field(2e-3, gt=0, lt=1)
-    jitter: float = Field(0.25, ge=0, lt=1)
-    rotation: Literal["any", "quarter"] = "any"
-    seed: int = Field(0, ge=0, lt=2**40)
-    snr_limit: float = Field(math.inf, gt=0)
-    cells_at_once: int = Field(1, ge=1)
 
 
 @dataclass(frozen=True)
@@ -93,7 +52,7 @@ class PublishedResult:
     predicted : (N,) int64
         The class with the least error among those never out.
     zeta : (N,) float64
-        How far it stands out; see `cytodiffusion.classification.zeta`.
+        How far it stands out; see `cytodiffusion.classification.anomaly`.
     trials : (N,) int64
     passes : (N,) int64
         Passes of the network, one for each live class in each trial.

@@ -1,4 +1,4 @@
-"""Calibration, prediction sets and scores of doubt."""
+"""Probabilities of logits, and how uncertain they are."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def entropy(posterior: Floats) -> Floats:
     """Shannon entropy ``(N,)`` of each row, in nats."""
     logs = np.log(np.where(posterior > 0, posterior, 1.0))
     return np.asarray(np.maximum(0.0, -(posterior * logs).sum(axis=1)))
+
+
+def confidence(posterior: Floats) -> Floats:
+    """Largest probability ``(N,)`` of each row."""
+    return np.asarray(posterior.max(axis=1, initial=0.0))
 
 
 def margin(posterior: Floats) -> Floats:

@@ -1,45 +1,134 @@
-"""cytodiffusion.classification.settings."""
+"""Settings of classification: our trials, and the published rule."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from cytodiffusion.settings import BatchSize, Seed, setting
 
 
 class ClassifySettings(BaseModel):
-    """How hard to look at each cell.
-
-    Attributes
-    ----------
-    trials : int
-        Budget of trials a cell.
-    min_trials : int
-        Trials before the first test.
-    alpha : float
-        Level of the elimination test.
-    seed : int
-    batch_size : int
-        Cells in flight; the result does not depend on it.
-    coverage : float
-        Of the prediction sets.
-    by_class : bool, optional
-        Whether the coverage is to hold for every class by itself, or for all cells together; None
-        is by class where the model was calibrated on cells enough of each
-        (`cytodiffusion.classification.conformal.enough_of_each`).
-    error_rate : float, optional
-        Share of accepted cells that may be wrong; cells too unsure for it are for review.
-    alone : bool
-        Whether to look at each cell by itself, even if the model can correct the cells of a
-        slide for what they have in common (`cytodiffusion.classification.slide_correction`).
-    """
+    """How many trials a cell may take, and how sure a decision must be."""
 
     model_config = ConfigDict(frozen=True)
 
-    trials: int = Field(12, ge=1, le=2000)
-    min_trials: int = Field(3, ge=1, le=2000)
-    alpha: float = Field(2e-3, gt=0, lt=0.5)
-    seed: int = Field(0, ge=0, lt=2**40)
-    batch_size: int = Field(256, ge=1, le=65536)
-    coverage: float = Field(0.95, gt=0, lt=1)
-    by_class: bool | None = None
-    error_rate: float | None = Field(None, gt=0, lt=1)
-    alone: bool = False
+    trials: int = setting(
+        12,
+        "Trials",
+        "Most trials a cell may take; cells that are clear stop earlier.",
+        unit="trials",
+        ge=1,
+        le=2000,
+    )
+    min_trials: int = setting(
+        3,
+        "Least trials",
+        "Trials that every cell takes before classes are ruled out.",
+        unit="trials",
+        more=True,
+        ge=1,
+        le=2000,
+    )
+    alpha: float = setting(
+        2e-3,
+        "Elimination level",
+        "Significance level of the test that rules a class out.",
+        more=True,
+        gt=0,
+        lt=0.5,
+    )
+    seed: Seed = 0
+    batch_size: BatchSize = 256
+    coverage: float = setting(
+        0.95,
+        "Coverage",
+        "How often prediction sets hold the true class, as a share.",
+        gt=0,
+        lt=1,
+    )
+    by_class: bool | None = setting(
+        None,
+        "Coverage by class",
+        "Let the coverage hold for every class by itself rather than for all cells together; "
+        "otherwise by class where the model has seen enough validation cells of each.",
+        more=True,
+    )
+    error_rate: float | None = setting(
+        None,
+        "Error rate",
+        "Share of the accepted cells that may be wrong, such as 0.02; cells too uncertain for it "
+        "are marked for review.",
+        gt=0,
+        lt=1,
+    )
+    alone: bool = setting(
+        False,
+        "Each cell by itself",
+        "Look at each cell by itself; do not correct the cells of an image or folder for what "
+        "they have in common.",
+        more=True,
+    )
+
+
+class PublishedSettings(BaseModel):
+    """Constants of the published rule; the defaults are the published ones."""
+
+    model_config = ConfigDict(frozen=True)
+
+    trials: int = setting(
+        2000, "Trials", "Most trials a cell may take.", unit="trials", ge=1, le=100_000
+    )
+    min_trials: int = setting(
+        20,
+        "Least trials",
+        "Trials before classes are tested; the first test comes one trial later.",
+        unit="trials",
+        more=True,
+        ge=2,
+    )
+    test_every: int = setting(
+        5, "Test every", "Trials between two tests.", unit="trials", more=True, ge=1
+    )
+    p: float = setting(
+        2e-3,
+        "Elimination level",
+        "Two-sided significance level of the test that rules a class out.",
+        more=True,
+        gt=0,
+        lt=1,
+    )
+    jitter: float = setting(
+        0.25,
+        "Colour jitter",
+        "Largest relative change of brightness, contrast and saturation in a trial; the hue "
+        "turns by at most half as many turns.",
+        more=True,
+        ge=0,
+        lt=1,
+    )
+    rotation: Literal["any", "quarter"] = setting(
+        "any",
+        "Rotation",
+        "Turn the cell by any angle, which leaves black corners, or by quarter turns.",
+        more=True,
+    )
+    seed: Seed = 0
+    snr_limit: float = setting(
+        math.inf,
+        "Limit of the weight",
+        "Our network only: largest signal-to-noise ratio that the error of the clean crop is "
+        "multiplied by.",
+        more=True,
+        gt=0,
+    )
+    cells_at_once: int = setting(
+        1,
+        "Cells at a time",
+        "Cells computed at a time, one as published; changes speed, never the results.",
+        unit="cells",
+        more=True,
+        ge=1,
+    )

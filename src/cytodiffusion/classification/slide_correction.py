@@ -1,14 +1,14 @@
 """Cells of a slide together: classes corrected for what all of them have in common.
 
-A bundle may hold a small network (`cytodiffusion.model.laboratory`) that sees all cells of a slide,
-or of a folder, and corrects the logits of each. Cells must come from one laboratory; how many there
-are of which class does not matter.
+A bundle may hold a small network (`cytodiffusion.model.slide_correction`) that sees all cells of a
+slide, or of a folder, and corrects the logits of each. The cells must have been stained and imaged
+in one laboratory; the mixture of their classes does not matter.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,20 +16,26 @@ from cytodiffusion.classification.decision import accept_above, prediction_sets
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
 from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.model.bundle import ModelBundle
 
-#: Of fewer cells nothing is said about their laboratory.
+if TYPE_CHECKING:
+    from cytodiffusion.baselines.baseline import Baseline
+
+#: Fewer cells say too little about their slide, and stay as they are.
 LEAST_CELLS = 16
 
 
-def correctable(model: Any, settings: ClassifySettings) -> bool:
+def correctable(model: ModelBundle | Baseline, settings: ClassifySettings) -> bool:
     """Tell whether cells of this model can be corrected, and are to be."""
-    return not settings.alone and getattr(model, "laboratory", None) is not None
+    return not settings.alone and model.slide_correction is not None
 
 
 def adjust(
-    result: Classification, model: Any, settings: ClassifySettings | None = None
+    result: Classification,
+    model: ModelBundle | Baseline,
+    settings: ClassifySettings | None = None,
 ) -> Classification:
-    """Correct the classes and doubts of cells for what all of them have in common.
+    """Correct the classes and the uncertainty of cells for what all of them have in common.
 
     Parameters
     ----------
@@ -48,13 +54,13 @@ def adjust(
         ``logits`` are never changed, so that correcting twice is correcting once.
     """
     settings = settings or ClassifySettings()
-    if not correctable(model, settings) or len(result) < LEAST_CELLS:
+    correction = model.slide_correction
+    if settings.alone or correction is None or len(result) < LEAST_CELLS:
         return result
     assert result.embedding is not None
-    laboratory = model.laboratory
-    temperature = model.calibration.temperature
-    logits = laboratory.corrected(result.logits, result.embedding, temperature)
-    posterior = softmax(logits / laboratory.temperature)
+    temperature = model.validation.temperature
+    logits = correction.corrected(result.logits, result.embedding, temperature)
+    posterior = softmax(logits / correction.validation.temperature)
     return replace(
         result,
         posterior=posterior,
@@ -62,7 +68,7 @@ def adjust(
         confidence=posterior.max(axis=1),
         entropy=entropy(posterior),
         margin=margin(posterior),
-        prediction_set=prediction_sets(posterior, laboratory, settings, model.name),
-        accept_above=accept_above(laboratory, settings, model.name),
+        prediction_set=prediction_sets(posterior, correction.validation, settings, model.name),
+        accept_above=accept_above(correction.validation, settings, model.name),
         adjusted=True,
     )

@@ -114,24 +114,26 @@ def new(
         from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
         from cytodiffusion.authenticity.make import make_test, summary
         from cytodiffusion.authenticity.settings import SUFFIX
+        from cytodiffusion.settings import make_settings
 
-        settings = AuthenticitySettings(
-            real=data,
-            output=out if out.suffix else out.with_suffix(SUFFIX),
-            synthetic=synthetic,
-            trials=number,
-            seed=seed,
-            classes=tuple(classes or ()),
-            ask_class=ask_class,
-            split=split,
-            pixel_size_um=pixel_size,
-            model=model,
-            device=device,
-            allow_download=allow_download,
-            steps=steps,
-            guidance=guidance,
-            reject=reject,
-        )
+        values = {
+            "real": data,
+            "output": out if out.suffix else out.with_suffix(SUFFIX),
+            "synthetic": synthetic,
+            "trials": number,
+            "seed": seed,
+            "classes": tuple(classes or ()),
+            "ask_class": ask_class,
+            "split": split,
+            "pixel_size_um": pixel_size,
+            "model": model,
+            "device": device,
+            "allow_download": allow_download,
+            "steps": steps,
+            "guidance": guidance,
+            "reject": reject,
+        }
+        settings = make_settings(AuthenticitySettings, values)
         with reporter.progress("authenticity test") as progress:
             made = make_test(settings, progress)
         with AuthenticityTest(made, writable=False) as test:

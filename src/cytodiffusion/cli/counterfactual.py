@@ -148,7 +148,7 @@ def morph(
     source: CellImageArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="MORPH.gif", help="Film (.gif, .mp4) or stack (.tif)."),
+        typer.Option("--out", "-o", metavar="MORPH.gif", help="Film (.gif) or stack (.tif)."),
     ],
     labels: LabelsOption = None,
     cell: CellOption = None,
@@ -241,12 +241,12 @@ def _prepare(
     pixel_size: float | None,
 ) -> tuple[ModelBundle, ChosenCell]:
     from cytodiffusion.cli.shared import load_model
-    from cytodiffusion.counterfactual.editing import edited_size
     from cytodiffusion.counterfactual.explain import choose_cell
     from cytodiffusion.counterfactual.heatmap import check_explains
+    from cytodiffusion.generation.sampler import drawn_size
 
     bundle = check_explains(load_model(reporter, model, device, allow_download))
-    size = edited_size(bundle)
+    size = drawn_size(bundle)
     return bundle, choose_cell(source, labels, cell, size, bundle.window_um, pixel_size)
 
 

@@ -87,7 +87,11 @@ def run(
         )
         bundle = load_model(reporter, model, device, allow_download)
         options = SegmentOptions(
-            str(method.value), pixel_size, cellpose_model, device, allow_download
+            method=method.value,
+            pixel_size_um=pixel_size,
+            model=cellpose_model,
+            device=device,
+            allow_download=allow_download,
         )
         folders = result_folders(paths, out)
         done, failed = _run_all(reporter, paths, folders, bundle, settings, options)

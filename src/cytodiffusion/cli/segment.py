@@ -44,7 +44,11 @@ def segment(
         check_output(out, ".tif", ".tiff", inputs=[image])
         opened = open_image(image)
         options = SegmentOptions(
-            str(method.value), pixel_size, cellpose_model, device, allow_download
+            method=method.value,
+            pixel_size_um=pixel_size,
+            model=cellpose_model,
+            device=device,
+            allow_download=allow_download,
         )
         with reporter.progress(opened.name) as progress:
             found = find_cells(opened, options, progress)

@@ -46,7 +46,7 @@ def load_model(reporter: Reporter, source: str, device: str, allow_download: boo
 
     bundle = load_classifier(source, device, allow_download=allow_download)
     reporter.say(f"Model {bundle.name} {bundle.version} on {bundle.device}")
-    if not getattr(bundle, "calibrated", True):
+    if not bundle.calibrated:
         reporter.warn(
             f"{bundle.name} has not been calibrated: its classes are those with the least error, "
             "but probabilities, prediction sets and anomaly scores mean nothing yet."

@@ -140,18 +140,6 @@ def train(
     unlabelled_share: Annotated[
         Number, _option("--unlabelled-share", help="Of each batch.", panel=_DATA)
     ] = None,
-    pretrain_steps: Annotated[
-        Whole,
-        _option(
-            "--pretrain-steps",
-            help="Steps on all crops without their labels first; for data with few labels.",
-            panel=_LEARNING,
-        ),
-    ] = None,
-    contrast: Annotated[
-        Number,
-        _option("--contrast", help="Weight of telling a crop in another view.", panel=_LEARNING),
-    ] = None,
     pseudo_labels: Annotated[
         Number,
         _option(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from cytodiffusion.counterfactual.editing import edited_size
 from cytodiffusion.errors import InputError
+from cytodiffusion.generation.sampler import drawn_size
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import WHITE, to_unit
@@ -101,7 +101,7 @@ def shrunk(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def _check(pixels: NDArray[np.uint8], model: ModelBundle) -> None:
-    sizes = sorted({model.input_size, edited_size(model)})
+    sizes = sorted({model.input_size, drawn_size(model)})
     fits = pixels.ndim == 4 and pixels.shape[3] == 3 and pixels.shape[1] == pixels.shape[2]
     if not fits or pixels.shape[1] not in sizes or pixels.dtype != np.uint8:
         side = " or ".join(str(size) for size in sizes)

@@ -8,12 +8,11 @@ cell stays as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from cytodiffusion.cells.crops import Crops
 from cytodiffusion.classification.classifier import (
@@ -23,8 +22,9 @@ from cytodiffusion.classification.classifier import (
     gather_evidence,
 )
 from cytodiffusion.counterfactual.canvas import Canvas, shrunk
-from cytodiffusion.counterfactual.editing import EditRequest, run_order
+from cytodiffusion.counterfactual.editing import Change, edit_cells
 from cytodiffusion.counterfactual.heatmap import check_explains
+from cytodiffusion.counterfactual.settings import CounterfactualSettings as CounterfactualSettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.predict import Classifier
@@ -32,39 +32,6 @@ from cytodiffusion.progress import Progress, silent
 
 #: Strengths that are tried in turn, as shares of the noise levels, where the least is looked for.
 LADDER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-
-
-class CounterfactualSettings(BaseModel):
-    """How a cell is turned into its version of another class.
-
-    Attributes
-    ----------
-    strength : float, optional
-        Share of the noise levels to go up to: near 0 the cell keeps all but fine texture, at 1
-        little but its background. None looks for the least that the class changes with.
-    guidance : float
-        1 follows the target class as learned, more exaggerates it.
-    steps : int
-        Of each walk through the noise levels.
-    method : str
-        ``inversion``, or ``noise`` for plain noising and denoising (SDEdit).
-    seed : int
-        Of the trials of the classifier, and of the noise.
-    trials : int
-        Trials of the classifier a cell.
-    batch_size : int, optional
-        Cells at once: memory and speed, never the result.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    strength: float | None = Field(None, gt=0, le=1)
-    guidance: float = Field(5.0, ge=0, le=20)
-    steps: int = Field(12, ge=2, le=200)
-    method: Literal["inversion", "noise"] = "inversion"
-    seed: int = Field(0, ge=0, lt=2**40)
-    trials: int = Field(12, ge=1, le=2000)
-    batch_size: int | None = Field(None, ge=1, le=65536)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +126,7 @@ def counterfactual_cells(
     ----------
     crops : Crops or (N, S, S, 3) uint8 array
         S is the model's input size, or that of what it edits
-        (`cytodiffusion.counterfactual.editing.edited_size`), which keeps more detail; the window is
+        (`cytodiffusion.generation.sampler.drawn_size`), which keeps more detail; the window is
         the model's, the cell in the centre.
     model : ModelBundle
         Of our own or of Stable Diffusion's kind.
@@ -364,16 +331,17 @@ class _Search:
     def _make(
         self, index: NDArray[np.int64], strength: float, progress: Progress
     ) -> NDArray[np.uint8]:
-        order = EditRequest(
-            unit=self.canvas.unit[torch.from_numpy(index)],
-            numbers=index,
-            source=self.source[index],
-            target=self.target[index],
-            share=np.ones(len(index), np.float32),
-            strength=np.full(len(index), strength, np.float32),
-            guidance=np.full(len(index), self.settings.guidance, np.float32),
+        n = len(index)
+        change = Change(
+            torch.from_numpy(self.source[index]),
+            torch.from_numpy(self.target[index]),
+            torch.ones(n),
+            torch.full((n,), float(self.settings.guidance)),
+            torch.full((n,), strength),
         )
-        return self.canvas.paint(run_order(order, self.model, self.settings, progress), index)
+        unit = self.canvas.unit[torch.from_numpy(index)]
+        edited = edit_cells(unit, index, change, self.model, self.settings, progress)
+        return self.canvas.paint(edited, index)
 
 
 def _part(seen: _Seen, chosen: NDArray[np.bool_]) -> _Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion import __version__
 from cytodiffusion.cells.crops import extract_crops
-from cytodiffusion.cells.single_cell import SingleCell, SingleCells, labelled_scale, open_labels
+from cytodiffusion.cells.single_cell import SingleCell, labelled_scale, open_labels
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.counterfactual.files import save_heatmap
@@ -20,7 +21,7 @@ from cytodiffusion.counterfactual.heatmap import (
     HeatmapSettings,
     all_class_heatmaps,
     class_number,
-    heatmaps,
+    iter_heatmaps,
 )
 from cytodiffusion.counterfactual.placement import Placement
 from cytodiffusion.errors import InputError
@@ -113,19 +114,59 @@ def explain_cell(
     OutOfMemoryError
         If the device runs out of memory even for one pass at a time.
     """
-    settings = settings or HeatmapSettings()
-    every = target is not None and target.casefold() == EVERY_CLASS
-    wanted = None if target is None or every else class_number(target, model.class_names)
+    wanted = _Target.of(target, model)
     one = choose_cell(source, labels, cell, model.input_size, model.window_um, pixel_size_um)
+    record = {"image": source, "labels": labels, "cell": cell}
     rgb = open_image(source).rgb()
+    return _explain(one, rgb, model, wanted, settings or HeatmapSettings(), progress, record)
+
+
+def explain_chosen(
+    one: ChosenCell,
+    rgb: NDArray[np.uint8],
+    model: ModelBundle,
+    *,
+    target: str | None = None,
+    settings: HeatmapSettings | None = None,
+    progress: Progress = silent,
+    **record: Any,
+) -> Explanation:
+    """Make the heatmap of a cell that was cut out of `rgb`; see `explain_cell`."""
+    wanted = _Target.of(target, model)
+    return _explain(one, rgb, model, wanted, settings or HeatmapSettings(), progress, record)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Class to compare with; the runner-up where None, and every other class besides."""
+
+    number: int | None
+    every: bool
+
+    @classmethod
+    def of(cls, name: str | None, model: ModelBundle) -> _Target:
+        every = name is not None and name.casefold() == EVERY_CLASS
+        number = None if name is None or every else class_number(name, model.class_names)
+        return cls(number, every)
+
+
+def _explain(
+    one: ChosenCell,
+    rgb: NDArray[np.uint8],
+    model: ModelBundle,
+    target: _Target,
+    settings: HeatmapSettings,
+    progress: Progress,
+    more: Mapping[str, Any],
+) -> Explanation:
     found = classify(
         one.pixels[None], model, ClassifySettings(seed=settings.seed), background=one.background
     )
     predicted = int(found.predicted[0])
     order = np.argsort(-found.posterior[0], kind="stable")
-    other = int(order[order != predicted][0]) if wanted is None else wanted
+    other = int(order[order != predicted][0]) if target.number is None else target.number
     maps: list[Heatmap] = []
-    if every:
+    if target.every:
         maps = all_class_heatmaps(
             one.pixels,
             model,
@@ -136,7 +177,7 @@ def explain_cell(
         )
         heatmap = next(m for m in maps if m.target == other)
     else:
-        (heatmap,) = heatmaps(
+        (heatmap,) = iter_heatmaps(
             one.pixels[None],
             model,
             [other],
@@ -151,9 +192,7 @@ def explain_cell(
         settings,
         program="cytodiffusion",
         version=__version__,
-        image=source,
-        labels=labels,
-        cell=cell,
+        **more,
         probability=probability,
         pixel_size_um=one.pixel_size_um,
         pixel_size_source=one.scale_source,
@@ -266,7 +305,19 @@ def choose_cell(
 
 
 def _single(source: Path, size: int, window_um: float, pixel_size_um: float | None) -> ChosenCell:
-    cell = SingleCells([source], pixel_size_um).read(source)
+    image = open_image(source)
+    return cut_single_cell(image.rgb(), image.pixel_size_um, size, window_um, pixel_size_um)
+
+
+def cut_single_cell(
+    rgb: NDArray[np.uint8],
+    file_um: float | None,
+    size: int,
+    window_um: float,
+    pixel_size_um: float | None = None,
+) -> ChosenCell:
+    """Cut the cell out of a single-cell image ``(Y, X, 3)`` whose file states a scale, or none."""
+    cell = SingleCell.of(rgb, pixel_size_um, file_um)
     scale = cell.scale
     return ChosenCell(
         cell.crop(size, window_um),
@@ -290,26 +341,52 @@ def _labelled(
 ) -> ChosenCell:
     image = open_image(source)
     found = open_labels(labels, image)
-    ids = np.unique(found[found > 0])
+    number = which_cell(found, cell, labels.name, "--cell")
+    scale = labelled_scale(image, labels, pixel_size_um)
+    pixel_um = scale.pixel_size_um
+    return cut_cell(image.rgb(), found, number, size, window_um, pixel_um, scale.source)
+
+
+def which_cell(labels: NDArray[np.integer], cell: int | None, name: str, how: str) -> int:
+    """Return the label that is meant: the only one where None.
+
+    Raises
+    ------
+    InputError
+        If there is no such cell, or it is not clear which is meant; `how` is where to say it.
+    """
+    ids = np.unique(labels[labels > 0])
+    if not len(ids):
+        raise InputError(f"There are no cells in {name}: every label is 0.")
     if cell is None:
         if len(ids) > 1:
-            raise InputError(f"{labels.name} has {len(ids)} cells: say which one with --cell.")
+            raise InputError(f"{name} has {len(ids)} cells: say which one with {how}.")
         cell = int(ids[0])
     if cell not in ids:
         raise InputError(
-            f"There is no cell {cell} in {labels.name}; its labels are {ids[0]} to {ids[-1]}."
+            f"There is no cell {cell} in {name}; its labels are {ids[0]} to {ids[-1]}."
         )
-    scale = labelled_scale(image, labels, pixel_size_um)
-    size_um = scale.pixel_size_um
-    rgb = image.rgb()
-    crops = extract_crops(rgb, found, size_um, size, window_um, ids=[cell])
-    placement = Placement.of_cell(crops.centroids[0], size_um, window_um, size)
+    return cell
+
+
+def cut_cell(
+    rgb: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    cell: int,
+    size: int,
+    window_um: float,
+    pixel_size_um: float,
+    scale_source: str,
+) -> ChosenCell:
+    """Cut one cell of a label image ``(Y, X)`` out of its image ``(Y, X, 3)``."""
+    crops = extract_crops(rgb, labels, pixel_size_um, size, window_um, ids=[cell])
+    placement = Placement.of_cell(crops.centroids[0], pixel_size_um, window_um, size)
     return ChosenCell(
         crops.pixels[0],
         estimate_background(rgb),
-        placement.from_image(found == cell, False),
+        placement.from_image(labels == cell, False),
         placement,
-        size_um,
-        scale.source,
+        pixel_size_um,
+        scale_source,
         bool(crops.touches_border[0]),
     )

@@ -7,8 +7,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import UUID
-from xml.sax.saxutils import escape
 
 import cv2
 import numpy as np
@@ -26,16 +24,10 @@ from cytodiffusion.files.synthetic_mark import STATEMENT
 from cytodiffusion.files.writers import file_record, to_json, write_run_json
 
 #: Kinds of file that a morph can be saved as.
-MORPH_SUFFIXES = (".gif", ".mp4", ".tif", ".tiff")
+MORPH_SUFFIXES = (".gif", ".tif", ".tiff")
 
-#: Frames of films are enlarged to at least this side, in pixels; players show small ones badly.
+#: Frames of films are enlarged to at least this side, in pixels; viewers show small ones badly.
 FILM_SIDE = 384
-
-#: The XMP specification's name of its box in an MP4 file.
-_XMP = UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")
-
-#: IPTC's word for pictures that a trained model made in part.
-_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
 def save_morph(
@@ -46,10 +38,10 @@ def save_morph(
     frames_per_second: float = 10.0,
     pixel_size_um: float | None = None,
 ) -> Path:
-    """Write a morph as GIF, as MP4 (MPEG-4 part 2) or as a stack of TIFF pages.
+    """Write a morph as GIF or as a stack of TIFF pages.
 
-    GIF and MP4 are films: enlarged where frames are small, and forward and back again. TIFF keeps
-    the frames as they are.
+    A GIF is a film: enlarged where frames are small, and forward and back again. A TIFF keeps the
+    frames as they are.
 
     Parameters
     ----------
@@ -72,7 +64,7 @@ def save_morph(
     kind = target.suffix.lower()
     if kind not in MORPH_SUFFIXES:
         raise InputError(
-            f"A morph is saved as GIF, MP4 or TIFF: {target.name} should end in .gif, .mp4 or .tif."
+            f"A morph is saved as GIF or TIFF: {target.name} should end in .gif or .tif."
         )
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
         raise InputError("A morph needs frames of shape (F, S, S, 3) and type uint8.")
@@ -82,8 +74,6 @@ def save_morph(
     with atomic_file(target) as partial:
         if kind == ".gif":
             _write_gif(partial, frames, frames_per_second, text)
-        elif kind == ".mp4":
-            _write_mp4(partial, frames, frames_per_second, text)
         else:
             _write_tiff(partial, frames, pixel_size_um, text)
     return target
@@ -111,36 +101,6 @@ def _write_gif(path: Path, frames: NDArray[np.uint8], speed: float, text: str) -
         duration=round(1000 / speed),
         loop=0,
         comment=text.encode(),
-    )
-
-
-def _write_mp4(path: Path, frames: NDArray[np.uint8], speed: float, text: str) -> None:
-    film = _film(frames)
-    height, width = film[0].shape[:2]
-    codec = cv2.VideoWriter.fourcc(*"mp4v")  # in every build of OpenCV; H.264 is not
-    writer = cv2.VideoWriter(str(path), codec, speed, (width, height))
-    if not writer.isOpened():
-        raise InputError("OpenCV cannot write MP4 on this machine; save the morph as GIF or TIFF.")
-    for frame in film:
-        writer.write(np.ascontiguousarray(frame[..., ::-1]))
-    writer.release()
-    packet = _xmp(text).encode()
-    with path.open("ab") as stream:
-        stream.write((24 + len(packet)).to_bytes(4, "big") + b"uuid" + _XMP.bytes + packet)
-
-
-def _xmp(text: str) -> str:
-    """XMP packet that says in words and in IPTC's terms where the film comes from."""
-    return (
-        '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"'
-        ' xmlns:iptc="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">'
-        f"<iptc:DigitalSourceType>{_SOURCE}</iptc:DigitalSourceType>"
-        '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">'
-        f"{escape(text)}</rdf:li></rdf:Alt></dc:description>"
-        '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     )
 
 

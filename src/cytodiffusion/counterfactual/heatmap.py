@@ -127,29 +127,6 @@ class Heatmap:
         }
 
 
-def heatmaps(
-    crops: Crops | NDArray[np.uint8],
-    model: Classifier,
-    targets: ArrayLike | None = None,
-    *,
-    predicted: ArrayLike | None = None,
-    background: NDArray[np.floating] | None = None,
-    settings: HeatmapSettings | None = None,
-    progress: Progress = silent,
-) -> list[Heatmap]:
-    """Heatmaps of some cells, see `iter_heatmaps`; all or, where cancelled, none."""
-    found = iter_heatmaps(
-        crops,
-        model,
-        targets,
-        predicted=predicted,
-        background=background,
-        settings=settings,
-        progress=progress,
-    )
-    return list(found)
-
-
 def iter_heatmaps(
     crops: Crops | NDArray[np.uint8],
     model: Classifier,

@@ -16,14 +16,14 @@ from cytodiffusion.counterfactual.cells import (
     counterfactual_cells,
     part_of,
 )
-from cytodiffusion.counterfactual.editing import EditRequest, run_order
+from cytodiffusion.counterfactual.editing import Change, edit_cells
 from cytodiffusion.counterfactual.files import save_morph
 from cytodiffusion.counterfactual.heatmap import check_explains
 from cytodiffusion.errors import InputError
 from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, silent
 
-__all__ = ["MAX_FRAMES", "Morph", "make_morph", "morph", "save_morph"]
+__all__ = ["MAX_FRAMES", "Morph", "make_morph", "save_morph"]
 
 #: More frames than this are a mistake.
 MAX_FRAMES = 240
@@ -50,33 +50,6 @@ class Morph:
     def record(self) -> dict[str, Any]:
         """Return what is said of it in its files."""
         return self.last.record() | {"frames": len(self.frames)}
-
-
-def morph(
-    crop: NDArray[np.uint8],
-    model: Classifier,
-    target: int,
-    *,
-    frames: int = 16,
-    predicted: int | None = None,
-    background: NDArray[np.floating] | None = None,
-    mask: NDArray[np.bool_] | None = None,
-    settings: CounterfactualSettings | None = None,
-    progress: Progress = silent,
-) -> NDArray[np.uint8]:
-    """Return the frames ``(F, S, S, 3)`` of a morph; see `make_morph`."""
-    made = make_morph(
-        crop,
-        model,
-        target,
-        frames=frames,
-        predicted=predicted,
-        background=background,
-        mask=mask,
-        settings=settings,
-        progress=progress,
-    )
-    return made.frames
 
 
 def make_morph(
@@ -132,19 +105,19 @@ def make_morph(
         progress=part_of(progress, 0.0, 0.5),
     )
     canvas = Canvas.of(bundle, crops, background, masks)
-    share = np.linspace(0, 1, frames, dtype=np.float32)
-    order = EditRequest(
-        unit=canvas.unit.expand(frames, -1, -1, -1),
-        numbers=np.zeros(frames, np.int64),
-        source=np.full(frames, last.predicted[0]),
-        target=np.full(frames, last.target[0]),
-        share=share,
-        strength=np.full(frames, last.strength[0], np.float32),
-        guidance=np.full(frames, settings.guidance, np.float32),
+    share = torch.from_numpy(np.linspace(0, 1, frames, dtype=np.float32))
+    change = Change(
+        torch.full((frames,), int(last.predicted[0])),
+        torch.full((frames,), int(last.target[0])),
+        share,
+        torch.full((frames,), float(settings.guidance)),
+        torch.full((frames,), float(last.strength[0])),
     )
-    edited = run_order(order, bundle, settings, part_of(progress, 0.5, 1.0))
+    numbers = np.zeros(frames, np.int64)
+    unit = canvas.unit.expand(frames, -1, -1, -1)
+    edited = edit_cells(unit, numbers, change, bundle, settings, part_of(progress, 0.5, 1.0))
     # What noising alone changes would be there at once
-    fading = torch.from_numpy(1 - share).reshape(-1, 1, 1, 1)
+    fading = (1 - share).reshape(-1, 1, 1, 1)
     edited = edited + fading * (canvas.unit - edited[:1])
-    pictures = canvas.paint(edited, np.zeros(frames, np.int64))
-    return Morph(np.concatenate([pictures[:-1], last.pixels]), share, last)
+    pictures = canvas.paint(edited, numbers)
+    return Morph(np.concatenate([pictures[:-1], last.pixels]), share.numpy(), last)

@@ -1,44 +1,68 @@
-"""How heatmaps are measured."""
+"""Settings of heatmaps and counterfactual cells."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+
+from cytodiffusion.settings import Seed, setting
 
 
 class HeatmapSettings(BaseModel):
-    """How a heatmap is measured.
-
-    Attributes
-    ----------
-    trials : int
-        Passes of the network a cell. Rounded up to whole rounds of all noise levels, views and
-        both signs of the noise.
-    views : int
-        Turns and flips of the crop: 1, 2 (flip), 4 (turns) or 8 (both).
-    noise : tuple of float
-        Noise amplitudes of the levels, above 0 (clean) and below 1 (nothing but noise); the
-        signal's is ``sqrt(1 - noise**2)``. Chosen on validation cells.
-    blur : float
-        Standard deviation of the Gaussian that smooths the map, as a share of a latent's side:
-        there is no finer detail in it, only the grid of the latents.
-    sigmas : float
-        Threshold, in standard deviations of the null.
-    seed : int
-    batch_size : int, optional
-        Passes at once: memory and speed, never the map.
-    """
+    """How a heatmap is measured."""
 
     model_config = ConfigDict(frozen=True)
 
-    trials: int = Field(64, ge=1, le=20_000)
-    views: Literal[1, 2, 4, 8] = 8
-    noise: tuple[float, ...] = Field((0.81, 0.92), min_length=1, max_length=50)
-    blur: float = Field(0.5, ge=0, le=10)
-    sigmas: float = Field(3.0, ge=0, le=100)
-    seed: int = Field(0, ge=0, lt=2**40)
-    batch_size: int | None = Field(None, ge=1, le=65536)
+    trials: int = setting(
+        64,
+        "Passes",
+        "Passes of the network for a cell, rounded up to whole rounds of noise levels and views; "
+        "more make the map converge.",
+        unit="passes",
+        ge=1,
+        le=20_000,
+    )
+    views: Literal[1, 2, 4, 8] = setting(
+        8,
+        "Views",
+        "Turns and flips of the cell: 1, 2 (flip), 4 (turns) or 8 (both).",
+        more=True,
+    )
+    noise: tuple[float, ...] = setting(
+        (0.81, 0.92),
+        "Noise levels",
+        "Noise amplitudes at which the cell is looked at, between 0 (clean) and 1 (only noise).",
+        more=True,
+        min_length=1,
+        max_length=50,
+    )
+    blur: float = setting(
+        0.5,
+        "Smoothing",
+        "Standard deviation of the Gaussian that smooths the map, in cells of the network's grid.",
+        more=True,
+        ge=0,
+        le=10,
+    )
+    sigmas: float = setting(
+        3.0,
+        "Threshold",
+        "Standard deviations of chance that a place must exceed to be shown in the overlay.",
+        unit="sigmas",
+        ge=0,
+        le=100,
+    )
+    seed: Seed = 0
+    batch_size: int | None = setting(
+        None,
+        "Batch size",
+        "Passes computed at a time; changes memory and speed, never the results.",
+        unit="passes",
+        more=True,
+        ge=1,
+        le=65536,
+    )
 
     @property
     def rounds(self) -> int:
@@ -50,3 +74,59 @@ class HeatmapSettings(BaseModel):
     def passes(self) -> int:
         """Trials that are really made."""
         return self.rounds * 2 * self.views * len(self.noise)
+
+
+class CounterfactualSettings(BaseModel):
+    """How a cell is turned into its version of another class."""
+
+    model_config = ConfigDict(frozen=True)
+
+    strength: float | None = setting(
+        None,
+        "Strength",
+        "How far the cell may change: near 0 only in fine texture, at 1 in everything but its "
+        "background; otherwise the least that changes its class.",
+        gt=0,
+        le=1,
+    )
+    guidance: float = setting(
+        5.0,
+        "Guidance",
+        "1 follows the class as it was learned, more exaggerates it; 0 to 20.",
+        ge=0,
+        le=20,
+    )
+    steps: int = setting(
+        12,
+        "Steps",
+        "Steps of each way through the noise levels, 2 to 200.",
+        unit="steps",
+        more=True,
+        ge=2,
+        le=200,
+    )
+    method: Literal["inversion", "noise"] = setting(
+        "inversion",
+        "Method",
+        "inversion keeps most of the cell; noise is plain noising and denoising (SDEdit).",
+        more=True,
+    )
+    seed: Seed = 0
+    trials: int = setting(
+        12,
+        "Trials",
+        "Most trials that the classifier may take for a cell.",
+        unit="trials",
+        more=True,
+        ge=1,
+        le=2000,
+    )
+    batch_size: int | None = setting(
+        None,
+        "Batch size",
+        "Cells computed at a time; changes memory and speed, never the results.",
+        unit="cells",
+        more=True,
+        ge=1,
+        le=65536,
+    )

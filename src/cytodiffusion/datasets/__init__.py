@@ -1,5 +1,6 @@
 """Data sets of single-cell images: found, named, split and checked; nothing is trained here."""
 
+from cytodiffusion.datasets.layouts import SPLITS, Record, class_names
 from cytodiffusion.datasets.reading import (
     LAYOUTS,
     Dataset,
@@ -7,7 +8,6 @@ from cytodiffusion.datasets.reading import (
     find_records,
     read_dataset,
 )
-from cytodiffusion.datasets.records import SPLITS, Record, class_names
 
 __all__ = [
     "LAYOUTS",

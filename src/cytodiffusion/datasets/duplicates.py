@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from cytodiffusion.datasets.fingerprints import Fingerprints, find_pairs
-from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.layouts import Record
 from cytodiffusion.errors import InputError
+from cytodiffusion.settings import Duplicates
 
 #: What to do with an image that is in two splits.
-Policy = Literal["refuse", "drop", "allow"]
+Policy = Duplicates
 #: Which of two splits loses its copy: what reports and what chooses must stay as it is.
 _WORTH = {"test": 2, "val": 1, "train": 0}
 #: Pairs that a sentence names.

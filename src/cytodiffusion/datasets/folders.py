@@ -8,12 +8,12 @@ from cytodiffusion.datasets.layouts import (
     UNLABELLED_NAMES,
     Layout,
     Reading,
+    Record,
     images_below,
     is_image,
     split_parts,
     subfolders,
 )
-from cytodiffusion.datasets.records import Record
 from cytodiffusion.datasets.tables import label_tables
 from cytodiffusion.errors import InputError
 
@@ -48,7 +48,7 @@ def read_folders(folder: Path) -> Reading:
     return reading
 
 
-def _read(folder: Path) -> Reading:
+def _read_and_note(folder: Path) -> Reading:
     """Read class folders, and say which tables of labels beside them were not taken."""
     reading = read_folders(folder)
     passed_over = [table.name for table in label_tables(folder)]
@@ -60,4 +60,4 @@ def _read(folder: Path) -> Reading:
     return reading
 
 
-FOLDERS = Layout("folders", "a folder per class", lambda path: path.is_dir(), _read)
+FOLDERS = Layout("folders", "a folder per class", lambda path: path.is_dir(), _read_and_note)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from cytodiffusion.datasets.layouts import UNLABELLED_NAMES
-from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.layouts import UNLABELLED_NAMES, Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.taxonomy import Taxonomy, plain
 

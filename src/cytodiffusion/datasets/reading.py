@@ -9,15 +9,11 @@ from pathlib import Path
 
 from cytodiffusion.datasets.cytodata import CYTODATA
 from cytodiffusion.datasets.folders import FOLDERS
-from cytodiffusion.datasets.layouts import Layout
-from cytodiffusion.datasets.manifest import MANIFEST
-from cytodiffusion.datasets.matek import AML, BONE_MARROW
+from cytodiffusion.datasets.layouts import SPLITS, Layout, Record
 from cytodiffusion.datasets.names import rename
-from cytodiffusion.datasets.pbc import PBC
-from cytodiffusion.datasets.raabin import RAABIN
-from cytodiffusion.datasets.records import SPLITS, Record
+from cytodiffusion.datasets.published import AML, BONE_MARROW, PBC, RAABIN
 from cytodiffusion.datasets.splits import assign_splits
-from cytodiffusion.datasets.tables import CSV
+from cytodiffusion.datasets.tables import CSV, MANIFEST
 from cytodiffusion.datasets.wbcatt import WBCATT
 from cytodiffusion.errors import InputError
 from cytodiffusion.image.image import IMAGE_SUFFIXES

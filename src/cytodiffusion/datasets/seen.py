@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from cytodiffusion.datasets.fingerprints import NEAR, WORDS, Fingerprints, fingerprints, near_pairs
-from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.layouts import Record
 from cytodiffusion.errors import BundleError
 from cytodiffusion.progress import Progress, silent
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.layouts import Record
 from cytodiffusion.errors import InputError
 
 VALIDATION_SHARE = 0.15

@@ -1,4 +1,9 @@
-"""CSV tables of images: which column means what, and rows that make no sense."""
+"""CSV tables of images: which column means what, and rows that make no sense.
+
+A manifest is one table for several data sets, with the columns path, dataset, class, split;
+``manifest.csv#NAME`` means the data set NAME of it. The split ``shift`` is another laboratory's
+test set and is read as ``test`` when its data set is asked for by name.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytodiffusion.datasets.layouts import UNLABELLED_NAMES, Layout, Reading, split_named
-from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.layouts import (
+    UNLABELLED_NAMES,
+    Layout,
+    Reading,
+    Record,
+    is_image,
+    split_named,
+)
 from cytodiffusion.errors import InputError
 from cytodiffusion.taxonomy import plain
 
@@ -173,7 +184,7 @@ def _confidence(text: str, where: str) -> float | None:
     return value
 
 
-def read(path: Path) -> Reading:
+def _read_table(path: Path) -> Reading:
     """Read the project's own kind of table, with the columns ``path`` and ``class``."""
     if not path.is_file():
         raise InputError(f"{path} is not a CSV file.")
@@ -191,4 +202,50 @@ def _recognises(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() == ".csv"
 
 
-CSV = Layout("csv", "a CSV with the columns path and class", _recognises, read)
+CSV = Layout("csv", "a CSV with the columns path and class", _recognises, _read_table)
+
+
+_NEEDED = {"path", "dataset", "class", "split"}
+_KEPT = ("dataset", "subtype", "licence")
+
+
+def _file_and_name(path: Path) -> tuple[Path, str]:
+    name, _, dataset = path.name.partition("#")
+    return (path, "") if path.exists() else (path.with_name(name), dataset)
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether it is a CSV with these columns, perhaps with the name of a data set behind it."""
+    file, _ = _file_and_name(path) if path.name else (path, "")
+    return file.suffix.lower() == ".csv" and file.is_file() and set(header(file)) >= _NEEDED
+
+
+def _read_manifest(path: Path) -> Reading:
+    """Read the single-cell images of one data set, or of all that are split into train and so on.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set.
+    """
+    file, dataset = _file_and_name(path)
+    table = read_csv(file)
+    known = sorted(set(table["dataset"])) if "dataset" in table else []
+    if dataset and dataset not in known:
+        raise InputError(f"{file} has no data set {dataset!r}; it has {', '.join(known)}.")
+    records, left_out = [], 0
+    for row in table.to_dict("records"):
+        word = str(row["split"])
+        split = "test" if dataset and word == "shift" else split_named(word)
+        wanted = (not dataset or row["dataset"] == dataset) and row["class"] and split
+        if not wanted or not is_image(Path(row["path"])):
+            left_out += 1
+            continue
+        attributes = {k: str(row[k]) for k in _KEPT if row.get(k)}
+        image = file.parent / row["path"]
+        records.append(Record(image, str(row["class"]), str(split), attributes=attributes))
+    said = f"{left_out} rows of {file.name} are of other data sets, masks or fields: left out"
+    return Reading(records, [said] if left_out else [])
+
+
+MANIFEST = Layout("manifest", "a manifest of several data sets", _is_manifest, _read_manifest)

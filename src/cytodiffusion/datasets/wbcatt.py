@@ -13,12 +13,12 @@ from pathlib import Path
 from cytodiffusion.datasets.layouts import (
     Layout,
     Reading,
+    Record,
     images_below,
     images_by_name,
     split_named,
 )
-from cytodiffusion.datasets.pbc import subtype
-from cytodiffusion.datasets.records import Record
+from cytodiffusion.datasets.published import subtype
 from cytodiffusion.datasets.tables import header, read_csv
 from cytodiffusion.errors import InputError
 

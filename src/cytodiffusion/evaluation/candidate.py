@@ -23,7 +23,8 @@ from cytodiffusion.evaluation.figures import (
     shift_figures,
 )
 from cytodiffusion.evaluation.leave_out import NoCopy, model_without, slug
-from cytodiffusion.evaluation.settings import HOME
+from cytodiffusion.evaluation.settings import EVALUATED
+from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.taxonomy import Taxonomy
 
 #: Key of the evaluated model itself, in the table and in folders.
@@ -73,17 +74,17 @@ class Candidate:
 
     def measure(self, context: Context, taxonomy: Taxonomy | None = None) -> None:
         """Go through all stations."""
-        if not getattr(self.model, "calibrated", True):
+        if not self.model.calibrated:
             context.warn(
                 f"{self.title} has not been calibrated: its classes are those with the least "
                 "error, but its probabilities, calibration error, prediction sets and anomalies "
                 "mean nothing yet."
             )
-        self.found = self._at_home(context)
+        self.found = self._on_the_data(context)
         if taxonomy is not None:
             self.found["hierarchy"] = hierarchy_figures(self.known, taxonomy)
         self.found["shift"] = {
-            name: self._elsewhere(context, name, records) for name, records in context.shift.items()
+            name: self._on_shift(context, name, records) for name, records in context.shift.items()
         }
         self.found["anomaly"] = self._anomaly(context)
 
@@ -100,9 +101,9 @@ class Candidate:
         context.add_cells(scored, self.key, name)
         return scored
 
-    def _at_home(self, context: Context) -> dict[str, Any]:
+    def _on_the_data(self, context: Context) -> dict[str, Any]:
         s = context.settings
-        self.scored = self._score(context, context.records, HOME, s.pixel_size_um)
+        self.scored = self._score(context, context.records, EVALUATED, s.pixel_size_um)
         known = self._some(self.scored, s.data)
         return {
             **figures(known, seed=s.seed, resamples=s.resamples),
@@ -110,7 +111,7 @@ class Candidate:
             "ms_per_cell": 1000 * self.scored.seconds / len(self.scored),
         }
 
-    def _elsewhere(self, context: Context, name: str, records: list[Record]) -> dict[str, Any]:
+    def _on_shift(self, context: Context, name: str, records: list[Record]) -> dict[str, Any]:
         s = context.settings
         scored = self._score(context, records, name, s.shift_pixel_size_um)
         known = self._some(scored, s.shift[name])
@@ -147,10 +148,10 @@ class Candidate:
                     raise
                 context.warn(f"{self.title} is not asked for anomalies. {reason}")
                 return unmeasured(f"there is no copy of it without {s.leave_out}", scored.result)
-            frames = context.frames(HOME, context.records, s.pixel_size_um)
+            frames = context.frames(EVALUATED, context.records, s.pixel_size_um)
             # a copy was never asked for an error rate, and need not be able to promise one
             asked = s.classify.model_copy(update={"error_rate": None, "by_class": None})
-            progress = context.next(f"{model.name} on {HOME}")
+            progress = context.next(f"{model.name} on {EVALUATED}")
             scored = score(model, context.records, asked, frames=frames, progress=progress)
             context.add_cells(scored, self.key, f"without {s.leave_out}")
         unknown = scored[[r.label == s.leave_out for r in scored.records]]
@@ -196,20 +197,19 @@ class Candidate:
 
 def stated_false_alarms(model: Any) -> float:
     """Rate of false alarms that a bundle's or baseline's threshold was set for."""
-    holder = getattr(model, "calibration", model)
-    return float(model.training.get("false_alarms", holder.false_alarms))
+    return float(model.training.get("false_alarms", model.false_alarms))
 
 
 def stated_thresholds(
     model: Any, scored: ScoredCells, settings: ClassifySettings
 ) -> dict[str, float]:
     """Thresholds of all anomaly scores that a bundle was calibrated with."""
-    calibration = getattr(model, "calibration", None)
-    if calibration is None or calibration.typical is None:
+    if not isinstance(model, ModelBundle) or model.calibration.typical is None:
         return {}
     trials = min(settings.min_trials, settings.trials)
     return {
-        name: anomaly_threshold(calibration, name, trials) for name in scored.result.anomaly_scores
+        name: anomaly_threshold(model.calibration, name, trials)
+        for name in scored.result.anomaly_scores
     }
 
 

@@ -149,5 +149,6 @@ def _say_what_differs(context: Context) -> None:
     absent = sorted(set(context.names) - set(counts))
     if absent:
         context.warn(
-            f"The data has no cells of {', '.join(absent)}: open to the model, but in no mean."
+            f"The data have no cells of {', '.join(absent)}: the model may still predict these "
+            "classes, but no mean includes them."
         )

@@ -184,7 +184,7 @@ def set_figures(
         that occurs.
     """
     posterior, labels = scored.result.posterior, scored.labels
-    kept = model.laboratory if scored.result.adjusted else getattr(model, "calibration", model)
+    kept = (model.slide_correction if scored.result.adjusted else model).validation
     rows = []
     for level in sorted({*levels, settings.coverage}):
         sets = (

@@ -13,7 +13,7 @@ from cytodiffusion.datasets.fingerprints import Fingerprints, fingerprints
 from cytodiffusion.datasets.seen import NAMED, Overlap, overlap
 from cytodiffusion.evaluation.candidate import Candidate
 from cytodiffusion.evaluation.context import Context
-from cytodiffusion.evaluation.settings import HOME
+from cytodiffusion.evaluation.settings import EVALUATED
 from cytodiffusion.files.atomic import sha256
 
 #: Where a reader finds all files of which a warning names the first.
@@ -38,8 +38,8 @@ def warn_of_overlap(everyone: Sequence[Candidate], context: Context) -> Seen:
         for are not looked through.
     """
     progress = context.next("looking for training images among them")
-    home = {} if context.settings.split == "train" else {HOME: context.records}
-    sets = home | context.shift
+    evaluated = {} if context.settings.split == "train" else {EVALUATED: context.records}
+    sets = evaluated | context.shift
     recorded = any(c.model.training_images is not None for c in everyone)
     seen: Seen = {c.key: {} for c in everyone}
     for number, (name, records) in enumerate(sets.items()):
@@ -51,7 +51,7 @@ def warn_of_overlap(everyone: Sequence[Candidate], context: Context) -> Seen:
         prints = fingerprints(paths, report)
         for candidate in everyone:
             seen[candidate.key][name] = _look_through(candidate, name, prints, context)
-    if home and context.settings.split != "all":
+    if evaluated and context.settings.split != "all":
         _warn_of_training_split(everyone, seen, context)
     return seen
 
@@ -61,13 +61,15 @@ def _look_through(
 ) -> dict[str, Any]:
     found: Overlap = overlap(prints, candidate.model)
     sentence = found.stated(candidate.title, WHERE)
-    context.warn(f"{name}: {sentence}" if sentence and found.known and name != HOME else sentence)
+    context.warn(
+        f"{name}: {sentence}" if sentence and found.known and name != EVALUATED else sentence
+    )
     exact, near = ([str(path) for path in paths] for paths in (found.exact, found.near))
     return {"known": found.known, "exact": exact, "near": near}
 
 
 def _warn_of_training_split(everyone: Sequence[Candidate], seen: Seen, context: Context) -> None:
-    unknown = [seen[c.key][HOME] for c in everyone if not seen[c.key][HOME]["known"]]
+    unknown = [seen[c.key][EVALUATED] for c in everyone if not seen[c.key][EVALUATED]["known"]]
     if not unknown:
         return
     training = [r for r in context.everything if r.split == "train"]
@@ -120,7 +122,7 @@ def _sum(record: Record) -> str | None:
 
 def warn_of_repeats(context: Context) -> None:
     """Warn of copies within each set, by the fingerprints of the images that were cut."""
-    for name, records in {HOME: context.records, **context.shift}.items():
+    for name, records in {EVALUATED: context.records, **context.shift}.items():
         prints = context.frames(name, records).prints
         by_path = {r.path: r for r in records}
         repeats = find_repeats([by_path[path] for path in prints.paths], prints)

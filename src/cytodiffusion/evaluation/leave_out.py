@@ -131,7 +131,7 @@ def _learnt(model: Any) -> dict[str, Any]:
 
 def _recorded(model: Any) -> dict[str, Any]:
     """Return the settings that a model was trained with, as far as it says."""
-    from cytodiffusion.training.augmentation.augment import nothing_but
+    from cytodiffusion.training.augmentation.settings import nothing_but
     from cytodiffusion.training.settings import TrainSettings
 
     recorded = {

@@ -15,13 +15,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor
 
 from cytodiffusion import __version__
@@ -32,18 +31,17 @@ from cytodiffusion.classification.scores import fit_temperature, softmax
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.context import Context
+from cytodiffusion.evaluation.settings import LowDataSettings as LowDataSettings
 from cytodiffusion.files.atomic import atomic_file
 from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.training.augmentation.augment import AugmentSettings, nothing_but
+from cytodiffusion.training.augmentation.settings import AugmentSettings, nothing_but
 from cytodiffusion.training.baseline import BaselineTrainer
 from cytodiffusion.training.calibrate import Views, blank_calibration, plain_views
 from cytodiffusion.training.data import UNLABELLED, CellSet
-from cytodiffusion.training.few_labels.few_labels import features_of, few_labels_run
-from cytodiffusion.training.few_labels.pretraining import pretrain
+from cytodiffusion.training.few_labels import features_of, few_labels_run
 from cytodiffusion.training.finish import describe_classes
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer
@@ -181,7 +179,7 @@ class _Study:
         self.names, self.sets, self.folder = names, sets, folder
         self.settings, self.progress, self.added = settings, progress, added
         self.train = sets["train"] if added is None else sets["train"] + added
-        self.shared: tuple[UNetDenoiser | None, list[NDArray[np.float32]]] | None = None
+        self.shared: list[NDArray[np.float32]] | None = None
         self.share = (0.0, 1.0)  # of the whole: where the current run begins, and its part
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         self._check_folder()
@@ -241,8 +239,7 @@ class _Study:
 
     def _ours(self, model: str, few: dict[str, CellSet], seed: int, views: Views) -> Predictions:
         settings = self._settings(seed, **(OURS | self.settings.ours))
-        start, features = self._shared(settings)
-        run = few_labels_run(settings, self.names, few, start, features, self.report)
+        run = few_labels_run(settings, self.names, few, self._shared(settings), self.report)
         self._fit(run)
         budget = ClassifySettings(
             trials=self.settings.trials,
@@ -259,18 +256,10 @@ class _Study:
         )
         yield model, evidence.logits.argmax(axis=1)
 
-    def _shared(
-        self, settings: TrainSettings
-    ) -> tuple[UNetDenoiser | None, list[NDArray[np.float32]]]:
-        """Describe all crops, and pre-train where asked to; once, whatever the labels are."""
+    def _shared(self, settings: TrainSettings) -> list[NDArray[np.float32]]:
+        """Describe all crops once, whatever the labels are."""
         if self.shared is None:
-            own = settings.model_copy(update={"seed": 0})
-            train = self.train
-            start = None
-            if own.pretrain_steps:
-                place = self.folder / "pretrained"
-                start = pretrain(own, self.names, train, place, self.report)
-            self.shared = start, features_of(train, own, start)
+            self.shared = features_of(self.train, settings.model_copy(update={"seed": 0}))
         return self.shared
 
     def _rival(self, model: str, few: dict[str, CellSet], seed: int, views: Views) -> Predictions:
@@ -341,50 +330,6 @@ def as_bundle(run: Trainer, levels: tuple[int, ...]) -> ModelBundle:
         calibration=blank_calibration(len(run.names), s.widths[-1], levels),
         device=next(denoiser.parameters()).device,
     )
-
-
-#: Models of the curve; those with a plus use the unlabelled cells too.
-Rival = Literal["diffusion", "resnet18", "vit", "resnet18+pseudo", "vit+pseudo"]
-
-
-class LowDataSettings(BaseModel):
-    """What the curve is measured with.
-
-    Attributes
-    ----------
-    counts : tuple of int
-        Labelled cells a class.
-    seeds, first_seed : int
-        Draws of labelled cells, and the seed of the first.
-    models : tuple of str
-    split : str
-        Split that is reported: ``val`` while anything is still chosen, ``test`` once.
-    trials, levels : int, tuple of int
-        Trials a cell of the diffusion classifier, and the noise levels they go round; fixed,
-        as there are too few labels to choose them by.
-    confidence : float
-        Least probability of a pseudo-label of the baselines.
-    input_size : int
-        Side of the crops in pixels, of every model.
-    device : str
-    ours, rivals : dict
-        `TrainSettings` of either kind that differ from `OURS` and `RIVALS`.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    counts: tuple[PositiveInt, ...] = (10, 20, 50)
-    seeds: PositiveInt = 5
-    first_seed: int = Field(0, ge=0)
-    models: tuple[Rival, ...] = ("diffusion", "resnet18", "vit", "resnet18+pseudo")
-    split: Literal["val", "test"] = "test"
-    trials: PositiveInt = 8
-    levels: tuple[PositiveInt, ...] = (30, 60, 100, 200)
-    confidence: float = Field(0.95, gt=0, lt=1)
-    input_size: PositiveInt = 32
-    device: str = "auto"
-    ours: dict[str, Any] = {}
-    rivals: dict[str, Any] = {}
 
 
 #: One laboratory's cells: stains are hardly varied, as colours tell most with few labels.

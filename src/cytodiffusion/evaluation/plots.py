@@ -5,7 +5,6 @@ Matplotlib's object interface is used without pyplot: no global state, no window
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,32 +15,23 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-#: Colours of the model and of the baselines beside it (Okabe & Ito 2008).
-MODEL_COLOUR = "#0072b2"
+from cytodiffusion.drawing.style import CHART, GREY, GRID, INK, PAPER, SERIES, SHADE, to_svg
 
-OTHER_COLOURS = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+#: Colours of the model and of the baselines beside it.
+MODEL_COLOUR, *OTHER_COLOURS = SERIES
 
-GREY = "#8a8f98"
+#: Numbers on the squares of the confusion matrix, which look the same in every theme.
+_ON_DEEP, _ON_PALE = "#fdfdfd", "#1d2733"
 
 #: Bins with fewer cells are drawn hollow.
 FEW_IN_BIN = 10
 
-_STYLE: Any = {
+_STYLE: Any = CHART | {
     "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#5c6370",
-    "axes.labelcolor": "#2b2f36",
-    "xtick.color": "#5c6370",
-    "ytick.color": "#5c6370",
-    "axes.grid": True,
-    "grid.color": "#e4e7eb",
-    "grid.linewidth": 0.7,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "cytodiffusion",
-    "figure.facecolor": "white",
+    # the page behind shows through, whatever its theme
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
 }
 
 
@@ -52,7 +42,7 @@ def all_plots(metrics: Mapping[str, Any]) -> dict[str, str]:
         if there(metrics):
             with _figure(metrics, name) as figure:
                 plot(figure, metrics)
-                found[name] = _svg(figure)
+                found[name] = to_svg(figure)
     return found
 
 
@@ -66,13 +56,6 @@ def _figure(metrics: Mapping[str, Any], name: str) -> Iterator[Figure]:
             "psychometric": (5.6, 4.4),
         }.get(name, (4.6, 3.7))
         yield Figure(figsize=size, layout="constrained")
-
-
-def _svg(figure: Figure) -> str:
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    return text[text.index("<svg") :]
 
 
 def rivals(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], str]]:
@@ -101,17 +84,21 @@ def confusion_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
     shares = part / part.sum(axis=1, keepdims=True)
     axes = figure.add_subplot()
     # by the square root: one error in fifty cells is to be seen
-    axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), aspect="auto")
+    filled = np.ma.masked_equal(shares, 0)  # the page shows through where there are no cells
+    axes.imshow(filled, cmap="Blues", norm=PowerNorm(0.5, 0, 1), aspect="auto")
     axes.grid(visible=False)
+    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=GRID, linewidth=0.7)
     for i, j in np.argwhere(part > 0):
-        ink = "white" if shares[i, j] > 0.3 else "#2b2f36"
+        ink = _ON_DEEP if shares[i, j] > 0.3 else _ON_PALE
         axes.text(j, i, f"{part[i, j]:,}", ha="center", va="center", color=ink, fontsize=8.5)
     axes.set_xticks(range(len(columns)), [names[j] for j in columns], rotation=40, ha="right")
     axes.set_yticks(range(len(rows)), [names[i] for i in rows])
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
+    axes.tick_params(which="both", length=0)
 
 
 def reliability_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
@@ -128,18 +115,21 @@ def reliability_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
         x = [p["confidence"] + aside for p in points]
         spread = np.maximum(np.stack([y - ends[0], ends[1] - y]), 0)
         upper.errorbar(x, y, yerr=spread, fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.6)
-        inside = [colour if p["n"] >= FEW_IN_BIN else "white" for p in points]
+        inside = [colour if p["n"] >= FEW_IN_BIN else PAPER for p in points]
         upper.scatter(x, y, s=22, c=inside, edgecolors=colour, zorder=3)
         upper.plot([], [], "o", color=colour, label=f"{name}, ECE {found['ece']:.3f}")
         if found is metrics:
             lows = [p["low"] for p in points]
             widths = [p["high"] - p["low"] for p in points]
             counts = [p["n"] for p in points]
-            lower.bar(lows, counts, widths, align="edge", color=colour, edgecolor="white")
+            # from half a cell up, as a logarithm has no zero and not every reader of SVG clips
+            heights = [n - 0.5 for n in counts]
+            lower.bar(lows, heights, widths, 0.5, align="edge", color=colour, edgecolor=PAPER)
     upper.set_ylabel("accuracy")
     upper.set_ylim(-0.04, 1.04)
     figure.legend(loc="outside upper left", fontsize=8.5)
     lower.set_yscale("log")
+    lower.set_ylim(bottom=0.5)
     lower.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     lower.set_ylabel("cells")
     lower.set_xlabel("confidence")
@@ -213,10 +203,11 @@ def roc_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
 
 
 def shift_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
-    """Balanced accuracy at home and in each other laboratory."""
+    """Balanced accuracy on the evaluated data and on the data of each other laboratory."""
     axes = figure.add_subplot()
     names = list(metrics["shift"])
-    groups = ["data", *(f"{n}\n{kind}" for n in names for kind in ("all open", "shared open"))]
+    kinds = ("all classes", "shared classes")
+    groups = ["this data", *(f"{name}\n{kind}" for name in names for kind in kinds)]
     everyone = rivals(metrics)
     width = 0.8 / len(everyone)
     for number, (name, found, colour) in enumerate(everyone):
@@ -229,7 +220,7 @@ def shift_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
         x = np.arange(len(values)) + (number - (len(everyone) - 1) / 2) * width
         axes.bar(x, values, 0.92 * width, color=colour, label=name)
         error = np.abs(np.array(ranges).T - np.array(values))
-        axes.errorbar(x, values, yerr=error, fmt="none", ecolor="#2b2f36", elinewidth=0.8)
+        axes.errorbar(x, values, yerr=error, fmt="none", ecolor=INK, elinewidth=0.8)
         for at, value, (_, high) in zip(x, values, ranges, strict=True):
             axes.text(at, max(value, high) + 0.015, f"{value:.2f}", ha="center", fontsize=8)
     axes.set_xticks(range(len(groups)), groups)
@@ -247,7 +238,7 @@ def trials_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
     x = [p["trials"] for p in points]
     counts = axes.twinx()
     bars = metrics["trials"]["histogram"]
-    counts.bar([b["trials"] for b in bars], [b["n"] for b in bars], color="#dfe5ec", width=0.8)
+    counts.bar([b["trials"] for b in bars], [b["n"] for b in bars], color=SHADE, width=0.8)
     counts.set_ylabel("cells that took so many")
     counts.grid(visible=False)
     counts.spines["right"].set_visible(True)
@@ -309,19 +300,17 @@ def _has_auc(metrics: Mapping[str, Any]) -> bool:
 _DASHES = ("-", (0, (5, 2)), (0, (2, 2)))
 
 
-def psychometric_plot(
-    figure: Figure, metrics: Mapping[str, Any], model_colour: str, colours: tuple[str, ...]
-) -> None:
+def psychometric_plot(figure: Figure, metrics: Mapping[str, Any]) -> None:
     """Draw answers as dots (larger for more cells), curves, and the band of the model's.
 
     The thresholds are marked on the axis with their credible intervals.
     """
-    axes = figure.add_subplot()
+    axes, colours = figure.add_subplot(), OTHER_COLOURS
     part = metrics["psychometric"]
     for number, (name, found) in enumerate(part["observers"].items()):
         if "curve" not in found:
             continue
-        colour = model_colour if name == "model" else colours[(number - 1) % len(colours)]
+        colour = MODEL_COLOUR if name == "model" else colours[(number - 1) % len(colours)]
         dashes = _DASHES[(max(number - 1, 0) // len(colours)) % len(_DASHES)]
         label = str(metrics["model"]["name"]) if name == "model" else name
         curve = found["curve"]
@@ -342,7 +331,7 @@ def psychometric_plot(
         low, high = np.clip(found["intervals"]["threshold"], 0, 1)
         height = -0.03 - 0.02 * number
         axes.plot([low, high], [height, height], color=colour, linewidth=2, clip_on=False)
-    axes.axhline(part["guess_rate"], color="#8a8f98", linewidth=1, linestyle=(0, (4, 3)))
+    axes.axhline(part["guess_rate"], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.05 - 0.02 * len(part["observers"]), 1.02)
     axes.set_yticks(np.linspace(0, 1, 6))
@@ -368,9 +357,5 @@ _PLOTS: Sequence[
     ("shift", shift_plot, _has("shift")),
     ("trials", trials_plot, _has("trials", "points")),
     ("low_data", low_data_plot, _has("low_data", "curves")),
-    (
-        "psychometric",
-        lambda figure, metrics: psychometric_plot(figure, metrics, MODEL_COLOUR, OTHER_COLOURS),
-        has_curve,
-    ),
+    ("psychometric", psychometric_plot, has_curve),
 )

@@ -15,10 +15,19 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image as Picture
 
 from cytodiffusion import __version__
+from cytodiffusion.drawing.style import adaptive
 from cytodiffusion.evaluation.figures import CONTRACT
-from cytodiffusion.evaluation.limits import limits_of
 from cytodiffusion.evaluation.montage import Montage
 from cytodiffusion.evaluation.plots import all_plots
+from cytodiffusion.evaluation.report_content import (
+    SPLITS,
+    interval,
+    key_figures,
+    limits_of,
+    number,
+    share,
+    signed,
+)
 from cytodiffusion.files.atomic import staged_folder
 from cytodiffusion.files.writers import to_json, write_cells_csv, write_png
 
@@ -26,6 +35,24 @@ from cytodiffusion.files.writers import to_json, write_cells_csv, write_png
 FORMAT = 1
 
 METRICS, PAGE, CELLS, SHEET = "metrics.json", "report.html", "cells.csv", "montage.png"
+
+
+@dataclass(eq=False)
+class Evaluation:
+    """Everything a report is written from.
+
+    Attributes
+    ----------
+    metrics : dict
+        What becomes ``metrics.json``.
+    cells : DataFrame
+        One row a cell and set.
+    montage : Montage
+    """
+
+    metrics: dict[str, Any]
+    cells: pd.DataFrame
+    montage: Montage
 
 
 def write_report(folder: Path, evaluation: Evaluation) -> Path:
@@ -67,7 +94,7 @@ def render(metrics: Mapping[str, Any], montage: Montage) -> str:
         "signed": signed,
     }
     template = resources.files("cytodiffusion.evaluation") / "templates" / "report.html"
-    plots = {name: _svg_uri(svg) for name, svg in all_plots(metrics).items()}
+    plots = {name: _svg_uri(adaptive(svg)) for name, svg in all_plots(metrics).items()}
     pictures = {
         entry["tile"]: _jpeg_uri(montage, entry["tile"])
         for group in montage.groups.values()
@@ -75,30 +102,14 @@ def render(metrics: Mapping[str, Any], montage: Montage) -> str:
     }
     everyone = {"model": metrics, **metrics["baselines"]}
     return environment.from_string(template.read_text(encoding="utf-8")).render(
-        m=metrics, plots=plots, pictures=pictures, everyone=everyone, version=__version__
+        m=metrics,
+        key_figures=key_figures(metrics),
+        splits=SPLITS,
+        plots=plots,
+        pictures=pictures,
+        everyone=everyone,
+        version=__version__,
     )
-
-
-def share(value: float | None, digits: int = 3) -> str:
-    """Write a figure between 0 and 1; a dash where there is none."""
-    return "–" if value is None or value != value else f"{value:.{digits}f}"
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """Write any figure."""
-    return "–" if value is None or value != value else f"{value:,.{digits}f}"
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """Write a difference with its sign, a true minus."""
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
-
-
-def interval(ends: tuple[float, float] | None, digits: int = 3) -> str:
-    """Write an interval; nothing where resampling saw no spread, as that is no certainty."""
-    if ends is None or any(end is None or end != end for end in ends) or ends[0] == ends[1]:
-        return ""
-    return f"{ends[0]:.{digits}f}–{ends[1]:.{digits}f}"
 
 
 def _svg_uri(svg: str) -> str:
@@ -109,21 +120,3 @@ def _jpeg_uri(montage: Montage, tile: int) -> str:
     stream = io.BytesIO()
     Picture.fromarray(montage.picture(tile)).save(stream, "JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-@dataclass(eq=False)
-class Evaluation:
-    """Everything a report is written from.
-
-    Attributes
-    ----------
-    metrics : dict
-        What becomes ``metrics.json``.
-    cells : DataFrame
-        One row a cell and set.
-    montage : Montage
-    """
-
-    metrics: dict[str, Any]
-    cells: pd.DataFrame
-    montage: Montage

@@ -18,11 +18,10 @@ from cytodiffusion.evaluation.leakage import mark_seen, warn_of_overlap, warn_of
 from cytodiffusion.evaluation.leave_out import given_copies
 from cytodiffusion.evaluation.low_data import low_data_figures
 from cytodiffusion.evaluation.montage import Montage, make_montage
-from cytodiffusion.evaluation.psychometric.observers import annotations_of, psychometric_figures
-from cytodiffusion.evaluation.published import check_published, published_figures
-from cytodiffusion.evaluation.report import Evaluation
-from cytodiffusion.evaluation.settings import HOME, EvaluateSettings
-from cytodiffusion.evaluation.trial_curve import trial_curve
+from cytodiffusion.evaluation.observers import annotations_of, psychometric_figures
+from cytodiffusion.evaluation.report import Evaluation, write_report
+from cytodiffusion.evaluation.settings import EVALUATED, EvaluateSettings
+from cytodiffusion.evaluation.trials import check_published, published_figures, trial_curve
 from cytodiffusion.files.atomic import check_folder
 from cytodiffusion.files.record import provenance
 from cytodiffusion.predict import load_classifier
@@ -49,8 +48,6 @@ def evaluate(settings: EvaluateSettings, progress: Progress = silent) -> Path:
     InputError
         If data, model and settings do not go together.
     """
-    from cytodiffusion.evaluation.report import write_report  # it imports `Evaluation` from here
-
     check_folder(settings.output)
     return write_report(settings.output, Run(settings, progress).all())
 
@@ -134,14 +131,14 @@ class Run:
         if not hasattr(self.main.model, "denoiser"):
             return {"n": 0, "points": [], "why": "this classifier has no trials"}
         records = draw(self.main.known.records, s.trial_cells, s.seed)
-        frames = self.context.frames(HOME, self.context.records, s.pixel_size_um)
+        frames = self.context.frames(EVALUATED, self.context.records, s.pixel_size_um)
         return trial_curve(self.main.model, records, s.classify, frames, progress=progress)
 
     def _montage(self) -> Montage:
         self.context.next("pictures")
         scored = self.main.scored
         assert scored is not None
-        frames = self.context.frames(HOME, self.context.records, self.settings.pixel_size_um)
+        frames = self.context.frames(EVALUATED, self.context.records, self.settings.pixel_size_um)
         return make_montage(self.main.model, frames, self.main.known, self.main.judged or scored)
 
     def _provenance(self, seconds: float) -> dict[str, Any]:

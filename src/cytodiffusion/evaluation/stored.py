@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from cytodiffusion.drawing.style import fixed, is_adaptive
 from cytodiffusion.errors import InputError
+from cytodiffusion.evaluation.report_content import (
+    KeyFigure,
+    comparisons,
+    key_figures,
+    summary,
+    title_of,
+)
 
 #: Tiles in a row of the sheet of pictures.
 COLUMNS = 8
@@ -19,6 +29,23 @@ COLUMNS = 8
 _NEEDED = ("format", "n", "accuracy", "balanced_accuracy", "per_class", "anomaly", "shift")
 #: Versions that can be read.
 _FORMATS = (1,)
+
+
+@dataclass(frozen=True)
+class StoredPlot:
+    """A plot of the page."""
+
+    caption: str
+    text: str  #: SVG
+
+    def svg(self, dark: bool) -> str:
+        """SVG in the colours of a dark or a light window."""
+        return fixed(self.text, dark)
+
+    @property
+    def on_white(self) -> bool:
+        """Whether it needs a white background, as those of earlier versions do."""
+        return not is_adaptive(self.text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +61,15 @@ class StoredReport:
         The HTML report, where it is still beside it.
     sheet : (Y, X, 3) uint8 array or None
         The pictures of the montage.
+    plots : tuple of StoredPlot
+        Those of the page, in its order.
     """
 
     folder: Path
     metrics: dict[str, Any]
     page: Path | None
     sheet: NDArray[np.uint8] | None
+    plots: tuple[StoredPlot, ...] = ()
 
     def picture(self, tile: int) -> NDArray[np.uint8] | None:
         """Return a picture of the montage; None where the sheet is gone."""
@@ -50,26 +80,22 @@ class StoredReport:
 
     def sentence(self) -> str:
         """Key figures in a line or two."""
-        m = self.metrics
-        low, high = m["intervals"]["balanced_accuracy"]
-        ends = f" ({low:.3f} to {high:.3f})" if low < high else ""
-        text = (
-            f"{m['n']:,} cells: balanced accuracy {m['balanced_accuracy']:.3f}{ends}, "
-            f"accuracy {m['accuracy']:.3f}, ECE {m['ece']:.3f}, "
-            f"coverage {m['coverage']:.3f} with sets of {m['set_size']:.2f}, "
-            f"{m['trials_mean']:.2f} trials a cell"
-        )
-        if m["anomaly"]["auc"] is not None:
-            text += f", anomaly AUC {m['anomaly']['auc']:.3f}"
-        for name, found in m["shift"].items():
-            text += (
-                f"\n{name}, {found['n']:,} cells: balanced accuracy "
-                f"{found['balanced_accuracy']:.3f}, "
-                f"{found['shared_balanced_accuracy']:.3f} with its classes only"
-            )
-        for name, found in m["baselines"].items():
-            text += f"\n{name} beside it: balanced accuracy {found['balanced_accuracy']:.3f}"
-        return text
+        return summary(self.metrics)
+
+    @property
+    def title(self) -> str:
+        """What was evaluated, in a line."""
+        return title_of(self.metrics)
+
+    @property
+    def key_figures(self) -> list[KeyFigure]:
+        """The figures that the page begins with."""
+        return key_figures(self.metrics)
+
+    @property
+    def comparisons(self) -> list[str]:
+        """A line for each other laboratory and each baseline."""
+        return comparisons(self.metrics)
 
 
 def tile_of(sheet: NDArray[np.uint8], tile: int, number: int) -> NDArray[np.uint8]:
@@ -106,8 +132,38 @@ def read_report(path: Path) -> StoredReport:
             f"{file} was written by another version of cytodiffusion "
             f"(format {metrics['format']}); evaluate again."
         )
-    page, sheet = folder / "report.html", folder / "montage.png"
-    return StoredReport(folder, metrics, page if page.is_file() else None, _read_sheet(sheet))
+    page, sheet = folder / "report.html", _read_sheet(folder / "montage.png")
+    there = page.is_file()
+    return StoredReport(
+        folder, metrics, page if there else None, sheet, _read_plots(page) if there else ()
+    )
+
+
+class _Plots(HTMLParser):
+    """Collects the plots of a page."""
+
+    _PREFIX = "data:image/svg+xml;base64,"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[StoredPlot] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        source = values.get("src") or ""
+        if tag == "img" and source.startswith(self._PREFIX):
+            text = base64.b64decode(source.removeprefix(self._PREFIX)).decode("utf-8")
+            self.found.append(StoredPlot(values.get("alt") or "", text))
+
+
+def _read_plots(page: Path) -> tuple[StoredPlot, ...]:
+    """Return the plots of a page; none where it cannot be read, as the figures remain."""
+    parser = _Plots()
+    try:
+        parser.feed(page.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ()
+    return tuple(parser.found)
 
 
 def _read_sheet(path: Path) -> NDArray[np.uint8] | None:

@@ -1,4 +1,4 @@
-"""cytodiffusion.files.record."""
+"""How a result came about: model, settings, seed, versions, machine and time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from cytodiffusion.predict import Classifier
-
 #: Libraries whose versions a result records.
 RECORDED = ("napari-cytodiffusion", "torch", "diffusers", "numpy", "scikit-image", "cellpose")
+
+
+class Recorded(Protocol):
+    """A model of whatever kind."""
+
+    def record(self) -> dict[str, Any]:
+        """Return what a result says about the model it came from."""
 
 
 class Seeded(Protocol):
@@ -24,7 +29,7 @@ class Seeded(Protocol):
         """Return the settings by name."""
 
 
-def provenance(model: Classifier, settings: Seeded, **more: Any) -> dict[str, Any]:
+def provenance(model: Recorded, settings: Seeded, **more: Any) -> dict[str, Any]:
     """Record how a result came about: model, settings, seed, versions, machine."""
     return {
         "model": model.record(),

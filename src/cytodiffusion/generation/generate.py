@@ -22,7 +22,8 @@ from cytodiffusion.generation.order import (
     check_order,
     take_order,
 )
-from cytodiffusion.generation.synthesis import sample_cells, sampled_size
+from cytodiffusion.generation.sampler import drawn_size
+from cytodiffusion.generation.synthesis import sample_cells
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import WHITE
 from cytodiffusion.progress import Progress, silent
@@ -156,7 +157,7 @@ class _Work:
         self._begin(np.zeros(0, np.int64))
 
     def _begin(self, places: NDArray[np.int64]) -> None:
-        size, n = sampled_size(self.model), len(places)
+        size, n = drawn_size(self.model), len(places)
         self.pixels = np.zeros((n, size, size, 3), np.uint8)
         self.predicted = np.zeros(n, np.int64)
         self.confidence = np.zeros(n)
@@ -257,7 +258,7 @@ class _Work:
             towards=self.mix,
             model={**model.record(), "draws_with": drawn_by(model)},
             colors={c.name: c.color for c in model.classes},
-            pixel_size_um=model.window_um / sampled_size(model),
+            pixel_size_um=model.window_um / drawn_size(model),
             complete=complete,
         )
 

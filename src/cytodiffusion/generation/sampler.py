@@ -1,15 +1,17 @@
-"""The solver behind synthetic cells, and the two ways to ask a model for them.
+"""One guided sampler, behind synthetic cells and counterfactuals alike.
 
-`Painter` is what sampling asks of a model: a number of stages, each a diffusion of its own.
-A model with a generator (`cytodiffusion.model.generator`) has two stages; any other has one, its
-classifier's denoiser.
+`ClassifierDenoiser` and `StageDenoiser` give clean cells of noised ones, by the two kinds of
+network that a model may have; a `Guidance` says which class each cell is to have. `solve` draws
+cells from noise, `walk` goes from one noise level to the next without any chance. A model with a
+generator (`cytodiffusion.model.generator`) draws in two stages, a coarse picture and its detail;
+any other draws with its classifier's denoiser.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
@@ -22,8 +24,8 @@ from cytodiffusion.model.generator import COARSE_BOUND, DETAIL_BOUND, ClassUNet,
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser
 
-#: Clean values may leave -1..1 by this much while a cell is drawn.
-_BOUND = 1.05
+#: Clean values may leave -1..1 by this much on the way.
+BOUND = 1.05
 
 #: The detail, given the coarse picture, needs fewer steps; this share of them.
 _DETAIL_STEPS = 0.8
@@ -32,84 +34,140 @@ _DETAIL_STEPS = 0.8
 #: power spectrum is nearest that of validation cells without a grain on the empty background.
 _DETAIL_GAIN = 1.02
 
-#: Gives the clean latents of noised ones ``(N, C, H, W)`` at a noise level.
-Clean = Callable[[Tensor, int], Tensor]
+#: Gives clean latents of noised ones ``(N, C, H, W)`` at levels ``(N,)``, in a numbered step.
+Clean = Callable[[Tensor, Tensor, int], Tensor]
+
+#: Gives noise ``(N, *shape)`` for the number of a stage and a shape.
+Noise = Callable[[int, tuple[int, ...]], Tensor]
 
 #: Called with the share done and the picture so far, ``(N, 3, S, S)`` in -1..1, made on demand.
 Watch = Callable[[float, Callable[[], Tensor]], None]
 
 
 @dataclass(frozen=True)
-class CellRequest:
-    """What is asked of each of N cells.
+class Guidance:
+    """Which class each of N cells is to have.
 
     Attributes
     ----------
-    classes : (N,) int64 tensor
-    towards : (N,) int64 tensor
-        Another class.
+    source, target : (N,) int64 tensor
     share : (N,) float tensor
-        How much of the other class; 0 for none.
-    guidance : float
-        Weight of classifier-free guidance.
+        How far to go from the source to the target, 0 to 1.
+    weight : (N,) float tensor
+        Of classifier-free guidance (Ho & Salimans 2022).
     """
 
-    classes: Tensor
-    towards: Tensor
+    source: Tensor
+    target: Tensor
     share: Tensor
-    guidance: float
+    weight: Tensor
 
-    @property
-    def mixed(self) -> bool:
-        """Whether any cell lies between two classes."""
-        return bool((self.share > 0).any())
+    def __len__(self) -> int:
+        return len(self.target)
 
-    def guided(self, predict: Callable[[Tensor], Tensor]) -> Tensor:
-        """Combine what ``predict`` says for the classes and for none (Ho & Salimans 2022)."""
-        asked = predict(self.classes)
-        if self.mixed:
-            share = self.share.reshape(-1, 1, 1, 1)
-            asked = (1 - share) * asked + share * predict(self.towards)
-        if self.guidance == 1:
-            return asked
-        plain = predict(torch.full_like(self.classes, -1))
-        return plain + self.guidance * (asked - plain)
+    def __getitem__(self, part: slice) -> Self:
+        return type(self)(*(value[part] for value in vars(self).values()))
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same on ``device``."""
+        return type(self)(*(value.to(device) for value in vars(self).values()))
+
+    def unguided(self) -> Self:
+        """Return the same without classifier-free guidance."""
+        return replace(self, weight=torch.ones_like(self.weight))
+
+    def of(self, predict: Callable[[Tensor], Tensor]) -> Tensor:
+        """Combine what ``predict`` gives for source, target and no class."""
+        found = predict(self.target)
+        if bool((self.share != 1).any()):
+            share = column(self.share)
+            found = (1 - share) * predict(self.source) + share * found
+        return self.guided(predict, found)
+
+    def guided(self, predict: Callable[[Tensor], Tensor], found: Tensor) -> Tensor:
+        """Go from the prediction for no class through ``found`` by the weight."""
+        if bool((self.weight == 1).all()):
+            return found
+        plain = predict(torch.full_like(self.target, -1))
+        return plain + column(self.weight) * (found - plain)
 
 
-class Painter(Protocol):
-    """Draws cells from noise."""
+def column(values: Tensor) -> Tensor:
+    """Values ``(N,)`` of N cells for their latents ``(N, C, H, W)``."""
+    return values.reshape(-1, 1, 1, 1)
 
-    size: int  #: side of a cell's window in pixels
 
-    def paint(
-        self,
-        wish: CellRequest,
-        noise: Callable[[int, tuple[int, int, int]], Tensor],
-        steps: int,
-        sketch: Tensor | None,
-        strength: float,
-        watch: Watch,
+class ClassifierDenoiser:
+    """The classifier's denoiser; one trunk pass serves all classes.
+
+    Parameters
+    ----------
+    model : ModelBundle
+    training_style : bool
+        Whether cells are to look as the training images do.
+    """
+
+    def __init__(self, model: ModelBundle, training_style: bool = False):
+        self.denoiser = model.denoiser
+        self.training_style = training_style
+        self.half = half_precision_pays(model.device)
+
+    def __call__(self, z: Tensor, t: Tensor, guidance: Guidance) -> Tensor:
+        """Clean latents of noised ones ``(N, C, H, W)`` at levels ``(N,)``."""
+        denoiser = self.denoiser
+        with torch.autocast(z.device.type, dtype=torch.bfloat16, enabled=self.half):
+            if isinstance(denoiser, StableDiffusionDenoiser):
+                return guidance.of(lambda index: denoiser.predict_class(z, t, index))
+            out = denoiser.trunk(z, t, torch.ones_like(t) if self.training_style else None)
+        return guidance.of(lambda index: denoiser.prediction_from(out, index))
+
+
+class StageDenoiser:
+    """One network of a generator.
+
+    Parameters
+    ----------
+    network : ClassUNet
+    device : torch.device
+    bound : float
+        Clean values lie within this.
+    gain : float
+        Clean values are multiplied by it.
+    """
+
+    def __init__(self, network: ClassUNet, device: torch.device, bound: float, gain: float = 1.0):
+        self.network, self.bound, self.gain = network, bound, gain
+        self.schedule = NoiseSchedule()
+        self.half = half_precision_pays(device)
+
+    def __call__(
+        self, z: Tensor, t: Tensor, guidance: Guidance, given: Tensor | None = None
     ) -> Tensor:
-        """Draw cells ``(N, 3, S, S)`` in -1..1.
+        """Clean latents of noised ones ``(N, C, H, W)``, ``given`` a coarse picture."""
+        seen = z if given is None else torch.cat([z, given], dim=1)
 
-        Parameters
-        ----------
-        wish : CellRequest
-        noise : callable
-            Gives noise ``(N, *shape)`` for the number of a stage and a shape.
-        steps : int
-        sketch : (N, 3, S, S) tensor, optional
-            Pictures to start from, -1..1.
-        strength : float
-            How far sketches are noised.
-        watch : callable
-        """
-        ...
+        def velocity(index: Tensor) -> Tensor:
+            with torch.autocast(z.device.type, dtype=torch.bfloat16, enabled=self.half):
+                return self.network(seen, t, index)  # type: ignore[no-any-return]
+
+        clean = self.gain * self.schedule.clean_of(z, t, guidance.of(velocity))
+        return clean.clamp(-self.bound, self.bound)
 
 
-def painter_of(model: ModelBundle) -> Painter:
-    """Return the best that a model has to draw cells with."""
-    return DenoiserPainter(model) if model.generator is None else GeneratorPainter(model)
+def cell_noise(numbers: Iterable[int], seed: int, device: torch.device) -> Noise:
+    """Noise of numbered cells in each stage; it depends on seed and number alone."""
+
+    def one(number: int, stage: int, shape: tuple[int, ...]) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number + stage * 2**61)
+        return torch.randn(shape, generator=generator)
+
+    own = list(numbers)
+    return lambda stage, shape: torch.stack([one(n, stage, shape) for n in own]).to(device)
+
+
+def drawn_size(model: ModelBundle) -> int:
+    """Side in pixels of the cells that ``model`` draws; the window is ``model.window_um`` wide."""
+    return model.input_size if model.generator is None else model.generator.size
 
 
 def solve(
@@ -117,9 +175,9 @@ def solve(
     clean: Clean,
     schedule: NoiseSchedule,
     steps: int,
-    strength: float,
-    start: Tensor | None,
     report: Callable[[float, Tensor], None],
+    strength: float = 1.0,
+    start: Tensor | None = None,
 ) -> Tensor:
     """DPM-Solver++ (Lu et al. 2022) of second order from noise ``z``, or a noised ``start``.
 
@@ -130,12 +188,12 @@ def solve(
     clean : callable
     schedule : NoiseSchedule
     steps : int
+    report : callable
+        Called once a step with the share done and the clean latents as they seem.
     strength : float
         Share of the noise levels that are passed; below 1 only with ``start``.
     start : (N, C, H, W) tensor, optional
         Clean latents to noise (SDEdit, Meng et al. 2022).
-    report : callable
-        Called once a step with the share done and the clean latents as they seem.
     """
     # Fewer levels are left below the strength: spread more, so that `steps` remain.
     total = min(1000, max(steps, round(steps / strength))) if start is not None else steps
@@ -147,7 +205,7 @@ def solve(
     if start is not None:
         z = schedule.add_noise(start, levels[:1].expand(len(z)), z)
     for number, level in enumerate(levels):
-        seems = clean(z, int(level))
+        seems = clean(z, level.expand(len(z)), number)
         z = scheduler.step(seems, level, z).prev_sample
         report((number + 1) / len(levels), seems)
     return z
@@ -163,112 +221,122 @@ def _scheduler(schedule: NoiseSchedule) -> DPMSolverMultistepScheduler:
     )
 
 
-class DenoiserPainter:
-    """Draws with the classifier's denoiser; one trunk pass a step serves all classes."""
+def walk(
+    z: Tensor,
+    levels: Tensor,
+    clean: Clean,
+    schedule: NoiseSchedule,
+    report: Callable[[float], None],
+) -> Tensor:
+    """Walk deterministically from one noise level to the next (DDIM, Song et al. 2021).
 
-    def __init__(self, model: ModelBundle):
-        self.model = model
-        self.size = model.input_size
-        self.half = half_precision_pays(model.device)
+    diffusers' schedulers go through levels common to all cells; here each cell has its own.
 
-    def paint(
-        self,
-        wish: CellRequest,
-        noise: Callable[[int, tuple[int, int, int]], Tensor],
-        steps: int,
-        sketch: Tensor | None,
-        strength: float,
-        watch: Watch,
-    ) -> Tensor:
-        """Draw cells; see `Painter`."""
-        codec = self.model.codec
-        start = None if sketch is None else codec.encode(sketch)
-        latents = solve(
-            noise(0, (codec.channels, codec.grid, codec.grid)),
-            lambda z, level: self._clean(z, level, wish),
-            self.model.schedule,
-            steps,
-            strength,
-            start,
-            lambda share, seems: watch(share, lambda: codec.decode(seems)),
+    Parameters
+    ----------
+    z : (N, C, H, W) tensor
+        Latents at the first levels.
+    levels : (steps + 1, N) tensor
+    clean : callable
+        A step has the same number upwards and downwards.
+    schedule : NoiseSchedule
+    report : callable
+        Called after each step with the share done.
+
+    Returns
+    -------
+    (N, C, H, W) tensor
+        Latents at the last levels.
+    """
+    steps = len(levels) - 1
+    rising = bool((levels[-1] >= levels[0]).all())
+    for number in range(steps):
+        here, there = levels[number], levels[number + 1]
+        seems = clean(z, here, number if rising else steps - 1 - number)
+        epsilon = (z - schedule.signal(here) * seems) / schedule.noise(here)
+        z = schedule.signal(there) * seems + schedule.noise(there) * epsilon
+        report((number + 1) / steps)
+    return z
+
+
+def draw(
+    model: ModelBundle,
+    guidance: Guidance,
+    noise: Noise,
+    steps: int,
+    watch: Watch,
+    sketch: Tensor | None = None,
+    strength: float = 1.0,
+) -> Tensor:
+    """Draw cells ``(N, 3, S, S)`` in -1..1 by the best that a model has to draw with.
+
+    Parameters
+    ----------
+    model : ModelBundle
+    guidance : Guidance
+    noise : callable
+    steps : int
+    watch : callable
+    sketch : (N, 3, S, S) tensor, optional
+        Pictures to start from, -1..1.
+    strength : float
+        How far sketches are noised.
+    """
+    if model.generator is not None:
+        return _draw_in_stages(
+            model, model.generator, guidance, noise, steps, watch, sketch, strength
         )
-        return codec.decode(latents)
+    codec, denoise = model.codec, ClassifierDenoiser(model, training_style=True)
+    bounded = not isinstance(model.denoiser, StableDiffusionDenoiser)  # a VAE's latents are not
 
-    def _clean(self, z: Tensor, level: int, wish: CellRequest) -> Tensor:
-        denoiser = self.model.denoiser
-        t = torch.full((len(z),), level, device=z.device)
-        with torch.autocast(z.device.type, dtype=torch.bfloat16, enabled=self.half):
-            if isinstance(denoiser, StableDiffusionDenoiser):  # a VAE's latents have no bounds
-                return wish.guided(lambda index: denoiser.predict_class(z, t, index))
-            out = denoiser.trunk(z, t, torch.ones_like(t))
-        clean = wish.guided(lambda index: denoiser.prediction_from(out, index))
-        return clean.clamp(-_BOUND, _BOUND)
+    def clean(z: Tensor, t: Tensor, _step: int) -> Tensor:
+        found = denoise(z, t, guidance)
+        return found.clamp(-BOUND, BOUND) if bounded else found
+
+    latents = solve(
+        noise(0, (codec.channels, codec.grid, codec.grid)),
+        clean,
+        model.schedule,
+        steps,
+        lambda share, seems: watch(share, lambda: codec.decode(seems)),
+        strength,
+        None if sketch is None else codec.encode(sketch),
+    )
+    return codec.decode(latents)
 
 
-class GeneratorPainter:
-    """Draws the coarse picture, then its detail."""
-
-    def __init__(self, model: ModelBundle):
-        assert model.generator is not None
-        self.generator: Generator = model.generator
-        self.schedule = NoiseSchedule()
-        self.size = self.generator.size
-        self.half = half_precision_pays(model.device)
-
-    def paint(
-        self,
-        wish: CellRequest,
-        noise: Callable[[int, tuple[int, int, int]], Tensor],
-        steps: int,
-        sketch: Tensor | None,
-        strength: float,
-        watch: Watch,
-    ) -> Tensor:
-        """Draw cells; see `Painter`. A sketch gives the coarse picture; its detail is drawn."""
-        g, base = self.generator, 0.5
-        side = g.coarse_size // g.base_patch
-        latents = solve(
-            noise(0, (3 * g.base_patch**2, side, side)),
-            lambda z, level: self._coarse(z, level, wish),
-            self.schedule,
-            steps,
-            strength,
-            None if sketch is None else g.fold(g.shrink(sketch)),
-            lambda share, seems: watch(base * share, lambda: g.enlarge(g.unfold(seems))),
-        )
-        coarse = g.unfold(latents).clamp(-1, 1)
-        plain = CellRequest(wish.classes, wish.towards, wish.share, 1.0)
-        detail = solve(
-            noise(1, (3 * g.factor**2, g.coarse_size, g.coarse_size)),
-            lambda z, level: self._detail(z, level, plain, coarse),
-            self.schedule,
-            max(4, round(_DETAIL_STEPS * steps)),
-            1.0,
-            None,
-            lambda share, seems: watch(
-                base + (1 - base) * share, lambda: g.with_detail(coarse, seems)
-            ),
-        )
-        return g.with_detail(coarse, detail)
-
-    def _coarse(self, z: Tensor, level: int, wish: CellRequest) -> Tensor:
-        velocity = wish.guided(lambda index: self._velocity(self.generator.base, z, level, index))
-        return self._clean(z, level, velocity).clamp(-COARSE_BOUND, COARSE_BOUND)
-
-    def _detail(self, z: Tensor, level: int, wish: CellRequest, coarse: Tensor) -> Tensor:
-        network, seen = self.generator.detail, torch.cat([z, coarse], dim=1)
-        velocity = wish.guided(lambda index: self._velocity(network, seen, level, index))
-        clean = _DETAIL_GAIN * self._clean(z, level, velocity)
-        return clean.clamp(-DETAIL_BOUND, DETAIL_BOUND)
-
-    def _velocity(self, network: ClassUNet, z: Tensor, level: int, index: Tensor) -> Tensor:
-        t = torch.full((len(z),), level, device=z.device)
-        with torch.autocast(z.device.type, dtype=torch.bfloat16, enabled=self.half):
-            return network(z, t, index)  # type: ignore[no-any-return]
-
-    def _clean(self, z: Tensor, level: int, velocity: Tensor) -> Tensor:
-        t = torch.tensor([level], device=z.device)
-        return self.schedule.clean_of(z, t, velocity)
+def _draw_in_stages(
+    model: ModelBundle,
+    g: Generator,
+    guidance: Guidance,
+    noise: Noise,
+    steps: int,
+    watch: Watch,
+    sketch: Tensor | None,
+    strength: float,
+) -> Tensor:
+    """Draw the coarse picture, or take that of a sketch, and then its detail."""
+    base = StageDenoiser(g.base, model.device, COARSE_BOUND)
+    fine = StageDenoiser(g.detail, model.device, DETAIL_BOUND, _DETAIL_GAIN)
+    side = g.coarse_size // g.base_patch
+    latents = solve(
+        noise(0, (3 * g.base_patch**2, side, side)),
+        lambda z, t, _: base(z, t, guidance),
+        base.schedule,
+        steps,
+        lambda share, seems: watch(0.5 * share, lambda: g.enlarge(g.unfold(seems))),
+        strength,
+        None if sketch is None else g.fold(g.shrink(sketch)),
+    )
+    coarse, unguided = g.unfold(latents).clamp(-1, 1), guidance.unguided()
+    detail = solve(
+        noise(1, (3 * g.factor**2, g.coarse_size, g.coarse_size)),
+        lambda z, t, _: fine(z, t, unguided, coarse),
+        fine.schedule,
+        max(4, round(_DETAIL_STEPS * steps)),
+        lambda share, seems: watch(0.5 + 0.5 * share, lambda: g.with_detail(coarse, seems)),
+    )
+    return g.with_detail(coarse, detail)
 
 
 def picture(cells: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +11,14 @@ from torch import Tensor
 
 from cytodiffusion.device import Batches
 from cytodiffusion.errors import InputError
-from cytodiffusion.generation.sampler import CellRequest, from_pictures, painter_of, picture
+from cytodiffusion.generation.sampler import (
+    Guidance,
+    cell_noise,
+    draw,
+    drawn_size,
+    from_pictures,
+    picture,
+)
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.progress import Progress, silent
 
@@ -21,11 +27,6 @@ BATCH = 64
 
 #: Called at each step with the cells being drawn and what they look like so far, uint8.
 Preview = Callable[[slice, NDArray[np.uint8]], None]
-
-
-def sampled_size(model: ModelBundle) -> int:
-    """Side in pixels of the cells that ``model`` draws; the window is ``model.window_um`` wide."""
-    return painter_of(model).size
 
 
 def sample_cells(
@@ -43,7 +44,7 @@ def sample_cells(
     preview: Preview | None = None,
     progress: Progress = silent,
 ) -> NDArray[np.uint8]:
-    """Generate cells of the asked classes in the style of the training laboratory.
+    """Generate cells of the asked classes in the style of the training images.
 
     DPM-Solver++ (Lu et al. 2022) with classifier-free guidance (Ho & Salimans 2022) against
     the null class, by the model's generator where it has one, else by its denoiser.
@@ -80,7 +81,7 @@ def sample_cells(
     Returns
     -------
     (N, S, S, 3) uint8
-        The cell in the centre of a window, S = `sampled_size`. Empty background is about
+        The cell in the centre of a window, S = `drawn_size`. Empty background is about
         235 in all channels.
 
     Raises
@@ -92,61 +93,37 @@ def sample_cells(
     """
     index = _checked(class_index, model, seed, steps, guidance)
     other, part_of = _checked_mix(index, towards, share, model)
-    size = sampled_size(model)
+    size = drawn_size(model)
     drawn = None if sketches is None else _checked_sketches(sketches, len(index), strength, size)
-    own = _checked_numbers(numbers, len(index))
-    job = _Job(model, index, other, part_of, own, seed, steps, guidance, drawn, strength)
+    own = _checked_numbers(numbers, len(index)).tolist()
+    wanted = Guidance(
+        torch.from_numpy(index),
+        torch.from_numpy(other),
+        torch.from_numpy(part_of),
+        torch.full((len(index),), guidance),
+    )
     cells = np.empty((len(index), size, size, 3), np.uint8)
-    batches = Batches(BATCH, model.device)
-    for part, drawn_part in batches.run(len(index), lambda p: job.run(p, preview, progress)):
-        cells[part] = drawn_part
-    return cells
-
-
-@dataclass
-class _Job:
-    """All cells that were asked for, drawn part by part."""
-
-    model: ModelBundle
-    index: NDArray[np.int64]
-    towards: NDArray[np.int64]
-    share: NDArray[np.float32]
-    numbers: NDArray[np.int64]
-    seed: int
-    steps: int
-    guidance: float
-    sketches: NDArray[np.uint8] | None
-    strength: float
 
     @torch.inference_mode()
-    def run(self, part: slice, preview: Preview | None, progress: Progress) -> NDArray[np.uint8]:
-        """Draw the cells ``part``; ``(n, S, S, 3)``."""
-        device = self.model.device
-        wish = CellRequest(
-            torch.from_numpy(self.index[part]).to(device),
-            torch.from_numpy(self.towards[part]).to(device),
-            torch.from_numpy(self.share[part]).to(device),
-            self.guidance,
-        )
+    def sampled(part: slice) -> NDArray[np.uint8]:
         sketch = None
-        if self.sketches is not None:
-            sketch = from_pictures(torch.from_numpy(np.ascontiguousarray(self.sketches[part])))
-            sketch = sketch.to(device)
-
-        def noise(stage: int, shape: tuple[int, int, int]) -> Tensor:
-            numbers = self.numbers[part].tolist()
-            return torch.stack([_noise(shape, self.seed, n, stage) for n in numbers]).to(device)
+        if drawn is not None:
+            sketch = from_pictures(torch.from_numpy(np.ascontiguousarray(drawn[part])))
+            sketch = sketch.to(model.device)
 
         def watch(done: float, seems: Callable[[], Tensor]) -> None:
-            cells = part.start + done * (part.stop - part.start)
-            progress(cells / len(self.index), f"sampling {len(self.index)} cells")
+            share = part.start + done * (part.stop - part.start)
+            progress(share / len(index), f"sampling {len(index)} cells")
             if preview is not None:
                 preview(part, picture(seems()).numpy())
 
-        strength = self.strength if sketch is not None else 1.0
-        painter = painter_of(self.model)
-        cells = painter.paint(wish, noise, self.steps, sketch, strength, watch)
-        return picture(cells).numpy()
+        noise = cell_noise(own[part], seed, model.device)
+        asked = wanted[part].to(model.device)
+        return picture(draw(model, asked, noise, steps, watch, sketch, strength)).numpy()
+
+    for part, found in Batches(BATCH, model.device).run(len(index), sampled):
+        cells[part] = found
+    return cells
 
 
 def _checked(
@@ -174,11 +151,11 @@ def _checked_mix(
     share: ArrayLike | None,
     model: ModelBundle,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the other class and how much of it, for each cell."""
+    """Return the other class and how much of it, for each cell; its own where there is none."""
     if towards is None:
         if share is not None:
             raise InputError("A share needs the other class that cells should go towards.")
-        return index, np.zeros(len(index), np.float32)
+        return index, np.ones(len(index), np.float32)
     other = _checked(towards, model, 0, 2, 1.0)
     part = np.broadcast_to(np.asarray(0.5 if share is None else share, np.float32), (len(index),))
     if len(other) != len(index):
@@ -209,9 +186,3 @@ def _checked_sketches(
     if not 0 < strength <= 1:
         raise InputError(f"The strength must lie above 0 and at most at 1, not {strength}.")
     return sketches
-
-
-def _noise(shape: tuple[int, ...], seed: int, number: int, stage: int = 0) -> Tensor:
-    """Noise of one cell in one stage."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + number + stage * 2**61)
-    return torch.randn(shape, generator=generator)

@@ -10,24 +10,38 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
+from cytodiffusion.image.pixel_size import StatedScale, dpi_scale
 from cytodiffusion.image.pixels import (
     MAX_LAZY_PIXELS,
     MAX_LOADED_PIXELS,
+    brightness,
     check_loadable,
-    credible_pixel_size,
+    colour8,
+    on_white,
+    says_something,
     to_rgb8,
 )
 
 #: Endings of files that are taken for images in a folder.
 IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".gif", ".webp", ".ndpi")
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jfif", ".jpe", ".jif", ".bmp", ".dib", ".gif"),
+        *(".webp", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".avif"),
+        *(".tif", ".tiff", ".tf8", ".btf", ".svs", ".ndpi", ".scn", ".bif", ".qptiff"),
+    )
 )
 
+#: What phones write; read where the package pillow-heif is installed.
+HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
+
 #: Formats read with Pillow; a short list, because a file's name says nothing about its content.
-_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "PPM", "TIFF")
+_PILLOW_FORMATS = (
+    *("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "PPM", "TIFF", "JPEG2000", "AVIF"),
+)
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -77,16 +91,39 @@ def open_image(path: str | Path) -> Image:
         One sentence on why this is not a usable image.
     """
     path = Path(path)
-    start = _first_bytes(path)
-    if start in _TIFF_SIGNATURES:
+    if is_tiff(path):
         from cytodiffusion.image.tiff import open_tiff
 
         found = open_tiff(path)
         if found is not None:
-            levels, pixel_size, notes = found
-            return Image(levels, pixel_size, path.name, path, notes)
-    rgb, pixel_size, notes = _open_pillow(path)
-    return Image((rgb,), pixel_size, path.name, path, notes)
+            levels, scale, notes = found
+            return Image(levels, scale.value_um, path.name, path, notes)
+    rgb, scale, notes = _open_pillow(path)
+    return Image((rgb,), scale.value_um, path.name, path, notes)
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file starts as TIFF does, whatever its name; InputError if it cannot be read."""
+    return _first_bytes(path) in _TIFF_SIGNATURES
+
+
+def has_heif() -> bool:
+    """Whether HEIC can be read."""
+    import importlib.util
+
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def pillow_formats() -> tuple[str, ...]:
+    """Return the formats that Pillow may try."""
+    PIL.Image.init()
+    known = tuple(name for name in _PILLOW_FORMATS if name in PIL.Image.OPEN)
+    if not has_heif():
+        return known
+    import pillow_heif  # type: ignore[import-not-found,unused-ignore]
+
+    pillow_heif.register_heif_opener()
+    return (*known, "HEIF")
 
 
 def as_rgb8(image: Any) -> NDArray[np.uint8]:
@@ -161,27 +198,74 @@ def _first_bytes(path: Path) -> bytes:
     return start
 
 
-def _open_pillow(path: Path) -> tuple[NDArray[np.uint8], float | None, tuple[str, ...]]:
+def _open_pillow(path: Path) -> tuple[NDArray[np.uint8], StatedScale, tuple[str, ...]]:
     try:
         with warnings.catch_warnings():
             # Size is checked below; odd metadata does not stop anybody from using the pixels
             warnings.simplefilter("ignore")
-            with PIL.Image.open(path, formats=_PILLOW_FORMATS) as opened:
+            with PIL.Image.open(path, formats=pillow_formats()) as opened:
                 check_loadable((opened.height, opened.width), str(path))
-                pixel_size, notes = _pillow_pixel_size(opened)
-                array = np.asarray(_plain_mode(opened))
+                scale, notes = dpi_scale(opened.info.get("dpi")), _frames(opened)
+                array = _as_seen(opened, path)
+                alpha = None
+                if array.ndim == 3 and array.shape[2] in (2, 4):
+                    array, alpha = array[..., :-1], array[..., -1]
+                array = array.reshape(*array.shape[:2], -1)
+                found = brightness(array)
+                rgb = colour8(array, found.high)
     except PIL.Image.DecompressionBombError:
         raise InputError(
             f"{path} has more than the {MAX_LOADED_PIXELS / 1e6:.0f} megapixels that "
             "can be worked on at once; use a part of it."
         ) from None
     except PIL.UnidentifiedImageError:
-        raise InputError(f"{path} is not an image that can be read here.") from None
-    except InputError:
-        raise
+        raise InputError(f"{path} is not an image that can be read here.{_way_out(path)}") from None
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if str(path) in text else f"{path}: {text}") from error
     except Exception as error:  # decoders of damaged files raise anything
-        raise InputError(f"{path} is damaged or cut short ({error}).") from error
-    return to_rgb8(array), pixel_size, notes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is damaged or cut short ({reason}).") from error
+    notes += found.notes
+    if alpha is None:
+        return rgb, scale, notes
+    if not says_something(alpha) and not alpha.flat[0]:
+        notes += ("The file says that it is transparent everywhere, which was ignored.",)
+    return on_white(rgb, alpha), scale, notes
+
+
+def _way_out(path: Path) -> str:
+    if path.suffix.lower() not in HEIF_SUFFIXES or has_heif():
+        return ""
+    return " HEIC needs the package pillow-heif; or save it as JPEG."
+
+
+def _frames(opened: PIL.Image.Image) -> tuple[str, ...]:
+    frames = getattr(opened, "n_frames", 1)
+    if frames < 2 or opened.format in ("MPO", "HEIF"):  # phones add previews and depths
+        return ()
+    return (f"The file holds {frames} pictures; the first is used.",)
+
+
+def _as_seen(opened: PIL.Image.Image, path: Path) -> NDArray[Any]:
+    """Return the pixels the way up that the file's orientation says: grey, LA, RGB or RGBA."""
+    wide = opened.format == "PNG" and _png_is_wide(path)
+    turn = opened.getexif().get(0x0112, 1) if wide else 1
+    if not wide:
+        opened.load()
+        return np.asarray(PIL.ImageOps.exif_transpose(_plain_mode(opened)))
+    import imagecodecs  # Pillow would drop half of the bits
+
+    from cytodiffusion.image.tiff import oriented
+
+    return np.asarray(oriented(np.asarray(imagecodecs.png_decode(path.read_bytes())), int(turn)))
+
+
+def _png_is_wide(path: Path) -> bool:
+    """Whether a PNG has colours or a transparency of 16 bits."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    return len(header) == 26 and header[24] == 16 and header[25] in (2, 4, 6)
 
 
 def _plain_mode(opened: PIL.Image.Image) -> PIL.Image.Image:
@@ -190,12 +274,3 @@ def _plain_mode(opened: PIL.Image.Image) -> PIL.Image.Image:
         return opened
     transparent = "A" in opened.mode or "a" in opened.mode or "transparency" in opened.info
     return opened.convert("RGBA" if transparent else "RGB")
-
-
-def _pillow_pixel_size(opened: PIL.Image.Image) -> tuple[float | None, tuple[str, ...]]:
-    try:
-        x, y = (25_400.0 / float(value) for value in opened.info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None, ()
-    # Printers' 72 to 600 dots an inch say nothing about the microscope, and deserve no note
-    return credible_pixel_size(x, y)[0], ()

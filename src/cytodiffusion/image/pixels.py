@@ -1,4 +1,4 @@
-"""cytodiffusion.image.pixels."""
+"""Pixels of any type and range to RGB in uint8, and the limits of what is taken."""
 
 from __future__ import annotations
 
@@ -11,16 +11,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
-
-MIN_PIXEL_SIZE_UM = 0.01
-
-MAX_PIXEL_SIZE_UM = 10.0
+from cytodiffusion.settings import MAX_PIXEL_SIZE_UM as MAX_PIXEL_SIZE_UM
+from cytodiffusion.settings import MIN_PIXEL_SIZE_UM as MIN_PIXEL_SIZE_UM
 
 #: More pixels than this are never loaded into memory at once (525 MB as RGB).
 MAX_LOADED_PIXELS = 175_000_000
 
 #: Lazy images of more pixels than this are not taken at all: their labels alone fill the memory.
 MAX_LAZY_PIXELS = 1_000_000_000
+
+#: More of the values being no numbers than this, or negative ones larger than this share of the
+#: brightest, are no accident.
+_MISSING, _NEGATIVE = 0.25, 0.05
+
+#: Brightest values below this share of a camera's range, or of 1, are of another range.
+_DARK, _DARK_FRACTION = 0.4, 0.125
+
+#: Where no range fits, the brightest values become this share of white: an empty slide's.
+_BRIGHT = 0.92
+
+#: Values that are looked at to find the brightest.
+_SAMPLE = 2_000_000
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """How the values of an image become 0 to 255.
+
+    Attributes
+    ----------
+    high : float
+        The value that becomes 255.
+    notes : tuple of str
+        What is odd about the values, one sentence each.
+    """
+
+    high: float
+    notes: tuple[str, ...] = ()
 
 
 def to_rgb8(array: NDArray[Any], high: float | None = None) -> NDArray[np.uint8]:
@@ -30,35 +57,121 @@ def to_rgb8(array: NDArray[Any], high: float | None = None) -> NDArray[np.uint8]
     ----------
     array : (Y, X), (Y, X, C) or (C, Y, X)
     high : float, optional
-        The value that becomes 255. Default: chosen from the type and the largest value.
+        The value that becomes 255. Default: chosen from the type and the brightest values.
     """
-    array = _channels_last(array)
-    if array.dtype == np.uint8 and array.shape[2] == 3 and high is None:
-        return np.ascontiguousarray(array)
-    if array.dtype != np.uint8 or high is not None:
-        array = _scale(array, value_range(array) if high is None else high)
-    if array.shape[2] in (2, 4):
-        array = _on_white(array)
+    array, alpha = _channels_last(array)
+    rgb = colour8(array, brightness(array).high if high is None else high)
+    return rgb if alpha is None else on_white(rgb, alpha)
+
+
+def colour8(array: NDArray[Any], high: float) -> NDArray[np.uint8]:
+    """Return grey or RGB (Y, X, 1 or 3) as RGB in uint8, `high` becoming 255."""
+    if array.dtype != np.uint8 or high != 255:
+        array = _scale(array, high)
     if array.shape[2] == 1:
         array = np.repeat(array, 3, axis=2)
     return np.ascontiguousarray(array)
 
 
-def value_range(array: NDArray[Any]) -> float:
-    """Return the value that stands for full brightness; InputError for values no image has."""
+def says_something(alpha: NDArray[Any]) -> bool:
+    """Whether a transparency differs from place to place: one that does not is no mask."""
+    return bool(alpha.size and alpha.min() != alpha.max())
+
+
+def on_white(
+    rgb: NDArray[np.uint8],
+    alpha: NDArray[Any],
+    associated: bool = False,
+    masked: bool | None = None,
+) -> NDArray[np.uint8]:
+    """Lay colours on white, the colour of an empty slide.
+
+    A transparency that is the same everywhere is ignored: exports often leave it at zero.
+    `associated` colours have been multiplied with it, which is undone. Whether it is `masked` is
+    known where these are only a part of the image.
+    """
+    top = float(np.iinfo(alpha.dtype).max) if alpha.dtype.kind in "iu" else 1.0
+    share = np.clip(alpha.reshape(*rgb.shape[:2], 1).astype(np.float32) / np.float32(top), 0, 1)
+    if not (says_something(alpha) if masked is None else masked):
+        constant = float(share.flat[0])
+        if not associated or constant in (0.0, 1.0):
+            return rgb
+        return np.asarray(np.clip(np.rint(rgb / np.float32(constant)), 0, 255), np.uint8)
+    colour = rgb.astype(np.float32) if associated else rgb * share
+    return np.asarray(np.clip(np.rint(colour + 255 * (1 - share)), 0, 255), np.uint8)
+
+
+def brightness(array: NDArray[Any], bits: int | None = None) -> Brightness:
+    """Return which value stands for full brightness.
+
+    The smallest camera range (8, 10, 12, 14 or 16 bit) that holds all values but the brightest
+    0.1 %, since one hot pixel says nothing about the camera; `bits` where the file states them.
+
+    Raises
+    ------
+    InputError
+        For values no image has.
+    """
     kind = array.dtype.kind
     if kind == "b":
-        return 1.0
+        return Brightness(1.0)
     if kind not in "iuf":
         raise InputError(f"Values of type {array.dtype} are no image.")
+    if array.dtype == np.uint8:
+        return Brightness(255.0)
+    notes: list[str] = []
     low, top = float(array.min()), float(array.max())
+    values = array.ravel()[:: max(1, array.size // _SAMPLE)]
     if not (math.isfinite(low) and math.isfinite(top)):
-        raise InputError("The image contains values that are not finite numbers (NaN or infinity).")
+        finite = array[np.isfinite(array)]
+        missing = 1 - finite.size / array.size
+        if missing > _MISSING:
+            raise InputError(
+                "The image contains values that are not finite numbers (NaN or infinity) in "
+                f"{100 * missing:.0f} % of its pixels: save it as 8-bit RGB."
+            )
+        notes.append(
+            f"{array.size - finite.size:,} values that are no numbers (NaN or infinity) were "
+            "taken for empty slide."
+        )
+        low, top = float(finite.min()), float(finite.max())
+        values = values[np.isfinite(values)]
+    robust = float(np.percentile(values, 99.9)) if values.size else top
     if low < 0:
-        raise InputError("The image contains negative values; brightness starts at 0.")
-    if kind == "f" and top <= 1.1:  # a little more than 1 after somebody's interpolation
-        return 1.0
-    return next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if top < 2**bits), top)
+        if low < -_NEGATIVE * max(robust, 0.0):
+            raise InputError(
+                f"The image contains negative values, down to {low:.4g}; brightness starts at 0. "
+                "Save it as 8-bit RGB, 0 to 255."
+            )
+        notes.append(f"Some values are a little below zero ({low:.3g}) and were taken for zero.")
+    found = _range(kind, robust, top, bits)
+    if top > 1.1 * found.high:
+        notes.append(
+            f"The brightest value, {top:.5g}, stands alone (a hot pixel?); brightness was scaled "
+            f"to {found.high:.5g}."
+        )
+    return Brightness(found.high, (*notes, *found.notes))
+
+
+def _range(kind: str, robust: float, top: float, bits: int | None) -> Brightness:
+    """Return the range of a camera whose brightest values are about `robust`."""
+    if bits is not None and robust < 2**bits:
+        return Brightness(2.0**bits - 1)
+    if kind == "f" and robust <= 1.1:  # a little more than 1 after somebody's interpolation
+        dark, high = _DARK_FRACTION, 1.0
+    else:
+        high = next((2.0**n - 1 for n in (8, 10, 12, 14, 16) if robust < 2**n), robust / _BRIGHT)
+        dark = 0.0 if high == 255 else _DARK
+    if not 0 < robust < dark * high:
+        return Brightness(high)
+    stretched = min(robust / _BRIGHT, high)
+    return Brightness(
+        stretched,
+        (
+            f"No usual range fits the values, at most {robust:.4g}: brightness was scaled to "
+            f"{stretched:.4g}.",
+        ),
+    )
 
 
 def check_pixel_size(value: Any) -> float:
@@ -85,21 +198,6 @@ def check_pixel_size(value: Any) -> float:
     return size
 
 
-def credible_pixel_size(x: float, y: float) -> tuple[float | None, tuple[str, ...]]:
-    """Return the pixel size a file states, or None and why it is not believed.
-
-    Parameters
-    ----------
-    x, y : float
-        Width and height of a pixel in micrometres.
-    """
-    sane = math.isfinite(x) and math.isfinite(y) and x > 0 and y > 0
-    if not sane or not MIN_PIXEL_SIZE_UM <= x <= MAX_PIXEL_SIZE_UM or max(x, y) > 1.05 * min(x, y):
-        stated = f"{x:g} um" if x == y else f"{x:g} x {y:g} um"
-        return None, (f"The file states a pixel size of {stated}, which is not believed.",)
-    return math.sqrt(x * y), ()
-
-
 def check_loadable(shape: Sequence[int], name: str = "The image", limit: int | None = None) -> None:
     """Raise InputError for a shape that is no image or too large for memory."""
     if 0 in shape:
@@ -115,20 +213,28 @@ def check_loadable(shape: Sequence[int], name: str = "The image", limit: int | N
         )
 
 
-def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
-    """Return (Y, X, C) with C of 1 to 4."""
+def _channels_last(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return (Y, X, 1 or 3) and the transparency, if it is of the kind RGBA."""
     check_loadable(array.shape)
     whole = array.shape
     while array.ndim > 3 and array.shape[0] == 1:
         array = array[0]
-    if array.ndim == 2:
-        return array[..., None]
-    if array.ndim == 3 and array.shape[2] <= 4:
-        return array
-    if array.ndim == 3 and array.shape[0] <= 4:
-        return np.moveaxis(array, 0, 2)
     if array.ndim < 2:
         raise InputError("This is not an image: it has no rows and columns of pixels.")
+    if array.ndim == 2:
+        return array[..., None], None
+    if array.ndim == 3:
+        first = array.shape[2] > 4 and array.shape[0] <= 4
+        array = np.moveaxis(array, 0, 2) if first else array
+        channels = array.shape[2]
+        if channels in (1, 3):
+            return array, None
+        if channels == 4:  # only colours that lie pixel by pixel come with a transparency
+            return array[..., :3], None if first else array[..., 3]
+        if channels == 2:
+            raise InputError(
+                "The image has two channels, which are no colours; choose one of them, or RGB."
+            )
     raise InputError(
         f"An array of shape {whole} is not one image; "
         "choose a single plane with 1, 3 or 4 channels."
@@ -137,15 +243,9 @@ def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
 
 def _scale(array: NDArray[Any], high: float) -> NDArray[np.uint8]:
     scaled = array.astype(np.float32) * np.float32(255.0 / high)
+    if array.dtype.kind == "f":
+        scaled = np.nan_to_num(scaled, copy=False, nan=255.0, posinf=255.0, neginf=255.0)
     return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
-
-
-def _on_white(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    colour, alpha = array[..., :-1], array[..., -1:]
-    if alpha.min() == 255:
-        return colour
-    share = alpha.astype(np.float32) / 255
-    return np.rint(colour * share + 255 * (1 - share)).astype(np.uint8)
 
 
 @dataclass(frozen=True)

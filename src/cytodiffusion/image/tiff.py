@@ -1,41 +1,39 @@
-"""TIFF and its relatives: pyramids read as needed, pixel size from whatever metadata is there."""
+"""TIFF and its relatives: which plane, which channels, which way up; pyramids read as needed."""
 
 from __future__ import annotations
 
-import re
 import weakref
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
+from cytodiffusion.image.channels import Channels, choose_channels
+from cytodiffusion.image.pixel_size import StatedScale, tiff_scale
 from cytodiffusion.image.pixels import (
     MAX_LOADED_PIXELS,
+    Brightness,
+    brightness,
     check_loadable,
-    credible_pixel_size,
-    to_rgb8,
-    value_range,
+    colour8,
+    on_white,
+    says_something,
 )
 
 #: One-level files above this many pixels stay on disk, too.
 _LAZY_PIXELS = 32_000_000
 
-# The names of units in OME, ImageJ and TIFF metadata, in micrometres.
-_UNITS_UM = {
-    "": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "micrometre": 1.0, "\\u00b5m": 1.0, "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3,
-    "millimeter": 1e3, "cm": 1e4, "centimeter": 1e4, "m": 1e6, "inch": 25_400.0, "in": 25_400.0,
-}  # fmt: skip
+#: What the axes of stacks are called.
+_STACKS = {"Z": "focal planes", "T": "time points"}
 
-_TAG_UNITS_UM = {2: 25_400.0, 3: 1e4}  # ResolutionUnit: inch, centimetre
-
-Found = tuple[tuple[Any, ...], float | None, tuple[str, ...]]
+Found = tuple[tuple[Any, ...], StatedScale, tuple[str, ...]]
 
 
 def open_tiff(path: Path) -> Found | None:
@@ -43,7 +41,7 @@ def open_tiff(path: Path) -> Found | None:
 
     Returns
     -------
-    levels, pixel_size_um, notes
+    levels, scale, notes
         As in :class:`cytodiffusion.image.image.Image`; None when the colours need Pillow (palette,
         CMYK, Lab).
 
@@ -60,16 +58,21 @@ def open_tiff(path: Path) -> Found | None:
             page = series.keyframe
             if page.photometric in (3, 5, 8):  # palette, separated (CMYK), Lab
                 return None
-            axes = series.axes
-            _check_axes(axes, series.shape, path)
+            _check_axes(series.axes, series.shape, path)
             _check_complete(series, path)
-            pixel_size, notes = _pixel_size(tif, page)
+            scale = tiff_scale(tif, page)
+            notes = [*scale.notes, *_others(tif.series, series)]
+            layout = _layout(tif, series, notes)
+            turn = _orientation(page)
             if not _stays_on_disk(series):
                 check_loadable((_pixels(series),), str(path))
-                array = _channels_last(series.asarray(), axes)
-                rgb = to_rgb8(_uninverted(array, page))
-                return (rgb,), pixel_size, notes
-        return _lazy_levels(path, axes, int(page.photometric)), pixel_size, notes
+                array = _planes(series) if layout.where else series.asarray()
+                array = _plane(array, layout, notes)
+                array = _uninverted(array, page)
+                rgb, seen = _rgb8(array, layout.channels)
+                return (oriented(rgb, turn),), scale, (*notes, *seen)
+        levels = _lazy_levels(path, layout, int(page.photometric), notes)
+        return tuple(oriented(level, turn) for level in levels), scale, tuple(notes)
     except InputError as error:
         text = str(error)
         raise InputError(text if str(path) in text else f"{path}: {text}") from error
@@ -78,31 +81,130 @@ def open_tiff(path: Path) -> Found | None:
         raise InputError(f"{path} is a damaged or cut-short TIFF file ({reason}).") from error
 
 
+def oriented(array: Any, orientation: int) -> Any:
+    """Return rows and columns as the picture is seen; numpy or lazy, TIFF's and EXIF's numbers."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array
+
+
+def _orientation(page: Any) -> int:
+    tag = page.tags.get("Orientation")
+    return int(tag.value) if tag is not None else 1
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the axes of a file are: which are left out, and which channels make the colours."""
+
+    axes: str
+    where: tuple[str, ...]  #: axes of stacks, of which one plane is taken
+    channels: Channels
+
+
+def _layout(tif: Any, series: Any, notes: list[str]) -> _Layout:
+    axes = _distinct(series.axes)
+    sizes = dict(zip(axes, series.shape, strict=True))
+    stacks = [a for a in axes if sizes[a] > 1 and a not in "YXSC"]
+    plain = sizes.get("S", 1) == 1 and sizes.get("C", 1) == 1
+    if plain and len(stacks) == 1 and stacks[0] not in _STACKS and sizes[stacks[0]] == 3:
+        # Three grey pages without a name are the colours, as some cameras store them
+        axes = axes.replace("C", "_").replace(stacks.pop(), "C")
+        sizes = dict(zip(axes, series.shape, strict=True))
+        notes.append("Three grey pages without names are taken as red, green and blue.")
+    channels = choose_channels(tif, series.keyframe, sizes.get("C", 1), sizes.get("S", 1))
+    notes += channels.notes
+    return _Layout(axes, tuple(stacks), channels)
+
+
+def _distinct(axes: str) -> str:
+    """Give every axis a letter of its own."""
+    spare = iter("abcdefgh")
+    return "".join(next(spare) if a in axes[:k] else a for k, a in enumerate(axes))
+
+
+def _others(every: Sequence[Any], chosen: Any) -> list[str]:
+    """Say that a file holds more images of the same size."""
+    alike = [s for s in every if s.shape == chosen.shape]
+    return [f"The file holds {len(alike)} images; the first is used."] if len(alike) > 1 else []
+
+
 def _check_axes(axes: str, shape: tuple[int, ...], path: Path) -> None:
-    """Raise InputError unless the axes longer than one are one plane with channels."""
+    """Raise InputError unless there are rows and columns of pixels."""
     if 0 in shape:
         raise InputError(f"{path} is empty: it has no pixels.")
-    kept = "".join(a for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX")
-    sizes = dict(zip(axes, shape, strict=True))
-    extra = [a for a in kept if a not in "YXSC"]
-    if "Y" not in kept or "X" not in kept:
+    if "Y" not in axes or "X" not in axes:
         raise InputError(f"{path} is not a flat image (its axes are {axes}).")
-    if extra:
-        planes = int(np.prod([sizes[a] for a in extra]))
-        raise InputError(f"{path} is a stack of {planes} planes; save the one to use as an image.")
-    channels = [a for a in kept if a in "SC"]
-    if len(channels) > 1 or (channels and sizes[channels[0]] > 4):
-        n = int(np.prod([sizes[a] for a in channels]))
-        raise InputError(f"{path} has {n} channels; a stained smear has one (grey) or three (RGB).")
 
 
-def _channels_last(array: Any, axes: str) -> Any:
-    """Return (Y, X) or (Y, X, C) of a numpy or dask array."""
-    single = [n == 1 and a not in "YX" for a, n in zip(axes, array.shape, strict=True)]
-    array = array[tuple(0 if drop else slice(None) for drop in single)]
-    left = [a for a, drop in zip(axes, single, strict=True) if not drop]
-    order = sorted(range(len(left)), key=lambda i: "YX".find(left[i]) % 3)  # channels: -1 % 3 = 2
-    return array.transpose(order)
+def _planes(series: Any, level: int = 0) -> Any:
+    """Return a stack that is read plane by plane."""
+    import zarr
+
+    root = zarr.open(series.aszarr(level=level), mode="r")
+    return root if isinstance(root, zarr.Array) else root["0"]
+
+
+def _plane(array: Any, layout: _Layout, notes: list[str], at: dict[str, int] | None = None) -> Any:
+    """Return (Y, X, C) of one plane: the first time point, the sharpest focal plane."""
+    sizes = dict(zip(layout.axes, array.shape, strict=True))
+    if at is None:
+        at = dict.fromkeys(layout.where, 0)
+        for axis in layout.where:
+            count = sizes[axis]
+            if axis != "T":
+                marks = [
+                    _sharpness(_cut(array, layout.axes, {**at, axis: k})) for k in range(count)
+                ]
+                at[axis] = int(np.argmax(marks))
+            kind = _STACKS.get(axis, "pages")
+            which = "the first" if axis == "T" else f"number {at[axis] + 1}, the sharpest,"
+            notes.append(
+                f"The file is a stack of {count} {kind}; {which} is used. "
+                "Save another as a file of its own to use that."
+            )
+    return _cut(array, layout.axes, at)
+
+
+def _cut(array: Any, axes: str, at: dict[str, int]) -> Any:
+    """Return (Y, X, C) of a numpy, zarr or dask array, at places of its other axes."""
+    sizes = dict(zip(axes, array.shape, strict=True))
+    channel = "C" if sizes.get("C", 1) > 1 or "S" not in axes else "S"
+    if sizes.get("C", 1) > 1 and sizes.get("S", 1) > 1:  # several colour pictures: the first
+        channel = "S"
+    keep = "YX" + channel
+    where = [slice(None) if a in keep else at.get(a, 0) for a in axes]
+    array = array[tuple(where)]
+    left = [a for a in axes if a in keep]
+    if channel not in left:
+        array = array[..., None]
+        left.append(channel)
+    return array.transpose([left.index(a) for a in keep])
+
+
+def _sharpness(plane: Any) -> float:
+    grey = np.asarray(plane).mean(axis=2, dtype=np.float32)
+    smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    return float(cv2.Laplacian(smooth, cv2.CV_32F).var())
+
+
+def _rgb8(array: NDArray[Any], channels: Channels) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return (Y, X, 3) uint8 of (Y, X, C), and what is odd about it."""
+    alpha = None if channels.alpha is None else array[..., channels.alpha]
+    if channels.colours != tuple(range(array.shape[2])):
+        array = array[..., list(channels.colours)]
+    found = brightness(array, channels.bits)
+    rgb = colour8(array, found.high)
+    if alpha is None:
+        return rgb, found.notes
+    notes = () if says_something(alpha) or alpha.flat[0] > 0 else (
+        "The file says that it is transparent everywhere, which was ignored.",
+    )  # fmt: skip
+    return on_white(rgb, alpha, channels.associated), (*found.notes, *notes)
 
 
 def _stays_on_disk(series: Any) -> bool:
@@ -139,7 +241,9 @@ def _uninverted(array: NDArray[Any], page: Any) -> NDArray[Any]:
     return np.asarray(~array if array.dtype == np.bool_ else top - array)
 
 
-def _lazy_levels(path: Path, axes: str, photometric: int) -> tuple[Any, ...]:
+def _lazy_levels(
+    path: Path, layout: _Layout, photometric: int, notes: list[str]
+) -> tuple[Any, ...]:
     """Return dask arrays (Y, X, 3) uint8, full size first."""
     import zarr
     from dask.array import from_zarr
@@ -152,83 +256,48 @@ def _lazy_levels(path: Path, axes: str, photometric: int) -> tuple[Any, ...]:
     weakref.finalize(store, tif.close)  # the file is open as long as any array reads from it
     root = zarr.open(store, mode="r")
     arrays = [root] if isinstance(root, zarr.Array) else [root[str(i)] for i in range(len(root))]
-    raw = [_channels_last(read_zarr(a), axes) for a in arrays]
+    lazy = [read_zarr(a) for a in arrays]
+    at = _middle(lazy[0], layout, notes)
+    raw = [_plane(a, layout, notes, at) for a in lazy]
     raw.sort(key=lambda a: -int(a.shape[0]))
-    smallest = raw[-1]
-    # The brightest value of the smallest level decides for all: reading the largest takes too long
-    plain = smallest.dtype == np.uint8 or smallest.size > MAX_LOADED_PIXELS
-    high = None if plain else value_range(np.asarray(smallest))
-    return tuple(_lazy_rgb8(a, high) for a in raw)
+    # The smallest level decides for all: reading the largest takes too long
+    smallest, channels = raw[-1], layout.channels
+    small = smallest.size <= MAX_LOADED_PIXELS
+    whole = smallest.dtype.kind in "iu"
+    found, masked = Brightness(float(np.iinfo(smallest.dtype).max) if whole else 1.0), True
+    if small:
+        pixels = np.asarray(smallest)
+        found = brightness(pixels[..., list(channels.colours)], channels.bits)
+        masked = channels.alpha is not None and says_something(pixels[..., channels.alpha])
+    notes += found.notes
+    return tuple(_lazy_rgb8(a, channels, found.high, masked) for a in raw)
 
 
-def _lazy_rgb8(array: Any, high: float | None) -> Any:
-    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
+def _middle(array: Any, layout: _Layout, notes: list[str]) -> dict[str, int]:
+    """Choose the middle of every stack of a large file, the first of its time points."""
+    sizes = dict(zip(layout.axes, array.shape, strict=True))
+    at = {a: 0 if a == "T" else sizes[a] // 2 for a in layout.where}
+    notes += [
+        f"The file is a stack of {sizes[a]} {_STACKS.get(a, 'pages')}; number {at[a] + 1} is used."
+        for a in layout.where
+    ]
+    return at
+
+
+def _lazy_rgb8(array: Any, channels: Channels, high: float, masked: bool) -> Any:
+    plain = channels.colours == (0, 1, 2) == tuple(range(array.shape[2]))
+    if array.dtype == np.uint8 and high == 255 and plain:
         return array
-    if array.dtype.kind == "u" and high is None and array.dtype != np.uint8:
-        high = float(np.iinfo(array.dtype).max)
-    if array.ndim == 2:
-        array = array[..., None]
     array = array.rechunk({2: array.shape[2]})
     chunks = (array.chunks[0], array.chunks[1], (3,))
-    return array.map_blocks(partial(to_rgb8, high=high), chunks=chunks, dtype=np.uint8)
+    convert = partial(_block_rgb8, channels=channels, high=high, masked=masked)
+    return array.map_blocks(convert, chunks=chunks, dtype=np.uint8)
 
 
-def _pixel_size(tif: Any, page: Any) -> tuple[float | None, tuple[str, ...]]:
-    """Return the pixel size in micrometres from OME, Aperio, ImageJ or plain TIFF metadata."""
-    for read in (_from_ome, _from_aperio, _from_imagej):
-        try:
-            found = read(tif, page)
-        except (ValueError, KeyError, TypeError, ZeroDivisionError, ElementTree.ParseError):
-            continue
-        if found is not None:
-            return credible_pixel_size(*found)
-    found = _from_tags(page)
-    # Printers' 72 to 600 dots an inch say nothing about the microscope, and deserve no note
-    return (credible_pixel_size(*found)[0], ()) if found else (None, ())
-
-
-def _from_ome(tif: Any, page: Any) -> tuple[float, float] | None:
-    if not tif.ome_metadata:
-        return None
-    pixels = ElementTree.fromstring(tif.ome_metadata).find(".//{*}Pixels")
-    if pixels is None or "PhysicalSizeX" not in pixels.attrib:
-        return None
-    get = pixels.attrib.get
-    x = float(get("PhysicalSizeX", 0)) * _UNITS_UM[get("PhysicalSizeXUnit", "um").strip().lower()]
-    y_unit = get("PhysicalSizeYUnit", get("PhysicalSizeXUnit", "um")).strip().lower()
-    y = (
-        float(get("PhysicalSizeY", 0)) * _UNITS_UM[y_unit]
-        if "PhysicalSizeY" in pixels.attrib
-        else x
-    )
-    return x, y
-
-
-def _from_aperio(tif: Any, page: Any) -> tuple[float, float] | None:
-    found = re.search(r"\bMPP\s*=\s*([0-9.eE+-]+)", page.description or "")
-    return (float(found[1]), float(found[1])) if found else None
-
-
-def _from_imagej(tif: Any, page: Any) -> tuple[float, float] | None:
-    unit = (tif.imagej_metadata or {}).get("unit")
-    size = _resolution(page)
-    if unit is None or size is None:
-        return None
-    factor = _UNITS_UM[str(unit).strip().lower()]
-    return size[0] * factor, size[1] * factor
-
-
-def _from_tags(page: Any) -> tuple[float, float] | None:
-    unit = page.tags.get("ResolutionUnit")
-    size = _resolution(page)
-    factor = _TAG_UNITS_UM.get(int(unit.value)) if unit is not None else _TAG_UNITS_UM[2]
-    return (size[0] * factor, size[1] * factor) if size and factor else None
-
-
-def _resolution(page: Any) -> tuple[float, float] | None:
-    """Return width and height of a pixel in the file's unit of length."""
-    tags = [page.tags.get(name) for name in ("XResolution", "YResolution")]
-    if None in tags:
-        return None
-    (xn, xd), (yn, yd) = (tag.value for tag in tags)
-    return (xd / xn, yd / yn) if xn and yn else None
+def _block_rgb8(
+    block: NDArray[Any], channels: Channels, high: float, masked: bool
+) -> NDArray[np.uint8]:
+    rgb = colour8(block[..., list(channels.colours)], high)
+    if channels.alpha is None or not masked:
+        return rgb
+    return on_white(rgb, block[..., channels.alpha], channels.associated, masked=True)

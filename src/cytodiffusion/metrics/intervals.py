@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cytodiffusion.settings import RESAMPLES as RESAMPLES
+
 #: Level of all intervals.
 LEVEL = 0.95
-
-#: Resamples of an interval when nothing else is asked for.
-RESAMPLES = 1000
 
 Interval = tuple[float, float]
 

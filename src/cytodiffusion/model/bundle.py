@@ -23,6 +23,7 @@ from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.schedule import NoiseSchedule, centred_disc
 from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser, hard_disc
+from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.taxonomy import Taxonomy
 
 
@@ -35,9 +36,9 @@ class CellClass:
     group: str = ""  #: such as "granulocyte"
 
 
-@dataclass
-class ModelBundle:
-    """A denoiser with all that belongs to it, ready to classify.
+@dataclass(kw_only=True)
+class TrainedModel:
+    """What a diffusion model and a baseline have in common.
 
     Attributes
     ----------
@@ -47,12 +48,6 @@ class ModelBundle:
         Side of a crop in pixels.
     window_um : float
         Side of a crop in micrometres.
-    disc_radius : float
-        Share of the window where errors count.
-    denoiser : UNetDenoiser or StableDiffusionDenoiser
-    codec : Codec
-    schedule : NoiseSchedule
-    calibration : Calibration
     device : torch.device
     source : str
         Where it was loaded from.
@@ -62,13 +57,9 @@ class ModelBundle:
         The model card, Markdown.
     training : dict
         Settings of the run that made it.
-    taxonomy : Taxonomy, optional
-        Hierarchy that its classes belong to.
     training_images : TrainingImages, optional
-        Fingerprints of what it was trained on; older bundles have none.
-    generator : Generator, optional
-        Draws synthetic cells; without one the denoiser does.
-    laboratory : SlideCorrection, optional
+        Fingerprints of what it was trained on; older models have none.
+    slide_correction : SlideCorrection, optional
         Corrects the cells of a slide for what they have in common; without one each stays as it is.
     """
 
@@ -77,36 +68,18 @@ class ModelBundle:
     classes: tuple[CellClass, ...]
     input_size: int
     window_um: float
-    disc_radius: float
-    denoiser: UNetDenoiser | StableDiffusionDenoiser
-    codec: Codec
-    schedule: NoiseSchedule
-    calibration: Calibration
     device: torch.device
     source: str = ""
     checksum: str = ""
     card: str = ""
     training: dict[str, Any] = field(default_factory=dict)
-    taxonomy: Taxonomy | None = None
     training_images: TrainingImages | None = None
-    generator: Generator | None = None
-    laboratory: SlideCorrection | None = None
+    slide_correction: SlideCorrection | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the posterior."""
         return tuple(c.name for c in self.classes)
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether its doubts mean anything; a checkpoint of other code calls no anomaly."""
-        return math.isfinite(self.calibration.anomaly_threshold)
-
-    def disc(self) -> Tensor:
-        """Weight of each latent in a crop's error, ``(grid, grid)``."""
-        published = isinstance(self.denoiser, StableDiffusionDenoiser)
-        disc = (hard_disc if published else centred_disc)(self.codec.grid, self.disc_radius)
-        return disc.to(self.device)
 
     def record(self) -> dict[str, Any]:
         """Return what a result says about the model it came from."""
@@ -118,3 +91,51 @@ class ModelBundle:
             "classes": list(self.class_names),
             "device": str(self.device),
         }
+
+
+@dataclass(kw_only=True)
+class ModelBundle(TrainedModel):
+    """A denoiser with all that belongs to it, ready to classify.
+
+    Attributes
+    ----------
+    disc_radius : float
+        Share of the window where errors count.
+    denoiser : UNetDenoiser or StableDiffusionDenoiser
+    codec : Codec
+    schedule : NoiseSchedule
+    calibration : Calibration
+    taxonomy : Taxonomy, optional
+        Hierarchy that its classes belong to.
+    generator : Generator, optional
+        Draws synthetic cells; without one the denoiser does.
+    """
+
+    disc_radius: float
+    denoiser: UNetDenoiser | StableDiffusionDenoiser
+    codec: Codec
+    schedule: NoiseSchedule
+    calibration: Calibration
+    taxonomy: Taxonomy | None = None
+    generator: Generator | None = None
+
+    @property
+    def validation(self) -> ValidationRecord:
+        """What is kept of validation cells."""
+        return self.calibration.validation
+
+    @property
+    def false_alarms(self) -> float:
+        """Share of validation cells above the anomaly threshold."""
+        return self.calibration.false_alarms
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its uncertainty means anything; a checkpoint of other code calls no anomaly."""
+        return math.isfinite(self.calibration.anomaly_threshold)
+
+    def disc(self) -> Tensor:
+        """Weight of each latent in a crop's error, ``(grid, grid)``."""
+        published = isinstance(self.denoiser, StableDiffusionDenoiser)
+        disc = (hard_disc if published else centred_disc)(self.codec.grid, self.disc_radius)
+        return disc.to(self.device)

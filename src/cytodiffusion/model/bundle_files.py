@@ -15,7 +15,7 @@ from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.codec import Codec, codec_from_config
 from cytodiffusion.model.files import file_checksum, read_json, read_tensors
 from cytodiffusion.model.generator import FILES as GENERATOR_FILES
-from cytodiffusion.model.slide_correction import FILES as LABORATORY_FILES
+from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.taxonomy import Taxonomy
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -40,7 +40,7 @@ STABLE_DIFFUSION_FILES = (
 )
 
 #: Files that a bundle may have besides; checked like the others where it has them.
-OPTIONAL_FILES = (TRAINING_IMAGES, *GENERATOR_FILES, *LABORATORY_FILES)
+OPTIONAL_FILES = (TRAINING_IMAGES, *GENERATOR_FILES, *SLIDE_CORRECTION_FILES)
 
 CHECKSUMS = "checksums.json"
 
@@ -141,6 +141,7 @@ def load_calibration(folder: Path, classes: Sequence[CellClass], embedding: int)
         calibration = Calibration.from_parts(
             read_json(folder / "calibration.json"),
             read_tensors(folder / "calibration.safetensors"),
+            len(classes),
         )
         calibration.check(len(classes), embedding)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cytodiffusion.model.class_statistics import PREFIX, ClassStatistics, former_thresholds
+from cytodiffusion.model.validation_record import STORED, ValidationRecord
+
+#: Entries that no calibration can do without.
+NUMBERS = ("prior_variance", "prior_weight", "anomaly_threshold", "false_alarms")
+TENSORS = ("embedding_mean", "class_means", "within_factor", "total_factor")
+
+#: Entries on disk that are the validation record's, beside its temperature.
+RECORDED = {name for name, _ in STORED.values()} | {"temperature", "measured"}
 
 
 @dataclass(frozen=True)
@@ -21,24 +29,14 @@ class Calibration:
     Attributes
     ----------
     levels : tuple of int
-        Noise levels of the trials, most telling first; trials go round them.
-    temperature : float
-        Of the posterior, fitted on validation cells at the default budget.
+        Noise levels of the trials, most informative first; trials go round them.
+    validation : ValidationRecord
+        Of validation cells at the default budget, with the temperature of the posterior.
     prior_variance, prior_weight : float
         Variance of a trial's logit difference as found on validation cells, and its weight
         in trials; together they moderate the t-test when few trials are in.
-    conformal_scores : (M,) float32 tensor
-        Sorted ``1 - p(true class)`` of validation cells.
-    conformal_classes : (M,) int64 tensor
-        Their true classes, in the same order; empty in bundles that were calibrated without.
-    validation_confidence : (V,) float64 tensor
-    validation_correct : (V,) bool tensor
-        Confidence of validation cells and whether they were right; empty as above.
     typical : ClassStatistics or None
         What the anomaly scores beyond the Mahalanobis distances compare cells with.
-    measured : dict of float
-        What was asked of the prediction sets and what they gave on validation cells, see
-        `cytodiffusion.classification.conformal.measured_coverage`.
     anomaly_threshold : float
         Scores above it are anomalous.
     false_alarms : float
@@ -53,10 +51,9 @@ class Calibration:
     """
 
     levels: tuple[int, ...]
-    temperature: float
+    validation: ValidationRecord
     prior_variance: float
     prior_weight: float
-    conformal_scores: Tensor
     anomaly_threshold: float
     false_alarms: float
     embedding_mean: Tensor
@@ -64,68 +61,61 @@ class Calibration:
     within_factor: Tensor
     total_factor: Tensor
     early_thresholds: tuple[float, ...] = ()
-    conformal_classes: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
-    validation_confidence: Tensor = field(
-        default_factory=lambda: torch.zeros(0, dtype=torch.float64)
-    )
-    validation_correct: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
     typical: ClassStatistics | None = None
-    measured: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def temperature(self) -> float:
+        """Of the posterior."""
+        return self.validation.temperature
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Split into a JSON part and a tensor part."""
-        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "typical"}
+        content = {f.name: getattr(self, f.name) for f in fields(self)}
         tensors = {k: v.contiguous() for k, v in content.items() if isinstance(v, Tensor)}
-        numbers = {k: v for k, v in content.items() if k not in tensors}
-        lists = {"levels": list(self.levels), "early_thresholds": list(self.early_thresholds)}
+        numbers = {name: content[name] for name in NUMBERS}
+        numbers |= {name: list(content[name]) for name in ("levels", "early_thresholds")}
+        numbers |= {"temperature": self.temperature, "measured": self.validation.measured}
+        tensors |= self.validation.to_tensors()
         if self.typical is not None:
             tensors |= self.typical.to_tensors()
-        return {**numbers, **lists}, tensors
+        return numbers, tensors
 
     @classmethod
-    def from_parts(cls, numbers: dict[str, Any], tensors: dict[str, Tensor]) -> Calibration:
+    def from_parts(
+        cls, numbers: dict[str, Any], tensors: dict[str, Tensor], n_classes: int
+    ) -> Calibration:
         """Undo `to_parts`; TypeError or ValueError if something is missing or unknown."""
         plain = {k: v for k, v in tensors.items() if not k.startswith(PREFIX)}
         content: dict[str, Any] = {**numbers, **plain}
-        odd = set(content) - {f.name for f in fields(cls)} | REQUIRED - set(content)
-        if odd:
+        known = {f.name for f in fields(cls)} - {"validation", "typical"}
+        lacking = {*NUMBERS, *TENSORS, "levels", "temperature"} - set(content)
+        if odd := set(content) - known - RECORDED | lacking:
             raise ValueError(f"missing or unknown entries {sorted(odd)}")
+        temperature, measured = content.pop("temperature"), content.pop("measured", {})
+        record = {name: content.pop(name) for name in RECORDED & set(content)}
         content["levels"] = tuple(int(t) for t in content["levels"])
         content["early_thresholds"] = tuple(float(t) for t in content.get("early_thresholds", ()))
         if former := former_thresholds(tensors):
             content |= {"early_thresholds": former[:-1], "anomaly_threshold": former[-1]}
-        content["measured"] = {k: float(v) for k, v in content.get("measured", {}).items()}
-        return cls(**content, typical=ClassStatistics.from_tensors(tensors))
+        return cls(
+            **content,
+            validation=ValidationRecord.from_tensors(record, temperature, measured, n_classes),
+            typical=ClassStatistics.from_tensors(tensors),
+        )
 
     def check(self, n_classes: int, embedding: int) -> None:
         """ValueError unless the tensors fit the network and the numbers make sense."""
-        expected = {
-            "conformal_scores": (self.conformal_scores.numel(),),
-            "embedding_mean": (embedding,),
-            "class_means": (n_classes, embedding),
-            "within_factor": (embedding, embedding),
-            "total_factor": (embedding, embedding),
-            "conformal_classes": (self.conformal_classes.numel(),),
-            "validation_confidence": (self.validation_confidence.numel(),),
-            "validation_correct": (self.validation_confidence.numel(),),
-        }
-        for name, shape in expected.items():
+        shapes = ((embedding,), (n_classes, embedding), *[(embedding, embedding)] * 2)
+        for name, shape in zip(TENSORS, shapes, strict=True):
             found = tuple(getattr(self, name).shape)
             if found != shape:
                 raise ValueError(f"{name} has shape {found}, not {shape}")
             if not getattr(self, name).isfinite().all():
                 raise ValueError(f"{name} has entries that are not numbers")
-        if len(self.conformal_scores) == 0:
-            raise ValueError("there are no conformal scores")
-        if len(self.conformal_classes) not in (0, len(self.conformal_scores)):
-            raise ValueError("conformal_classes has not one class a score")
-        if len(self.conformal_classes) and not (
-            self.conformal_classes.min() >= 0 and self.conformal_classes.max() < n_classes
-        ):
-            raise ValueError("conformal_classes has classes that are not there")
+        self.validation.check(n_classes)
         if not self.levels or not all(0 <= t < 1000 for t in self.levels):
             raise ValueError("noise levels must lie between 0 and 999")
-        for name in ("temperature", "prior_variance", "prior_weight"):
+        for name in ("prior_variance", "prior_weight"):
             if not 0 < float(getattr(self, name)) < math.inf:
                 raise ValueError(f"{name.replace('_', ' ')} must be positive")
         for name in ("anomaly_threshold", "false_alarms"):
@@ -152,19 +142,3 @@ class Calibration:
         nearest = torch.cdist(x @ within, centres).square().min(dim=1).values
         overall = ((x - self.embedding_mean.double()) @ self.total_factor.double()).square().sum(1)
         return np.asarray((nearest - overall).numpy())
-
-
-#: Entries that no calibration can do without.
-REQUIRED = {
-    "levels",
-    "temperature",
-    "prior_variance",
-    "prior_weight",
-    "conformal_scores",
-    "anomaly_threshold",
-    "false_alarms",
-    "embedding_mean",
-    "class_means",
-    "within_factor",
-    "total_factor",
-}

@@ -26,7 +26,7 @@ from cytodiffusion.model.files import check_weights, fetch, read_json, read_tens
 from cytodiffusion.model.generator import FILES as GENERATOR_FILES
 from cytodiffusion.model.generator import Generator, load_generator
 from cytodiffusion.model.schedule import NoiseSchedule
-from cytodiffusion.model.slide_correction import FILES as LABORATORY_FILES
+from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.model.slide_correction import SlideCorrection, load_slide_correction
 
 
@@ -128,7 +128,7 @@ def load_bundle(
         taxonomy=described["taxonomy"],
         training_images=load_training_images(folder),
         generator=_generator(folder, len(classes), target),
-        laboratory=_laboratory(folder, len(classes), embedding_width(denoiser)),
+        slide_correction=_slide_correction(folder, len(classes), embedding_width(denoiser)),
     )
 
 
@@ -145,12 +145,12 @@ def _generator(folder: Path, n_classes: int, device: torch.device) -> Generator 
     return generator.to(device).to(memory_format=torch.channels_last)
 
 
-def _laboratory(folder: Path, n_classes: int, embedding: int) -> SlideCorrection | None:
-    """Return the correction for laboratories of a verified bundle; None where it has none."""
-    there = set(LABORATORY_FILES) & read_json(folder / CHECKSUMS).keys()
+def _slide_correction(folder: Path, n_classes: int, embedding: int) -> SlideCorrection | None:
+    """Return the slide correction of a verified bundle; None where it has none."""
+    there = set(SLIDE_CORRECTION_FILES) & read_json(folder / CHECKSUMS).keys()
     if not there:
         return None
-    if lost := sorted(set(LABORATORY_FILES) - there):
+    if lost := sorted(set(SLIDE_CORRECTION_FILES) - there):
         raise BundleError(f"The bundle {folder} lacks {lost[0]}; copy it again in full.")
     return load_slide_correction(folder, n_classes, embedding)
 

@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from cytodiffusion.datasets.seen import TRAINING_IMAGES, TrainingImages
+from cytodiffusion.datasets.seen import TRAINING_IMAGES
 from cytodiffusion.errors import BundleError
-from cytodiffusion.model.bundle import CellClass
+from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.bundle_files import (
     CHECKSUMS,
     FILES,
@@ -27,38 +27,18 @@ from cytodiffusion.model.bundle_files import (
     STABLE_DIFFUSION_FILES,
     WEIGHTS,
 )
-from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.codec import Codec
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.files import file_checksum
 from cytodiffusion.model.generator import FILES as GENERATOR_FILES
-from cytodiffusion.model.generator import Generator, save_generator
+from cytodiffusion.model.generator import save_generator
 from cytodiffusion.model.schedule import NoiseSchedule
-from cytodiffusion.model.slide_correction import FILES as LABORATORY_FILES
-from cytodiffusion.model.slide_correction import SlideCorrection, save_laboratory
+from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
+from cytodiffusion.model.slide_correction import save_slide_correction
 from cytodiffusion.model.stable_diffusion import StableDiffusionCodec, StableDiffusionDenoiser
-from cytodiffusion.taxonomy import Taxonomy
 
 
-def save_bundle(
-    folder: Path,
-    *,
-    name: str,
-    version: str,
-    classes: Sequence[CellClass],
-    denoiser: UNetDenoiser | StableDiffusionDenoiser,
-    codec: Codec,
-    calibration: Calibration,
-    window_um: float,
-    disc_radius: float,
-    card: str,
-    training: dict[str, Any] | None = None,
-    taxonomy: Taxonomy | None = None,
-    training_images: TrainingImages | None = None,
-    generator: Generator | None = None,
-    laboratory: SlideCorrection | None = None,
-    dtype: torch.dtype = torch.float16,
-) -> Path:
+def save_bundle(folder: Path, model: ModelBundle, dtype: torch.dtype = torch.float16) -> Path:
     """Write a bundle, whole or not at all; an older bundle in its place is replaced.
 
     The network is written in half precision in the layout of diffusers, so that
@@ -71,7 +51,7 @@ def save_bundle(
         If the folder cannot be written, or holds anything else than a bundle.
     """
     folder = Path(folder)
-    files = files_of(denoiser)
+    files = files_of(model.denoiser)
     check_target(folder, files)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -79,34 +59,34 @@ def save_bundle(
     except OSError as error:
         raise BundleError(f"The bundle cannot be written to {folder}: {error.strerror}.") from error
     try:
-        schedule = _write_network(fresh, denoiser, codec, dtype)
+        schedule = _write_network(fresh, model.denoiser, model.codec, dtype)
         described = {
             "format": FORMAT,
-            "name": name,
-            "version": version,
-            "classes": [asdict(c) for c in classes],
-            "codec": codec.to_config(),
+            "name": model.name,
+            "version": model.version,
+            "classes": [asdict(c) for c in model.classes],
+            "codec": model.codec.to_config(),
             "schedule": schedule,
-            "window_um": window_um,
-            "disc_radius": disc_radius,
-            "training": training or {},
+            "window_um": model.window_um,
+            "disc_radius": model.disc_radius,
+            "training": model.training,
         }
-        if taxonomy is not None:
-            described["taxonomy"] = taxonomy.to_dict()
+        if model.taxonomy is not None:
+            described["taxonomy"] = model.taxonomy.to_dict()
         _write_json(fresh / "classes.json", described)
-        numbers, tensors = calibration.to_parts()
+        numbers, tensors = model.calibration.to_parts()
         _write_json(fresh / "calibration.json", numbers)
         save_file(tensors, fresh / "calibration.safetensors")
-        (fresh / "card.md").write_text(card, encoding="utf-8")
-        if training_images is not None:
-            training_images.save(fresh / TRAINING_IMAGES)
+        (fresh / "card.md").write_text(model.card, encoding="utf-8")
+        if model.training_images is not None:
+            model.training_images.save(fresh / TRAINING_IMAGES)
             files = (*files, TRAINING_IMAGES)
-        if generator is not None:
-            save_generator(fresh, generator)
+        if model.generator is not None:
+            save_generator(fresh, model.generator)
             files = (*files, *GENERATOR_FILES)
-        if laboratory is not None:
-            save_laboratory(fresh, laboratory)
-            files = (*files, *LABORATORY_FILES)
+        if model.slide_correction is not None:
+            save_slide_correction(fresh, model.slide_correction)
+            files = (*files, *SLIDE_CORRECTION_FILES)
         _write_json(fresh / CHECKSUMS, {n: file_checksum(fresh / n) for n in files})
         for name in files:  # safetensors writes for the owner alone
             (fresh / name).chmod((fresh / CHECKSUMS).stat().st_mode)

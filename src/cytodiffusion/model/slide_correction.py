@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from cytodiffusion.errors import BundleError
 from cytodiffusion.model.files import check_weights, read_json, read_tensors
 from cytodiffusion.model.network import SavedNetwork, register_to_config
+from cytodiffusion.model.validation_record import ValidationRecord
 
 CONFIG = "laboratory.json"
 
@@ -144,24 +144,15 @@ class SlideCorrection:
     Attributes
     ----------
     network : SlideCorrectionNetwork
-    temperature : float
-        Of the corrected posterior.
-    conformal_scores, conformal_classes, validation_confidence, validation_correct : Tensor
-        As in `cytodiffusion.model.calibration.Calibration`, of corrected posteriors.
-    measured : dict of float
-        Likewise.
+    validation : ValidationRecord
+        Of corrected posteriors.
     steady : tuple of int
         Classes that are not mistaken for what stains change: cells that are of them by
         themselves stay as they are.
     """
 
     network: SlideCorrectionNetwork
-    temperature: float
-    conformal_scores: Tensor
-    conformal_classes: Tensor
-    validation_confidence: Tensor
-    validation_correct: Tensor
-    measured: dict[str, float]
+    validation: ValidationRecord
     steady: tuple[int, ...] = ()
 
     @torch.no_grad()
@@ -191,32 +182,25 @@ class SlideCorrection:
         found = self.network(seen, given, weights)[0].double().numpy()
         if not np.isfinite(found).all():
             raise BundleError(
-                "The model's correction for laboratories gives no numbers for these cells; use "
+                "The model's slide correction gives no numbers for these cells; use "
                 "another copy of the model, or look at each cell alone."
             )
         found[np.isin(np.argmax(logits, axis=1), self.steady)] = 0.0
         return np.asarray(np.asarray(logits, np.float64) / temperature + found)
 
 
-def save_laboratory(folder: Path, laboratory: SlideCorrection) -> None:
-    """Write the two files of a laboratory's correction into a bundle's folder."""
-    network = laboratory.network
-    config = {k: v for k, v in network.config.items() if not k.startswith("_")}
+def save_slide_correction(folder: Path, correction: SlideCorrection) -> None:
+    """Write the two files of a slide correction into a bundle's folder."""
+    network = correction.network
     content = {
-        "network": config,
-        "temperature": laboratory.temperature,
-        "measured": laboratory.measured,
-        "steady": list(laboratory.steady),
+        "network": {k: v for k, v in network.config.items() if not k.startswith("_")},
+        "temperature": correction.validation.temperature,
+        "measured": correction.validation.measured,
+        "steady": list(correction.steady),
     }
     (folder / CONFIG).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    tensors |= {RECORD + k: v.contiguous() for k, v in _record(laboratory).items()}
-    save_file(tensors, folder / WEIGHTS)
-
-
-def _record(laboratory: SlideCorrection) -> dict[str, Tensor]:
-    names = ("conformal_scores", "conformal_classes", "validation_confidence", "validation_correct")
-    return {name: getattr(laboratory, name) for name in names}
+    save_file(tensors | correction.validation.to_tensors(RECORD), folder / WEIGHTS)
 
 
 def load_slide_correction(folder: Path, n_classes: int, embedding: int) -> SlideCorrection:
@@ -228,21 +212,22 @@ def load_slide_correction(folder: Path, n_classes: int, embedding: int) -> Slide
     try:
         network = SlideCorrectionNetwork(**content["network"])
         temperature = float(content["temperature"])
-        measured = {str(k): float(v) for k, v in content["measured"].items()}
         if not 1e-3 < temperature < 1e3:
             raise ValueError("the temperature must be positive and of a usual size")
         steady = tuple(int(k) for k in content.get("steady", ()))
         if not all(0 <= k < n_classes for k in steady):
             raise ValueError("a class that stays as it is is not there")
         _check_fit(network, n_classes, embedding)
-        _check_record(record, n_classes)
+        validation = ValidationRecord.from_tensors(
+            record, temperature, content["measured"], n_classes
+        )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as e:
         raise BundleError(
-            f"{CONFIG} of the bundle {folder} describes no correction for laboratories: {e}."
+            f"{CONFIG} of the bundle {folder} describes no slide correction: {e}."
         ) from e
     check_weights(weights, network, folder)
     network.load_state_dict(weights)
-    return SlideCorrection(network.eval(), temperature, **record, measured=measured, steady=steady)
+    return SlideCorrection(network.eval(), validation, steady)
 
 
 def _check_fit(network: SlideCorrectionNetwork, n_classes: int, embedding: int) -> None:
@@ -254,22 +239,3 @@ def _check_fit(network: SlideCorrectionNetwork, n_classes: int, embedding: int) 
             f"it is for {network.num_classes} classes and embeddings of {network.embedding}, not "
             f"{n_classes} and {embedding}"
         )
-
-
-def _check_record(record: dict[str, Any], n_classes: int) -> None:
-    """ValueError unless what was measured on validation cells is whole."""
-    names = ("conformal_scores", "conformal_classes", "validation_confidence", "validation_correct")
-    if set(record) != set(names):
-        raise ValueError(f"what was measured lacks {sorted(set(names) ^ set(record))}")
-    kinds = {"conformal_classes": torch.int64, "validation_correct": torch.bool}
-    if {tuple(record[name].shape) for name in names} != {(len(record[names[0]]),)}:
-        raise ValueError("what was measured is not of the same cells")
-    if len(record[names[0]]) == 0:
-        raise ValueError("nothing was measured")
-    if any(record[name].dtype != kind for name, kind in kinds.items()):
-        raise ValueError("what was measured has entries of another kind")
-    if not all(record[name].isfinite().all() for name in names):
-        raise ValueError("what was measured has entries that are not numbers")
-    classes = record["conformal_classes"]
-    if not (classes.min() >= 0 and classes.max() < n_classes):
-        raise ValueError("what was measured has classes that are not there")

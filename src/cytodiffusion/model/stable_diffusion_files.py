@@ -18,7 +18,6 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 
 from cytodiffusion.device import half_precision_pays
-from cytodiffusion.drawing.palette import colors_and_groups
 from cytodiffusion.errors import BundleError
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.bundle_files import (
@@ -49,6 +48,8 @@ from cytodiffusion.model.stable_diffusion import (
     StableDiffusionSchedule,
     hard_disc,
 )
+from cytodiffusion.model.validation_record import ValidationRecord
+from cytodiffusion.taxonomy import colors_and_groups
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 #: Levels of an uncalibrated checkpoint's trials: spread over all of them, in a fixed odd order.
@@ -210,10 +211,12 @@ def uncalibrated(n_classes: int, embedding: int, codec: StableDiffusionCodec) ->
     eye = torch.eye(embedding)
     return Calibration(
         levels=_UNCALIBRATED_LEVELS,
-        temperature=1 / (float(hard_disc(codec.grid, DISC_RADIUS).sum()) * codec.channels),
+        validation=ValidationRecord(
+            scores=torch.ones(1),
+            temperature=1 / (float(hard_disc(codec.grid, DISC_RADIUS).sum()) * codec.channels),
+        ),
         prior_variance=1e-12,
         prior_weight=1e-6,
-        conformal_scores=torch.ones(1),
         anomaly_threshold=float("inf"),
         false_alarms=0.0,
         embedding_mean=torch.zeros(embedding),

@@ -8,18 +8,20 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from cytodiffusion.model.bundle import CellClass
+from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.codec import PixelCodec
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.saving import save_bundle
+from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.slide_correction import SlideCorrection, SlideCorrectionNetwork
 from cytodiffusion.model.stable_diffusion import (
     DISC_RADIUS,
     StableDiffusionCodec,
     StableDiffusionDenoiser,
 )
+from cytodiffusion.model.validation_record import ValidationRecord
 
 DEFAULT_NAMES = (
     "basophil",
@@ -72,8 +74,8 @@ def tiny_generator(n_classes: int, size: int = 64, seed: int = 0) -> Generator:
     return generator.eval()  # type: ignore[no-any-return]
 
 
-def tiny_laboratory(n_classes: int, seed: int = 0, embedding: int = 16) -> SlideCorrection:
-    """Correction for laboratories that has all parts and changes much; its weights are random."""
+def tiny_slide_correction(n_classes: int, seed: int = 0, embedding: int = 16) -> SlideCorrection:
+    """Slide correction that has all parts and changes much; its weights are random."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = SlideCorrectionNetwork(n_classes, embedding, features=4, hidden=8, members=2)
@@ -84,12 +86,29 @@ def tiny_laboratory(n_classes: int, seed: int = 0, embedding: int = 16) -> Slide
     scores = torch.linspace(0, 0.9, 50)
     return SlideCorrection(
         network.eval(),
-        temperature=1.5,
-        conformal_scores=scores,
-        conformal_classes=torch.arange(50) % n_classes,
-        validation_confidence=1 - scores.double(),
-        validation_correct=scores < 0.6,
-        measured={},
+        ValidationRecord(
+            scores=scores,
+            classes=torch.arange(50) % n_classes,
+            confidence=1 - scores.double(),
+            correct=scores < 0.6,
+            temperature=1.5,
+        ),
+    )
+
+
+def tiny_calibration(n_classes: int, seed: int) -> Calibration:
+    """Calibration with random class means."""
+    return Calibration(
+        levels=(60, 200),
+        validation=ValidationRecord(torch.linspace(0, 0.9, 50)),
+        prior_variance=0.5,
+        prior_weight=3.0,
+        anomaly_threshold=5.0,
+        false_alarms=0.02,
+        embedding_mean=torch.zeros(16),
+        class_means=torch.randn(n_classes, 16, generator=torch.Generator().manual_seed(seed)),
+        within_factor=torch.eye(16),
+        total_factor=torch.eye(16),
     )
 
 
@@ -99,7 +118,7 @@ def tiny_bundle(
     seed: int = 0,
     size: int = 32,
     generator: Generator | None = None,
-    laboratory: SlideCorrection | None = None,
+    slide_correction: SlideCorrection | None = None,
 ) -> Path:
     """Write a random bundle of a few kB.
 
@@ -112,8 +131,8 @@ def tiny_bundle(
         Side of the model's input in pixels.
     generator : Generator, optional
         Such as `tiny_generator`.
-    laboratory : SlideCorrection, optional
-        Such as `tiny_laboratory`.
+    slide_correction : SlideCorrection, optional
+        Such as `tiny_slide_correction`.
 
     Returns
     -------
@@ -122,38 +141,27 @@ def tiny_bundle(
     """
     codec = PixelCodec(size, 4)
     k = len(class_names)
-    chance = torch.Generator().manual_seed(seed)
-    calibration = Calibration(
-        levels=(60, 200),
-        temperature=1.0,
-        prior_variance=0.5,
-        prior_weight=3.0,
-        conformal_scores=torch.linspace(0, 0.9, 50),
-        anomaly_threshold=5.0,
-        false_alarms=0.02,
-        embedding_mean=torch.zeros(16),
-        class_means=torch.randn(k, 16, generator=chance),
-        within_factor=torch.eye(16),
-        total_factor=torch.eye(16),
-    )
+    calibration = tiny_calibration(k, seed)
     colors = [
         f"#{40 + 17 * i % 200:02x}{90 + 31 * i % 150:02x}{200 - 13 * i % 180:02x}" for i in range(k)
     ]
-    return save_bundle(
-        Path(folder),
+    model = ModelBundle(
         name="tiny",
         version="0",
-        classes=[CellClass(n, c) for n, c in zip(class_names, colors, strict=True)],
+        classes=tuple(CellClass(n, c) for n, c in zip(class_names, colors, strict=True)),
+        input_size=size,
         denoiser=tiny_denoiser(k, codec.channels, seed),
         codec=codec,
+        schedule=NoiseSchedule(),
+        device=torch.device("cpu"),
         calibration=calibration,
         window_um=20.0,
         disc_radius=0.42,
         card="# tiny\n\nRandom weights, for tests.\n",
         generator=generator,
-        laboratory=laboratory,
-        dtype=torch.float32,
+        slide_correction=slide_correction,
     )
+    return save_bundle(Path(folder), model, torch.float32)
 
 
 def tiny_stable_diffusion(n_classes: int = 3, seed: int = 0) -> StableDiffusionDenoiser:
@@ -198,29 +206,20 @@ def tiny_stable_diffusion_bundle(
 ) -> Path:
     """Write a random bundle with Stable Diffusion's kind of network; its input is 40 px."""
     k = len(class_names)
-    calibration = Calibration(
-        levels=(60, 200),
-        temperature=1.0,
-        prior_variance=0.5,
-        prior_weight=3.0,
-        conformal_scores=torch.linspace(0, 0.9, 50),
-        anomaly_threshold=5.0,
-        false_alarms=0.02,
-        embedding_mean=torch.zeros(16),
-        class_means=torch.randn(k, 16, generator=torch.Generator().manual_seed(seed)),
-        within_factor=torch.eye(16),
-        total_factor=torch.eye(16),
-    )
-    return save_bundle(
-        Path(folder),
+    calibration = tiny_calibration(k, seed)
+    denoiser, codec = tiny_stable_diffusion(k, seed), StableDiffusionCodec(tiny_vae(seed), 40)
+    model = ModelBundle(
         name="tiny stable diffusion",
         version="0",
-        classes=[CellClass(n, f"#{10 + i:02x}8040") for i, n in enumerate(class_names)],
-        denoiser=tiny_stable_diffusion(k, seed),
-        codec=StableDiffusionCodec(tiny_vae(seed), 40),
+        classes=tuple(CellClass(n, f"#{10 + i:02x}8040") for i, n in enumerate(class_names)),
+        input_size=codec.size,
+        denoiser=denoiser,
+        codec=codec,
+        schedule=denoiser.schedule,
+        device=torch.device("cpu"),
         calibration=calibration,
         window_um=20.0,
         disc_radius=DISC_RADIUS,
         card="# tiny stable diffusion\n\nRandom weights, for tests.\n",
-        dtype=torch.float32,
     )
+    return save_bundle(Path(folder), model, torch.float32)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,12 @@ from cytodiffusion.image.image import Image, as_rgb8, as_source, open_image
 from cytodiffusion.image.pixels import Scale, known_scale
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.result import Segmentation
+from cytodiffusion.settings import make_settings
 
 __all__ = ["METHODS", "Segmentation", "choose_method", "segment"]
 
 METHODS = ("auto", "watershed", "cellpose")
 
-_Settings = TypeVar("_Settings")
 _Prepared = Callable[[NDArray[np.uint8], float | None, Progress], Segmentation]
 
 
@@ -89,9 +89,7 @@ def choose_method(
 
     if model is not None:
         cellpose.weights_path(model)  # raises for one that does not exist
-    if not (
-        cellpose.is_installed() and cellpose.weights_present(model or cellpose.default_model())
-    ):
+    if not cellpose.weights_present(model or cellpose.default_model()):
         return "watershed"
     from cytodiffusion.device import pick_device
 
@@ -119,7 +117,7 @@ def _prepare(
     if method == "watershed":
         from cytodiffusion.segmentation.watershed import WatershedSettings, watershed
 
-        rules = _settings(WatershedSettings, options)
+        rules = make_settings(WatershedSettings, options)
         return lambda part, size, report: watershed(part, size, rules, report)
     from cytodiffusion.segmentation.cellpose import (
         CellposeSegmenter,
@@ -131,7 +129,7 @@ def _prepare(
         model,
         device,
         allow_download=allow_download,
-        settings=_settings(CellposeSettings, options),
+        settings=make_settings(CellposeSettings, options),
         progress=lambda fraction, message: progress(0.0, message),
     )
     levels = brightness_levels(rgb)
@@ -202,13 +200,3 @@ def _tile_above() -> int:
     from cytodiffusion.segmentation import tiling
 
     return tiling.TILE_ABOVE_PIXELS
-
-
-def _settings(kind: type[_Settings], options: dict[str, Any]) -> _Settings:
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise InputError(
-            f"This method has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}."
-        )
-    return kind(**options)

@@ -11,7 +11,6 @@ import importlib.util
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ from cytodiffusion.segmentation.cellpose_weights import (
     weights_present,
 )
 from cytodiffusion.segmentation.result import Segmentation
+from cytodiffusion.segmentation.settings import CellposeSettings as CellposeSettings
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,6 @@ __all__ = [
     "default_model",
     "download_size",
     "expected_seconds",
-    "is_installed",
     "models_folder",
     "weights_path",
     "weights_present",
@@ -59,45 +58,6 @@ _TILE_OVERLAP = 0.1
 _CPU_CORE_SECONDS_A_TILE = 12.0
 _GPU_SECONDS_A_TILE = 0.5
 _NOT_TENSORS_OF_THE_NETWORK = ("diam_labels", "diam_mean")
-
-
-@dataclass(frozen=True)
-class CellposeSettings:
-    """Settings of :func:`cellpose`.
-
-    Attributes
-    ----------
-    diameter_um : float or None
-        Size of the cells to expect; with the pixel size it sets the scale at which the network
-        looks. None: the network sees the pixels as they are, which is slower for fine images.
-    flow_threshold : float
-        Largest disagreement of a mask with its flows; larger keeps more masks.
-    cellprob_threshold : float
-        Smaller finds more and larger cells.
-    min_area_um2 : float
-        Smaller masks are dropped; a platelet of 2 um has 3 um2.
-    batch_size : int
-        Tiles at a time on a GPU; halved when its memory does not hold them.
-    """
-
-    diameter_um: float | None = 7.5
-    flow_threshold: float = 0.4
-    cellprob_threshold: float = 0.0
-    min_area_um2: float = 1.5
-    batch_size: int = 8
-
-    def __post_init__(self) -> None:
-        if self.diameter_um is not None and not 0.5 <= self.diameter_um <= 200:
-            raise InputError(f"Cells of {self.diameter_um:g} um are not to be expected in a smear.")
-        if not 1 <= self.batch_size <= 1024:
-            raise InputError(f"The batch size must be 1 to 1024, not {self.batch_size}.")
-        if not self.min_area_um2 >= 0:
-            raise InputError(f"The smallest area must not be negative: {self.min_area_um2:g} um2.")
-
-
-def is_installed() -> bool:
-    """Return whether the cellpose package is installed, without importing it."""
-    return importlib.util.find_spec("cellpose") is not None
 
 
 def expected_seconds(
@@ -190,7 +150,6 @@ class CellposeSegmenter:
     ) -> None:
         from cytodiffusion.device import pick_device
 
-        _require_installed()
         self.settings = settings or CellposeSettings()
         self.device = pick_device(device)
         self.model = str(model) if model else default_model()
@@ -230,7 +189,7 @@ class CellposeSegmenter:
         labels = self._evaluate(_at_least(rgb, _rescale(size, self.settings)), evaluate, progress)
         labels = _sequential(labels[: rgb.shape[0], : rgb.shape[1]])
         progress(1.0, f"{labels.max(initial=0)} cells")
-        settings = {"model": self.model, "device": str(self.device), **asdict(self.settings)}
+        settings = {"model": self.model, "device": str(self.device), **self.settings.model_dump()}
         return Segmentation(labels, size, source, "cellpose", settings, notes)
 
     def _evaluate(
@@ -264,14 +223,6 @@ def brightness_levels(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     levels = np.percentile(rgb[::step, ::step], (1, 99), axis=(0, 1)).T
     levels[:, 1] = np.maximum(levels[:, 1], levels[:, 0] + 1)  # an even channel divides by zero
     return np.asarray(levels, dtype=np.float64)
-
-
-def _require_installed() -> None:
-    if not is_installed():
-        raise InputError(
-            "Cellpose is not installed; install it with "
-            "pip install 'napari-cytodiffusion[cellpose]' or use the watershed."
-        )
 
 
 def _require_dinov3(name: str) -> None:

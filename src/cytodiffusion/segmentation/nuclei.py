@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from cytodiffusion.segmentation.foreground import (
     opened,
     smooth,
 )
+from cytodiffusion.segmentation.settings import NucleusRules as NucleusRules
 
 Labels = NDArray[np.int32]
 
@@ -33,17 +32,6 @@ CUE_WEIGHTS = (2.0, 0.6, 1.5, -1.0, -1.2)
 
 #: Less than this area of red cells does not tell what red cells look like here.
 MIN_RED_UM2 = 30.0
-
-
-@dataclass(frozen=True)
-class NucleusRules:
-    """Sizes, in micrometres, that tell nuclei from platelets and cytoplasm from neighbours."""
-
-    min_lobe_um2: float = 2.5
-    min_nucleus_um2: float = 12.0
-    max_gap_um: float = 2.5
-    max_cell_um: float = 24.0
-    max_cytoplasm_um: float = 7.0
 
 
 def purple_level(purple: Plane, mask: Mask, min_area: float) -> float:

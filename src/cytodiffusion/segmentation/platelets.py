@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,30 +18,9 @@ from cytodiffusion.segmentation.foreground import (
     solidity,
 )
 from cytodiffusion.segmentation.nuclei import red_tint
+from cytodiffusion.segmentation.settings import PlateletRules as PlateletRules
 
 Labels = NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class PlateletRules:
-    """Size and shape of platelets.
-
-    Attributes
-    ----------
-    area_um2 : tuple of float
-        Smallest and largest area.
-    min_roundness : float
-        Shorter over longer axis; slimmer spots are folds and rims of red cells.
-    min_solidity : float
-        Area over convex area.
-    rim : float
-        The outline runs where this share of the height over the surroundings is left.
-    """
-
-    area_um2: tuple[float, float] = (1.2, 22.0)
-    min_roundness: float = 0.45
-    min_solidity: float = 0.8
-    rim: float = 0.3
 
 
 def find_platelets(

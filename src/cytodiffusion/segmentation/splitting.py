@@ -14,33 +14,12 @@ from skimage.segmentation import watershed as flood
 
 from cytodiffusion.segmentation.arcs import outline_arcs
 from cytodiffusion.segmentation.foreground import Mask, Plane, fill_holes, opened, smooth, solidity
+from cytodiffusion.segmentation.settings import RedCellRules as RedCellRules
 
 Labels = NDArray[np.int32]
 
 #: Foreground without any background in sight is not one enormous cell.
 MAX_DEPTH_UM = 20.0
-
-
-@dataclass(frozen=True)
-class RedCellRules:
-    """Sizes of red cells, in micrometres.
-
-    Attributes
-    ----------
-    min_um2 : float
-        Smaller pieces are debris; at the border of the image half of it is enough.
-    diameter_um : tuple of float
-        Smallest and largest circle that counts as a cell in a clump.
-    single_um2 : float
-        A convex piece up to this area is one cell.
-    pallor_um2 : float
-        Larger holes are gaps between cells.
-    """
-
-    min_um2: float = 10.0
-    diameter_um: tuple[float, float] = (4.5, 10.5)
-    single_um2: float = 75.0
-    pallor_um2: float = 25.0
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ cells by a watershed. All sizes are micrometres.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,43 +15,17 @@ from scipy import ndimage
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.foreground import Mask, Stains, foreground, smooth, stain_maps
-from cytodiffusion.segmentation.nuclei import NucleusRules, find_nuclei, grow_cytoplasm
-from cytodiffusion.segmentation.platelets import PlateletRules, find_platelets
+from cytodiffusion.segmentation.nuclei import find_nuclei, grow_cytoplasm
+from cytodiffusion.segmentation.platelets import find_platelets
 from cytodiffusion.segmentation.result import PLATELET, RED, WHITE, Segmentation
 from cytodiffusion.segmentation.scale import estimate_pixel_size
-from cytodiffusion.segmentation.splitting import RedCellRules, split_red_cells
+from cytodiffusion.segmentation.settings import WatershedSettings as WatershedSettings
+from cytodiffusion.segmentation.splitting import split_red_cells
 
 Labels = NDArray[np.int32]
 
 #: A background of which no channel reaches this (0..255) is not that of a transmitted-light image.
 DARKEST_BACKGROUND = 40.0
-
-
-@dataclass(frozen=True)
-class WatershedSettings:
-    """Settings of `watershed`.
-
-    Attributes
-    ----------
-    working_um : float
-        Pixel size the work is done at; finer images are reduced to it, coarser ones enlarged at
-        most two-fold.
-    red_cells, platelets : bool
-        Whether to outline these at all.
-    nucleus : NucleusRules
-        Sizes for white cells.
-    red_cell : RedCellRules
-        Sizes for red cells.
-    platelet : PlateletRules
-        Size and shape of platelets.
-    """
-
-    working_um: float = 0.2
-    red_cells: bool = True
-    platelets: bool = True
-    nucleus: NucleusRules = field(default_factory=NucleusRules)
-    red_cell: RedCellRules = field(default_factory=RedCellRules)
-    platelet: PlateletRules = field(default_factory=PlateletRules)
 
 
 def watershed(
@@ -132,7 +104,7 @@ def _result(
     if len(kinds) == 0 and not warnings:
         warnings = ["No cells were found."]
     return Segmentation(
-        labels, pixel_um, source, "watershed", asdict(settings), tuple(warnings), kinds
+        labels, pixel_um, source, "watershed", settings.model_dump(), tuple(warnings), kinds
     )
 
 

@@ -171,9 +171,10 @@ def _rendered(
     progress: Progress,
 ) -> list[Patch | None]:
     """Let the model render sketches; None where it made something else of one."""
-    from cytodiffusion.generation.synthesis import sample_cells, sampled_size
+    from cytodiffusion.generation.sampler import drawn_size
+    from cytodiffusion.generation.synthesis import sample_cells
 
-    size = sampled_size(model)
+    size = drawn_size(model)
     sketches = np.stack([in_window(patch, model, px_um, size) for patch in drawn])
     crops = sample_cells(
         model,

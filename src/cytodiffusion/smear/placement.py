@@ -10,10 +10,9 @@ import numpy.typing as npt
 from scipy import ndimage as ndi
 
 from cytodiffusion.smear.patches import FloatImage, Patch, largest_piece, lay, window
+from cytodiffusion.smear.settings import OVERLAP as OVERLAP
 
 _TRIES = 400
-#: Share of the red cells that lean on others in a usual smear.
-OVERLAP = 0.22
 
 
 @dataclass(frozen=True)

@@ -7,52 +7,71 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from cytodiffusion.smear.placement import OVERLAP
+from cytodiffusion.settings import Seed, setting
+
+#: Share of the red cells that lean on others in a usual smear.
+OVERLAP = 0.22
 
 Count = Annotated[int, Field(strict=True, ge=0, le=1000)]
 Side = Annotated[int, Field(strict=True, ge=128, le=4096)]
 
 
 class SmearSettings(BaseModel):
-    """What a synthetic smear shows.
-
-    Attributes
-    ----------
-    height, width : int
-        Of the field in pixels.
-    pixel_size_um : float
-        Micrometres a pixel.
-    n_white, n_platelets, n_artefacts : int
-        White cells, platelets and clusters of stain precipitate.
-    n_red : int, optional
-        Red cells; by default as many as cover a third of the field.
-    differential : dict, optional
-        Shares of the white cells by class; they need not add up to 1. By default every class that
-        the model knows, the common ones more often.
-    overlap : float
-        Share of the red cells that are laid against another one; 0 for none.
-    stain_variation : float
-        How far the stain is from the usual one: 0 not at all, 1 as much as laboratories differ.
-    light_variation : float
-        Unevenness and tint of the light: 0 for none, 1 for a usual microscope, up to 3.
-    seed : int
-        Same seed and settings, same field.
-    """
+    """What a synthetic smear shows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    height: Side = 1024
-    width: Side = 1280
-    pixel_size_um: float = Field(0.12, ge=0.03, le=0.5)
-    n_white: Count = 12
-    n_red: int | None = Field(None, strict=True, ge=0, le=20_000)
-    n_platelets: Count = 14
-    n_artefacts: Count = 1
-    differential: dict[str, float] | None = None
-    overlap: float = Field(OVERLAP, ge=0, le=1)
-    stain_variation: float = Field(0.25, ge=0, le=1)
-    light_variation: float = Field(1.0, ge=0, le=3)
-    seed: int = Field(0, strict=True, ge=0, lt=2**40)
+    height: Side = setting(1024, "Height", "Height of the field in pixels.", unit="px")
+    width: Side = setting(1280, "Width", "Width of the field in pixels.", unit="px")
+    pixel_size_um: float = setting(
+        0.12, "Pixel size", "Micrometres per pixel of the field.", unit="um", ge=0.03, le=0.5
+    )
+    n_white: Count = setting(12, "White cells", "Number of white cells.", unit="cells")
+    n_red: int | None = setting(
+        None,
+        "Red cells",
+        "Number of red cells; otherwise as many as cover a third of the field.",
+        unit="cells",
+        strict=True,
+        ge=0,
+        le=20_000,
+    )
+    n_platelets: Count = setting(14, "Platelets", "Number of platelets.", unit="cells")
+    n_artefacts: Count = setting(
+        1, "Stain precipitate", "Number of clusters of stain precipitate.", more=True
+    )
+    differential: dict[str, float] | None = setting(
+        None,
+        "Differential",
+        "Share of a class among the white cells, such as neutrophil=0.6; shares need not add up "
+        "to 1. Otherwise every class that the model knows, the common ones more often.",
+        more=True,
+    )
+    overlap: float = setting(
+        OVERLAP,
+        "Overlap",
+        "Share of the red cells that are laid against another one, 0 to 1.",
+        more=True,
+        ge=0,
+        le=1,
+    )
+    stain_variation: float = setting(
+        0.25,
+        "Stain variation",
+        "0 is the usual stain, 1 as far from it as laboratories are.",
+        more=True,
+        ge=0,
+        le=1,
+    )
+    light_variation: float = setting(
+        1.0,
+        "Light variation",
+        "Unevenness and tint of the light: 0 none, 1 as in a usual microscope, up to 3.",
+        more=True,
+        ge=0,
+        le=3,
+    )
+    seed: Seed = setting(0, "Seed", "The same seed and settings give the same field.", strict=True)
 
     @field_validator("differential")
     @classmethod

@@ -13,11 +13,10 @@ from scipy import ndimage as ndi
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.smear.background import haze, photograph, restained, uneven_light
+from cytodiffusion.smear.background import haze, photograph, precipitate, restained, uneven_light
 from cytodiffusion.smear.generated import Cells, Sampling, drawn_cells, generated_cells
 from cytodiffusion.smear.patches import ByteImage, Patch, largest_piece
 from cytodiffusion.smear.placement import Slide
-from cytodiffusion.smear.precipitate import precipitate
 from cytodiffusion.smear.procedural import SKETCHES
 from cytodiffusion.smear.red_cells import RedCellStyle, red_cell
 from cytodiffusion.smear.settings import SmearSettings

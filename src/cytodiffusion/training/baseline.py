@@ -24,11 +24,12 @@ from cytodiffusion.baselines import (
 )
 from cytodiffusion.baselines.baseline import baseline_logits
 from cytodiffusion.baselines.files import FILES
-from cytodiffusion.classification.scores import fit_temperature, margin, softmax
+from cytodiffusion.classification.scores import margin, softmax
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.metrics.scores import balanced_accuracy, summarise
+from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.training.calibrate import Views, plain_views
+from cytodiffusion.training.calibrate import Views, plain_views, validation_record
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import (
     describe_classes,
@@ -142,8 +143,7 @@ class BaselineTrainer(Trainer):
             input_size=s.input_size,
             window_um=s.window_um,
             network=self.ema_network(),
-            temperature=1.0,
-            conformal_scores=torch.zeros(1),
+            validation=ValidationRecord(),
             anomaly_threshold=float("inf"),
             false_alarms=0.0,
             device=self.accelerator.device,
@@ -182,19 +182,12 @@ def calibrate_baseline(
     """Fit temperature, prediction sets and anomaly threshold on validation cells as they are."""
     plain = plain_views(val, model.input_size)
     logits = _logits(plain, model, progress)
-    temperature = fit_temperature(logits, plain.labels)
-    posterior = softmax(logits / temperature)
-    strange = 1 - posterior[np.arange(len(logits)), plain.labels]
-    order = np.argsort(strange, kind="stable")
-    scores = 1.0 - margin(posterior)
+    validation = validation_record(logits, plain.labels, settings.coverage, margin)
+    scores = 1.0 - margin(softmax(logits / validation.temperature))
     threshold = float(np.quantile(scores, 1 - settings.false_alarms))
     return replace(
         model,
-        temperature=temperature,
-        conformal_scores=torch.from_numpy(strange[order]).float(),
-        conformal_classes=torch.from_numpy(plain.labels[order]).long(),
-        validation_gap=torch.from_numpy(margin(posterior)),
-        validation_correct=torch.from_numpy(posterior.argmax(axis=1) == plain.labels),
+        validation=validation,
         anomaly_threshold=threshold,
         false_alarms=float((scores > threshold).mean()),
     )
@@ -227,9 +220,9 @@ def write_card(
         f"crops and augmentation of the diffusion classifier; torch {version('torch')}, "
         f"timm {version('timm')}; napari-cytodiffusion {__version__}.",
         f"- Data and licence: {settings.attribution or 'not stated'}",
-        f"- Temperature {model.temperature:.3f}; anomalous where the gap of the two largest "
-        f"probabilities is below {1 - model.anomaly_threshold:.3f} ({model.false_alarms:.1%} of "
-        "validation cells are).",
+        f"- Temperature {model.validation.temperature:.3f}; anomalous where the gap of the "
+        f"two largest probabilities is below {1 - model.anomaly_threshold:.3f} "
+        f"({model.false_alarms:.1%} of validation cells are).",
         *images_table(model.classes, sets),
     ]
     for split, metrics in measured.items():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +14,16 @@ from torch import Tensor
 from cytodiffusion.classification.anomaly import anomaly_scores, anomaly_threshold, default_score
 from cytodiffusion.classification.classifier import Evidence, gather_evidence
 from cytodiffusion.classification.conformal import measured_coverage
-from cytodiffusion.classification.scores import fit_temperature, softmax
+from cytodiffusion.classification.scores import confidence, fit_temperature, softmax
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.codec import WHITE, to_unit
+from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.progress import Progress
-from cytodiffusion.training.augmentation.augment import AugmentSettings, augment
+from cytodiffusion.training.augmentation.augment import augment
 from cytodiffusion.training.augmentation.outlines import Outlines
+from cytodiffusion.training.augmentation.settings import AugmentSettings
 from cytodiffusion.training.class_statistics import embedding_spread, measure_typical, standardise
 from cytodiffusion.training.data import CellSet, generator_for
 
@@ -40,10 +42,9 @@ def blank_calibration(n_classes: int, embedding: int, levels: tuple[int, ...]) -
     eye = torch.eye(embedding)
     return Calibration(
         levels=levels,
-        temperature=1.0,
+        validation=ValidationRecord(),
         prior_variance=1.0,
         prior_weight=PRIOR_WEIGHT,
-        conformal_scores=torch.zeros(1),
         anomaly_threshold=float("inf"),
         false_alarms=0.0,
         embedding_mean=torch.zeros(embedding),
@@ -161,8 +162,10 @@ def calibrate(
         model.calibration, prior_variance=trial_variance(full, plain.labels)
     )
     stopped = _evidence(plain, model, settings, progress)
-    calibration = _decided(model.calibration, stopped, plain.labels, settings.coverage)
-
+    calibration = replace(
+        model.calibration,
+        validation=validation_record(stopped.logits, plain.labels, settings.coverage),
+    )
     calibration = _with_typical(
         calibration,
         model,
@@ -178,7 +181,8 @@ def calibrate(
     calibration = _with_thresholds(calibration, budgets, false_alarms)
     elsewhere = _evidence(varied, model, _few(settings), progress, stop_early=False)
     rate = float((_default_scores(calibration, elsewhere) > calibration.anomaly_threshold).mean())
-    return replace(calibration, measured=calibration.measured | {"alarms_in_varied_stains": rate})
+    measured = calibration.validation.measured | {"alarms_in_varied_stains": rate}
+    return replace(calibration, validation=replace(calibration.validation, measured=measured))
 
 
 def _few(settings: ClassifySettings) -> ClassifySettings:
@@ -209,16 +213,12 @@ def _with_typical(
     return replace(calibration, typical=typical)
 
 
-def _decided(
-    calibration: Calibration, stopped: Evidence, labels: NDArray[np.int64], coverage: float
-) -> Calibration:
-    """Temperature, and with it how sure the classifier is of validation cells, and how rightly."""
-    return replace(calibration, **promises(stopped.logits, labels, coverage))
-
-
-def promises(
-    logits: NDArray[np.float64], labels: NDArray[np.int64], coverage: float
-) -> dict[str, Any]:
+def validation_record(
+    logits: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    coverage: float,
+    accepted_by: Callable[[NDArray[np.float64]], NDArray[np.float64]] = confidence,
+) -> ValidationRecord:
     """Fit a temperature to cells of known class, and keep how sure and how right it is of them.
 
     Parameters
@@ -227,24 +227,21 @@ def promises(
     labels : (N,) array
     coverage : float
         Of the prediction sets that are measured.
-
-    Returns
-    -------
-    dict
-        Attributes of `cytodiffusion.model.calibration.Calibration`, by name.
+    accepted_by : callable
+        Gives the certainty ``(N,)`` of posteriors ``(N, K)``.
     """
     temperature = fit_temperature(logits, labels)
     posterior = softmax(logits / temperature)
     strange = 1 - posterior[np.arange(len(labels)), labels]
     order = np.argsort(strange, kind="stable")
-    return {
-        "temperature": temperature,
-        "conformal_scores": torch.from_numpy(strange[order]).float(),
-        "conformal_classes": torch.from_numpy(labels[order]).long(),
-        "validation_confidence": torch.from_numpy(posterior.max(axis=1)),
-        "validation_correct": torch.from_numpy(posterior.argmax(axis=1) == labels),
-        "measured": measured_coverage(posterior, labels, coverage),
-    }
+    return ValidationRecord(
+        scores=torch.from_numpy(strange[order]).float(),
+        classes=torch.from_numpy(labels[order]).long(),
+        confidence=torch.from_numpy(accepted_by(posterior)),
+        correct=torch.from_numpy(posterior.argmax(axis=1) == labels),
+        temperature=temperature,
+        measured=measured_coverage(posterior, labels, coverage),
+    )
 
 
 def _with_thresholds(

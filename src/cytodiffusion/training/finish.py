@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 from cytodiffusion import __version__
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
-from cytodiffusion.drawing.palette import colors_and_groups
 from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.codec import PixelCodec
@@ -21,7 +21,7 @@ from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.progress import Progress
-from cytodiffusion.taxonomy import Taxonomy, load_taxonomy, taxonomy_for
+from cytodiffusion.taxonomy import Taxonomy, colors_and_groups, load_taxonomy, taxonomy_for
 from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
 from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.settings import TrainSettings
@@ -50,6 +50,9 @@ def finish_bundle(
         schedule=NoiseSchedule(),
         calibration=blank_calibration(len(names), settings.widths[-1], CANDIDATE_LEVELS),
         device=next(denoiser.parameters()).device,
+        training=training_record(settings),
+        taxonomy=taxonomy_of(names, settings),
+        training_images=sets["train"].images,
     )
     model.calibration = calibrate(
         model,
@@ -63,21 +66,8 @@ def finish_bundle(
     measured = {
         split: measure(model, sets[split], budget, progress) for split in sets if split != "train"
     }
-    return save_bundle(
-        settings.output,
-        name=settings.name,
-        version=__version__,
-        classes=model.classes,
-        denoiser=denoiser,
-        codec=codec,
-        calibration=model.calibration,
-        window_um=settings.window_um,
-        disc_radius=settings.disc_radius,
-        card=write_card(model, sets, settings, history, measured),
-        training=training_record(settings),
-        taxonomy=taxonomy_of(names, settings),
-        training_images=sets["train"].images,
-    )
+    model.card = write_card(model, sets, settings, history, measured)
+    return save_bundle(settings.output, model)
 
 
 def describe_classes(names: list[str], settings: TrainSettings) -> tuple[CellClass, ...]:
@@ -189,30 +179,19 @@ def save_with(
     ----------
     model : ModelBundle
     settings : TrainSettings
-        Of the part; recorded under its name.
+        Of the part; recorded under its kind.
     heading, lines : str, sequence of str
         Section of the card about it.
-    **added : Generator or Laboratory
+    **added : Generator or SlideCorrection
         The part, by its name in `ModelBundle`; the model's others stay.
     """
-    (name,) = added
-    parts: dict[str, Any] = {"generator": model.generator, "laboratory": model.laboratory} | added
-    return save_bundle(
-        settings.output,
-        name=model.name,
-        version=model.version,
-        classes=model.classes,
-        denoiser=model.denoiser,
-        codec=model.codec,
-        calibration=model.calibration,
-        window_um=model.window_um,
-        disc_radius=model.disc_radius,
+    whole = replace(
+        model,
         card=with_section(model.card, heading, lines),
-        training=model.training | {name: training_record(settings)},
-        taxonomy=model.taxonomy,
-        training_images=model.training_images,
-        **parts,
+        training=model.training | {settings.kind: training_record(settings)},
+        **added,  # type: ignore[arg-type]
     )
+    return save_bundle(settings.output, whole)
 
 
 def with_section(card: str, heading: str, lines: Sequence[str]) -> str:

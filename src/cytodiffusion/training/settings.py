@@ -6,11 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
 
-from cytodiffusion.cells.crops import WINDOW_UM
-from cytodiffusion.datasets.duplicates import Policy
-from cytodiffusion.training.augmentation.augment import AugmentSettings, nothing_but
+from cytodiffusion.settings import (
+    WINDOW_UM,
+    AllowDownload,
+    Device,
+    Duplicates,
+    Layout,
+    PixelSize,
+    Seed,
+    setting,
+)
+from cytodiffusion.training.augmentation.settings import AugmentSettings, nothing_but
+
+#: Ours; the baselines; the published network; what draws synthetic cells; what corrects the cells
+#: of a slide for what they have in common (called so on disk).
+Kind = Literal["diffusion", "resnet18", "vit", "stable-diffusion", "generator", "laboratory"]
 
 #: Side in pixels from which on a generator has enough of a coarse picture to learn detail from.
 SMALLEST_DRAWN = 64
@@ -66,67 +78,271 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    data: Path
-    layout: str = "auto"  #: how the data lie on disk; found out when auto
-    output: Path
-    duplicates: Policy = "refuse"  #: what to do with an image that is in two splits
-    #: Ours; the baselines; the published network; what draws synthetic cells; what corrects the
-    #: cells of a slide for what they have in common.
-    kind: Literal["diffusion", "resnet18", "vit", "stable-diffusion", "generator", "laboratory"] = (
-        "diffusion"
+    data: Path = setting(
+        title="Training images",
+        description="A folder with a folder per class (perhaps below train, val and test), or a "
+        "CSV with the columns path, class (empty: unlabelled) and perhaps split.",
     )
-    pretrained: bool = False  #: baselines only: start from ImageNet weights
-    allow_download: bool = False  #: of those weights, when they are not on this machine
-    name: str = "cytodiffusion"
-    seed: int = Field(0, ge=0, lt=2**40)
-    init: str | None = None  #: model to start from; the network is then like its
-    pixel_size_um: PositiveFloat | None = None  #: of the images; estimated when None
-    input_size: PositiveInt = 96  #: side of the model's input in pixels
-    window_um: PositiveFloat = WINDOW_UM
-    patch: PositiveInt = 4
-    widths: tuple[int, ...] = (64, 128, 256)
-    blocks: tuple[int, ...] = (1, 2, 2)
-    head_channels: PositiveInt = 64
-    dropout: float = Field(0.1, ge=0, lt=1)
-    base_widths: tuple[int, ...] = (64, 128, 128)  #: generator: network of the coarse picture
-    base_blocks: tuple[int, ...] = (2, 2, 2)
-    detail_widths: tuple[int, ...] = (64, 96)  #: generator: network of the detail
-    detail_blocks: tuple[int, ...] = (1, 2)
-    detail_steps: PositiveInt = 5000  #: generator: steps of the detail's network
-    laboratories: PositiveInt = 400  #: laboratory: how many are made up
-    steps: PositiveInt = 7000
-    batch_size: PositiveInt = 64
-    learning_rate: PositiveFloat = 8e-4
-    weight_decay: float = Field(0.02, ge=0)
-    warmup: PositiveInt = 200
-    cooldown: float = Field(0.3, ge=0, le=1)  #: share of the steps in which the rate falls
-    ema_decay: float = Field(0.999, gt=0, lt=1)
-    class_loss: float = Field(0.2, ge=0)  #: lambda of the hybrid loss
-    label_smoothing: float = Field(0.02, ge=0, lt=1)
-    level_tilt: PositiveFloat = 1.25  #: 1 draws noise levels alike; more, rather low ones
-    pretrain_steps: int = Field(0, ge=0)  #: without labels, on all crops, before the training
-    contrast: float = Field(0.2, ge=0)  #: weight in them of telling a crop in another view
-    pseudo_labels: float = Field(0.0, ge=0, le=1)  #: least share of votes of a guess; 0: none
-    lora: int = Field(0, ge=0, le=1024)  #: stable-diffusion: rank; 0 trains all weights
-    snr_gamma: PositiveFloat = 5.0  #: stable-diffusion: of the min-SNR weight
-    noise_offset: float = Field(0.1, ge=0, le=1)  #: stable-diffusion: noise common to a channel
-    mixup: float = Field(0.0, ge=0)  #: stable-diffusion: alpha; 0.3 as published, 0 mixes nothing
-    class_dropout: float = Field(0.1, ge=0, lt=1)  #: share trained through the null class
-    balance: float = Field(0.5, ge=0, le=1)
-    unlabelled_share: float = Field(0.25, ge=0, le=1)  #: of a batch, where there are any
-    disc_radius: float = Field(0.42, gt=0)  #: of the window; where errors count in classifying
-    augment: AugmentSettings = AugmentSettings()
-    mixed_precision: str = Field("auto", pattern="^(auto|no|bf16)$")
-    device: str = "auto"
-    checkpoint_every: PositiveInt = 250
-    validate_every: PositiveInt = 500
-    coverage: float = Field(0.95, gt=0, lt=1)
-    false_alarms: float = Field(0.02, gt=0, lt=1)  #: stated rate of the anomaly threshold
-    resume: bool = False
-    attribution: str = ""  #: whose data, under which licence; goes into the model card
-    colors: dict[str, str] = {}
-    groups: dict[str, str] = {}
-    taxonomy: str | None = None  #: ready one or a file; else the ready one that fits the classes
+    layout: Layout = "auto"
+    output: Path = setting(title="Folder of the model", description="Folder for the model.")
+    duplicates: Duplicates = "refuse"
+    kind: Kind = setting(
+        "diffusion",
+        "Kind of model",
+        "diffusion; a baseline to compare it with: resnet18 or vit; stable-diffusion, the "
+        "published network, fine-tuned from init; or what is added to the model init: generator, "
+        "which draws synthetic cells, or slide-correction, which corrects the cells of a slide "
+        "for what they have in common.",
+    )
+    pretrained: bool = setting(
+        False,
+        "ImageNet weights",
+        "resnet18 and vit: start from ImageNet weights (on this computer, or with downloads "
+        "allowed).",
+        more=True,
+    )
+    allow_download: AllowDownload = False
+    name: str = setting("cytodiffusion", "Name", "Name of the model.")
+    seed: Seed = 0
+    init: str | None = setting(
+        None,
+        "Start from",
+        "Model to start from, or to add something to; for stable-diffusion a folder, or a Hugging "
+        "Face id, with unet and vae.",
+    )
+    pixel_size_um: PixelSize = None
+    input_size: PositiveInt = setting(
+        96, "Input size", "Side of the network's input, in pixels.", unit="px", more=True
+    )
+    window_um: PositiveFloat = setting(
+        WINDOW_UM,
+        "Window",
+        "Side of the square that is cut out around a cell, in micrometres.",
+        unit="um",
+        more=True,
+    )
+    patch: PositiveInt = setting(
+        4,
+        "Patch",
+        "Side of the squares of pixels that the network folds into channels.",
+        unit="px",
+        more=True,
+    )
+    widths: tuple[int, ...] = setting(
+        (64, 128, 256), "Widths", "Channels of each level of the network.", more=True
+    )
+    blocks: tuple[int, ...] = setting(
+        (1, 2, 2), "Blocks", "Blocks of each level of the network.", more=True
+    )
+    head_channels: PositiveInt = setting(
+        64, "Channels of a head", "Channels of the network's part for one class.", more=True
+    )
+    dropout: float = setting(
+        0.1,
+        "Dropout",
+        "Share of the network's activations left out in training.",
+        more=True,
+        ge=0,
+        lt=1,
+    )
+    base_widths: tuple[int, ...] = setting(
+        (64, 128, 128),
+        "Widths of the coarse network",
+        "generator: channels of each level of the network for the coarse picture.",
+        more=True,
+    )
+    base_blocks: tuple[int, ...] = setting(
+        (2, 2, 2),
+        "Blocks of the coarse network",
+        "generator: blocks of each level of the network for the coarse picture.",
+        more=True,
+    )
+    detail_widths: tuple[int, ...] = setting(
+        (64, 96),
+        "Widths of the detail network",
+        "generator: channels of each level of the network for the detail.",
+        more=True,
+    )
+    detail_blocks: tuple[int, ...] = setting(
+        (1, 2),
+        "Blocks of the detail network",
+        "generator: blocks of each level of the network for the detail.",
+        more=True,
+    )
+    detail_steps: PositiveInt = setting(
+        5000,
+        "Steps of the detail network",
+        "generator: training steps of the network for the detail.",
+        unit="steps",
+        more=True,
+    )
+    laboratories: PositiveInt = setting(
+        400,
+        "Simulated laboratories",
+        "slide-correction: number of laboratories whose stain and camera are simulated.",
+        more=True,
+    )
+    steps: PositiveInt = setting(7000, "Steps", "Training steps.", unit="steps")
+    batch_size: PositiveInt = setting(64, "Batch size", "Cells of a training step.", unit="cells")
+    learning_rate: PositiveFloat = setting(8e-4, "Learning rate", "Largest learning rate.")
+    weight_decay: float = setting(
+        0.02, "Weight decay", "How strongly weights are drawn towards zero.", more=True, ge=0
+    )
+    warmup: PositiveInt = setting(
+        200, "Warm-up", "Steps in which the learning rate rises.", unit="steps", more=True
+    )
+    cooldown: float = setting(
+        0.3,
+        "Cool-down",
+        "Share of the steps in which the learning rate falls.",
+        more=True,
+        ge=0,
+        le=1,
+    )
+    ema_decay: float = setting(
+        0.999, "Averaging", "Decay of the moving average of the weights.", more=True, gt=0, lt=1
+    )
+    class_loss: float = setting(
+        0.2,
+        "Weight of the classes",
+        "Weight of the cross-entropy beside the diffusion loss.",
+        more=True,
+        ge=0,
+    )
+    label_smoothing: float = setting(
+        0.02,
+        "Label smoothing",
+        "Share of a label that is spread over all classes.",
+        more=True,
+        ge=0,
+        lt=1,
+    )
+    level_tilt: PositiveFloat = setting(
+        1.25,
+        "Tilt of the noise levels",
+        "diffusion: 1 draws all noise levels alike; more draws low ones more often, which tell "
+        "most.",
+        more=True,
+    )
+    pseudo_labels: float = setting(
+        0.0,
+        "Pseudo-labels",
+        "diffusion: least share of the votes with which a missing label is guessed; 0 guesses "
+        "none.",
+        more=True,
+        ge=0,
+        le=1,
+    )
+    lora: int = setting(
+        0,
+        "LoRA rank",
+        "stable-diffusion: train adapters of this rank only, for a small GPU; 0 trains all "
+        "weights. Needs peft.",
+        more=True,
+        ge=0,
+        le=1024,
+    )
+    snr_gamma: PositiveFloat = setting(
+        5.0, "Min-SNR gamma", "stable-diffusion: gamma of the min-SNR weight.", more=True
+    )
+    noise_offset: float = setting(
+        0.1,
+        "Noise offset",
+        "stable-diffusion: share of the noise that a channel has in common.",
+        more=True,
+        ge=0,
+        le=1,
+    )
+    mixup: float = setting(
+        0.0,
+        "Mixup",
+        "stable-diffusion: alpha of mixup; 0.3 as published, 0 mixes nothing.",
+        more=True,
+        ge=0,
+    )
+    class_dropout: float = setting(
+        0.1,
+        "Class dropout",
+        "Share of the cells that are trained without their class.",
+        more=True,
+        ge=0,
+        lt=1,
+    )
+    balance: float = setting(
+        0.5,
+        "Balance of classes",
+        "0 draws classes as often as they occur in the data, 1 all alike.",
+        more=True,
+        ge=0,
+        le=1,
+    )
+    unlabelled_share: float = setting(
+        0.25,
+        "Unlabelled share",
+        "Share of a batch that is unlabelled cells, where there are any.",
+        more=True,
+        ge=0,
+        le=1,
+    )
+    disc_radius: float = setting(
+        0.42,
+        "Radius of the disc",
+        "Radius of the disc in which errors count in classifying, as a share of the window.",
+        more=True,
+        gt=0,
+    )
+    augment: AugmentSettings = setting(
+        AugmentSettings(), "Augmentation", "How far crops are varied.", more=True
+    )
+    mixed_precision: Literal["auto", "no", "bf16"] = setting(
+        "auto",
+        "Precision",
+        "Use bfloat16 (bf16) or not (no); auto does on a GPU that has it.",
+        more=True,
+    )
+    device: Device = "auto"
+    checkpoint_every: PositiveInt = setting(
+        250, "Save every", "Steps between two saved states of the run.", unit="steps", more=True
+    )
+    validate_every: PositiveInt = setting(
+        500, "Validate every", "Steps between two validations.", unit="steps", more=True
+    )
+    coverage: float = setting(
+        0.95,
+        "Coverage",
+        "Stated share of prediction sets that hold the true class.",
+        more=True,
+        gt=0,
+        lt=1,
+    )
+    false_alarms: float = setting(
+        0.02,
+        "False alarms",
+        "Stated share of ordinary cells that are called anomalous.",
+        more=True,
+        gt=0,
+        lt=1,
+    )
+    resume: bool = setting(False, "Resume", "Go on with the run that was begun for this folder.")
+    attribution: str = setting(
+        "",
+        "Attribution",
+        "Whose data it is and under which licence; goes into the model card.",
+        more=True,
+    )
+    colors: dict[str, str] = setting(
+        {}, "Colours", "Colours of classes, such as neutrophil=#3366cc.", more=True
+    )
+    groups: dict[str, str] = setting(
+        {}, "Groups", "Groups of classes, such as neutrophil=granulocyte.", more=True
+    )
+    taxonomy: str | None = setting(
+        None,
+        "Class hierarchy",
+        "Class hierarchy with colours, by name or as a JSON file; otherwise the ready one that "
+        "fits the classes.",
+        more=True,
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -154,12 +370,8 @@ class TrainSettings(BaseModel):
             raise ValueError("name the model that the correction is for with init")
         if self.kind != "stable-diffusion" and self.lora:
             raise ValueError("low-rank adapters (lora) are for the kind stable-diffusion")
-        if self.kind != "diffusion" and (self.pretrain_steps or self.pseudo_labels):
+        if self.kind != "diffusion" and self.pseudo_labels:
             raise ValueError("only a diffusion model is trained on crops without a label")
-        if self.init is not None and self.pretrain_steps:
-            raise ValueError(
-                "pre-training begins with random weights: leave out one of pretrain_steps and init"
-            )
         return self
 
     @model_validator(mode="after")

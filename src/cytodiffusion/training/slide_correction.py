@@ -35,10 +35,11 @@ from cytodiffusion.model.denoiser import UNetDenoiser, embedding_width
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import check_target
 from cytodiffusion.model.slide_correction import SlideCorrection, SlideCorrectionNetwork
+from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.augmentation.augment import augment
 from cytodiffusion.training.augmentation.outlines import Outlines
-from cytodiffusion.training.calibrate import plain_views, promises
+from cytodiffusion.training.calibrate import plain_views, validation_record
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import save_with
 from cytodiffusion.training.sets import like_model, load_sets
@@ -296,9 +297,8 @@ def measure_laboratory(
         background=views.backgrounds,
         progress=lambda share, text: progress(0.4 * share, text),
     )
-    nothing = torch.zeros(0)
     steady = tuple(k for k, c in enumerate(model.classes) if c.name in STEADY)
-    blank = SlideCorrection(network, 1.0, nothing, nothing, nothing, nothing, {}, steady)
+    blank = SlideCorrection(network, ValidationRecord(), steady)
 
     def corrected(index: NDArray[np.int64]) -> NDArray[np.float64]:
         assert alone.embedding is not None
@@ -310,7 +310,7 @@ def measure_laboratory(
     logits = corrected(everything)
     for index in reversed(drawn_slides(labels, settings.seed)):
         logits[index] = corrected(index)
-    found = promises(logits, labels, settings.coverage)
+    found = validation_record(logits, labels, settings.coverage)
     one_class = np.empty(len(labels), np.int64)
     for k in np.unique(labels):
         index = np.flatnonzero(labels == k)
@@ -323,7 +323,7 @@ def measure_laboratory(
             model, blank, known, settings, lambda share, text: progress(0.4 + 0.6 * share, text)
         ),
     }
-    return replace(blank, **found), measured
+    return replace(blank, validation=found), measured
 
 
 def drawn_slides(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
@@ -380,7 +380,7 @@ def _attach(
         f"made-up laboratories {away:.4f} by themselves and {away_too:.4f} together.",
         f"- Data and licence: {settings.attribution or 'not stated'}",
     ]
-    return save_with(model, settings, HEADING, lines, laboratory=laboratory)
+    return save_with(model, settings, HEADING, lines, slide_correction=laboratory)
 
 
 #: Cells of each class in a made-up laboratory, at most.

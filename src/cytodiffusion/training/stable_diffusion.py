@@ -308,6 +308,9 @@ def as_bundle(denoiser: StableDiffusionDenoiser, run: StableDiffusionTrainer) ->
         schedule=denoiser.schedule,
         calibration=_blank(run, denoiser),
         device=run.accelerator.device,
+        training=training_record(s),
+        taxonomy=taxonomy_of(run.names, s),
+        training_images=run.sets["train"].images,
     )
 
 
@@ -329,27 +332,14 @@ def _finish(run: StableDiffusionTrainer, progress: Progress) -> Path:
         )
         measured = {k: measure(model, v, budget, progress) for k, v in sets.items() if k != "train"}
         method = f"low-rank adapters of rank {s.lora}" if s.lora else "all weights of the U-Net"
-        return save_bundle(
-            s.output,
-            name=s.name,
-            version=__version__,
-            classes=model.classes,
-            denoiser=denoiser,
-            codec=run.codec,
-            calibration=model.calibration,
-            window_um=s.window_um,
-            disc_radius=s.disc_radius,
-            card=write_card(
-                model,
-                sets,
-                s,
-                run.history,
-                measured,
-                network="Stable Diffusion 1.5's U-Net with a class as its prompt, fine-tuned "
-                f"({method}), and its VAE; one pass a class and trial; calibrated and measured on "
-                f"at most {CALIBRATION_CELLS} cells a class",
-            ),
-            training=training_record(s),
-            taxonomy=taxonomy_of(run.names, s),
-            training_images=run.sets["train"].images,
+        model.card = write_card(
+            model,
+            sets,
+            s,
+            run.history,
+            measured,
+            network="Stable Diffusion 1.5's U-Net with a class as its prompt, fine-tuned "
+            f"({method}), and its VAE; one pass a class and trial; calibrated and measured on "
+            f"at most {CALIBRATION_CELLS} cells a class",
         )
+        return save_bundle(s.output, model)

@@ -51,8 +51,8 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
         from cytodiffusion.training.baseline import train_baseline  # imports this module
 
         return train_baseline(settings, progress)
-    if settings.pretrain_steps or settings.pseudo_labels:
-        from cytodiffusion.training.few_labels.few_labels import train_few_labels
+    if settings.pseudo_labels:
+        from cytodiffusion.training.few_labels import train_few_labels
 
         return train_few_labels(settings, progress)
     run = Trainer(settings, progress)

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from cytodiffusion.authenticity import AuthenticitySettings
 from cytodiffusion.authenticity.settings import MOST_TRIALS, SUFFIX, TRIALS
 from cytodiffusion.errors import InputError
+from cytodiffusion.settings import make_settings
 from napari_cytodiffusion.evaluate.form import FolderField
 from napari_cytodiffusion.shared.common import RunBar, form, note
 from napari_cytodiffusion.shared.defaults import default
@@ -133,19 +134,20 @@ class NewTestForm(QWidget):
         real, output = self.real.path(), self.output.path()
         if real is None or output is None:
             raise InputError("Choose the real cells, and a file for the test.")
-        return AuthenticitySettings(
-            real=real,
-            output=output,
-            synthetic=self.synthetic.path(),
-            trials=self.trials.value(),
-            seed=self.seed.value(),
-            classes=tuple(c.strip() for c in self.classes.text().split(",") if c.strip()),
-            ask_class=self.ask_class.isChecked(),
-            split=str(self.split.currentData()),
-            pixel_size_um=self.pixel_size.pixel_size(),
-            model=self.model.value() or "default",
-            device=self.device.device(),
-        )
+        values = {
+            "real": real,
+            "output": output,
+            "synthetic": self.synthetic.path(),
+            "trials": self.trials.value(),
+            "seed": self.seed.value(),
+            "classes": tuple(c.strip() for c in self.classes.text().split(",") if c.strip()),
+            "ask_class": self.ask_class.isChecked(),
+            "split": str(self.split.currentData()),
+            "pixel_size_um": self.pixel_size.pixel_size(),
+            "model": self.model.value() or "default",
+            "device": self.device.device(),
+        }
+        return make_settings(AuthenticitySettings, values)
 
     def _propose(self) -> None:
         """Propose a file beside the real cells."""

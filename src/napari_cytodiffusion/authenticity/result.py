@@ -23,7 +23,7 @@ from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.shared.common import note
 from napari_cytodiffusion.shared.plot_board import PlotBoard
 from napari_cytodiffusion.shared.plots import legible, text_color
-from napari_cytodiffusion.shared.table import FigureTable
+from napari_cytodiffusion.shared.table import FigureTable, short, short
 
 #: Colours of participants (Okabe & Ito 2008), as in the figure that is exported.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -97,8 +97,8 @@ class ResultPlots(PlotBoard):
         self.plot.addItem(dots)
         self._guessing()
         left = self.plot.getAxis("left")
-        left.setTicks([[(n, words.short(name, 18)) for n, name in enumerate(rows)]])
-        widest = max(self.fontMetrics().horizontalAdvance(words.short(n, 18)) for n in rows)
+        left.setTicks([[(n, short(name, 18)) for n, name in enumerate(rows)]])
+        widest = max(self.fontMetrics().horizontalAdvance(short(n, 18)) for n in rows)
         left.setWidth(widest + 14)
         self.plot.setXRange(0, 1, padding=0.04)
         self.plot.setYRange(-0.7, len(rows) - 0.3, padding=0)
@@ -116,7 +116,7 @@ class ResultPlots(PlotBoard):
         for number, (name, found) in enumerate(figures["participants"].items()):
             alarms, hits = found["false_alarms"]["value"], found["hits"]["value"]
             if alarms is not None and hits is not None:
-                text = f"{escape(words.short(name, 16))}, d' {found['dprime']:.2f}"
+                text = f"{escape(short(name, 16))}, d' {found['dprime']:.2f}"
                 self._dots([alarms], [hits], self._colour(number), text)
         self.plot.setXRange(0, 1, padding=0.02)
         self.plot.setYRange(0, 1, padding=0.02)
@@ -133,7 +133,7 @@ class ResultPlots(PlotBoard):
             self._band(curve["index"], curve["low"], curve["high"], colour)
             pen = pg.mkPen(colour, width=2)
             self.plot.plot(
-                curve["index"], curve["accuracy"], pen=pen, name=escape(words.short(name, 16))
+                curve["index"], curve["accuracy"], pen=pen, name=escape(short(name, 16))
             )
             number += 1
         self.plot.setXRange(0, 1, padding=0.02)

@@ -221,7 +221,7 @@ class TrialPage(QWidget):
         self._refresh()
         self.told.emit(self.trial, told)
 
-    def explain(self, trial: Question, explained: words.Explained) -> None:
+    def explain(self, trial: Question, explained: words.CellExplanation) -> None:
         """Lay the heatmap over the cell it belongs to, while that is still in sight."""
         if trial is self.trial and self.waiting:
             self._explained = explained.picture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from functools import partial
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,7 +71,7 @@ class AuthenticityWidget(QWidget):
         # the connection to the file must not outlive the dock
         keeper: dict[str, AuthenticityTest] = {}
         self._keeper = keeper
-        self.destroyed.connect(lambda: [test.close() for test in keeper.values()])
+        self.destroyed.connect(partial(_close_all, keeper))
 
     def _connect(self) -> None:
         start, trial, result = self.start_page, self.trial_page, self.result_page
@@ -277,3 +279,15 @@ class AuthenticityWidget(QWidget):
         own = path.resolve()
         others = [str(p) for p in self.recent_tests() if p != own]
         self._settings().setValue("authenticity/recent", [str(own), *others][:_RECENT])
+
+
+def _close_all(keeper: dict[str, AuthenticityTest], *_: Any) -> None:
+    """Close the files of the tests that are open."""
+    for test in keeper.values():
+        test.close()
+
+
+def _close_all(keeper: dict[str, AuthenticityTest], *_: Any) -> None:
+    """Close the files of the tests that are open."""
+    for test in keeper.values():
+        test.close()

@@ -42,14 +42,14 @@ class Origin:
 
     image: str
     labels: str
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     pixel_size_um: float
 
     @classmethod
     def of(cls, views: CellViews) -> Origin:
         """Note where the cells of an image come from."""
-        height, width = views.maps.class_map.shape
-        return cls(views.image.name, views.labels.name, (height, width), views.pixel_size_um)
+        shape = tuple(views.maps.class_map.shape)
+        return cls(views.image.name, views.labels.name, shape, views.pixel_size_um)
 
     def record(self, record: CellRecord | None) -> dict[str, Any]:
         """Return what the record of a cell says besides."""
@@ -177,7 +177,7 @@ def version_body(
 
 
 def morph_body(path: Path, morphed: MorphResult, record: CellRecord, origin: Origin) -> Body:
-    """Body of a `Job` that writes a morph as GIF, MP4 or TIFF, by the ending of the path."""
+    """Body of a `Job` that writes a morph as GIF or TIFF, by the ending of the path."""
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "writing the morph")

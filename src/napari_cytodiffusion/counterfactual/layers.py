@@ -101,7 +101,7 @@ class HeatmapLayer:
         self._low = boxes[:, 0].min(axis=0)
         canvas = np.zeros(boxes[:, 1].max(axis=0) - self._low, np.float32)
         self._paint(canvas)
-        place = part_placement(labels, self._low)
+        place = part_placement(labels, tuple(self._low))
         limits = (-limit, limit)
         layer = self._kept(viewer, labels)
         if layer is None:

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 _FIGURES = "PNG (*.png);;TIFF (*.tif);;PDF (*.pdf);;SVG (*.svg)"
 
-_FILMS = "GIF (*.gif);;MP4 (*.mp4);;TIFF stack (*.tif)"
+_FILMS = "GIF (*.gif);;TIFF stack (*.tif)"
 
 #: What can be saved: key, text, and the kinds of file, or None for a folder.
 KINDS: tuple[tuple[str, str, str | None], ...] = (

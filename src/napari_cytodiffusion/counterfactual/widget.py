@@ -294,7 +294,7 @@ class CounterfactualWidget(QWidget):
             self.look.bar.set_scale(limit, whose)
             self._show_layer(views, mapped, limit)
 
-    def _scale(self, mapped: engine.Mapped) -> tuple[float, str]:
+    def _scale(self, mapped: engine.HeatmapResult) -> tuple[float, str]:
         """Value of the outermost colours, and whose version they are of."""
         page = self.tabs.currentIndex()
         if page == CLASSES:
@@ -316,7 +316,7 @@ class CounterfactualWidget(QWidget):
             more = self.form.more()
             self.page.show_maps(record, views.results, mapped, version, self.look, more)
 
-    def _show_layer(self, views: CellViews, mapped: engine.Mapped, limit: float) -> None:
+    def _show_layer(self, views: CellViews, mapped: engine.HeatmapResult, limit: float) -> None:
         viewer = self._session.viewer
         if viewer is None:
             return

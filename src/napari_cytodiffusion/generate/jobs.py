@@ -163,7 +163,7 @@ def generate_body(request: GenerateRequest, basket: Basket) -> Callable[[Progres
 def _generated(request: GenerateRequest, basket: Basket, report: Progress) -> Iterator[Any]:
     from cytodiffusion.generation import GenerationSettings, Mix, generate_parts
     from cytodiffusion.generation.order import check_order, take_order
-    from cytodiffusion.generation.synthesis import sampled_size
+    from cytodiffusion.generation.sampler import drawn_size
     from cytodiffusion.settings import make_settings
 
     model = _drawing_model(request)
@@ -177,7 +177,7 @@ def _generated(request: GenerateRequest, basket: Basket, report: Progress) -> It
         )
     check_order(order, model, settings, request.insist)
     names = [model.class_names[k] for k in order.index]
-    size = sampled_size(model)
+    size = drawn_size(model)
     colors = {c.name: c.color for c in model.classes}
     title = headline(model.name, model.version, settings.seed)
     gallery = Gallery(names, colors, size, title)

@@ -122,8 +122,9 @@ def pixel_size_of(layer: Layer) -> float | None:
     InputError
         When the pixels are physically not square.
     """
-    sizes = [_micrometres(s, u) for s, u in zip(layer.scale, layer.units, strict=True)]
-    if any(size is None for size in sizes):
+    found = [_micrometres(s, u) for s, u in zip(layer.scale, layer.units, strict=True)]
+    sizes = [size for size in found if size is not None]
+    if len(sizes) < len(found):
         noted = note_of(layer).get("pixel_size_um")
         return float(noted) if noted is not None else None
     low, high = min(sizes), max(sizes)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
@@ -12,6 +10,24 @@ from napari_cytodiffusion.shared.common import TallArea
 
 #: What the theme puts around the content of an area that scrolls.
 _EDGE = 4
+
+
+class FoldButton(QToolButton):
+    """A line with an arrow that points down while it is checked."""
+
+    def __init__(self, title: str, parent: QWidget, opened: bool = False) -> None:
+        super().__init__(parent)
+        self.setText(title)
+        self.setCheckable(True)
+        self.setAutoRaise(True)
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.toggled.connect(self._point)
+        self.setChecked(opened)
+        self._point(opened)
+
+    def _point(self, opened: bool) -> None:
+        self.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
 
 
 class Fold(QWidget):
@@ -26,25 +42,15 @@ class Fold(QWidget):
 
     def __init__(self, title: str, parent: QWidget, opened: bool = False) -> None:
         super().__init__(parent)
-        self.button = QToolButton(self)
-        self.button.setText(title)
-        self.button.setCheckable(True)
-        self.button.setAutoRaise(True)
-        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.button = FoldButton(title, self, opened)
         self.inside = QWidget(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.button)
         layout.addWidget(self.inside)
-        self.button.toggled.connect(self._on_toggle)
-        self.button.setChecked(opened)
-        self._on_toggle(opened)
-
-    def _on_toggle(self, opened: Any) -> None:
-        self.button.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
-        self.inside.setVisible(bool(opened))
+        self.button.toggled.connect(self.inside.setVisible)
+        self.inside.setVisible(opened)
 
 
 class FormArea(TallArea):

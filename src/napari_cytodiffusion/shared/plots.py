@@ -98,7 +98,7 @@ class ErrorPlot(pg.PlotWidget):
         order = np.argsort(levels[tried])
         x, rows = levels[tried][order], errors[tried][order]
         rows = rows - np.nanmin(rows, axis=1, keepdims=True)
-        colors = [legible(color, self) for color in colors]
+        drawn = [legible(color, self) for color in colors]
         # the predicted class is drawn last, on top of the others
         for k in [*(k for k in range(rows.shape[1]) if k != predicted), predicted]:
             width = 3 if k == predicted else 1.2
@@ -106,10 +106,10 @@ class ErrorPlot(pg.PlotWidget):
             self.plot(
                 x,
                 rows[:, k],
-                pen=pg.mkPen(colors[k], width=width),
+                pen=pg.mkPen(drawn[k], width=width),
                 symbol=symbol,
                 symbolSize=5,
-                symbolBrush=colors[k],
+                symbolBrush=drawn[k],
                 symbolPen=None,
                 connect="finite",
             )
@@ -125,7 +125,8 @@ class Gauge(QWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._value, self._threshold, self._top = 0.0, None, 1.0
+        self._value, self._top = 0.0, 1.0
+        self._threshold: float | None = None
 
     def set_value(self, value: float, threshold: float | None, top: float) -> None:
         """Show ``value`` on a scale from 0 to ``top``."""

@@ -1,120 +1,186 @@
-"""A form made from a settings object: its fields, their limits and their defaults."""
+"""A form made from a pydantic settings class: the only place of a knob is the class itself.
+
+Title, description, limits, choices and default of each field come from there; beside what
+pydantic knows, ``json_schema_extra`` may hold ``unit``, ``step``, ``decimals``, ``percent``,
+``none`` (what stands there for None), ``choices`` (what each choice is called), ``hint`` (shown in
+an empty line), ``path`` ("folder", "file" or "save") and ``more`` (folded away at first).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
+from magicgui.widgets import CheckBox, Container, Label, LineEdit
+from magicgui.widgets.bases import BaseValueWidget
+from pydantic import BaseModel, ValidationError
+from qtpy.QtWidgets import QSizePolicy
 
-from napari_cytodiffusion.shared.common import form
+from cytodiffusion.errors import InputError
+from napari_cytodiffusion.shared import choosers
+from napari_cytodiffusion.shared.choosers import Choice, NumberBox, PathEdit, TextList
+from napari_cytodiffusion.shared.defaults import knobs
+from napari_cytodiffusion.shared.fold import FoldButton
 
-_INT_MOST = 2**31 - 1
+_Settings = TypeVar("_Settings", bound=BaseModel)
 
-
-@dataclass(frozen=True)
-class Said:
-    """How a field is called.
-
-    Attributes
-    ----------
-    title : str
-    tip : str
-    suffix : str
-        Behind the number.
-    step : float
-        Between two values that the arrows lead to; 0 takes 1 or a tenth.
-    decimals : int
-        Of a number that is not whole.
-    nothing : str
-        What an optional number is called where there is none.
-    beside : bool
-        Whether it stands in the row of the field before.
-    """
-
-    title: str
-    tip: str
-    suffix: str = ""
-    step: float = 0.0
-    decimals: int = 2
-    nothing: str = ""
-    beside: bool = False
+_MODES = {"folder": "d", "file": "r", "save": "w"}
 
 
-class SettingsForm(QWidget):
-    """A row for each number among the fields of a settings class.
+def make_field(kind: type[BaseModel], name: str, **other: Any) -> BaseValueWidget[Any]:
+    """Return the widget of one field of a settings class; ``other`` replaces what is said of it."""
+    about = {**knobs(kind)[name], **other}
+    options = {"name": name, "label": about["title"], "tooltip": about.get("description", "")}
+    if name == "device":
+        return choosers.DeviceChoice(value=about.get("default", "auto"), label=about["title"])
+    if "enum" in about:
+        said, values = about.get("choices", {}), about["enum"]
+        choices = [(said.get(v, str(v).replace("_", " ").capitalize()), v) for v in values]
+        if about.get("optional"):
+            choices.insert(0, (about.get("none", "automatic"), None))
+        return Choice(choices, value=about.get("default", values[0]), **options)
+    if name == "model":
+        return choosers.ModelChoice(value=about.get("default", "default"), **options)
+    if name == "seed":
+        return choosers.SeedBox(about, **options)
+    if name == "pixel_size_um":
+        return choosers.PixelSizeBox({"decimals": 4, "step": 0.01, **about}, **options)
+    if about.get("format") == "path":
+        mode = _MODES[about.get("path", "folder")]
+        return PathEdit(about["title"], about.get("hint", ""), mode, **options)
+    if about["type"] == "boolean" and about.get("optional"):
+        choices = [(about.get("none", "automatic"), None), ("yes", True), ("no", False)]
+        return Choice(choices, value=about.get("default"), **options)
+    if about["type"] == "boolean":
+        return CheckBox(value=about.get("default", False), **options)
+    if about["type"] in ("integer", "number"):
+        return NumberBox(about, **options)
+    several = about["type"] == "array"
+    line = (TextList if several else LineEdit)(value=about.get("default") or "", **options)
+    line.native.setPlaceholderText(about.get("hint", about.get("none", "")))
+    return line
 
-    Signals
-    -------
-    changed ()
+
+class SettingsForm(Container):  # type: ignore[type-arg]
+    """Rows of labelled widgets, one for each field that is named.
 
     Parameters
     ----------
     kind : type of BaseModel
-        Gives limits and defaults.
-    said : mapping of str to Said
-        The fields that are shown, in this order.
-    parent : QWidget
+    rows : sequence of str or tuple of str
+        Names of fields from the top; those in a tuple share a row.
+    widgets : mapping of str to magicgui widget
+        Widgets for fields that a plain one does not fit, and for what is beside the settings.
+    words : mapping of str to mapping
+        What is said of a field otherwise than in the class, such as ``{"none": "all"}``.
+    start : mapping of str to object
+        Values to start with, such as the user's preferences, in place of the defaults.
+    more : sequence of str, optional
+        Fields that are folded away; by default those that the class marks so.
     """
 
-    changed = Signal()
+    def __init__(
+        self,
+        kind: type[BaseModel],
+        rows: Sequence[str | tuple[str, ...]],
+        *,
+        widgets: Mapping[str, Any] | None = None,
+        words: Mapping[str, Mapping[str, Any]] | None = None,
+        start: Mapping[str, Any] | None = None,
+        more: Sequence[str] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.fields: dict[str, Any] = {}
+        self._rows: dict[str, Any] = {}
+        self._hidden: set[str] = set()
+        about = knobs(kind)
+        named = [row if isinstance(row, tuple) else (row,) for row in rows]
+        folded = [
+            row
+            for row in named
+            if (row[0] in more if more is not None else about.get(row[0], {}).get("more"))
+        ]
+        self._folded = {name for row in folded for name in row}
+        shown = [row for row in named if row not in folded]
+        for name in (name for row in named for name in row):
+            given = (widgets or {}).get(name)
+            said = (words or {}).get(name, {})
+            self.fields[name] = make_field(kind, name, **said) if given is None else given
+        for name, value in (start or {}).items():
+            self.fields[name].value = value
+        super().__init__()
+        # one by one: only what is added later gets labels of one width
+        self.extend(self._row(row) for row in [*shown, *folded])
+        self.margins = (0, 0, 0, 0)
+        self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        layout = self.native.layout()
+        layout.setSpacing(5)
+        self.fold = FoldButton("More", self.native)
+        layout.insertWidget(len(shown), self.fold)
+        self.fold.setVisible(bool(folded))
+        self.fold.toggled.connect(self._show_rows)
+        self._show_rows()
 
-    def __init__(self, kind: type[BaseModel], said: Mapping[str, Said], parent: QWidget) -> None:
-        super().__init__(parent)
-        properties = kind.model_json_schema()["properties"]
-        self.fields: dict[str, QSpinBox | QDoubleSpinBox] = {}
-        self._optional: set[str] = set()
-        self._rows = form(self)
-        self._last = QHBoxLayout()
-        for name, words in said.items():
-            self._add(name, properties[name], words)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self._rows)
+    def _row(self, names: tuple[str, ...]) -> Any:
+        """Return one widget for the fields of a row, with the label of the first."""
+        first = self.fields[names[0]]
+        check = isinstance(first, CheckBox)
+        if len(names) == 1 and not check:
+            self._rows[names[0]] = first
+            return first
+        parts = [first]
+        for name in names[1:]:
+            field = self.fields[name]
+            if not isinstance(field, CheckBox):
+                parts.append(Label(value=field.label, tooltip=field.tooltip))
+            parts.append(field)
+        label = "" if check else first.label
+        row = Container(widgets=parts, layout="horizontal", labels=False, label=label)
+        row.margins = (0, 0, 0, 0)
+        row.native.layout().setSpacing(6)
+        for at, part in enumerate(parts):
+            row.native.layout().setStretch(at, 0 if isinstance(part, Label) else 1)
+        self._rows.update(dict.fromkeys(names, row))
+        return row
 
-    def _add(self, name: str, about: Mapping[str, Any], words: Said) -> None:
-        choices = {choice["type"]: choice for choice in about.get("anyOf", (about,))}
-        optional = choices.pop("null", None) is not None
-        ((kind, limits),) = choices.items()
-        spin = QSpinBox(self) if kind == "integer" else QDoubleSpinBox(self)
-        if isinstance(spin, QDoubleSpinBox):
-            spin.setDecimals(words.decimals)
-        low = limits.get("minimum", 0)
-        high = min(limits.get("maximum", _INT_MOST), limits.get("exclusiveMaximum", _INT_MOST))
-        if optional:
-            # one below what is allowed stands for "none given"
-            self._optional.add(name)
-            low -= 1
-            spin.setSpecialValueText(words.nothing)
-        spin.setRange(low, high)
-        spin.setSingleStep(words.step or (1 if kind == "integer" else 0.1))
-        default = about.get("default")
-        spin.setValue(low if default is None else default)
-        spin.setSuffix(words.suffix)
-        spin.setToolTip(words.tip)
-        spin.valueChanged.connect(self._on_value)
-        self.fields[name] = spin
-        if not words.beside:
-            row = QHBoxLayout()
-            row.setSpacing(6)
-            self._rows.addRow(words.title, row)
-            self._last = row
-        else:
-            self._last.addWidget(QLabel(words.title, self))
-        self._last.addWidget(spin, 1)
+    def __getitem__(self, key: Any) -> Any:
+        """Return the field of a name, which may be one that a container has a meaning for."""
+        return self.fields[key] if isinstance(key, str) else super().__getitem__(key)
+
+    def show_field(self, name: str, shown: bool) -> None:
+        """Show or hide the row of a field."""
+        (self._hidden.discard if shown else self._hidden.add)(name)
+        self._show_rows()
+
+    def _show_rows(self, _: Any = None) -> None:
+        for name, row in self._rows.items():
+            opened = name not in self._folded or self.fold.isChecked()
+            row.visible = opened and name not in self._hidden
 
     def values(self) -> dict[str, Any]:
-        """Return the settings by name."""
-        values: dict[str, Any] = {}
-        for name, spin in self.fields.items():
-            none = name in self._optional and spin.value() == spin.minimum()
-            # a box of three decimals has numbers such as 0.30000000000000004
-            number = spin.value() if isinstance(spin, QSpinBox) else round(spin.value(), 6)
-            values[name] = None if none else number
-        return values
+        """Return the values of the fields of the settings class by name, as they stand there."""
+        known = self.kind.model_fields
+        return {name: field.value for name, field in self.fields.items() if name in known}
 
-    def _on_value(self, _: Any) -> None:
-        self.changed.emit()
+    def settings(self, **more: Any) -> Any:
+        """Return the settings, ``more`` among them; InputError says each field that is wrong."""
+        return checked(self.kind, {**self.values(), **more})
+
+
+def checked(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
+    """Return settings; InputError has one sentence for each field that does not fit."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        about, said = knobs(kind), []
+        for wrong in error.errors():
+            reason = wrong["msg"].removeprefix("Value error, ").rstrip(".")
+            where = str(wrong["loc"][0]) if wrong["loc"] else ""
+            title = about.get(where, {}).get("title", where)
+            if not title:
+                said.append(f"{reason[:1].upper()}{reason[1:]}.")
+            elif wrong["type"] == "missing" or wrong["input"] is None:
+                said.append(f"{title} is missing.")
+            else:
+                said.append(f"{title}: {reason[:1].lower()}{reason[1:]}.")
+        raise InputError(" ".join(said)) from error

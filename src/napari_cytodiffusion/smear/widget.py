@@ -13,14 +13,13 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidge
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
 from cytodiffusion.smear import DIFFERENTIAL, SmearSettings
 from napari_cytodiffusion.generate.class_counts import ClassCounts
-from napari_cytodiffusion.generate.form import SeedField
 from napari_cytodiffusion.layers.placement import right_of
 from napari_cytodiffusion.models import duration
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import Pace, RunBar, TallArea, ask, form
+from napari_cytodiffusion.shared.choosers import DeviceChoice, ModelChoice
+from napari_cytodiffusion.shared.common import Pace, RunBar, TallArea, ask
 from napari_cytodiffusion.shared.defaults import default
-from napari_cytodiffusion.shared.fields import DeviceField, ModelField
-from napari_cytodiffusion.shared.settings_form import Said, SettingsForm
+from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.smear import jobs
 from napari_cytodiffusion.smear.jobs import SmearRequest, SmearResult
 from napari_cytodiffusion.workers import Job
@@ -37,29 +36,17 @@ _APART_UM = 5.0
 #: Width in pixels of the outlines of the true cells.
 _OUTLINE = 3
 
-_SAID = {
-    "width": Said("Width", "Of the field in pixels.", step=64),
-    "height": Said("Height", "Of the field in pixels.", step=64, beside=True),
-    "pixel_size_um": Said("Pixel size", "Micrometres per pixel.", " \u00b5m", 0.01, 3),
-    "n_white": Said("White cells", "Those of the differential, together."),
-    "n_red": Said(
-        "Red cells",
-        "How many; by default as many as cover a third of the field.",
-        step=10,
-        nothing="a third of the field",
-    ),
-    "n_platelets": Said("Platelets", "How many."),
-    "n_artefacts": Said("Artefacts", "Clusters of stain precipitate.", beside=True),
-    "overlap": Said(
-        "Overlap", "Share of the red cells that lie against another one; 0 for none.", step=0.05
-    ),
-    "stain_variation": Said(
-        "Stain", "0: the usual stain; 1: as far from it as laboratories are.", step=0.05
-    ),
-    "light_variation": Said(
-        "Light", "Unevenness and tint: 0 none, 1 as usual, up to 3.", step=0.25, beside=True
-    ),
-}
+#: Rows of the form from the top, and what the settings class leaves to be said.
+_ROWS = (
+    ("width", "height"),
+    "pixel_size_um",
+    "n_white",
+    "n_red",
+    ("n_platelets", "n_artefacts"),
+    "overlap",
+    ("stain_variation", "light_variation"),
+    "seed",
+)
 
 
 class SmearWidget(QWidget):
@@ -83,29 +70,24 @@ class SmearWidget(QWidget):
         self._on_model()
 
     def _build(self) -> None:
-        self.model = ModelField(
-            [("default", "Bundled"), (DRAWN, "None: plain drawings, quick")],
-            "Own",
-            "folder, or owner/name on the Hub",
-            True,
-            self,
-        )
-        self.model.setToolTip("What renders the white cells and platelets.")
-        self.device = DeviceField(self, default("classification", "device"))
-        rows = form(self)
-        rows.addRow("Model", self.model)
-        rows.addRow("Device", self.device)
         inside = QWidget(self)
-        self.settings = SettingsForm(SmearSettings, _SAID, inside)
-        self.seed = SeedField(0, inside)
-        seed_row = form(inside)
-        seed_row.addRow("Seed", self.seed)
+        self.model = ModelChoice(
+            (("default", "Bundled"), (DRAWN, "None: plain drawings, quick")),
+            label="Model",
+            tooltip="What renders the white cells and platelets.",
+        )
+        self.device = DeviceChoice(value=default("classification", "device"))
+        self.form = SettingsForm(
+            SmearSettings,
+            ("model", "device", *_ROWS),
+            widgets={"model": self.model, "device": self.device},
+            words={"n_red": {"none": "a third of the field"}},
+        )
         self.shares = ClassCounts(inside, {"As usual": None, "Equal": 1, "Clear": 0}, _ALL)
         self.shares.setToolTip("Parts of the white cells; they need not add up to anything.")
         content = QVBoxLayout(inside)
         content.setContentsMargins(0, 0, 0, 0)
-        content.addWidget(self.settings)
-        content.addLayout(seed_row)
+        content.addWidget(self.form.native)
         content.addWidget(QLabel("Differential, in parts of the white cells", inside))
         content.addWidget(self.shares)
         content.addStretch(1)
@@ -114,7 +96,6 @@ class SmearWidget(QWidget):
         self.save_button.setToolTip("Write the image, its labels and the true classes")
         self.save_button.setEnabled(False)
         layout = QVBoxLayout(self)
-        layout.addLayout(rows)
         layout.addWidget(TallArea(inside, self), 1)
         layout.addWidget(self.run_bar)
         layout.addWidget(self.save_button)
@@ -130,8 +111,8 @@ class SmearWidget(QWidget):
     # -- the classes --------------------------------------------------------------------------
 
     def _on_model(self) -> None:
-        source = self.model.value()
-        self.device.setEnabled(source != DRAWN)
+        source = self.model.value
+        self.device.enabled = source != DRAWN
         if source in ("default", DRAWN, ""):
             self.set_classes(*jobs.usual_classes())
             return
@@ -153,21 +134,17 @@ class SmearWidget(QWidget):
     # -- a run --------------------------------------------------------------------------------
 
     def _asked(self) -> SmearRequest:
-        source = self.model.value() or "default"
+        source = self.model.value or "default"
         return SmearRequest(
             source=None if source == DRAWN else source,
-            device=self.device.device(),
-            settings={
-                **self.settings.values(),
-                "seed": self.seed.value(),
-                "differential": self._differential(),
-            },
+            device=self.device.value,
+            settings={**self.form.values(), "differential": self._differential()},
             cache=self._session.models,
         )
 
     def start(self) -> None:
         """Make the smear."""
-        if not self.shares.counts() and self.settings.values()["n_white"]:
+        if not self.shares.counts() and self.form["n_white"].value:
             self._say("Give at least one class a part of the white cells, or ask for none.")
             return
         self._begin(self._asked())

@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 
 from cytodiffusion.baselines.files import CONFIG, FORMAT
 from cytodiffusion.cells.crops import extract_crops
-from cytodiffusion.counterfactual.heatmap import HeatmapSettings, heatmaps
+from cytodiffusion.counterfactual.heatmap import HeatmapSettings, iter_heatmaps
 from cytodiffusion.counterfactual.placement import Placement, heatmap_on_image
 from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
 from cytodiffusion.files.synthetic_mark import is_synthetic
@@ -176,7 +176,7 @@ def test_the_heatmap_lies_on_its_cell_to_the_pixel(field, bundle, qtbot, kind):
     crops = extract_crops(rgb, labels, PX, 16, 20.0, [6])
     asked = widget.form.asked()
     model = load_bundle(bundle, device="cpu")
-    (headless,) = heatmaps(
+    (headless,) = iter_heatmaps(
         crops,
         model,
         [asked.target],

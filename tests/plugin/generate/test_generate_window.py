@@ -147,7 +147,7 @@ def test_clicks_make_a_smear(make_napari_viewer, qtbot):
     widget = dock(viewer, SmearWidget(viewer), qtbot)
     widget.model.set_value(DRAWN)
     for name, value in {"width": 320, "height": 256, "n_white": 2}.items():
-        widget.settings.fields[name].setValue(value)
+        widget.form[name].value = value
     click(qtbot, widget.run_bar.run_button)
     finish(viewer, qtbot)
     qtbot.wait(300)

@@ -7,10 +7,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import BaseModel, Field
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QDoubleSpinBox, QSpinBox
 
 from cytodiffusion.errors import DownloadNeeded
 from cytodiffusion.model import load_bundle
@@ -19,7 +17,6 @@ from cytodiffusion.smear import DIFFERENTIAL, SmearSettings
 from napari_cytodiffusion import models
 from napari_cytodiffusion.layers.placement import is_cells, is_image, note_of, pixel_size_of
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.settings_form import Said, SettingsForm
 from napari_cytodiffusion.smear import widget as module
 from napari_cytodiffusion.smear.widget import DRAWN, SmearWidget
 
@@ -30,9 +27,9 @@ def widget(viewer, qtbot):
     qtbot.addWidget(made)
     made.model.set_value(DRAWN)
     for name, value in {"width": 320, "height": 256, "n_white": 2, "n_platelets": 1}.items():
-        made.settings.fields[name].setValue(value)
-    made.settings.fields["n_red"].setValue(6)
-    made.settings.fields["n_artefacts"].setValue(0)
+        made.form[name].value = value
+    made.form["n_red"].value = 6
+    made.form["n_artefacts"].value = 0
     return made
 
 
@@ -50,29 +47,9 @@ def test_the_form_starts_with_the_defaults_of_the_settings(viewer, qtbot):
     assert made.shares.counts() == dict(DIFFERENTIAL)
 
 
-def test_limits_and_kinds_come_from_the_settings(qtbot):
-    class Settings(BaseModel):
-        count: int = Field(3, ge=1, le=9)
-        share: float = Field(0.25, ge=0, le=1)
-        maybe: int | None = Field(None, ge=0, le=5)
-        name: str = ""
-
-    said = {name: Said(name, "") for name in ("maybe", "count", "share")}
-    made = SettingsForm(Settings, said | {"maybe": Said("maybe", "", nothing="none")}, None)
-    qtbot.addWidget(made)
-    assert list(made.fields) == ["maybe", "count", "share"]
-    assert isinstance(made.fields["count"], QSpinBox)
-    assert isinstance(made.fields["share"], QDoubleSpinBox)
-    assert (made.fields["count"].minimum(), made.fields["count"].maximum()) == (1, 9)
-    assert made.values() == {"maybe": None, "count": 3, "share": 0.25}
-    assert made.fields["maybe"].text() == "none"
-    made.fields["maybe"].setValue(0)
-    assert made.values()["maybe"] == 0
-
-
 def test_a_smear_and_its_truth_come_into_the_viewer(widget, viewer, qtbot):
     right = viewer.layers.extent.world[1][-1]
-    widget.settings.fields["pixel_size_um"].setValue(0.15)
+    widget.form["pixel_size_um"].value = 0.15
     make(widget, qtbot)
     image, truth = viewer.layers["synthetic smear"], viewer.layers["true cells"]
     assert image.data.shape == (256, 320, 3)
@@ -105,7 +82,7 @@ def test_the_differential_is_that_of_the_table(widget, viewer, qtbot):
 
 def test_the_same_seed_makes_the_same_smear(widget, viewer, qtbot):
     for seed in (3, 3, 4):
-        widget.seed.spin.setValue(seed)
+        widget.form["seed"].value = seed
         make(widget, qtbot)
     first, second, third = (
         viewer.layers[f"synthetic smear{number}"].data for number in ("", " [1]", " [2]")
@@ -119,7 +96,7 @@ def test_white_cells_of_no_class_are_refused(widget, viewer, qtbot):
     QTest.mouseClick(widget.run_bar.run_button, Qt.MouseButton.LeftButton)
     assert "at least one class" in widget.run_bar.line.text()
     assert not widget._session.busy
-    widget.settings.fields["n_white"].setValue(0)
+    widget.form["n_white"].value = 0
     make(widget, qtbot)
     assert set(viewer.layers["true cells"].features["true_class"]) == {"", "platelet", "red cell"}
 
@@ -127,7 +104,7 @@ def test_white_cells_of_no_class_are_refused(widget, viewer, qtbot):
 def test_no_room_is_said_in_a_sentence(widget, viewer, qtbot):
     before = list(viewer.layers)
     for name, value in {"width": 128, "height": 128, "n_white": 40}.items():
-        widget.settings.fields[name].setValue(value)
+        widget.form[name].value = value
     make(widget, qtbot)
     assert "no room" in widget.run_bar.line.text()
     assert list(viewer.layers) == before
@@ -140,7 +117,7 @@ def test_a_model_renders_the_cells(widget, viewer, messages, monkeypatch, tmp_pa
     monkeypatch.setattr(models, "load_model", lambda *_: model)
     widget.model.set_value(str(tmp_path / "model"))
     qtbot.waitUntil(lambda: set(widget.shares.spins) == {"blast"}, timeout=30_000)
-    widget.settings.fields["n_white"].setValue(1)
+    widget.form["n_white"].value = 1
     make(widget, qtbot)
     assert note_of(viewer.layers["synthetic smear"])["settings"]["model"] == "tiny"
     # random weights draw nothing that they would recognise

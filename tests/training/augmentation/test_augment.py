@@ -7,12 +7,11 @@ import torch
 
 from cytodiffusion.model.codec import WHITE
 from cytodiffusion.training.augmentation.augment import (
-    AugmentSettings,
     _focus,
     _rims,
     augment,
-    nothing_but,
 )
+from cytodiffusion.training.augmentation.settings import AugmentSettings, nothing_but
 
 STILL = AugmentSettings(scale=0, aspect=0, shift=0, plain_share=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cytodiffusion.training.augmentation.palette import overexpose, repaint
+from cytodiffusion.training.augmentation.appearance import overexpose, repaint
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytodiffusion.model.codec import WHITE, to_density
-from cytodiffusion.training.augmentation.shape import bend, spread_cells
+from cytodiffusion.training.augmentation.outlines import bend, spread_cells
 
 SIDE = 48
 

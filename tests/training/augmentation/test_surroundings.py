@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cytodiffusion.training.augmentation.surroundings import exchange, leave_alone
+from cytodiffusion.training.augmentation.outlines import exchange, leave_alone
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cytodiffusion.training.augmentation.texture import fringe, retexture
+from cytodiffusion.training.augmentation.appearance import fringe, retexture
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -9,76 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from cytodiffusion.model.codec import WHITE, to_density
-from cytodiffusion.training.augmentation.palette import overexpose, repaint
-from cytodiffusion.training.augmentation.shape import bend, spread_cells
-from cytodiffusion.training.augmentation.surroundings import exchange, leave_alone
-from cytodiffusion.training.augmentation.texture import fringe, retexture
+from cytodiffusion.training.augmentation.appearance import fringe, overexpose, repaint, retexture
+from cytodiffusion.training.augmentation.outlines import bend, exchange, leave_alone, spread_cells
+from cytodiffusion.training.augmentation.settings import AugmentSettings
 
 #: Optical densities (red, green, blue) of the azures of nuclei and of eosin, measured on PBC's
 #: training images, and a third axis for what neither explains.
 DYES = ((0.62, 0.73, 0.28), (0.18, 0.90, 0.40), (0.30, -0.30, 0.90))
-
-#: How far something is varied, and share of the crops in which it is.
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class AugmentSettings(BaseModel):
-    """How far crops are varied; standard deviations unless said otherwise."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    scale: Amount = 0.35  #: zoom, uniform in log within +- this
-    aspect: Amount = 0.07  #: stretch of one axis, uniform in log
-    shift: Amount = 0.08  #: of the centre, share of the window, uniform
-    bend: Amount = 0.05  #: largest displacement of outlines, half windows, of `bend_share`
-    bend_share: Share = 0.3
-    shrunken: Amount = 0.45  #: how far cells shrink among what surrounds them, log of the diameter
-    spread: Amount = 0.25  #: how far they spread, log
-    dried_share: Share = 0.3  #: share of crops with cells that do either
-    cut_share: Share = 0.25  #: share of crops of which less than the window is seen
-    mixing: Amount = 0.13  #: off-diagonal mixing of optical densities
-    dyes: Amount = 0.25  #: gain of each dye (azure, eosin), log
-    density: Amount = 0.22  #: gain of each channel's optical density, log
-    thickness: Amount = 0.22  #: common gain of the optical densities, log
-    contrast: Amount = 0.22  #: exponent of the optical densities, log
-    grey: Share = 0.7  #: largest loss of colour, uniform, of `grey_share` of the crops
-    grey_share: Share = 0.3
-    tint: Amount = 0.05  #: error of the background's colour, log
-    hue: Amount = 0.35  #: rotation of colours about grey, radians
-    palette: Amount = 0.8  #: gain of a node of the map of colours, log (`repaint`)
-    palette_tone: Amount = 0.35  #: the same for each colour apart
-    palette_share: Share = 0.5  #: share of crops with a palette of their own
-    surroundings: Share = 0.8  #: largest share of their density that faded surroundings keep
-    alone_share: Share = 0.5  #: share of crops with faded surroundings, where outlines are known
-    exchange_share: Share = 0.5  #: of those, the share that first gets another cell's surroundings
-    texture: Amount = 1.0  #: gains of bands of detail, uniform within 1 -+ this (`retexture`)
-    texture_share: Share = 0.4  #: share of crops with gains of their own
-    fringe: Amount = 1.0  #: displacement of colours, share of the largest (`fringe`)
-    fringe_share: Share = 0.3
-    exposure: Amount = 0.35  #: largest overexposure, log, of `exposure_share` of the crops
-    exposure_share: Share = 0.15
-    rim: Amount = 0.5  #: largest strength of dark outlines, uniform, of `rim_share` of the crops
-    rim_share: Share = 0.25
-    blur: Amount = 1.8  #: largest Gaussian blur in pixels
-    chromatic: Amount = 0.4  #: difference of the blur from colour to colour, log
-    noise: Amount = 0.03  #: largest sensor noise, of 0..1
-    plain_share: Share = 0.2  #: share of crops with stain and focus left as they are
-
-
-def nothing_but(**given: float) -> dict[str, float]:
-    """Entries of `AugmentSettings` that vary what is named, and nothing that is not."""
-    return {**dict.fromkeys(AugmentSettings.model_fields, 0.0), **given}
-
 
 #: Soft masks ``(M, 1, S, S)`` of the cells in the crops of a batch that are numbered by ``(M,)``.
 Masks = Callable[[Tensor], Tensor]

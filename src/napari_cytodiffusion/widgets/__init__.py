@@ -1,1 +1,0 @@
-"""Dock widgets. They ask, show and forward; the engine computes."""
