@@ -637,27 +637,23 @@ def _labels_and_scale(
     from cytodiffusion.errors import InputError
     from cytodiffusion.image.image import as_rgb8
     from cytodiffusion.image.labels import read_labels
-    from cytodiffusion.image.pixels import check_pixel_size
+    from cytodiffusion.image.pixels import known_scale
     from cytodiffusion.segmentation.result import Segmentation
     from cytodiffusion.segmentation.scale import estimate_pixel_size
 
-    scale: tuple[float, str] | None
+    stated, outlined = _file_scale(image), None
     if isinstance(cells, Segmentation):
-        labels, scale = cells.labels, (cells.pixel_size_um, cells.pixel_size_source)
+        labels, outlined = cells.labels, (cells.pixel_size_um, cells.pixel_size_source)
     else:
         labels = read_labels(Path(cells)) if isinstance(cells, str | Path) else np.asarray(cells)
-        stated = _file_scale(image)
-        scale = (stated, "file") if stated else None
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
         raise InputError(
             "The labels of the cells must be whole numbers in one flat image, 0 for the background."
         )
-    if pixel_size_um is not None:
-        scale = (check_pixel_size(pixel_size_um), "given")
-    elif scale is None:
-        found = estimate_pixel_size(as_rgb8(image))
-        scale = (found.pixel_size_um, found.source)
-    return labels, scale
+    if pixel_size_um is None and outlined is not None:  # as they were found
+        return labels, outlined
+    found = known_scale(pixel_size_um, stated) or estimate_pixel_size(as_rgb8(image))
+    return labels, (found.pixel_size_um, found.source)
 
 
 def _classify_single_cells(

@@ -46,7 +46,7 @@ def cell(side: int, centre: tuple[float, float], radius: float) -> np.ndarray:
 
 def read(rgb: np.ndarray, pixel_size_um: float) -> SingleCell:
     """An image as a folder of one would be read."""
-    return SingleCell(rgb, Scale(pixel_size_um, "given"), *module._light_of(rgb))
+    return SingleCell.of(rgb, pixel_size_um)
 
 
 def test_without_red_cells_the_cell_tells_the_scale() -> None:

@@ -100,6 +100,17 @@ class SingleCell:
     background: NDArray[np.float32]
     light: NDArray[np.float32]
 
+    @classmethod
+    def of(
+        cls,
+        rgb: NDArray[np.uint8],
+        pixel_size_um: float | None = None,
+        file_um: float | None = None,
+    ) -> SingleCell:
+        """Measure an image by itself; ``file_um`` is the pixel size that its file states."""
+        opened = _Opened(rgb, file_um, *_light_of(rgb))
+        return cls(rgb, opened.scale(pixel_size_um), opened.background, opened.light)
+
     def crop(self, size: int, window_um: float) -> NDArray[np.uint8]:
         """Cut the window of ``window_um`` around the cell, ``size`` pixels wide."""
         return centre_crop(self.rgb, self.scale.pixel_size_um, size, window_um, centre=self.centre)
