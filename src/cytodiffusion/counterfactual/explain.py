@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion import __version__
 from cytodiffusion.cells.crops import extract_crops
-from cytodiffusion.cells.single_cell import SingleCells, labelled_scale, open_labels
+from cytodiffusion.cells.single_cell import SingleCell, SingleCells, labelled_scale, open_labels
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.counterfactual.files import save_heatmap

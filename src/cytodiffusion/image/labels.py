@@ -254,7 +254,7 @@ def _with_background(array: NDArray[np.int32], notes: list[str]) -> NDArray[np.i
     edge = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
     ids, counts = np.unique(edge, return_counts=True)
     ground = int(ids[counts.argmax()])
-    if counts.max() < 0.5 * edge.size or not 0.25 <= (array == ground).mean() <= 0.99:
+    if int(counts.max()) < 0.5 * edge.size or not 0.25 <= (array == ground).mean() <= 0.99:
         return array
     notes.append(f"No pixel is 0; the number {ground}, all along the edge, is the background.")
     return np.where(array == ground, 0, array)
