@@ -723,7 +723,7 @@ def test_every_setting_of_training_can_be_given(run: Run, tmp_path: Path) -> Non
     from cytodiffusion.training.settings import TrainSettings
 
     page = run("train", "--help").out
-    for option in ("--kind", "--steps", "--learning-rate", "--set", "--list-settings"):
+    for option in ("--kind", "--steps", "--duplicates", "--set", "--list-settings"):
         assert option in page
     assert "--weight-decay" not in page
     listed = run("train", "--list-settings")

@@ -95,7 +95,7 @@ def enough_of_each(classes: NDArray[np.int64], n_classes: int, coverage: float) 
 def measured_coverage(
     posterior: Floats, labels: NDArray[np.int64], coverage: float, *, folds: int = 10
 ) -> dict[str, float]:
-    """Coverage and mean size of sets on labelled cells, each fold judged by the others.
+    """Coverage and mean size of sets on labelled cells, by cross-validation over folds.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The result of classification: classes and doubts of cells, as arrays and as a table."""
+"""The result of classification: classes and uncertainty of cells, as arrays and as a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MANY, ENOUGH = 0.2, 10
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """Classes and doubts of N cells.
+    """Classes and uncertainty of N cells.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Classification:
     embedding : (N, D) float32 or None
         What the network makes of each cell, mean over the first trials.
     adjusted : bool
-        Whether classes and doubts were corrected for what all cells have in common
+        Whether classes and uncertainty were corrected for what all cells have in common
         (`cytodiffusion.classification.slide_correction`); ``logits`` never are.
     """
 

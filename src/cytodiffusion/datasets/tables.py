@@ -27,7 +27,7 @@ from cytodiffusion.taxonomy import plain
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What columns may be called, the most telling name first. A patient is more than a slide.
+#: What columns may be called, the most specific name first. A patient is more than a slide.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "file path", "filepath", "image path", "image file", "file name", "filename",
              "file", "img name", "image name", "image", "img", "image id", "id"),

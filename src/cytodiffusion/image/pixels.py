@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,17 @@ _BRIGHT = 0.92
 
 #: Values that are looked at to find the brightest.
 _SAMPLE = 2_000_000
+
+
+@contextlib.contextmanager
+def quiet_parser() -> Iterator[None]:
+    """Keep tifffile from logging what it raises anyway, thousands of lines for a damaged file."""
+    parser = logging.getLogger("tifffile")
+    before, parser.disabled = parser.disabled, True
+    try:
+        yield
+    finally:
+        parser.disabled = before
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class UNetDenoiser(SavedNetwork):
         """Number of classes K, the null class not counted."""
         return int(self.class_table.shape[0])
 
-    def trunk(self, z: Tensor, t: Tensor, own_style: Tensor | None = None) -> TrunkOutput:
+    def trunk(self, z: Tensor, t: Tensor, training_style: Tensor | None = None) -> TrunkOutput:
         """Run the class-agnostic part.
 
         Parameters
@@ -144,13 +144,13 @@ class UNetDenoiser(SavedNetwork):
             Noised latents.
         t : (N,) tensor
             Noise levels.
-        own_style : (N,) bool tensor, optional
-            Crops known to have the stain and focus of the training laboratory; sampling asks
+        training_style : (N,) bool tensor, optional
+            Crops known to have the stain and focus of the training images; sampling asks
             for it, classification never does.
         """
         level = self.level(level_embedding(t, self.level_width))
-        if own_style is not None:
-            level = level + own_style.to(level.dtype)[:, None] * self.style
+        if training_style is not None:
+            level = level + training_style.to(level.dtype)[:, None] * self.style
         level = F.silu(level)
         h = self.conv_in(z.to(memory_format=torch.channels_last))
         skips: list[Tensor] = []
