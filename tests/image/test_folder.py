@@ -43,7 +43,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     others = ["slide.czi", "slide.nd2", "camera.CR2", "raw.dng", "masks.npy", "all.zip", "x.mrxs"]
     for name in others:
-        (tmp_path / name).write_bytes(b"II*\0 or something else")
+        raw = name.lower().endswith((".cr2", ".dng"))  # they begin as TIFF does
+        (tmp_path / name).write_bytes(b"II*\0 and so on" if raw else b"something else")
     found = list_folder(tmp_path)
     assert [p.name for p in found.images] == ["a.png"]
     assert sorted(p.name for p in found.unreadable) == sorted(others)

@@ -265,7 +265,7 @@ def _restless(array: NDArray[np.int32]) -> bool:
     left, right = array[:, :-1], array[:, 1:]
     inside = (left > 0) & (right > 0)
     changes = np.count_nonzero(inside & (left != right))
-    return bool(changes > _RESTLESS * max(1, np.count_nonzero(array)))
+    return int(changes) > _RESTLESS * int(np.count_nonzero(array))
 
 
 def _is_mask(array: NDArray[Any]) -> bool:
@@ -343,7 +343,11 @@ def split_ids(
         pieces, count = ndimage.label(labels[place] == number, np.ones((3, 3)))
         if count > 1:
             several[number] = pieces, np.bincount(pieces.ravel())[1:]
-    alike = [n for n, (_, areas) in several.items() if np.sort(areas)[-2] > _ALIKE * areas.max()]
+    alike = [
+        n
+        for n, (_, areas) in several.items()
+        if int(np.sort(areas)[-2]) > _ALIKE * int(areas.max())
+    ]
     many = len(alike) > max(1, _MANY * used) or (
         used <= 3 and any(len(several[n][1]) > 3 for n in alike)
     )
