@@ -655,9 +655,9 @@ def _labels_and_scale(
 def _classify_single_cells(
     images: Any, model: Classifier, settings: Any, pixel_size_um: float | None, progress: Progress
 ) -> CellResults:
-    from cytodiffusion.cli.inputs import image_files
     from cytodiffusion.errors import InputError
     from cytodiffusion.files.record import provenance
+    from cytodiffusion.image.folder import image_files
     from cytodiffusion.pipeline import CORRECTED, CellResults
     from cytodiffusion.single_cells import classify_images
 

@@ -134,9 +134,8 @@ def _classify_folder(
     settings: ClassifySettings,
     pixel_size: float | None,
 ) -> None:
-    from cytodiffusion.cli.inputs import image_files
     from cytodiffusion.files.writers import write_cells_csv
-    from cytodiffusion.image.folder import list_folder
+    from cytodiffusion.image.folder import image_files, list_folder
     from cytodiffusion.single_cells import classify_images
 
     files, notes = image_files(folder), list_folder(folder).notes
