@@ -51,11 +51,11 @@ def areas(model_folder: Path, data: Path, unknown: str, pixel_size: float) -> di
     unseen = np.array([r.label == unknown for r in found.records])
     scores = dict(found.result.anomaly_scores)
     scores["1 - confidence"] = 1 - found.result.confidence
-    typical = model.calibration.typical
-    if typical is None:
+    statistics = model.calibration.class_statistics
+    if statistics is None:
         raise SystemExit(f"{model_folder} has no combined score; train it again")
-    row = typical.row(settings.min_trials)
-    centres, scales = typical.centres[row].tolist(), typical.scales[row].tolist()
+    row = statistics.row(settings.min_trials)
+    centres, scales = statistics.centres[row].tolist(), statistics.scales[row].tolist()
     for left_out in COMBINED:
         rest: list[NDArray[np.float64]] = [
             (scores[name] - centre) / scale

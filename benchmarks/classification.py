@@ -35,7 +35,7 @@ def with_classes(model: ModelBundle, k: int, seed: int = 0) -> ModelBundle:
     denoiser = copy.deepcopy(model.denoiser)
     denoiser.class_table = torch.nn.Parameter((table[rows] + fresh * noise).to(model.device))
     means = model.calibration.class_means[rows]
-    calibration = replace(model.calibration, class_means=means, typical=None)
+    calibration = replace(model.calibration, class_means=means, class_statistics=None)
     classes = tuple(CellClass(f"class {i}", "#000000") for i in range(k))
     return replace(model, denoiser=denoiser, calibration=calibration, classes=classes)
 

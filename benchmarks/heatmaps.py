@@ -36,8 +36,7 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import convex_hull_image
 
 from cytodiffusion.baselines import Baseline, load_baseline
-from cytodiffusion.cells.crops import centre_crop
-from cytodiffusion.cells.single_cell import find_centre, framings_of
+from cytodiffusion.cells.single_cell import SingleCells
 from cytodiffusion.classification.classifier import normalised_crops
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.counterfactual.heatmap import HeatmapSettings, iter_heatmaps
@@ -98,23 +97,22 @@ def read_cells(data: Path, which: str, name: str, n: int, model: ModelBundle) ->
         wanted &= table["path"].str.contains("/images/")
     paths = table[wanted].sort_values("path")["path"]
     chosen = [data / p for p in paths.sample(min(n, len(paths)), random_state=0)]
-    framings = framings_of(chosen, PIXEL_SIZE_UM if split else None)
+    folder = SingleCells(chosen, PIXEL_SIZE_UM if split else None)
     cells = []
     for path in chosen:
-        rgb = open_image(path).rgb()
-        scale = framings[path].scale.pixel_size_um
-        centre = find_centre(rgb, scale)
-        placement = Placement.of_cell(centre, scale, model.window_um, model.input_size)
+        cell = folder.read(path)
+        scale = cell.scale.pixel_size_um
+        placement = Placement.of_cell(cell.centre, scale, model.window_um, model.input_size)
         if split:
-            parts = own_parts(rgb, centre)
+            parts = own_parts(cell.rgb, cell.centre)
         else:
             mask = open_image(next((data / dataset / "masks").glob(f"{path.stem}.*"))).rgb()
             parts = np.digitize(mask[..., 0], (64, 192)).astype(np.uint8)
         inside = placement.from_image(parts)
         if not ((inside == NUCLEUS).any() and (inside == CYTOPLASM).any()):
             continue
-        window = centre_crop(rgb, scale, model.input_size, model.window_um, centre=centre)
-        background = framings[path].background if not split else estimate_background(rgb)
+        window = cell.crop(model.input_size, model.window_um)
+        background = cell.background if not split else estimate_background(cell.rgb)
         cells.append(Cell(window, background, inside))
     return cells
 

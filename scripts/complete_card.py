@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cytodiffusion.model.bundle import file_checksum
 from cytodiffusion.model.bundle_files import CHECKSUMS, verify_bundle
+from cytodiffusion.model.files import file_checksum
 from cytodiffusion.training.finish import with_section
 
 HEADING = "## Beside ordinary classifiers"

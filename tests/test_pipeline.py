@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -323,3 +325,34 @@ def test_the_record_names_what_is_needed_to_repeat_it(model: ModelBundle) -> Non
     assert record["image"] == "a.png"
     assert record["model"]["classes"] == list(DEFAULT_NAMES)
     assert {"python", "platform", "created", "versions"} <= set(record)
+
+
+HEAVY = (
+    "accelerate",
+    "crepes",
+    "diffusers",
+    "matplotlib",
+    "pandas",
+    "peft",
+    "scipy.optimize",
+    "scipy.signal",
+    "scipy.stats",
+    "skimage",
+    "sklearn",
+    "timm",
+    "torch._dynamo",
+    "transformers",
+)
+
+
+def test_importing_the_pipeline_imports_nothing_slow() -> None:
+    """What takes long to import comes with its first use."""
+    code = (
+        "import sys, torch; with_torch = set(sys.modules); import cytodiffusion.pipeline; "
+        "print(*sorted(set(sys.modules) - with_torch))"
+    )
+    imported = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert "cytodiffusion.classification.classifier" in imported
+    assert [name for name in HEAVY if name in imported] == []

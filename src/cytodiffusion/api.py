@@ -199,7 +199,8 @@ def classify(
         The image that `cells` belong to. Without `cells`: a folder of single-cell images, or the
         files of some, with the cell in or near the centre.
     cells : Segmentation, ``(Y, X)`` integer array or path, optional
-        What `segment` returned, or labels from elsewhere: 0 is background, one number a cell.
+        What `segment` returned, or labels of any other program: 0 is background, one number a
+        cell; masks are divided into cells.
     model : ModelBundle, Baseline, str or Path
         A loaded model, or what `load_model` takes.
     pixel_size_um : float, optional
@@ -369,7 +370,7 @@ def explain(
     image : Image, array or path
         The image that `cells` belong to; without them the file of an image of a single cell.
     cells : Segmentation, ``(Y, X)`` integer array or path, optional
-        What `segment` returned, or labels from elsewhere.
+        What `segment` returned, or labels of any other program.
     model : ModelBundle, str or Path
         A loaded diffusion model, or what `load_model` takes. Baselines have no heatmaps.
     label : int, optional
@@ -622,50 +623,41 @@ def _opened(image: Any) -> Any:
     return open_image(image) if isinstance(image, str | Path) else image
 
 
-def _file_scale(image: Any) -> float | None:
-    """Micrometres a pixel that the image's file states; None where it is an array."""
-    size: float | None = getattr(image, "pixel_size_um", None)
-    return size
-
-
 def _labels_and_scale(
     image: Any, cells: Any, pixel_size_um: float | None
 ) -> tuple[NDArray[np.integer[Any]], tuple[float, str]]:
     """Return labels (Y, X), and micrometres a pixel with what that rests on."""
-    import numpy as np
-
-    from cytodiffusion.errors import InputError
+    from cytodiffusion.cells.single_cell import labelled_scale, open_labels
+    from cytodiffusion.image.image import Image as Opened
     from cytodiffusion.image.image import as_rgb8
-    from cytodiffusion.image.labels import read_labels
-    from cytodiffusion.image.pixels import check_pixel_size
+    from cytodiffusion.image.labels import understand_labels
+    from cytodiffusion.image.pixels import check_pixel_size, known_scale
     from cytodiffusion.segmentation.result import Segmentation
     from cytodiffusion.segmentation.scale import estimate_pixel_size
 
-    scale: tuple[float, str] | None
     if isinstance(cells, Segmentation):
-        labels, scale = cells.labels, (cells.pixel_size_um, cells.pixel_size_source)
-    else:
-        labels = read_labels(Path(cells)) if isinstance(cells, str | Path) else np.asarray(cells)
-        stated = _file_scale(image)
-        scale = (stated, "file") if stated else None
-    if labels.ndim != 2 or labels.dtype.kind not in "iu":
-        raise InputError(
-            "The labels of the cells must be whole numbers in one flat image, 0 for the background."
-        )
-    if pixel_size_um is not None:
-        scale = (check_pixel_size(pixel_size_um), "given")
-    elif scale is None:
-        found = estimate_pixel_size(as_rgb8(image))
-        scale = (found.pixel_size_um, found.source)
-    return labels, scale
+        if pixel_size_um is not None:
+            return cells.labels, (check_pixel_size(pixel_size_um), "given")
+        return cells.labels, (cells.pixel_size_um, cells.pixel_size_source)
+    if not isinstance(image, Opened):
+        image = Opened((as_rgb8(image),), None, "image")
+    if isinstance(cells, str | Path):
+        scale = labelled_scale(image, Path(cells), pixel_size_um)
+        return open_labels(Path(cells), image).labels, (scale.pixel_size_um, scale.source)
+    labels = understand_labels(cells).labels
+    known = known_scale(pixel_size_um, image.pixel_size_um)
+    if known is not None:
+        return labels, (known.pixel_size_um, known.source)
+    found = estimate_pixel_size(image.rgb())
+    return labels, (found.pixel_size_um, found.source)
 
 
 def _classify_single_cells(
     images: Any, model: Classifier, settings: Any, pixel_size_um: float | None, progress: Progress
 ) -> CellResults:
-    from cytodiffusion.cli.inputs import image_files
     from cytodiffusion.errors import InputError
     from cytodiffusion.files.record import provenance
+    from cytodiffusion.image.folder import image_files
     from cytodiffusion.pipeline import CORRECTED, CellResults
     from cytodiffusion.single_cells import classify_images
 

@@ -6,10 +6,9 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cytodiffusion.cells.cell_table import cell_table
@@ -29,6 +28,9 @@ from cytodiffusion.progress import Progress, silent
 from cytodiffusion.results import class_counts, export_results
 from cytodiffusion.segmentation import Segmentation, segment
 from cytodiffusion.settings import SegmentOptions as SegmentOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Cells in the first batch of a field: few, so that colours show soon.
 FIRST_BATCH = 32
@@ -168,6 +170,8 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     parts = list(latest.values())
     if not parts:
         raise InputError("There are no classified cells to make a table of.")
+    import pandas as pd
+
     frame = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
     frame.attrs[CORRECTED] = all(corrected.values())
     return frame
@@ -202,6 +206,12 @@ def classify_labels(
     frame = cells_frame(batches)
     found = {"pixel_size_um": pixel_size_um, CORRECTED: frame.attrs[CORRECTED]}
     return CellResults(frame, provenance(model, settings, **found))
+
+
+def _no_cells() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame()
 
 
 @dataclass(frozen=True)
@@ -239,7 +249,7 @@ class Analysis:
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     review: int = 0
-    frame: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
+    frame: pd.DataFrame = field(default_factory=_no_cells, repr=False, compare=False)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -286,8 +296,7 @@ def analyse(
     rgb = image.rgb()
     found = find_cells(image, options, _part(progress, 0.02, 0.35))
     pixel_size = found.pixel_size_um
-    from_file = options.pixel_size_um is None and image.pixel_size_um is not None
-    origin = "file" if from_file else found.pixel_size_source
+    origin = found.pixel_size_source
     results = classify_labels(
         rgb,
         found.labels,

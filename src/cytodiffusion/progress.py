@@ -11,3 +11,8 @@ Progress = Callable[[float, str], None]
 
 def silent(fraction: float, message: str) -> None:
     """Report nothing."""
+
+
+def part_of(progress: Progress, start: float, end: float) -> Progress:
+    """Progress of a part of some work, which goes from ``start`` to ``end`` of the whole."""
+    return lambda fraction, message: progress(start + (end - start) * fraction, message)

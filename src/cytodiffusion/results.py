@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cytodiffusion import __version__
@@ -15,6 +14,9 @@ from cytodiffusion.drawing.overlay import HasColour, magnification, overlay_imag
 from cytodiffusion.files.atomic import staged_folder
 from cytodiffusion.files.writers import file_record, write_cells_csv, write_png, write_run_json
 from cytodiffusion.image.labels import write_labels_tif
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Columns of ``cells.csv`` before the probabilities ``p_<class name>``.
 CELL_COLUMNS = (

@@ -1,26 +1,26 @@
-"""cytodiffusion.single_cells."""
+"""From a folder of single-cell images to a table of cells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from cytodiffusion.cells.crops import centre_crop
-from cytodiffusion.cells.single_cell import Framing, at_start, find_centre, framing_of, framings_of
+from cytodiffusion.cells.single_cell import SingleCell, SingleCells
 from cytodiffusion.classification.classifier import Classification, ClassifySettings, in_batches
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.image.image import open_image
-from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.pipeline import CORRECTED
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def classify_images(
@@ -43,7 +43,7 @@ def classify_images(
     settings : ClassifySettings, optional
     pixel_size_um : float, optional
         Of all images; when None that of each file, else an estimate for all of them together
-        (`cytodiffusion.cells.single_cell.framings_of`).
+        (`cytodiffusion.cells.single_cell.SingleCells`).
     progress : callable
 
     Returns
@@ -60,48 +60,45 @@ def classify_images(
         If none of the images could be read, or the pixel size makes no sense.
     """
     settings = settings or ClassifySettings()
-    if pixel_size_um is not None:
-        check_pixel_size(pixel_size_um)
-    found: list[_SingleCell] = []
+    paths = [Path(image) for image in images]
+    folder = SingleCells(paths, pixel_size_um, _part(progress, 0.0, _MEASURING))
+    cells: list[_Found] = []
     results: list[Classification] = []
     skipped: list[str] = []
-    framings = framings_of([Path(image) for image in images], pixel_size_um, at_start(progress))
-    for part in in_batches(len(images), settings.batch_size, settings.batch_size):
-
-        def report(
-            share: float, message: str, first: int = part.start, n: int = part.stop - part.start
-        ) -> None:
-            # Half of the time goes into reading and outlining
-            done = first + (0.5 + 0.5 * share) * n
-            progress(done / len(images), message)
-
-        def reading(share: float, message: str, report: Progress = report) -> None:
-            report(share - 1, message)
-
-        paths = [Path(image) for image in images[part]]
-        cells = _read_cells(paths, model, framings, skipped, reading)
-        if not cells:
+    for part in in_batches(len(paths), settings.batch_size, settings.batch_size):
+        shares = [_MEASURING + (1 - _MEASURING) * n / len(paths) for n in (part.start, part.stop)]
+        middle = (shares[0] + shares[1]) / 2
+        found = _read_cells(paths[part], model, folder, skipped, _part(progress, shares[0], middle))
+        if not found:
             continue
         result = predict(
             model,
-            np.stack([c.window for c in cells]),
+            np.stack([c.window for c in found]),
             settings,
-            background=np.stack([c.background for c in cells]),
-            progress=report,
+            background=np.stack([c.background for c in found]),
+            progress=_part(progress, middle, shares[1]),
         )
         results.append(result)
-        found += [replace(c, window=c.window[:0]) for c in cells]
+        cells += [replace(c, window=c.window[:0]) for c in found]
     if not results:
         why = f" ({skipped[0]})" if skipped else ""
         raise InputError(f"None of the {len(images)} images could be read{why}.")
     result = adjust(join(results), model, settings)
-    frame = _images_frame(found, result)
+    frame = _images_frame(cells, result)
     frame.attrs[CORRECTED] = result.adjusted
     return frame, skipped
 
 
+#: Share of the time that measuring the images takes, before the first is classified.
+_MEASURING = 0.5
+
+
+def _part(progress: Progress, start: float, end: float) -> Progress:
+    return lambda share, message: progress(start + (end - start) * share, message)
+
+
 @dataclass(frozen=True, eq=False)
-class _SingleCell:
+class _Found:
     path: Path
     window: NDArray[np.uint8]
     background: NDArray[np.float32]
@@ -113,43 +110,34 @@ class _SingleCell:
 def _read_cells(
     paths: Sequence[Path],
     model: Classifier,
-    framings: Mapping[Path, Framing],
+    folder: SingleCells,
     skipped: list[str],
     progress: Progress,
-) -> list[_SingleCell]:
+) -> list[_Found]:
     cells = []
     for number, path in enumerate(paths):
         progress(number / len(paths), f"reading {path.name}")
         try:
-            rgb = open_image(path).rgb()
-            framing = framing_of(path, framings)
-            scale = framing.scale.pixel_size_um
-            centre = find_centre(rgb, scale)
-            window = centre_crop(rgb, scale, model.input_size, model.window_um, centre=centre)
-            area, touches = _cell_at(centre, rgb, scale)
+            cell = folder.read(path)
+            window = cell.crop(model.input_size, model.window_um)
+            area, touches = _extent(cell)
         except CytoDiffusionError as error:
             skipped.append(naming(path, error))
             continue
-        cells.append(_SingleCell(path, window, framing.background, centre, area, touches))
+        cells.append(_Found(path, window, cell.background, cell.centre, area, touches))
     return cells
 
 
-def _cell_at(
-    centre: tuple[float, float], rgb: NDArray[np.uint8], pixel_size_um: float
-) -> tuple[float, bool]:
-    """Area and border contact of the cell at `centre`, found by the watershed."""
-    from cytodiffusion.segmentation.watershed import watershed
-
-    labels = watershed(rgb, pixel_size_um).labels
-    here = labels[round(centre[0]), round(centre[1])]
-    if here == 0:
+def _extent(cell: SingleCell) -> tuple[float, bool]:
+    """Area of the cell in um2, NaN where none was found, and whether it touches the border."""
+    mask = cell.mask
+    if mask is None:
         return float("nan"), False
-    mask = labels == here
     edge = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
-    return float(mask.sum()) * pixel_size_um**2, bool(edge)
+    return float(mask.sum()) * cell.scale.pixel_size_um**2, bool(edge)
 
 
-def _images_frame(cells: Sequence[_SingleCell], result: Classification) -> pd.DataFrame:
+def _images_frame(cells: Sequence[_Found], result: Classification) -> pd.DataFrame:
     frame = result.to_frame()
     frame.insert(0, "path", [str(c.path) for c in cells])
     frame.insert(1, "y", [c.centre[0] for c in cells])

@@ -13,7 +13,14 @@ from toys import PIXEL_SIZE_UM, write_discs
 from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
 from cytodiffusion.authenticity.make import common_view, fits, make_test
 from cytodiffusion.authenticity.sources import RealCells, Window, images_by_class, shared_classes
-from cytodiffusion.authenticity.standardise import PAPER, decode, leaks, levelled, present, telling
+from cytodiffusion.authenticity.standardise import (
+    PAPER,
+    decode,
+    leaks,
+    levelled,
+    present,
+    warn_of_artefacts,
+)
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.files.synthetic_mark import write_synthetic_png
 from cytodiffusion.image.stain import estimate_background
@@ -207,5 +214,5 @@ def test_leaks_find_what_they_look_for() -> None:
 )
 def test_a_measure_that_tells_much_is_warned_of(auc: float, p: float, told: bool) -> None:
     found = [{"measure": "sharpness", "auc": auc, "p": p}, {"measure": "size", "auc": 0.5, "p": 1}]
-    warning = telling(found)
+    warning = warn_of_artefacts(found)
     assert (warning is not None and "sharpness alone" in warning) == told

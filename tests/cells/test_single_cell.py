@@ -11,19 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
+from cytodiffusion.cells import single_cell as module
 from cytodiffusion.cells.single_cell import (
     WHITE_CELL_UM,
-    Scale,
+    SingleCell,
+    SingleCells,
     central_diameter,
     common_backgrounds,
     common_scale,
     estimate_scale,
-    find_centre,
-    framing_of,
-    framings_of,
 )
+from cytodiffusion.errors import InputError
 from cytodiffusion.image.image import open_image
-from cytodiffusion.image.stain import estimate_background
+from cytodiffusion.image.pixels import Scale
+from cytodiffusion.image.stain import background_map, estimate_background
+from cytodiffusion.segmentation.foreground import stain_maps
+from cytodiffusion.segmentation.watershed import watershed
 
 PBC = Path(
     os.environ.get("CYTODIFFUSION_DATA", Path(__file__).parents[2] / "shared" / "data"), "pbc"
@@ -41,13 +44,18 @@ def cell(side: int, centre: tuple[float, float], radius: float) -> np.ndarray:
     return rgb
 
 
+def read(rgb: np.ndarray, pixel_size_um: float) -> SingleCell:
+    """An image as a folder of one would be read."""
+    return SingleCell.of(rgb, pixel_size_um)
+
+
 def test_without_red_cells_the_cell_tells_the_scale() -> None:
     rgb = cell(120, (60, 60), 40)
-    assert central_diameter(rgb) == pytest.approx(80, rel=0.05)
+    assert central_diameter(stain_maps(rgb)) == pytest.approx(80, rel=0.05)
     scale = estimate_scale(rgb)
     assert scale.source == "assumed"
     assert scale.pixel_size_um == pytest.approx(WHITE_CELL_UM / 80, rel=0.05)
-    assert central_diameter(np.full((50, 50, 3), 230, np.uint8)) == 0
+    assert central_diameter(stain_maps(np.full((50, 50, 3), 230, np.uint8))) == 0
 
 
 def test_a_folder_has_one_scale() -> None:
@@ -95,14 +103,49 @@ def test_scales_of_files(tmp_path: Path) -> None:
         PillowImage.fromarray(cell(150, (75, 75), radius)).save(paths[-1])
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
-    framings = framings_of([*paths, broken])
-    assert set(framings) == set(paths)
-    assert {f.scale.source for f in framings.values()} == {"folder"}
-    size = framing_of(paths[0], framings).scale.pixel_size_um
-    assert size == pytest.approx(WHITE_CELL_UM / 80, rel=0.08)
-    assert framing_of(broken, framings).scale.pixel_size_um > 0
-    given_size = framings_of([*paths, broken], 0.2)
-    assert {f.scale.pixel_size_um for f in given_size.values()} == {0.2}
+    folder = SingleCells([*paths, broken])
+    scales = [folder.read(path).scale for path in paths]
+    assert {s.source for s in scales} == {"folder"}
+    assert scales[0].pixel_size_um == pytest.approx(WHITE_CELL_UM / 80, rel=0.08)
+    with pytest.raises(InputError, match=r"broken\.png"):
+        folder.read(broken)
+    given_size = SingleCells([*paths, broken], 0.2)
+    assert {given_size.read(path).scale for path in paths} == {Scale(0.2, "given")}
+    with pytest.raises(InputError, match="pixel"):
+        SingleCells(paths, 0.0)
+
+
+def test_images_are_opened_once_unless_there_are_too_many_to_keep(tmp_path, monkeypatch) -> None:
+    paths = []
+    for number in range(5):
+        paths.append(tmp_path / f"{number}.png")
+        PillowImage.fromarray(cell(150, (75, 75), 40 + number)).save(paths[-1])
+    opened: list[Path] = []
+    mapped: list[int] = []
+
+    def opening(path):
+        opened.append(path)
+        return open_image(path)
+
+    def mapping(*given, **how):
+        mapped.append(1)
+        return background_map(*given, **how)
+
+    monkeypatch.setattr(module, "open_image", opening)
+    monkeypatch.setattr(module, "background_map", mapping)
+    folder = SingleCells(paths)
+    kept = [folder.read(path) for path in paths for _ in range(2)]
+    assert all(one.mask is not None for one in kept)
+    assert opened == paths
+    assert len(mapped) == len(paths)
+    monkeypatch.setattr(module, "KEPT_BYTES", 300_000)
+    few = SingleCells(paths)
+    for path, one in zip(paths, kept[::2], strict=True):
+        again = few.read(path)
+        assert again.scale == one.scale
+        assert again.centre == one.centre
+        np.testing.assert_array_equal(again.crop(32, 20.0), one.crop(32, 20.0))
+    assert len(few._kept) < len(paths)
 
 
 def test_images_without_empty_slide_take_the_background_of_the_others() -> None:
@@ -148,12 +191,28 @@ def test_the_background_of_real_tight_crops() -> None:
 
 @pytest.mark.parametrize("centre", [(64.0, 64.0), (30.0, 90.0), (85.0, 40.0)])
 def test_the_cell_is_found_where_it_is(centre: tuple[float, float]) -> None:
-    y, x = find_centre(cell(129, centre, 22), 0.25)
+    y, x = read(cell(129, centre, 22), 0.25).centre
     assert np.hypot(y - centre[0], x - centre[1]) < 8  # 2 um
 
 
 def test_an_image_of_nothing_keeps_its_middle() -> None:
-    assert find_centre(np.full((40, 61, 3), 230, np.uint8), 0.1) == (19.5, 30.0)
+    nothing = read(np.full((40, 61, 3), 230, np.uint8), 0.1)
+    assert nothing.centre == (19.5, 30.0)
+    assert nothing.mask is None
+
+
+def test_the_outline_is_that_of_the_watershed() -> None:
+    """White cells are outlined alone, which changes nothing; a red cell is outlined too."""
+    y, x = np.mgrid[:160, :160]
+    rgb = cell(160, (80, 80), 30)
+    rgb[np.hypot(y - 25, x - 30) < 18] = (210, 150, 140)
+    for centre, image in (((80, 80), rgb), ((25, 30), np.roll(rgb, (55, 50), (0, 1)))):
+        found = read(image, 0.2)
+        labels = watershed(image, 0.2, background=found.light).labels
+        assert found.mask is not None
+        here = labels[tuple(round(v) for v in found.centre)]
+        np.testing.assert_array_equal(found.mask, labels == here)
+        assert centre != (80, 80) or found.mask.sum() == pytest.approx(np.pi * 30**2, rel=0.1)
 
 
 @needs_pbc

@@ -25,7 +25,11 @@ from cytodiffusion.classification.classifier import Evidence
 from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.class_statistics import COMBINED, SCORES
 from cytodiffusion.training.calibrate import blank_calibration
-from cytodiffusion.training.class_statistics import embedding_spread, measure_typical, standardise
+from cytodiffusion.training.class_statistics import (
+    embedding_spread,
+    measure_statistics,
+    standardise,
+)
 
 K, D, LEVELS = 3, 5, (60, 200)
 
@@ -64,9 +68,9 @@ def plain() -> Calibration:
 @pytest.fixture(scope="module")
 def calibration(plain: Calibration) -> Calibration:
     seen, labels = cells(300, 0)
-    typical = replace(plain, typical=measure_typical(seen, labels, plain, 0))
+    typical = replace(plain, class_statistics=measure_statistics(seen, labels, plain, 0))
     budgets = [cells(400, 1, trials)[0] for trials in (1, 2, 3)]
-    return replace(typical, typical=standardise(typical, budgets, 0.05))
+    return replace(typical, class_statistics=standardise(typical, budgets, 0.05))
 
 
 def scores_of(found: Evidence, calibration: Calibration) -> dict[str, np.ndarray]:
@@ -100,7 +104,7 @@ def test_scores_without_a_trained_part_by_hand(plain: Calibration) -> None:
 
 
 def test_the_error_level_counts_standard_deviations_either_way(calibration: Calibration) -> None:
-    typical = calibration.typical
+    typical = calibration.class_statistics
     assert typical is not None
     means = typical.level_means.double().numpy()
     spreads = typical.level_spreads.double().numpy()
@@ -113,7 +117,7 @@ def test_the_error_level_counts_standard_deviations_either_way(calibration: Cali
 
 
 def test_the_neighbour_distance_is_that_to_the_fifth(calibration: Calibration) -> None:
-    typical = calibration.typical
+    typical = calibration.class_statistics
     assert typical is not None
     found, labels = cells(12, 5)
     unit = unit_embedding(found.embedding, calibration)
@@ -129,11 +133,13 @@ def test_the_neighbour_distance_is_that_to_the_fifth(calibration: Calibration) -
 
 
 def test_a_class_without_kept_cells_is_as_far_as_can_be(calibration: Calibration) -> None:
-    typical = calibration.typical
+    typical = calibration.class_statistics
     assert typical is not None
     lone = replace(
         calibration,
-        typical=replace(typical, neighbour_classes=torch.zeros_like(typical.neighbour_classes)),
+        class_statistics=replace(
+            typical, neighbour_classes=torch.zeros_like(typical.neighbour_classes)
+        ),
     )
     found, labels = cells(12, 5)
     distance = scores_of(found, lone)["neighbours"]
@@ -158,8 +164,10 @@ def test_of_two_classes_the_rarer_is_not_unusual() -> None:
     seen = evidence(-errors, np.eye(2, D)[labels] + rng.normal(0, 0.1, (400, D)))
     spread = embedding_spread(torch.from_numpy(seen.embedding), torch.from_numpy(labels))
     calibration = replace(blank_calibration(2, D, LEVELS), **spread)
-    calibration = replace(calibration, typical=measure_typical(seen, labels, calibration, 0))
-    calibration = replace(calibration, typical=standardise(calibration, [seen], 0.02))
+    calibration = replace(
+        calibration, class_statistics=measure_statistics(seen, labels, calibration, 0)
+    )
+    calibration = replace(calibration, class_statistics=standardise(calibration, [seen], 0.02))
     found = scores_of(seen, calibration)
     assert (found["shape"] == 0).all()
     assert np.abs(found["combined"]).max() < 100
@@ -186,9 +194,9 @@ def test_an_odd_order_of_rivals_is_told_where_sizes_are_usual(plain: Calibration
     logits = -size * gaps[labels][:, None] + rng.normal(0, 0.1, (300, 3, K))
     embedding = 3 * np.eye(K, D)[labels] + rng.normal(0, 0.4, (300, D))
     seen = evidence(logits, embedding)
-    typical = measure_typical(seen, labels, plain, 0)
-    calibration = replace(plain, typical=typical)
-    calibration = replace(calibration, typical=standardise(calibration, [seen], 0.05))
+    typical = measure_statistics(seen, labels, plain, 0)
+    calibration = replace(plain, class_statistics=typical)
+    calibration = replace(calibration, class_statistics=standardise(calibration, [seen], 0.05))
     odd = np.array([[[0.0, -10, -2]]])
     found = scores_of(evidence(odd, np.zeros((1, D))), calibration)
     assert found["contrast"] < anomaly_threshold(calibration, "contrast", 1)
@@ -198,7 +206,7 @@ def test_an_odd_order_of_rivals_is_told_where_sizes_are_usual(plain: Calibration
 def test_the_combined_score_is_zero_in_the_middle_and_one_at_the_edge(
     calibration: Calibration,
 ) -> None:
-    typical = calibration.typical
+    typical = calibration.class_statistics
     assert typical is not None
     found = scores_of(cells(400, 1)[0], calibration)
     parts = np.stack([found[name] for name in COMBINED], axis=1)

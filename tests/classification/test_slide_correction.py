@@ -51,13 +51,13 @@ def test_classes_and_doubts_are_corrected_and_the_rest_is_kept(
 
 
 def test_the_posterior_is_that_of_the_formula(model: ModelBundle, alone: Classification) -> None:
-    laboratory = model.slide_correction
-    assert laboratory is not None
+    correction = model.slide_correction
+    assert correction is not None
     assert alone.embedding is not None
-    corrected = laboratory.corrected(alone.logits, alone.embedding, 1.0)
+    corrected = correction.corrected(alone.logits, alone.embedding, 1.0)
     result = adjust(alone, model, QUICK)
     np.testing.assert_allclose(result.posterior, softmax(corrected / 1.5))
-    kept = laboratory.validation
+    kept = correction.validation
     scores, classes = kept.scores.numpy(), kept.classes.numpy()
     sets = conformal_sets(result.posterior, scores, 0.8, classes)
     wanted = QUICK.model_copy(update={"coverage": 0.8, "by_class": True})

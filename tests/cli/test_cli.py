@@ -20,8 +20,8 @@ import tifffile
 from PIL import Image as Picture
 
 from cytodiffusion.cli import main
-from cytodiffusion.cli.inputs import image_files
 from cytodiffusion.files.atomic import sha256
+from cytodiffusion.image.folder import image_files
 from cytodiffusion.image.labels import read_labels, write_labels_tif
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.results import CELL_COLUMNS
@@ -723,7 +723,7 @@ def test_every_setting_of_training_can_be_given(run: Run, tmp_path: Path) -> Non
     from cytodiffusion.training.settings import TrainSettings
 
     page = run("train", "--help").out
-    for option in ("--kind", "--steps", "--learning-rate", "--set", "--list-settings"):
+    for option in ("--kind", "--steps", "--duplicates", "--set", "--list-settings"):
         assert option in page
     assert "--weight-decay" not in page
     listed = run("train", "--list-settings")

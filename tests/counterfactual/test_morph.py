@@ -15,7 +15,7 @@ from toys import COLORS, PIXEL_SIZE_UM, disc
 from cytodiffusion.cells.crops import centre_crop
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.counterfactual.cells import CounterfactualSettings
-from cytodiffusion.counterfactual.morph import Morph, make_morph, morph, save_morph
+from cytodiffusion.counterfactual.morph import Morph, make_morph, save_morph
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.files.synthetic_mark import is_synthetic
 from cytodiffusion.model.bundle import ModelBundle
@@ -63,7 +63,7 @@ def test_it_goes_on_evenly(film: Morph, discs: ModelBundle) -> None:
 
 def test_by_noise_it_begins_with_the_cell_too(discs: ModelBundle, blue: NDArray[np.uint8]) -> None:
     settings = CounterfactualSettings(strength=0.5, guidance=1, steps=3, method="noise")
-    frames = morph(blue, discs, 1, frames=4, background=GROUND, settings=settings)
+    frames = make_morph(blue, discs, 1, frames=4, background=GROUND, settings=settings).frames
     np.testing.assert_array_equal(frames[0], blue)
     steps = np.abs(np.diff(frames.astype(float), axis=0)).mean(axis=(1, 2, 3))
     assert steps.max() < 4 * steps.min()
@@ -71,16 +71,16 @@ def test_by_noise_it_begins_with_the_cell_too(discs: ModelBundle, blue: NDArray[
 
 def test_bad_morphs(discs: ModelBundle, blue: NDArray[np.uint8], film: Morph) -> None:
     with pytest.raises(InputError, match="2 to 240 frames, not 1"):
-        morph(blue, discs, 1, frames=1)
+        make_morph(blue, discs, 1, frames=1)
     with pytest.raises(InputError, match="taken for already"):
-        morph(blue, discs, 0, frames=4, background=GROUND)
+        make_morph(blue, discs, 0, frames=4, background=GROUND)
 
     def stop(done: float, text: str) -> None:
         if done > 0.6:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        morph(blue, discs, 1, frames=4, settings=film.last.settings, progress=stop)
+        make_morph(blue, discs, 1, frames=4, settings=film.last.settings, progress=stop)
 
 
 def test_gif(film: Morph, tmp_path: Path) -> None:

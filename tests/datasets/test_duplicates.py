@@ -57,7 +57,7 @@ def test_copies_across_splits_are_refused_with_the_files(data: Path) -> None:
     said = str(error.value)
     assert f"{data}/test/x/0.png (test) is the same image as {data}/train/x/7.png (train)" in said
     assert f"{data}/val/y/8.png (val) is a near copy of {data}/train/y/1.png (train)" in said
-    assert "--duplicates drop" in said
+    assert "--set duplicates=drop" in said
 
 
 def test_the_copy_that_matters_less_is_dropped(data: Path) -> None:

@@ -115,7 +115,7 @@ def test_unreadable_images_and_nan_are_named_and_counted(disc_model: Path, data:
     assert metrics["n"] == 5
     assert len(metrics["warnings"]) == 1
     said = metrics["warnings"][0]
-    assert said.startswith("data: 2 images could not be read and are in no figure: ")
+    assert said.startswith("data: 2 images could not be read and are left out: ")
     assert "blue/000.png is not an image" in said
     assert "red/nan.tif" in said
     assert "not finite" in said

@@ -212,7 +212,7 @@ def test_the_most_anomalous_are_those_of_the_copy(tmp_path) -> None:
     )
     assert {entry["p_true"] for entry in shown if entry["label"] == "red"} == {None}
     page = report.page.read_text(encoding="utf-8")
-    assert "what the copy says that was trained without red" in page
+    assert "those of the copy that was trained without red" in page
     # the hardest are still those of the model
     own = table[table["set"] == "data"]
     assert len(report.metrics["montage"]["hardest"]) == len(own) == 9

@@ -17,6 +17,7 @@ from report_toys import (
 )
 from toys import PIXEL_SIZE_UM, tiny_baseline, write_discs
 
+from cytodiffusion.drawing import style
 from cytodiffusion.drawing.style import ON_DARK
 from cytodiffusion.evaluation.montage import Montage
 from cytodiffusion.evaluation.plots import all_plots
@@ -141,6 +142,13 @@ def test_plots_have_the_colours_of_the_theme(report) -> None:
         for colour in there:
             assert colour not in dark or colour in ON_DARK.values()
             assert dark.count(ON_DARK[colour]) >= light.count(colour)
+
+
+def test_a_report_keeps_the_colours_that_it_was_made_with(monkeypatch) -> None:
+    svg = style.adaptive('<svg><path style="stroke: #2b2f36; fill: #123456"/></svg>')
+    monkeypatch.setattr(style, "ON_DARK", {})
+    assert style.fixed(svg, True) == '<svg><path style="stroke: #e6e8eb; fill: #123456"/></svg>'
+    assert style.fixed(svg, False) == '<svg><path style="stroke: #2b2f36; fill: #123456"/></svg>'
 
 
 def test_a_page_of_an_earlier_version_keeps_its_plots(tmp_path: Path, report) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from toys import PIXEL_SIZE_UM, write_discs
 
+from cytodiffusion.cells import single_cell as module
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets import Record
-from cytodiffusion.evaluation import windows as module
 from cytodiffusion.evaluation.cells import score
 from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.model import load_bundle
@@ -38,18 +38,18 @@ def test_windows_have_the_asked_scale(tmp_path) -> None:
 def test_each_image_is_measured_once_for_all_classifiers(tmp_path, monkeypatch) -> None:
     records = records_of(write_discs(tmp_path, {"test": 3}, ("red", "blue")))
     measured, found = [], []
-    for name, calls in (("framings_of", measured), ("find_centre", found)):
+    for name, calls in (("_measured", measured), ("_nucleus_distance_um", found)):
         real = getattr(module, name)
 
-        def counted(first, *more, real=real, calls=calls):
-            calls.append(first)
-            return real(first, *more)
+        def counted(*given, real=real, calls=calls):
+            calls.append(given)
+            return real(*given)
 
         monkeypatch.setattr(module, name, counted)
     frames = Frames([*records, records[0]])
     one = frames.cut(records, 32, 20.0)
     other = frames.cut([records[0], records[4], records[0]], 16, 20.0)
-    assert len(measured) == 1
+    assert len(measured) == len(records)
     assert len(found) == len(records)
     assert one.pixels.shape == (6, 32, 32, 3)
     assert other.pixels.shape == (3, 16, 16, 3)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import sys
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -12,7 +17,13 @@ from PIL import Image as Picture
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import sha256
 from cytodiffusion.image.image import open_image
-from cytodiffusion.image.labels import check_labels, read_labels, write_labels_tif
+from cytodiffusion.image.labels import (
+    check_labels,
+    open_label_image,
+    read_labels,
+    understand_labels,
+    write_labels_tif,
+)
 
 
 def some_labels(largest: int = 3) -> np.ndarray:
@@ -120,3 +131,195 @@ def test_files_that_are_no_labels(tmp_path: Path) -> None:
 def test_the_ending_has_to_be_tif(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"should end in \.tif"):
         write_labels_tif(tmp_path / "labels.png", some_labels())
+
+
+# ---- what other programs save as labels
+
+
+def discs(*places: tuple[int, int, int], shape: tuple[int, int] = (160, 220)) -> np.ndarray:
+    """Discs at (y, x) with a radius, numbered 1, 2, 3 ..."""
+    labels = np.zeros(shape, np.int32)
+    for number, (y, x, radius) in enumerate(places, start=1):
+        cv2.circle(labels, (x, y), radius, number, -1)
+    return labels
+
+
+APART = discs((30, 30, 14), (30, 90, 14), (30, 150, 14), (100, 40, 20), (110, 120, 14))
+TOUCHING = discs((40, 40, 16), (40, 70, 16), (100, 60, 16), (100, 150, 16), (124, 168, 16))
+
+
+def same_cells(a: np.ndarray, b: np.ndarray, least: float = 0.8) -> bool:
+    ids = [set(np.unique(x)) - {0} for x in (a, b)]
+    pairs = [(a == i, b == j) for i in ids[0] for j in ids[1]]
+    matched = sum((x & y).sum() > least * (x | y).sum() for x, y in pairs)
+    return len(ids[0]) == len(ids[1]) == matched
+
+
+@pytest.mark.parametrize("top", [1, 255, 65_535, True])
+@pytest.mark.parametrize("labels", [APART, TOUCHING])
+def test_masks_are_divided_into_cells(labels: np.ndarray, top: int) -> None:
+    mask = labels > 0 if top is True else np.where(labels > 0, top, 0).astype(np.uint16)
+    found = understand_labels(mask)
+    assert same_cells(labels, found.labels)
+    assert "mask" in found.notes[0]
+    assert f"into {labels.max()} cells" in found.notes[0]
+
+
+def test_a_mask_with_soft_edges_and_one_in_colours(tmp_path: Path) -> None:
+    soft = cv2.GaussianBlur(np.where(APART > 0, 255, 0).astype(np.uint8), (0, 0), 0.6)
+    Picture.fromarray(soft).save(tmp_path / "soft.png")
+    Picture.fromarray(np.repeat(soft[..., None], 3, axis=2)).save(tmp_path / "rgb.png")
+    Picture.fromarray(np.dstack([soft, soft, soft, 0 * soft + 255])).save(tmp_path / "rgba.png")
+    Picture.fromarray(APART > 0).save(tmp_path / "bits.png")
+    for name in ("soft.png", "rgb.png", "rgba.png", "bits.png"):
+        assert same_cells(APART, open_label_image(tmp_path / name).labels), name
+    coloured = np.dstack([soft, soft // 2, soft // 3])
+    Picture.fromarray(coloured).save(tmp_path / "colours.png")
+    with pytest.raises(InputError, match=r"colours\.png is a picture in colours"):
+        open_label_image(tmp_path / "colours.png")
+
+
+def test_black_cells_on_white() -> None:
+    found = understand_labels(APART == 0)
+    assert same_cells(APART, found.labels)
+    assert "inverted" in found.notes[0]
+
+
+def test_one_cell_is_no_mask() -> None:
+    one = discs((80, 100, 30)) * 7
+    found = understand_labels(one)
+    np.testing.assert_array_equal(found.labels, one)
+    assert found.notes == ()
+    assert understand_labels(np.zeros((5, 5), bool)).labels.max() == 0
+
+
+def test_ids_that_were_used_twice() -> None:
+    twice = np.where(APART > 3, APART - 3, APART)
+    found = understand_labels(twice)
+    assert same_cells(APART, found.labels, 0.99)
+    assert set(np.unique(twice)) <= set(np.unique(found.labels))
+    assert "2 ids lie" in found.notes[0]
+
+
+def test_kinds_for_cells() -> None:
+    """A map of classes: many pieces of few numbers, near each other too."""
+    many = discs(*((20 + 32 * j, 20 + 32 * i, 14) for i in range(6) for j in range(4)))
+    found = understand_labels(np.where(many > 0, 1 + many % 2, 0))
+    assert same_cells(many, found.labels, 0.99)
+
+
+def test_lobes_and_fragments_belong_to_their_cell() -> None:
+    lobed = discs((50, 50, 10), (50, 73, 8), (50, 120, 12), (100, 100, 14))
+    lobed[lobed == 2] = 1  # a nucleus of two lobes, two pixels apart
+    lobed[118, 100] = 4  # a crumb beside a cell
+    found = understand_labels(lobed)
+    np.testing.assert_array_equal(found.labels, lobed)
+    assert found.notes == ()
+
+
+def test_fractions_of_cellprofiler(tmp_path: Path) -> None:
+    for top in (255, 65_535):
+        path = tmp_path / "f.tif"
+        tifffile.imwrite(path, (APART / top).astype(np.float32))
+        found = open_label_image(path)
+        np.testing.assert_array_equal(found.labels, APART)
+        assert "CellProfiler" in found.notes[0]
+    nan = np.where(APART == 0, np.nan, APART)
+    np.testing.assert_array_equal(understand_labels(nan).labels, APART)
+    with pytest.raises(InputError, match="ConvertObjectsToImage"):
+        understand_labels(APART * 0.137)
+
+
+def test_a_picture_in_the_place_of_labels(tmp_path: Path) -> None:
+    photo = np.random.default_rng(0).normal(150, 20, (200, 300)).astype(np.uint8)
+    Picture.fromarray(photo).save(tmp_path / "photo.png")
+    with pytest.raises(InputError, match=r"photo\.png looks like a picture"):
+        open_label_image(tmp_path / "photo.png")
+    small = discs(*((8 + 12 * j, 8 + 12 * i, 3) for i in range(17) for j in range(12)))
+    np.testing.assert_array_equal(understand_labels(small).labels, small)
+
+
+def test_a_numbered_background() -> None:
+    found = understand_labels(APART + 1)
+    assert same_cells(APART, found.labels, 0.99)
+    assert "number 1" in found.notes[0]
+
+
+def test_labels_are_as_the_picture_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "l.tif"
+    turn = [(274, "H", 1, 6, True)]
+    tifffile.imwrite(path, APART.astype(np.uint16), extratags=turn, metadata=None)
+    np.testing.assert_array_equal(open_label_image(path).labels, np.rot90(APART, -1))
+
+
+def seg_npy(path: Path, masks: Any, protocol: int = 4, **more: Any) -> Path:
+    """Write what Cellpose's window does."""
+    content = {"outlines": masks, "masks": masks, "chan_choose": [0, 0], "filename": "a.png"}
+    whole = np.array(content | {"flows": [masks, [masks]], "diameter": 30.0} | more, dtype=object)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|O", "fortran_order": False, "shape": ()}
+        )
+        pickle.dump(whole, file, protocol=protocol)
+    return path
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<i4", "<i8", "u1"])
+def test_masks_of_cellpose(tmp_path: Path, protocol: int, dtype: str) -> None:
+    masks = APART.astype(dtype)
+    for array in (masks, np.asfortranarray(masks)):
+        path = seg_npy(tmp_path / "a_seg.npy", array, protocol, where=Path("a"))
+        found = open_label_image(path)
+        np.testing.assert_array_equal(found.labels, APART)
+        assert found.notes == ()
+
+
+class Hostile:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.system, (f'{sys.executable} -c "open({str(self.path)!r}, chr(119))"',)
+
+
+def test_nothing_in_a_pickle_runs(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    path = seg_npy(tmp_path / "a_seg.npy", APART.astype(np.uint16), extra=Hostile(mark))
+    np.testing.assert_array_equal(open_label_image(path).labels, APART)
+    for masks in (Hostile(mark), [Hostile(mark)], None, "masks"):
+        with pytest.raises(InputError, match=r"damaged|not run here"):
+            open_label_image(seg_npy(path, masks))
+    assert not mark.exists()
+    np.load(seg_npy(path, Hostile(mark)), allow_pickle=True)
+    assert mark.exists()  # the trap does work
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04]\x94r\xff\xff\xff\x7f.",  # a memory of two billion entries
+        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x00.",  # bytes without end
+        b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+        b"\x80\x04}.",
+        b"",
+    ],
+)
+def test_damaged_pickles(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a_seg.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|O", "fortran_order": False, "shape": ()}
+        )
+        file.write(content)
+    with pytest.raises(InputError, match=r"damaged|not run here"):
+        open_label_image(path)
+
+
+def test_objects_passed_off_as_numbers(tmp_path: Path) -> None:
+    """An array of pointers in the place of masks is refused, not read."""
+    path = seg_npy(tmp_path / "a_seg.npy", np.array([[1, "a"], [None, 2]], dtype=object))
+    with pytest.raises(InputError, match="damaged"):
+        open_label_image(path)

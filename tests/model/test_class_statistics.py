@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from cytodiffusion.classification.anomaly import default_score
 from cytodiffusion.errors import BundleError
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.bundle_files import CHECKSUMS
@@ -19,7 +18,6 @@ from cytodiffusion.model.class_statistics import (
     PREFIX,
     SCORES,
     ClassStatistics,
-    former_thresholds,
 )
 from cytodiffusion.model.files import file_checksum
 from cytodiffusion.model.testing import tiny_bundle
@@ -58,42 +56,12 @@ def test_tensors_make_it_whole_again(typical: ClassStatistics) -> None:
 
 
 def test_a_calibration_carries_it(typical: ClassStatistics) -> None:
-    calibration = replace(blank_calibration(K, D, (60, 200)), typical=typical)
+    calibration = replace(blank_calibration(K, D, (60, 200)), class_statistics=typical)
     calibration.check(K, D)
-    again = Calibration.from_parts(*calibration.to_parts())
+    again = Calibration.from_parts(*calibration.to_parts(), K)
     again.check(K, D)
-    assert again.typical is not None
-    assert torch.equal(again.typical.neighbours, typical.neighbours)
-
-
-def test_a_former_calibration_is_left_with_the_score_that_it_has_thresholds_of(
-    typical: ClassStatistics,
-) -> None:
-    calibration = replace(
-        blank_calibration(K, D, (60, 200)), typical=typical, anomaly_threshold=9.0
-    )
-    numbers, tensors = calibration.to_parts()
-    for name in ("lead_factors", "shape_means", "shape_factors"):
-        del tensors[PREFIX + name]
-    tensors[PREFIX + "lead_factor"] = torch.eye(K)
-    tensors[PREFIX + "thresholds"] = torch.arange(18.0).reshape(2, 9)
-    again = Calibration.from_parts(numbers, tensors)
-    again.check(K, D)
-    assert again.typical is None
-    assert default_score(again) == "relative_mahalanobis"
-    assert [again.threshold(trials) for trials in (1, 2, 3)] == [6.0, 15.0, 15.0]
-
-
-@pytest.mark.parametrize(
-    "thresholds",
-    [torch.zeros(0, 9), torch.zeros(2, 3), torch.zeros(9), torch.full((1, 9), float("nan")), None],
-)
-def test_former_thresholds_that_make_no_sense_are_refused(thresholds: torch.Tensor | None) -> None:
-    tensors = {PREFIX + "lead_factor": torch.eye(K)}
-    if thresholds is not None:
-        tensors[PREFIX + "thresholds"] = thresholds
-    with pytest.raises(ValueError, match=r"typical\.thresholds"):
-        former_thresholds(tensors)
+    assert again.class_statistics is not None
+    assert torch.equal(again.class_statistics.neighbours, typical.neighbours)
 
 
 def test_budgets_beyond_the_last_are_judged_by_it(typical: ClassStatistics) -> None:

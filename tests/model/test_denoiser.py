@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from cytodiffusion.model import Denoiser, UNetDenoiser
 from cytodiffusion.model.denoiser import _Gram, embedding_width
+from cytodiffusion.model.network import SavedNetwork, register_to_config
 from cytodiffusion.model.schedule import centred_disc
 from cytodiffusion.model.testing import tiny_denoiser
 
@@ -84,11 +86,42 @@ def test_the_gram_matrix_has_the_gradient_of_its_definition() -> None:
 
 
 def test_its_folder_is_one_of_diffusers(denoiser: UNetDenoiser, tmp_path: Path) -> None:
-    denoiser.save_pretrained(tmp_path, safe_serialization=True)
+    denoiser.save_pretrained(tmp_path)
     again = UNetDenoiser.from_pretrained(tmp_path)
     for name, value in denoiser.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
     assert dict(again.config)["widths"] in ([8, 16], (8, 16))
+
+
+def test_its_folder_is_written_as_diffusers_does(tmp_path: Path) -> None:
+    from diffusers.configuration_utils import ConfigMixin
+    from diffusers.configuration_utils import register_to_config as kept
+    from diffusers.models.modeling_utils import ModelMixin
+
+    class Theirs(ModelMixin, ConfigMixin):
+        @kept
+        def __init__(self, width: int = 3, sizes: tuple[int, ...] = (1, 2)):
+            super().__init__()
+            self.layer = nn.Linear(width, sum(sizes))
+
+    class Ours(SavedNetwork):
+        @register_to_config
+        def __init__(self, width: int = 3, sizes: tuple[int, ...] = (1, 2)):
+            super().__init__()
+            self.layer = nn.Linear(width, sum(sizes))
+
+    Theirs.__name__ = Ours.__name__ = "Network"
+    theirs, ours = Theirs(width=4), Ours(4)
+    ours.load_state_dict(theirs.state_dict())
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours.save_pretrained(tmp_path / "ours")
+    for name in ("config.json", "diffusion_pytorch_model.safetensors"):
+        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
+    again = Ours.from_pretrained(tmp_path / "theirs")
+    assert again.config == {"width": 4, "sizes": [1, 2]}
+    assert not again.training
+    with pytest.raises(AttributeError, match="depth"):
+        _ = again.config.depth
 
 
 @torch.no_grad()

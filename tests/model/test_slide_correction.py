@@ -1,4 +1,4 @@
-"""The files of a correction for laboratories, and what is refused."""
+"""The files of a slide correction, and what is refused."""
 
 from __future__ import annotations
 
@@ -114,20 +114,20 @@ def test_one_of_the_two_files_is_not_enough(folder: Path) -> None:
 
 def test_corrections_that_are_no_numbers_are_told(folder: Path) -> None:
     change(folder, components=torch.full((16, 4), 1e38))
-    laboratory = load_bundle(folder, device="cpu").slide_correction
-    assert laboratory is not None
+    correction = load_bundle(folder, device="cpu").slide_correction
+    assert correction is not None
     with pytest.raises(BundleError, match="no numbers"):
-        laboratory.corrected(np.zeros((20, 3)), np.full((20, 16), 1e30), 1.0)
+        correction.corrected(np.zeros((20, 3)), np.full((20, 16), 1e30), 1.0)
 
 
 def test_cells_of_a_steady_class_stay_as_they_are(folder: Path) -> None:
     change(folder, {"steady": [1]})
-    laboratory = load_bundle(folder, device="cpu").slide_correction
-    assert laboratory is not None
-    assert laboratory.steady == (1,)
+    correction = load_bundle(folder, device="cpu").slide_correction
+    assert correction is not None
+    assert correction.uncorrected == (1,)
     chance = np.random.default_rng(0)
     logits, embedding = chance.normal(size=(30, 3)), chance.normal(size=(30, 16))
-    found = laboratory.corrected(logits, embedding, 2.0)
+    found = correction.corrected(logits, embedding, 2.0)
     stays = logits.argmax(axis=1) == 1
     np.testing.assert_allclose(found[stays], logits[stays] / 2)
     assert (np.abs(found - logits / 2).max(axis=1)[~stays] > 1e-3).all()

@@ -81,11 +81,15 @@ def test_validation_cells_leave_a_record(model: ModelBundle, sets: dict[str, Cel
         "alarms_in_varied_stains",
     }
     assert kept.measured["alarms_in_varied_stains"] > calibration.false_alarms
-    assert calibration.typical is not None
+    assert calibration.class_statistics is not None
     # 40 training cells a class are fewer than may be kept
-    assert np.bincount(calibration.typical.neighbour_classes.numpy()).tolist() == [40, 40, 40]
+    assert np.bincount(calibration.class_statistics.neighbour_classes.numpy()).tolist() == [
+        40,
+        40,
+        40,
+    ]
     assert NEIGHBOURS > 40
-    assert calibration.typical.thresholds.shape == (3, len(SCORES))
+    assert calibration.class_statistics.thresholds.shape == (3, len(SCORES))
 
 
 def test_it_is_the_same_again(model: ModelBundle, sets: dict[str, CellSet]) -> None:

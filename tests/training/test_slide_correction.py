@@ -1,4 +1,4 @@
-"""Training of the correction for laboratories: it learns, can be resumed, and promises anew."""
+"""Training of the slide correction: it learns, can be resumed, and promises anew."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.slide_correction import (
-    HOME_EVERY,
+    UNCHANGED_EVERY,
     SimulatedDomains,
     drawn_slides,
     fit_network,
-    make_laboratories,
+    simulate_domains,
     some_slides,
 )
 from cytodiffusion.training.train import train
@@ -93,26 +93,26 @@ def test_slides_have_any_mixture_of_classes() -> None:
     assert (share.max(dim=1).values < 0.45).any()  # nearly all alike
 
 
-def test_all_cells_of_a_laboratory_meet_the_same_draws(discs: Path, tmp_path: Path) -> None:
+def test_all_cells_of_a_domain_meet_the_same_draws(discs: Path, tmp_path: Path) -> None:
     wanted = settings(discs, tmp_path, input_size=32)
     model = load_bundle(tmp_path / "model", device="cpu")
     _, sets = load_sets(wanted, splits=("train", "val"))
     cells = sets["train"]
     same = cells.take([0] * len(cells))
     same.labels = cells.labels
-    found = list(make_laboratories(model, same, wanted, range(1, 4)))
-    for laboratory in found:  # one cell, however often, looks one way there
-        spread = laboratory.embedding[0].std(dim=0).max()
+    found = list(simulate_domains(model, same, wanted, range(1, 4)))
+    for domain in found:  # one cell, however often, looks one way there
+        spread = domain.embedding[0].std(dim=0).max()
         assert spread < 1e-5
-    first, second = (laboratory.embedding[0, 0] for laboratory in found[:2])
+    first, second = (domain.embedding[0, 0] for domain in found[:2])
     assert not torch.allclose(first, second)
-    again = next(make_laboratories(model, same, wanted, range(2, 3)))
+    again = next(simulate_domains(model, same, wanted, range(2, 3)))
     torch.testing.assert_close(again.embedding[0, 0], second)
 
 
-def test_every_few_laboratories_are_the_own_one(discs: Path, tmp_path: Path) -> None:
+def test_every_few_domains_keep_the_stain(discs: Path, tmp_path: Path) -> None:
     """Cells there are turned and moved, and keep their colours."""
-    from cytodiffusion.training import slide_correction as made_up
+    from cytodiffusion.training import slide_correction as module
     from cytodiffusion.training.augmentation.outlines import Outlines
 
     wanted = settings(discs, tmp_path, input_size=32)
@@ -120,11 +120,11 @@ def test_every_few_laboratories_are_the_own_one(discs: Path, tmp_path: Path) -> 
     cells = sets["train"]
     outlines = Outlines(cells.pixels, 1.0)
     middles = {
-        number: made_up._as_seen(cells, 0, number, wanted, outlines)[12:20, 12:20].mean((0, 1))
-        for number in range(3 * HOME_EVERY)
+        number: module._imaged(cells, 0, number, wanted, outlines)[12:20, 12:20].mean((0, 1))
+        for number in range(3 * UNCHANGED_EVERY)
     }
-    home = np.stack([middles[n] for n in middles if n % HOME_EVERY == 0])
-    away = np.stack([middles[n] for n in middles if n % HOME_EVERY])
+    home = np.stack([middles[n] for n in middles if n % UNCHANGED_EVERY == 0])
+    away = np.stack([middles[n] for n in middles if n % UNCHANGED_EVERY])
     assert np.ptp(home, axis=0).max() < 12 < np.ptp(away, axis=0).max()
 
 
@@ -149,9 +149,9 @@ def test_it_ends_beside_the_model_it_is_for(discs: Path, tmp_path: Path) -> None
     torch.testing.assert_close(
         next(model.denoiser.parameters()), next(before.denoiser.parameters())
     )
-    assert "made-up laboratories" in model.card
+    assert "simulated domains" in model.card
     assert model.training["laboratory"]["laboratories"] == 4
-    assert model.slide_correction.steady == ()  # no red cells among them
+    assert model.slide_correction.uncorrected == ()  # no red cells among them
     kept = model.slide_correction.validation
     assert all(0 <= value <= 3 for value in kept.measured.values())
     assert len(kept.scores) == len(kept.correct)
@@ -161,7 +161,7 @@ def test_a_stopped_run_ends_as_an_unbroken_one(discs: Path, tmp_path: Path) -> N
     whole = load_bundle(train(settings(discs, tmp_path / "whole")), device="cpu")
 
     def stop(share: float, message: str) -> None:
-        if message == "made-up laboratory 3 of 4":
+        if message == "simulated domain 3 of 4":
             raise Cancelled("Cancelled.")
 
     with pytest.raises(Cancelled):
@@ -169,21 +169,21 @@ def test_a_stopped_run_ends_as_an_unbroken_one(discs: Path, tmp_path: Path) -> N
     told: list[str] = []
     resumed = settings(discs, tmp_path / "stopped", resume=True)
     again = load_bundle(train(resumed, lambda share, text: told.append(text)), device="cpu")
-    assert "made-up laboratory 1 of 4" not in told
+    assert "simulated domain 1 of 4" not in told
     assert whole.slide_correction is not None
     assert again.slide_correction is not None
     for name, weight in whole.slide_correction.network.state_dict().items():
         torch.testing.assert_close(weight, again.slide_correction.network.state_dict()[name])
 
 
-def test_more_laboratories_are_added_to_those_there_are(discs: Path, tmp_path: Path) -> None:
+def test_more_domains_are_added_to_those_there_are(discs: Path, tmp_path: Path) -> None:
     train(settings(discs, tmp_path))
     told: list[str] = []
     more = settings(discs, tmp_path, laboratories=6, resume=True)
     train(more, lambda share, text: told.append(text))
-    assert [t for t in told if t.startswith("made-up laboratory")] == [
-        "made-up laboratory 5 of 6",
-        "made-up laboratory 6 of 6",
+    assert [t for t in told if t.startswith("simulated domain")] == [
+        "simulated domain 5 of 6",
+        "simulated domain 6 of 6",
     ]
 
 
@@ -238,7 +238,7 @@ def test_a_damaged_store_is_named(discs: Path, tmp_path: Path) -> None:
 
 def test_it_corrects_a_model_that_knows_the_classes(discs: Path, tmp_path: Path) -> None:
     tiny_bundle(tmp_path / "model", ("red", "blue", "violet"))
-    with pytest.raises(InputError, match=r"correction for laboratories needs .* green, violet"):
+    with pytest.raises(InputError, match=r"slide correction needs .* green, violet"):
         train(settings(discs, tmp_path))
 
 

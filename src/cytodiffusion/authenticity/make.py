@@ -29,7 +29,7 @@ from cytodiffusion.authenticity.standardise import (
     decode,
     leaks,
     present,
-    telling,
+    warn_of_artefacts,
 )
 from cytodiffusion.authenticity.store import write_test
 from cytodiffusion.cells.crops import WINDOW_UM, centre_crop
@@ -105,7 +105,7 @@ def make_test(
     if left_out and not settings.classes:
         notes.append(f"Classes without real or without synthetic cells: {', '.join(left_out)}.")
     found = leaks([c.image for c in cells], np.array([c.synthetic for c in cells]))
-    if warning := telling(found):
+    if warning := warn_of_artefacts(found):
         notes.append(warning)
     record = {
         "version": __version__,

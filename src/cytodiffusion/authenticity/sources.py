@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.authenticity.standardise import PAPER
-from cytodiffusion.cells.single_cell import find_centre, framing_of, framings_of
+from cytodiffusion.cells.single_cell import SingleCells
 from cytodiffusion.datasets import read_dataset
 from cytodiffusion.errors import Cancelled, CytoDiffusionError, InputError, naming
 from cytodiffusion.image.image import open_image
@@ -127,20 +127,18 @@ class RealCells:
         def measuring(share: float, message: str) -> None:
             progress(share / 2, message)
 
-        framings = framings_of([path for _, path in paths], self._pixel_size_um, measuring)
+        cells = SingleCells([path for _, path in paths], self._pixel_size_um, measuring)
         for number, (name, path) in enumerate(paths):
             progress(0.5 + number / len(paths) / 2, f"looking at real cells, {number}")
             try:
                 if says_synthetic(path):
                     raise InputError(f"{path.name} says that it is synthetic.")
-                rgb = open_image(path).rgb()
-                framing = framing_of(path, framings)
-                scale = framing.scale.pixel_size_um
-                centre = find_centre(rgb, scale)
+                cell = cells.read(path)
             except CytoDiffusionError as error:
                 self.skipped.append(naming(path, error))
                 continue
-            yield Window(rgb, scale, centre, framing.background, name, str(path))
+            size = cell.scale.pixel_size_um
+            yield Window(cell.rgb, size, cell.centre, cell.background, name, str(path))
 
 
 def stored_cells(

@@ -44,7 +44,7 @@ def levelled(pixels: NDArray[np.uint8], background: ArrayLike) -> NDArray[np.flo
     ----------
     pixels : (S, S, 3) uint8
     background : (3,) array
-        Colour of the empty slide, 0 to 255, as it is known from elsewhere.
+        Colour of the empty slide, 0 to 255, where it is known.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def leaks(images: Sequence[bytes], synthetic: NDArray[np.bool_]) -> list[dict[st
     -------
     list of dict
         ``measure``, ``auc`` (above 0.5: larger in synthetic images) and ``p`` (Mann & Whitney
-        1947, two-sided), the most telling first.
+        1947, two-sided), the most informative first.
     """
     pixels = [decode(image) for image in images]
     found = []
@@ -144,8 +144,8 @@ def leaks(images: Sequence[bytes], synthetic: NDArray[np.bool_]) -> list[dict[st
     return sorted(found, key=lambda row: -abs(row["auc"] - 0.5))
 
 
-def telling(found: Sequence[Mapping[str, Any]]) -> str | None:
-    """Warn of the most telling measure where it tells much and not by chance; else None."""
+def warn_of_artefacts(found: Sequence[Mapping[str, Any]]) -> str | None:
+    """Warn of the measure that tells real from synthetic best, unless by chance; else None."""
     worst = max(found, key=lambda row: abs(row["auc"] - 0.5))
     if abs(worst["auc"] - 0.5) < MUCH or worst["p"] * len(found) > CHANCE:
         return None

@@ -1,6 +1,6 @@
 """Exact intervals and tests of shares, and the measures of signal detection theory.
 
-The signal is a synthetic cell: a hit is a synthetic cell that is called so, a false alarm a real
+The signal is a synthetic cell: a hit is a synthetic cell that is recognised, a false alarm a real
 one that is called synthetic.
 """
 

@@ -22,8 +22,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cytodiffusion.authenticity.settings import order_of
 from cytodiffusion.authenticity.sources import TestCell
 from cytodiffusion.errors import InputError
@@ -391,9 +389,3 @@ def name_key(name: str) -> str:
 def now() -> str:
     """Return the time, UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def confidences(test: AuthenticityTest) -> np.ndarray:
-    """Return the model's posterior of each cell's class, NaN where none was asked."""
-    found = test.rows("SELECT confidence FROM cells ORDER BY id")
-    return np.array([np.nan if row[0] is None else row[0] for row in found], float)

@@ -110,11 +110,11 @@ def _find_weights(name: str, repository: str, allow_download: bool) -> Path:
         if not allow_download:
             raise DownloadNeeded(
                 f"The pre-trained weights of {name} are not on this machine; allow the download "
-                f"of {repository} from the Hugging Face Hub, or train without --pretrained."
+                f"of {repository} from the Hugging Face Hub, or train with pretrained=false."
             ) from error
         raise InputError(
             f"The Hugging Face Hub could not be reached for the weights of {name}; "
-            "train without --pretrained."
+            "train with pretrained=false."
         ) from error
     except Exception as error:  # the Hub client raises its own and its HTTP library's kinds
         raise InputError(

@@ -1,4 +1,4 @@
-"""Where the cell is in a single-cell image, how large a pixel is, and what empty slide looks like.
+"""The one reader of single-cell images: scale, background, centre, crop and outline.
 
 Single-cell images come in all framings: cut tightly or widely, with or without red cells beside
 the cell, the cell in the middle or not. A classifier wants the cell in the centre, at a known
@@ -11,24 +11,33 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cytodiffusion.cells.crops import centre_crop
 from cytodiffusion.errors import CytoDiffusionError, InputError
 from cytodiffusion.image.image import Image, open_image
 from cytodiffusion.image.labels import LabelImage, open_label_image
 from cytodiffusion.image.pixel_size import stated_pixel_size
-from cytodiffusion.image.pixels import check_pixel_size
-from cytodiffusion.image.stain import estimate_background
+from cytodiffusion.image.pixels import Scale, check_pixel_size, known_scale
+from cytodiffusion.image.stain import SINGLE_CELL_MAP_SIDE, background_map, estimate_background
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.segmentation.foreground import closed, foreground, opened, smooth, stain_maps
+from cytodiffusion.segmentation.foreground import (
+    Stains,
+    closed,
+    foreground,
+    opened,
+    smooth,
+    stain_maps,
+)
 from cytodiffusion.segmentation.nuclei import purple_level
-from cytodiffusion.segmentation.result import KIND_NAMES
 from cytodiffusion.segmentation.scale import (
     DEFAULT_PIXEL_UM,
     MIN_PIECE,
@@ -36,6 +45,7 @@ from cytodiffusion.segmentation.scale import (
     PLAUSIBLE_UM,
     estimate_pixel_size,
 )
+from cytodiffusion.segmentation.watershed import WatershedSettings, watershed
 
 #: Diameter of the circle of a white cell's area: geometric mean of the medians of the five
 #: mature classes of PBC's training images (10.4 to 14.5 um).
@@ -61,36 +71,165 @@ DARKER = 0.15
 #: The cell is in the centre when its nucleus is no further from it than this.
 NEAR_UM = 2.0
 
+#: A nucleus is looked for in a copy of this pixel size, where the image is finer.
+FINE_UM = 0.15
 
-@dataclass(frozen=True)
-class Scale:
-    """Micrometres a pixel of one image, and what that rests on.
+#: Bytes of opened images that are kept from measuring a folder to cutting its cells.
+KEPT_BYTES = 1 << 28
 
-    Attributes
-    ----------
-    pixel_size_um : float
-    source : str
-        ``"given"``, ``"file"``, ``"estimated"`` from its red cells, ``"assumed"`` from the size of
-        its cell, or ``"folder"``: the common scale of the images beside it.
-    """
-
-    pixel_size_um: float
-    source: str
+#: White cells are looked for without the others, which take longer and are outlined after them.
+WHITE_ONLY = WatershedSettings(red_cells=False, platelets=False)
 
 
 @dataclass(frozen=True, eq=False)
-class Framing:
-    """What is known of a single-cell image before it is cut.
+class SingleCell:
+    """A single-cell image and what is known of it.
 
     Attributes
     ----------
+    rgb : (Y, X, 3) uint8
     scale : Scale
-    background : (3,) float32 array
+    background : (3,) float32
         Colour of the empty slide, 0 to 255.
+    light : (Y, X, 3) float32
+        The same at every place; may be smaller than the image.
     """
 
+    rgb: NDArray[np.uint8]
     scale: Scale
     background: NDArray[np.float32]
+    light: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        rgb: NDArray[np.uint8],
+        pixel_size_um: float | None = None,
+        file_um: float | None = None,
+    ) -> SingleCell:
+        """Measure an image by itself; ``file_um`` is the pixel size that its file states."""
+        opened = _Opened(rgb, file_um, *_light_of(rgb))
+        return cls(rgb, opened.scale(pixel_size_um), opened.background, opened.light)
+
+    def crop(self, size: int, window_um: float) -> NDArray[np.uint8]:
+        """Cut the window of ``window_um`` around the cell, ``size`` pixels wide."""
+        return centre_crop(self.rgb, self.scale.pixel_size_um, size, window_um, centre=self.centre)
+
+    @cached_property
+    def centre(self) -> tuple[float, float]:
+        """Where the cell that the image is about has its centre: y, x in pixels.
+
+        The middle of the image, unless there is no nucleus and no platelet near it: then the
+        middle of the nearest white cell that the watershed finds, if any. So an image of a red
+        cell, or of nothing, keeps its middle.
+        """
+        height, width = self.rgb.shape[:2]
+        middle = ((height - 1) / 2, (width - 1) / 2)
+        away = _nucleus_distance_um(self.rgb, self.light, self.scale.pixel_size_um)
+        if away is not None and away <= NEAR_UM:
+            return middle
+        white = self._white_cells
+        count = int(white.max(initial=0))
+        if not count:
+            return middle
+        centres = np.array(ndimage.center_of_mass(white > 0, white, np.arange(1, count + 1)))
+        here = int(white[height // 2, width // 2])
+        y, x = centres[here - 1 if here else np.hypot(*(centres - middle).T).argmin()]
+        return float(y), float(x)
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Which pixels ``(Y, X)`` are the cell's, by the watershed; None where there is no cell."""
+        at = (round(self.centre[0]), round(self.centre[1]))
+        labels = self._white_cells
+        if not labels[at]:
+            labels = self._watershed(None)
+        return np.asarray(labels == labels[at]) if labels[at] else None
+
+    @cached_property
+    def _white_cells(self) -> NDArray[np.int32]:
+        return self._watershed(WHITE_ONLY)
+
+    def _watershed(self, settings: WatershedSettings | None) -> NDArray[np.int32]:
+        size = self.scale.pixel_size_um
+        return watershed(self.rgb, size, settings, background=self.light).labels
+
+
+class SingleCells:
+    """Single-cell images of one folder: measured together, then read one by one.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    pixel_size_um : float, optional
+        Of all of them, where it is known; else that of each file, else estimated.
+    progress : callable
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        pixel_size_um: float | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        self._given = None if pixel_size_um is None else check_pixel_size(pixel_size_um)
+        self._kept: dict[Path, _Opened] = {}
+        self._room = KEPT_BYTES
+        self._centres: dict[Path, tuple[float, float]] = {}
+        scales: dict[Path, Scale] = {}
+        backgrounds = []
+        for number, path in enumerate(dict.fromkeys(paths)):
+            progress(number / len(paths), f"measuring the scale, {number} of {len(paths)}")
+            # What cannot be read is told by whoever reads it for good
+            with contextlib.suppress(CytoDiffusionError):
+                opened = _Opened.of(path)
+                scales[path] = opened.scale(self._given)
+                backgrounds.append(opened.background)
+                self._keep(path, opened)
+        common = common_scale(list(scales.values()))
+        colours = common_backgrounds(np.reshape(backgrounds, (-1, 3)))
+        self._known = dict(zip(scales, zip(common, colours, strict=True), strict=True))
+
+    def read(self, path: Path) -> SingleCell:
+        """Read one of the images; CytoDiffusionError where that fails."""
+        opened = self._kept.get(path) or _Opened.of(path)
+        if path not in self._known:  # it could not be read before
+            self._known[path] = (opened.scale(self._given), opened.background)
+        cell = SingleCell(opened.rgb, *self._known[path], opened.light)
+        if path in self._centres:
+            vars(cell)["centre"] = self._centres[path]
+        self._centres[path] = cell.centre
+        return cell
+
+    def scales(self) -> list[Scale]:
+        """Of the images that could be read, in their order."""
+        return [scale for scale, _ in self._known.values()]
+
+    def _keep(self, path: Path, opened: _Opened) -> None:
+        size = opened.rgb.nbytes + opened.light.nbytes
+        if size <= self._room:
+            self._kept[path] = opened
+            self._room -= size
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """An image as its file has it, and the light in it."""
+
+    rgb: NDArray[np.uint8]
+    file_um: float | None
+    background: NDArray[np.float32]
+    light: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, path: Path) -> _Opened:
+        image = open_image(path)
+        rgb = image.rgb()
+        background, light = _light_of(rgb)
+        return cls(rgb, image.pixel_size_um, background, light)
+
+    def scale(self, given_um: float | None) -> Scale:
+        return known_scale(given_um, self.file_um) or _measured(self.rgb, self.light)
 
 
 def estimate_scale(rgb: NDArray[np.uint8]) -> Scale:
@@ -100,17 +239,34 @@ def estimate_scale(rgb: NDArray[np.uint8]) -> Scale:
     ----------
     rgb : (Y, X, 3) uint8
     """
-    found = estimate_pixel_size(rgb)
+    return _measured(rgb, _light_of(rgb)[1])
+
+
+def _measured(rgb: NDArray[np.uint8], light: NDArray[np.float32]) -> Scale:
+    stains = stain_maps(rgb, _enlarged(light, rgb))
+    found = estimate_pixel_size(rgb, stains)
     if found.source == "estimated":
         return Scale(found.pixel_size_um, "estimated")
-    diameter = central_diameter(rgb)
+    diameter = central_diameter(stains)
     size = WHITE_CELL_UM / diameter if diameter else DEFAULT_PIXEL_UM
     return Scale(float(np.clip(size, *PLAUSIBLE_UM)), "assumed")
 
 
-def central_diameter(rgb: NDArray[np.uint8]) -> float:
+def _light_of(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Colour of the empty slide, and a small map of it."""
+    background = estimate_background(rgb)
+    return background, background_map(rgb, side=SINGLE_CELL_MAP_SIDE, colour=background, small=True)
+
+
+def _enlarged(light: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Bring the map of the empty slide to the size of the image."""
+    size = (rgb.shape[1], rgb.shape[0])
+    return np.asarray(cv2.resize(light, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def central_diameter(stains: Stains) -> float:
     """Diameter in pixels of the circle of the central cell's area; 0 where there is none."""
-    mask = opened(foreground(smooth(stain_maps(rgb).density, 1.0)), 1.0)
+    mask = opened(foreground(smooth(stains.density, 1.0)), 1.0)
     pieces, count = ndimage.label(mask)
     if count == 0:
         return 0.0
@@ -186,137 +342,46 @@ def common_backgrounds(backgrounds: NDArray[np.floating]) -> NDArray[np.float32]
     return np.where(dark[:, None], common[None], found).astype(np.float32)
 
 
-def framings_of(
-    paths: Sequence[Path],
-    pixel_size_um: float | None = None,
-    progress: Progress = silent,
-) -> dict[Path, Framing]:
-    """Scale and background of each single-cell image of a folder that can be read.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-    pixel_size_um : float, optional
-        Of all of them, where it is known.
-    progress : callable
-
-    Returns
-    -------
-    dict
-        Without the images that cannot be read; whoever reads them for good says why.
-    """
-    scales: dict[Path, Scale] = {}
-    backgrounds: list[NDArray[np.float32]] = []
-    for number, path in enumerate(paths):
-        progress(number / len(paths), f"measuring the scale, {number} of {len(paths)}")
-        try:
-            image = open_image(path)
-            rgb = image.rgb()
-            background = estimate_background(rgb)
-            scales[path] = scale_of(rgb, pixel_size_um, image.pixel_size_um)
-            backgrounds.append(background)
-        except CytoDiffusionError:
-            continue
-    common = common_scale(list(scales.values()))
-    colours = common_backgrounds(np.reshape(backgrounds, (-1, 3)))
-    return {
-        path: Framing(scale, colour)
-        for path, scale, colour in zip(scales, common, colours, strict=True)
-    }
-
-
-def scale_of(rgb: NDArray[np.uint8], given_um: float | None, file_um: float | None) -> Scale:
-    """Scale of one image ``(Y, X, 3)``: as given, else as its file says, else estimated."""
-    if given_um is not None:
-        return Scale(given_um, "given")
-    return Scale(file_um, "file") if file_um else estimate_scale(rgb)
-
-
 def at_start(progress: Progress) -> Progress:
     """Progress of a preparation: its messages, at the start of the bar."""
     return lambda fraction, message: progress(0.0, message)
 
 
-def framing_of(path: Path, framings: Mapping[Path, Framing]) -> Framing:
-    """Framing in ``framings``; anything for an image that could not be read then either."""
-    nothing = Framing(Scale(DEFAULT_PIXEL_UM, "assumed"), np.full(3, 255, np.float32))
-    return framings.get(path, nothing)
-
-
-def find_centre(rgb: NDArray[np.uint8], pixel_size_um: float) -> tuple[float, float]:
-    """Where the cell that a single-cell image is about has its centre.
-
-    The middle of the image, unless there is no nucleus and no platelet near it: then the middle
-    of the nearest white cell that the watershed finds, if any. So an image of a red cell, or of
-    nothing, keeps its middle.
-
-    Parameters
-    ----------
-    rgb : (Y, X, 3) uint8
-    pixel_size_um : float
-
-    Returns
-    -------
-    y, x : float
-        In pixels.
-    """
-    from cytodiffusion.segmentation.watershed import watershed
-
-    height, width = rgb.shape[:2]
-    middle = ((height - 1) / 2, (width - 1) / 2)
-    near = NEAR_UM / pixel_size_um
-    offset = _nucleus_offset(rgb, near)
-    if offset is not None and math.hypot(*offset) <= near:
-        return middle
-    found = watershed(rgb, pixel_size_um)
-    if found.kinds is None:
-        return middle
-    white = [k for k, kind in enumerate(found.kinds, 1) if KIND_NAMES[kind] == "white"]
-    if not white:
-        return middle
-    centres = np.array(ndimage.center_of_mass(found.labels > 0, found.labels, white))
-    here = found.labels[height // 2, width // 2]
-    if here in white:
-        y, x = centres[white.index(int(here))]
-    else:
-        y, x = centres[np.hypot(*(centres - middle).T).argmin()]
-    return float(y), float(x)
-
-
-def _nucleus_offset(rgb: NDArray[np.uint8], near: float) -> tuple[float, float] | None:
+def _nucleus_distance_um(
+    rgb: NDArray[np.uint8], light: NDArray[np.float32], pixel_um: float
+) -> float | None:
     """From the image's middle to that of the purple piece next to it; None where there is none."""
-    stains = stain_maps(rgb)
+    shrink = min(1.0, pixel_um / FINE_UM)
+    size = (max(1, round(rgb.shape[1] * shrink)), max(1, round(rgb.shape[0] * shrink)))
+    if shrink < 1:
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        pixel_um /= shrink
+    stains = stain_maps(rgb, _enlarged(light, rgb))
     mask = foreground(smooth(stains.density, 1.0))
     stain = smooth(stains.purple, 1.0)
-    purple = opened(stain > max(NUCLEAR_PURPLE, purple_level(stain, mask, MIN_PIECE)), 1.0)
+    level = purple_level(stain, mask, MIN_PIECE * shrink**2)
+    purple = opened(stain > max(NUCLEAR_PURPLE, level), 1.0)
     if not purple.any():
         return None
-    pieces, _ = ndimage.label(closed(purple, near / 3))
+    pieces, _ = ndimage.label(closed(purple, NEAR_UM / 3 / pixel_um))
     y, x = np.ogrid[: rgb.shape[0], : rgb.shape[1]]
     centre = ((rgb.shape[0] - 1) / 2, (rgb.shape[1] - 1) / 2)
-    distance = np.hypot(y - centre[0], x - centre[1])
+    distance = (y - centre[0]) ** 2 + (x - centre[1]) ** 2
     nearest = np.where(purple, distance, np.inf).argmin()
-    piece = (pieces == pieces.flat[nearest]) & purple
-    cy, cx = ndimage.center_of_mass(piece)
-    return float(cy - centre[0]), float(cx - centre[1])
+    cy, cx = ndimage.center_of_mass((pieces == pieces.flat[nearest]) & purple)
+    return math.hypot(cy - centre[0], cx - centre[1]) * pixel_um
 
 
-def labels_pixel_size(image: Image, labels: Path, given: float | None) -> tuple[float, str]:
-    """Return the scale for an image whose labels exist, and where it comes from.
-
-    The one given, else the one of the image's file, else the one stored with the labels, else an
-    estimate from the red cells.
-    """
-    if given is not None:
-        return check_pixel_size(given), "given"
-    if image.pixel_size_um is not None:
-        return image.pixel_size_um, "file"
-    with contextlib.suppress(InputError):  # labels need not be readable as a picture
-        stored = stated_pixel_size(labels).value_um
-        if stored is not None:
-            return stored, "labels"
+def labelled_scale(image: Image, labels: Path, given: float | None) -> Scale:
+    """Scale of an image whose labels are in the file ``labels``."""
+    stored = None
+    if given is None and image.pixel_size_um is None:
+        with contextlib.suppress(InputError):  # labels need not be readable as a picture
+            stored = stated_pixel_size(labels).value_um
+    if known := known_scale(given, image.pixel_size_um, stored):
+        return known
     estimate = estimate_pixel_size(image.rgb())
-    return estimate.pixel_size_um, estimate.source
+    return Scale(estimate.pixel_size_um, estimate.source)
 
 
 def open_labels(path: Path, image: Image) -> LabelImage:

@@ -107,14 +107,14 @@ PLAIN = "relative_mahalanobis"
 
 def default_score(calibration: Calibration) -> str:
     """Name of the score that flags anomalies."""
-    return PLAIN if calibration.typical is None else "combined"
+    return PLAIN if calibration.class_statistics is None else "combined"
 
 
 def anomaly_threshold(calibration: Calibration, name: str, trials: int) -> float:
     """Return what the stated share of validation cells exceeds, after ``trials`` trials."""
-    if calibration.typical is None:
+    if calibration.class_statistics is None:
         return calibration.threshold(trials)
-    return calibration.typical.threshold(name, trials)
+    return calibration.class_statistics.threshold(name, trials)
 
 
 def anomaly_scores(
@@ -165,26 +165,26 @@ def anomaly_scores(
         "relative_mahalanobis": calibration.anomaly_score(embedding),
         "energy": -logsumexp(mean / calibration.temperature, axis=1),
     }
-    typical = calibration.typical
-    if typical is not None:
+    statistics = calibration.class_statistics
+    if statistics is not None:
         lead = leads(mean)
         found["shape"] = unusual(
-            shapes(lead), predicted, typical.shape_means, typical.shape_factors
+            shapes(lead), predicted, statistics.shape_means, statistics.shape_factors
         )
-        found["profile"] = unusual(lead, predicted, typical.lead_means, typical.lead_factors)
-        found["error_level"] = error_level(table, predicted, typical)
+        found["profile"] = unusual(lead, predicted, statistics.lead_means, statistics.lead_factors)
+        found["error_level"] = error_level(table, predicted, statistics)
         found["neighbours"] = neighbour_distance(
-            unit_embedding(embedding, calibration), predicted, typical
+            unit_embedding(embedding, calibration), predicted, statistics
         )
-        found["combined"] = combine(found, typical, table.shape[1])
+        found["combined"] = combine(found, statistics, table.shape[1])
     return {name: np.asarray(found[name]) for name in SCORES if name in found}
 
 
-def combine(scores: dict[str, Floats], typical: ClassStatistics, trials: int) -> Floats:
+def combine(scores: dict[str, Floats], statistics: ClassStatistics, trials: int) -> Floats:
     """Mean ``(N,)`` of the standardised parts: 0 for a median cell, 1 at the 90 % quantile."""
-    row = typical.row(trials)
+    row = statistics.row(trials)
     parts = np.stack([scores[name] for name in COMBINED], axis=1)
-    centres, scales = _numbers(typical.centres[row]), _numbers(typical.scales[row])
+    centres, scales = _numbers(statistics.centres[row]), _numbers(statistics.scales[row])
     return np.asarray(((parts - centres) / scales).mean(axis=1))
 
 
@@ -216,11 +216,13 @@ def own_levels(logits: Floats, classes: NDArray[np.int64]) -> Floats:
     return np.asarray(np.log(np.maximum(-own, 1e-12)))
 
 
-def error_level(logits: Floats, predicted: NDArray[np.int64], typical: ClassStatistics) -> Floats:
+def error_level(
+    logits: Floats, predicted: NDArray[np.int64], statistics: ClassStatistics
+) -> Floats:
     """How far ``(N,)`` the error under the predicted class is from the usual, either way."""
-    levels = np.arange(logits.shape[1]) % len(typical.level_means)
-    mean = _numbers(typical.level_means)[levels][:, predicted].T
-    spread = _numbers(typical.level_spreads)[levels][:, predicted].T
+    levels = np.arange(logits.shape[1]) % len(statistics.level_means)
+    mean = _numbers(statistics.level_means)[levels][:, predicted].T
+    spread = _numbers(statistics.level_spreads)[levels][:, predicted].T
     standard = (own_levels(logits, predicted) - mean) / spread
     return np.asarray(np.abs(standard.mean(axis=1)))
 
@@ -242,11 +244,11 @@ def unit_embedding(embedding: NDArray[np.float32], calibration: Calibration) -> 
 
 
 def neighbour_distance(
-    unit: Floats, predicted: NDArray[np.int64], typical: ClassStatistics
+    unit: Floats, predicted: NDArray[np.int64], statistics: ClassStatistics
 ) -> Floats:
     """Distance ``(N,)`` to the `NEIGHBOUR`-th nearest training cell of the predicted class."""
-    cells = _numbers(typical.neighbours)
-    classes = typical.neighbour_classes.cpu().numpy()
+    cells = _numbers(statistics.neighbours)
+    classes = statistics.neighbour_classes.cpu().numpy()
     distance = np.full(len(unit), 2.0)  # where a class has no cells: the largest there is
     for k in np.unique(predicted):
         own, here = cells[classes == k], predicted == k

@@ -1,4 +1,4 @@
-"""The diffusion classifier: crops in, posterior and doubts out."""
+"""The diffusion classifier: crops in, posterior and uncertainty out."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from crepes import ConformalClassifier
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -38,6 +37,8 @@ def conformal_p_values(
     n, k = posterior.shape
     if not n:
         return np.ones((0, k))
+    from crepes import ConformalClassifier  # slow to import
+
     fitted = ConformalClassifier()
     fitted.fit(scores, bins=classes)
     strange = 1.0 - posterior
@@ -94,7 +95,7 @@ def enough_of_each(classes: NDArray[np.int64], n_classes: int, coverage: float) 
 def measured_coverage(
     posterior: Floats, labels: NDArray[np.int64], coverage: float, *, folds: int = 10
 ) -> dict[str, float]:
-    """Coverage and mean size of sets on labelled cells, each fold judged by the others.
+    """Coverage and mean size of sets on labelled cells, by cross-validation over folds.
 
     Parameters
     ----------

@@ -1,14 +1,16 @@
-"""The result of classification: classes and doubts of cells, as arrays and as a table."""
+"""The result of classification: classes and uncertainty of cells, as arrays and as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: What a classification has once, or takes apart by itself, rather than an entry a cell.
 WHOLE = {
@@ -22,7 +24,7 @@ MANY, ENOUGH = 0.2, 10
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """Classes and doubts of N cells.
+    """Classes and uncertainty of N cells.
 
     Attributes
     ----------
@@ -56,7 +58,7 @@ class Classification:
     embedding : (N, D) float32 or None
         What the network makes of each cell, mean over the first trials.
     adjusted : bool
-        Whether classes and doubts were corrected for what all cells have in common
+        Whether classes and uncertainty were corrected for what all cells have in common
         (`cytodiffusion.classification.slide_correction`); ``logits`` never are.
     """
 
@@ -104,6 +106,8 @@ class Classification:
     def to_frame(self) -> pd.DataFrame:
         """One row a cell: the columns of ``cells.csv`` that come from classification."""
         names = np.array(self.class_names, dtype=object)
+        import pandas as pd
+
         frame = pd.DataFrame(
             {
                 "predicted": names[self.predicted] if len(self) else np.array([], object),

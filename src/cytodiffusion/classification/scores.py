@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +42,8 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
         probabilities = softmax(logits / math.exp(log_temperature))
         true = probabilities[np.arange(len(labels)), labels]
         return float(-np.log(np.maximum(true, 1e-12)).mean())
+
+    from scipy.optimize import minimize_scalar  # slow to import
 
     found = minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded")
     return float(math.exp(found.x))

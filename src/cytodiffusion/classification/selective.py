@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from cytodiffusion.errors import InputError
 
@@ -60,6 +59,8 @@ def upper_bounds(
 ) -> NDArray[np.float64]:
     """Return `upper_bound` of several counts; 1 where all cells are wrong."""
     right = np.maximum(total - wrong, 1)
+    from scipy.stats import beta  # slow to import, rarely asked for
+
     bounds = beta.ppf(1.0 - risk, wrong + 1, right)
     return np.asarray(np.where(wrong >= total, 1.0, bounds))
 

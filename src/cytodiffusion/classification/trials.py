@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtr
 from torch import Tensor
 
 from cytodiffusion.model.calibration import Calibration
@@ -83,6 +83,6 @@ def eliminate(
     freedom = prior + trials - 1
     variance = (prior * calibration.prior_variance + spread) / freedom
     statistic = mean / np.sqrt(variance / trials)
-    live = student.sf(statistic, freedom) >= alpha
+    live = stdtr(freedom, -statistic) >= alpha  # survival function of Student's t
     live[np.arange(n), best] = True
     return np.asarray(live)

@@ -99,7 +99,7 @@ def _classify_field(
     settings: ClassifySettings,
     pixel_size: float | None,
 ) -> None:
-    from cytodiffusion.cells.single_cell import labels_pixel_size, open_labels
+    from cytodiffusion.cells.single_cell import labelled_scale, open_labels
     from cytodiffusion.field import open_field
     from cytodiffusion.files.writers import write_cells_csv
     from cytodiffusion.pipeline import classify_labels
@@ -109,7 +109,8 @@ def _classify_field(
     warnings = [*image.notes, *opened.notes]
     for warning in warnings:
         reporter.warn(warning)
-    size, origin = labels_pixel_size(image, labels, pixel_size)
+    found = labelled_scale(image, labels, pixel_size)
+    size, origin = found.pixel_size_um, found.source
     if origin not in ("given", "file", "labels"):
         reporter.warn(
             f"The pixel size is {origin}: {size:.4g} um. Give --pixel-size if you know it."
@@ -133,9 +134,8 @@ def _classify_folder(
     settings: ClassifySettings,
     pixel_size: float | None,
 ) -> None:
-    from cytodiffusion.cli.inputs import image_files
     from cytodiffusion.files.writers import write_cells_csv
-    from cytodiffusion.image.folder import list_folder
+    from cytodiffusion.image.folder import image_files, list_folder
     from cytodiffusion.single_cells import classify_images
 
     files, notes = image_files(folder), list_folder(folder).notes

@@ -27,7 +27,8 @@ from cytodiffusion.evaluation.settings import EvaluateSettings
 @takes(
     EvaluateSettings,
     *("baselines", "leave_out", "leave_out_model", "annotations", "low_data"),
-    *("split", "limit", "pixel_size_um", "shift_pixel_size_um", "device", "allow_download"),
+    *("layout", "split", "limit", "pixel_size_um", "shift_pixel_size_um"),
+    *("device", "allow_download"),
     panel="Evaluation",
     baselines="--baseline FOLDER",
     leave_out="--leave-out CLASS",

@@ -7,25 +7,6 @@ from pathlib import Path
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import check_folder
-from cytodiffusion.image.folder import list_folder
-
-#: Pictures that are results, where one of the records lies in the same folder.
-RESULTS = ("labels.tif", "overlay.png", "uncertainty.png")
-
-RECORDS = ("run.json", "provenance.json")
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return the image files below `folder`, sorted.
-
-    Hidden ones are left out, and pictures that an earlier analysis put there.
-    """
-    return [path for path in list_folder(folder).images if not _is_result(path)]
-
-
-def _is_result(path: Path) -> bool:
-    """Whether an analysis or a synthetic smear has written the file, whose record lies beside."""
-    return path.name in RESULTS and any((path.parent / name).is_file() for name in RECORDS)
 
 
 def result_folders(images: Sequence[Path], out: Path) -> list[Path]:

@@ -89,8 +89,7 @@ def expand(images: Sequence[Path], reporter: Reporter) -> list[Path]:
     """
     if not any(image.exists() for image in images):
         raise InputError(f"There is no file {images[0]}.")
-    from cytodiffusion.cli.inputs import image_files
-    from cytodiffusion.image.folder import list_folder
+    from cytodiffusion.image.folder import image_files, list_folder
 
     paths: dict[Path, Path] = {}
     for image in images:

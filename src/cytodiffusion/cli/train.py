@@ -24,8 +24,8 @@ from cytodiffusion.training.settings import TrainSettings
 
 @takes(
     TrainSettings,
-    *("kind", "init", "name", "pixel_size_um", "steps", "batch_size", "learning_rate"),
-    *("seed", "device", "allow_download"),
+    *("kind", "init", "name", "layout", "duplicates", "pixel_size_um", "steps"),
+    *("batch_size", "learning_rate", "seed", "device", "allow_download"),
     panel="Training",
     init="--init MODEL",
 )

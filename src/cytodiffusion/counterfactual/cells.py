@@ -28,7 +28,7 @@ from cytodiffusion.counterfactual.settings import CounterfactualSettings as Coun
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.predict import Classifier
-from cytodiffusion.progress import Progress, silent
+from cytodiffusion.progress import Progress, part_of, silent
 
 #: Strengths that are tried in turn, as shares of the noise levels, where the least is looked for.
 LADDER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -160,11 +160,11 @@ def counterfactual_cells(
     pixels = crops.pixels if isinstance(crops, Crops) else np.asarray(crops)
     canvas = Canvas.of(bundle, pixels, background, masks)
     wanted = check_classes(targets, len(pixels), bundle)
-    judging = _Decider(bundle, canvas.background, settings)
-    before = judging.see(pixels, part_of(progress, 0.0, 0.1))
+    decider = _Decider(bundle, canvas.background, settings)
+    before = decider.see(pixels, part_of(progress, 0.0, 0.1))
     now = before.predicted if predicted is None else check_classes(predicted, len(pixels), bundle)
     check_differ(now, wanted, bundle)
-    search = _Search(bundle, canvas, judging, now, wanted, settings)
+    search = _Search(bundle, canvas, decider, now, wanted, settings)
     made, after, strength = search.run(part_of(progress, 0.1, 1.0))
     everyone = np.arange(len(pixels))
     return Counterfactuals(
@@ -284,12 +284,12 @@ class _Search:
         self,
         model: ModelBundle,
         canvas: Canvas,
-        judging: _Decider,
+        decider: _Decider,
         source: NDArray[np.int64],
         target: NDArray[np.int64],
         settings: CounterfactualSettings,
     ):
-        self.model, self.canvas, self.judging, self.settings = model, canvas, judging, settings
+        self.model, self.canvas, self.decider, self.settings = model, canvas, decider, settings
         self.source, self.target = source, target
 
     def run(self, progress: Progress) -> tuple[NDArray[np.uint8], _Seen, NDArray[np.float64]]:
@@ -307,7 +307,7 @@ class _Search:
         for number, rung in enumerate(rungs):
             part = part_of(progress, number / len(rungs), (number + 1) / len(rungs))
             pictures = self._make(left, rung, part)
-            found = self.judging.see(pictures, index=left)
+            found = self.decider.see(pictures, index=left)
             if seen is None:
                 seen, better = found, np.ones(n, bool)
             else:
@@ -346,8 +346,3 @@ class _Search:
 
 def _part(seen: _Seen, chosen: NDArray[np.bool_]) -> _Seen:
     return _Seen(*(values[chosen] for values in vars(seen).values()))
-
-
-def part_of(progress: Progress, start: float, end: float) -> Progress:
-    """Return a progress that covers ``start`` to ``end`` of a whole."""
-    return lambda fraction, message: progress(start + (end - start) * fraction, message)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion import __version__
-from cytodiffusion.cells.crops import centre_crop, extract_crops
-from cytodiffusion.cells.single_cell import find_centre, labels_pixel_size, open_labels, scale_of
+from cytodiffusion.cells.crops import extract_crops
+from cytodiffusion.cells.single_cell import SingleCell, SingleCells, labelled_scale, open_labels
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.counterfactual.files import save_heatmap
@@ -202,21 +202,14 @@ def _explain(
         touches_border=one.touches_border,
     )
     del record["settings"]  # those of the heatmap say how many trials were really made
-    mask = _central_mask(rgb, one) if one.mask is None else one.mask
-    return Explanation(heatmap, maps, one, mask, rgb.shape[:2], probability, record)
+    return Explanation(heatmap, maps, one, _outline(one), rgb.shape[:2], probability, record)
 
 
-def _central_mask(rgb: NDArray[np.uint8], cell: ChosenCell) -> NDArray[np.bool_] | None:
-    """Mask in the crop of the cell that the watershed finds in its middle; None of none."""
-    from cytodiffusion.segmentation.watershed import watershed
-
-    try:
-        labels = watershed(rgb, cell.pixel_size_um).labels
-    except InputError:  # too small an image to find cells in
-        return None
-    inside = cell.placement.from_image(labels)
-    here = inside[len(inside) // 2, len(inside) // 2]
-    return None if here == 0 else np.asarray(inside == here)
+def _outline(cell: ChosenCell) -> NDArray[np.bool_] | None:
+    """Mask in the crop of the cell of a single-cell image; None where none is found."""
+    if cell.single is None or (mask := cell.single.mask) is None:
+        return cell.mask
+    return cell.placement.from_image(mask, False)
 
 
 #: Sources of a scale that need no warning.
@@ -242,6 +235,8 @@ class ChosenCell:
         What the pixel size rests on.
     touches_border : bool
         What lies beyond the image's border is mirrored.
+    single : SingleCell, optional
+        The image, where it is of a single cell.
     """
 
     pixels: NDArray[np.uint8]
@@ -251,6 +246,7 @@ class ChosenCell:
     pixel_size_um: float
     scale_source: str
     touches_border: bool
+    single: SingleCell | None = None
 
     def warnings(self) -> list[str]:
         """Sentences that the user should read."""
@@ -312,18 +308,17 @@ def choose_cell(
 
 
 def _single(source: Path, size: int, window_um: float, pixel_size_um: float | None) -> ChosenCell:
-    image = open_image(source)
-    rgb = image.rgb()
-    scale = scale_of(rgb, pixel_size_um, image.pixel_size_um)
-    centre = find_centre(rgb, scale.pixel_size_um)
+    cell = SingleCells([source], pixel_size_um).read(source)
+    scale = cell.scale
     return ChosenCell(
-        centre_crop(rgb, scale.pixel_size_um, size, window_um, centre=centre),
-        estimate_background(rgb),
+        cell.crop(size, window_um),
+        cell.background,
         None,
-        Placement.of_cell(centre, scale.pixel_size_um, window_um, size),
+        Placement.of_cell(cell.centre, scale.pixel_size_um, window_um, size),
         scale.pixel_size_um,
         scale.source,
         False,
+        cell,
     )
 
 
@@ -341,8 +336,8 @@ def _labelled(
         _log.warning(note)
     found = opened.labels
     number = which_cell(found, cell, labels.name, "--cell")
-    scale, origin = labels_pixel_size(image, labels, pixel_size_um)
-    return cut_cell(image.rgb(), found, number, size, window_um, scale, origin)
+    scale = labelled_scale(image, labels, pixel_size_um)
+    return cut_cell(image.rgb(), found, number, size, window_um, scale.pixel_size_um, scale.source)
 
 
 def which_cell(labels: NDArray[np.integer], cell: int | None, name: str, how: str) -> int:

@@ -14,14 +14,13 @@ from cytodiffusion.counterfactual.cells import (
     Counterfactuals,
     CounterfactualSettings,
     counterfactual_cells,
-    part_of,
 )
 from cytodiffusion.counterfactual.editing import Change, edit_cells
 from cytodiffusion.counterfactual.files import save_morph
 from cytodiffusion.counterfactual.heatmap import check_explains
 from cytodiffusion.errors import InputError
 from cytodiffusion.predict import Classifier
-from cytodiffusion.progress import Progress, silent
+from cytodiffusion.progress import Progress, part_of, silent
 
 __all__ = ["MAX_FRAMES", "Morph", "make_morph", "save_morph"]
 

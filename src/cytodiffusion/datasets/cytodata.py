@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from cytodiffusion.datasets.layouts import (
     UNLABELLED_NAMES,
@@ -26,6 +25,9 @@ from cytodiffusion.datasets.layouts import (
 )
 from cytodiffusion.datasets.tables import Columns, find_columns, label_tables, read_csv, records_of
 from cytodiffusion.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def recognises(path: Path) -> bool:
@@ -115,6 +117,8 @@ def _as_shares(table: pd.DataFrame, columns: Columns) -> tuple[pd.DataFrame, str
     if columns.confidence is None:
         return table, ""
     text = table[columns.confidence].str.strip().str.removesuffix("%").str.strip()
+    import pandas as pd
+
     values = pd.to_numeric(text, errors="coerce")
     if not (values > 1).any() or (values > 100).any():
         return table, ""

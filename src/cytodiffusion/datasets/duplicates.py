@@ -142,8 +142,8 @@ def settle_duplicates(
     if policy == "refuse":
         raise InputError(
             f"The same image is in two splits: {_listed(across)}. Remove one of each pair, or "
-            "choose --duplicates drop (keeps the copy in test, else that in val) or --duplicates "
-            "allow."
+            "choose --set duplicates=drop (keeps the copy in test, else that in val) or --set "
+            "duplicates=allow."
         )
     if policy == "allow":
         return list(records), [

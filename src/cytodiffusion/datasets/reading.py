@@ -113,9 +113,9 @@ def read_dataset(
     notes = [*reading.notes, *renamed, *how]
     log.info("%s read as %s: %s", path, chosen.title, "; ".join(notes))
     warnings = [f"{path}: {what}." for what in reading.warnings]
-    if made_up := sum(_synthetic(r) for r in records if r.split != "train"):
+    if synthetic := sum(_synthetic(r) for r in records if r.split != "train"):
         warnings.append(
-            f"{made_up} of the images that {path} validates and tests on are synthetic: what is "
+            f"{synthetic} of the images that {path} validates and tests on are synthetic: what is "
             "measured on them says nothing of real cells."
         )
     for sentence in warnings:

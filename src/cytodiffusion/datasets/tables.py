@@ -11,8 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from cytodiffusion.datasets.layouts import (
     UNLABELLED_NAMES,
@@ -25,7 +24,10 @@ from cytodiffusion.datasets.layouts import (
 from cytodiffusion.errors import InputError
 from cytodiffusion.taxonomy import plain
 
-#: What columns may be called, the most telling name first. A patient is more than a slide.
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What columns may be called, the most specific name first. A patient is more than a slide.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "file path", "filepath", "image path", "image file", "file name", "filename",
              "file", "img name", "image name", "image", "img", "image id", "id"),
@@ -72,6 +74,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     InputError
         If it is not one.
     """
+    import pandas as pd
+
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
@@ -80,6 +84,8 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def header(path: Path) -> list[str]:
     """Names of the columns; empty for what is not a readable CSV."""
+    import pandas as pd
+
     try:
         return [str(c) for c in pd.read_csv(path, dtype=str, nrows=0).columns]
     except (OSError, ValueError):

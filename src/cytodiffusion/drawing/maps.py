@@ -8,13 +8,16 @@ painting is ``table[labels]``: a few milliseconds a megapixel, whatever the numb
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from cmap import Colormap
 from numpy.typing import ArrayLike, NDArray
 
 from cytodiffusion.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Perceptually uniform map of the uncertainty, from sure (dark) to unsure (bright).
 UNCERTAINTY_COLORMAP = "viridis"
@@ -239,6 +242,8 @@ def features_table(frame: pd.DataFrame, max_id: int) -> pd.DataFrame:
     rest = [name for name in frame.columns if name not in first]
     table = frame[[*first, *rest]]
     if max_id > 4 * len(frame) + 100_000:
+        import pandas as pd
+
         background = pd.DataFrame([{"label": 0}])
         sparse = pd.concat([background, table], ignore_index=True)[table.columns]
         return _plain(sparse.assign(index=sparse["label"].astype(int)))

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cmap
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from cytodiffusion.drawing.legend import INK, ColourBar, Row, add_scale_bar, beside
 from cytodiffusion.drawing.maps import uncertainty_colors, uncertainty_levels
 from cytodiffusion.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RGB8 = NDArray[np.uint8]
 
@@ -100,6 +102,8 @@ def overlay_image(
     cells = _match(rgb, labels, frame)
     names = [c.name for c in classes]
     palette = np.array([_rgb(c.color) for c in classes] + [_UNCLASSIFIED], dtype=np.uint8)
+    import pandas as pd
+
     codes = pd.Index(names).get_indexer(pd.Index(frame["predicted"].astype(str)))
     code = np.where(cells.rows >= 0, codes[cells.rows] if len(codes) else -1, -1)
     colours = palette[code]
@@ -185,6 +189,8 @@ def _match(rgb: RGB8, labels: NDArray[np.integer], frame: pd.DataFrame) -> _Cell
             f"{rgb.shape[1]} x {rgb.shape[0]}."
         )
     ids, index = _renumber(labels)
+    import pandas as pd
+
     rows = pd.Index(frame["label"].to_numpy()).get_indexer(ids)
     return _Cells(index, ids.astype(np.int64), rows.astype(np.int64))
 

@@ -60,6 +60,7 @@ CHART: dict[str, Any] = STYLE | {
 
 _COLOUR = re.compile("|".join(ON_DARK))
 _VARIABLE = re.compile(r"var\(--c[0-9a-f]{6}, (#[0-9a-f]{6})\)")
+_SWAP = re.compile(r"--c([0-9a-f]{6}): (#[0-9a-f]{6});")
 _MARK = '<style id="dark">'
 _BLANK = re.compile(r'<path id="([\w-]+)" transform="[^"]*"/>')
 
@@ -97,5 +98,8 @@ def fixed(svg: str, dark: bool) -> str:
     if not is_adaptive(svg):
         return _without_blanks(svg)
     start = svg.index(_MARK)
-    plain = svg[:start] + svg[svg.index("</style>", start) + len("</style>") :]
-    return _VARIABLE.sub(lambda m: ON_DARK[m[1]] if dark else m[1], plain)
+    end = svg.index("</style>", start) + len("</style>")
+    # those that it was made with, which need not be those of this version
+    swaps = {f"#{light}": now for light, now in _SWAP.findall(svg[start:end]) if dark}
+    plain = svg[:start] + svg[end:]
+    return _VARIABLE.sub(lambda m: str(swaps.get(m[1], m[1])), plain)

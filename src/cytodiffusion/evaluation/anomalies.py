@@ -1,4 +1,4 @@
-"""How well cells of an unknown class are told from known ones."""
+"""How well cells of an unknown class are distinguished from known ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One classifier through the stations: the data, each shift set, the class left out."""
+"""One classifier and its figures: on the data, on each other laboratory, without one class."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Candidate:
         check_model(self.model, settings)
 
     def measure(self, context: Context, taxonomy: Taxonomy | None = None) -> None:
-        """Go through all stations."""
+        """Measure it on all sets."""
         if not self.model.calibrated:
             context.warn(
                 f"{self.title} has not been calibrated: its classes are those with the least "
@@ -204,7 +204,7 @@ def stated_thresholds(
     model: Any, scored: ScoredCells, settings: ClassifySettings
 ) -> dict[str, float]:
     """Thresholds of all anomaly scores that a bundle was calibrated with."""
-    if not isinstance(model, ModelBundle) or model.calibration.typical is None:
+    if not isinstance(model, ModelBundle) or model.calibration.class_statistics is None:
         return {}
     trials = min(settings.min_trials, settings.trials)
     return {

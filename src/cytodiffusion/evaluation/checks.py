@@ -125,14 +125,14 @@ def _check_copy(context: Context, everyone: Sequence[Candidate]) -> None:
         )
     if not (labels & set(main.model.class_names)) - {s.leave_out}:
         raise InputError(
-            f"Among the images of {s.data} that are evaluated (--split {s.split}{drawn}) are none "
-            f"of other classes of the model that {s.leave_out} could be told from."
+            f"Of the classes of the model, the images of {s.data} that are evaluated (--split "
+            f"{s.split}{drawn}) have none but {s.leave_out}: there is nothing to compare it with."
         )
     for candidate in everyone:
         if candidate.copy is not None and not (labels & set(candidate.copy.class_names)):
             raise InputError(
                 f"{candidate.copy.name} (--leave-out-model) knows none of the classes of {s.data}, "
-                f"so that {s.leave_out} could be told from nothing."
+                f"so that there is nothing to compare {s.leave_out} with."
             )
     if s.leave_out in main.model.class_names and main.copy is None:
         check_copy(main.model, context.everything, s, main.copy_folder(context))

@@ -1,4 +1,4 @@
-"""What the stations of an evaluation share: settings, data, progress, warnings, the table."""
+"""What the steps of an evaluation share: settings, data, progress, warnings, the table."""
 
 from __future__ import annotations
 
@@ -107,6 +107,6 @@ class Context:
         more = f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
         images, are = ("image", "is") if len(skipped) == 1 else ("images", "are")
         self.warn(
-            f"{name}: {len(skipped)} {images} could not be read and {are} in no figure: "
+            f"{name}: {len(skipped)} {images} could not be read and {are} left out: "
             f"{' '.join(skipped[:NAMED])}{more}"
         )

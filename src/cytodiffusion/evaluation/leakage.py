@@ -33,9 +33,9 @@ def warn_of_overlap(everyone: Sequence[Candidate], context: Context) -> Seen:
     -------
     dict
         By key of the classifier and name of the set: ``known`` (whether it records its training
-        images), ``exact`` and ``near`` (all paths of copies) and, of one that does not, at home,
-        ``training_split`` (paths of files that are also there). Training images that were asked
-        for are not looked through.
+        images), ``exact`` and ``near`` (all paths of copies); for the evaluated data and one that
+        does not, also ``training_split`` (paths of files that are in it too). Training images
+        that were asked for are not looked through.
     """
     progress = context.next("looking for training images among them")
     evaluated = {} if context.settings.split == "train" else {EVALUATED: context.records}

@@ -112,8 +112,8 @@ def _earlier_copy(model: Any, folder: Path, settings: EvaluateSettings, wanted: 
     found = copy.training.get("steps")
     if found != wanted:
         raise InputError(
-            f"The model in {folder} was trained for {found} steps, not {wanted}: remove it, or ask "
-            f"for --leave-out-steps {found}."
+            f"The model in {folder} was trained for {found} steps, not {wanted}: remove it, or set "
+            f"leave_out_steps={found}."
         )
     return copy
 

@@ -53,7 +53,7 @@ def evaluate(settings: EvaluateSettings, progress: Progress = silent) -> Path:
 
 
 class Run:
-    """The stations of one evaluation, in order."""
+    """The steps of one evaluation, in order."""
 
     def __init__(self, settings: EvaluateSettings, progress: Progress = silent):
         model = load_classifier(

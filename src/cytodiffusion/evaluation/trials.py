@@ -69,7 +69,7 @@ def check_published(main: Candidate, cells: int) -> None:
     if cells and not isinstance(denoiser, StableDiffusionDenoiser):
         raise InputError(
             f"{main.model.name} has not Stable Diffusion's network, which the published rule is "
-            "for: leave out --published-cells."
+            "for: leave out published_cells."
         )
 
 

@@ -13,12 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.cells.crops import centre_crop
-from cytodiffusion.cells.single_cell import find_centre, framing_of, framings_of
+from cytodiffusion.cells.single_cell import SingleCells
 from cytodiffusion.datasets import Record
 from cytodiffusion.datasets.fingerprints import Fingerprints, take_fingerprints
 from cytodiffusion.errors import CytoDiffusionError, naming
-from cytodiffusion.image.image import open_image
 from cytodiffusion.progress import Progress, silent
 
 
@@ -50,7 +48,7 @@ class Frames:
     ----------
     records : sequence of Record
         The whole set: images of one set have one microscope, and are measured together
-        (`cytodiffusion.cells.single_cell.framings_of`).
+        (`cytodiffusion.cells.single_cell.SingleCells`).
     pixel_size_um : float, optional
         Of all of them, where it is known.
     progress : callable
@@ -62,9 +60,7 @@ class Frames:
         pixel_size_um: float | None = None,
         progress: Progress = silent,
     ) -> None:
-        paths = list(dict.fromkeys(r.path for r in records))  # a table may name one twice
-        self._framings = framings_of(paths, pixel_size_um, progress)
-        self._centres: dict[Path, tuple[float, float]] = {}
+        self._cells = SingleCells([r.path for r in records], pixel_size_um, progress)
         self._prints: dict[Path, tuple[int, NDArray[np.uint64]]] = {}
 
     @property
@@ -96,28 +92,19 @@ class Frames:
             if number % 20 == 0:
                 progress(number / len(records), f"reading {record.path.name}")
             try:
-                window, background = self._window(record.path, size, window_um)
+                cell = self._cells.read(record.path)
+                if record.path not in self._prints:  # while it is open
+                    self._prints[record.path] = take_fingerprints(cell.rgb)
+                window = cell.crop(size, window_um)
             except CytoDiffusionError as error:
                 skipped.append(naming(record.path, error))
                 continue
             read.append(record)
             windows.append(window)
-            backgrounds.append(background)
+            backgrounds.append(cell.background)
         return Windows(
             read,
             np.stack(windows) if read else np.zeros((0, size, size, 3), np.uint8),
             np.stack(backgrounds) if read else np.zeros((0, 3), np.float32),
             skipped,
         )
-
-    def _window(
-        self, path: Path, size: int, window_um: float
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        rgb = open_image(path).rgb()
-        framing = framing_of(path, self._framings)
-        scale = framing.scale.pixel_size_um
-        if path not in self._centres:
-            self._centres[path] = find_centre(rgb, scale)
-            self._prints[path] = take_fingerprints(rgb)  # while it is open
-        window = centre_crop(rgb, scale, size, window_um, centre=self._centres[path])
-        return window, framing.background

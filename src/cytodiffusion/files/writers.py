@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import atomic_file, sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_cells_csv(path: str | Path, frame: pd.DataFrame) -> Path:

@@ -46,6 +46,12 @@ _OTHERS = frozenset(
 _NAMED = 5
 
 
+#: Pictures that are results, where one of the records lies in the same folder.
+RESULTS = ("labels.tif", "overlay.png", "uncertainty.png")
+
+RECORDS = ("run.json", "provenance.json")
+
+
 @dataclass(frozen=True)
 class FolderListing:
     """Files of a folder and of those in it.
@@ -109,3 +115,16 @@ def _begins_like_image(path: Path) -> bool:
 def _names(paths: Sequence[Path]) -> str:
     shown = ", ".join(path.name for path in paths[:_NAMED])
     return shown if len(paths) <= _NAMED else f"{shown} and {len(paths) - _NAMED:,} more"
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files below `folder`, sorted.
+
+    Hidden ones are left out, and pictures that an earlier analysis put there.
+    """
+    return [path for path in list_folder(folder).images if not _is_result(path)]
+
+
+def _is_result(path: Path) -> bool:
+    """Whether an analysis or a synthetic smear has written the file, whose record lies beside."""
+    return path.name in RESULTS and any((path.parent / name).is_file() for name in RECORDS)

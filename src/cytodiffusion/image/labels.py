@@ -19,12 +19,16 @@ from scipy import ndimage
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import atomic_file
+from cytodiffusion.image.pixels import check_loadable, quiet_parser
 
 _TIFF = {".tif", ".tiff"}
 
 _PICTURES = {".png", ".bmp", ".gif"}
 
 _LOSSY = {".jpg", ".jpeg", ".jfif", ".jpe"}
+
+#: Numbers that change between more than this share of neighbours are a picture.
+_RESTLESS = 0.4
 
 #: Pieces of a mask of more than this share of their convex hull are one cell.
 _CONVEX = 0.93
@@ -155,6 +159,11 @@ def understand_labels(labels: Any, name: str = "the label image") -> LabelImage:
     if mask:
         return LabelImage(*_mask_cells(checked, notes))
     checked = _with_background(checked, notes)
+    if checked.size > 1000 and _restless(checked):
+        raise InputError(
+            f"{_subject(name)} looks like a picture rather than labels: its numbers change from "
+            "pixel to pixel. Labels have one number for all pixels of a cell."
+        )
     return LabelImage(*split_ids(checked, notes))
 
 
@@ -226,7 +235,7 @@ def _whole_numbers(array: NDArray[Any], name: str, notes: list[str]) -> NDArray[
     if values[-1] <= 1:
         for top in (255, 65_535):  # CellProfiler divides ids by what 8 or 16 bit can hold
             scaled = values.astype(np.float64) * top
-            if np.abs(scaled - np.round(scaled)).max() < 0.02:
+            if np.abs(scaled - np.round(scaled)).max() < 0.02 and scaled[values > 0].min() > 0.5:
                 notes.append(
                     f"The labels are fractions of {top:,}, as CellProfiler saves them, and were "
                     "multiplied with it."
@@ -245,10 +254,18 @@ def _with_background(array: NDArray[np.int32], notes: list[str]) -> NDArray[np.i
     edge = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
     ids, counts = np.unique(edge, return_counts=True)
     ground = int(ids[counts.argmax()])
-    if counts.max() < 0.5 * edge.size or not 0.25 <= (array == ground).mean() <= 0.99:
+    if int(counts.max()) < 0.5 * edge.size or not 0.25 <= (array == ground).mean() <= 0.99:
         return array
     notes.append(f"No pixel is 0; the number {ground}, all along the edge, is the background.")
     return np.where(array == ground, 0, array)
+
+
+def _restless(array: NDArray[np.int32]) -> bool:
+    """Whether most pixels beside the background differ from the next."""
+    left, right = array[:, :-1], array[:, 1:]
+    inside = (left > 0) & (right > 0)
+    changes = np.count_nonzero(inside & (left != right))
+    return int(changes) > _RESTLESS * int(np.count_nonzero(array))
 
 
 def _is_mask(array: NDArray[Any]) -> bool:
@@ -326,7 +343,11 @@ def split_ids(
         pieces, count = ndimage.label(labels[place] == number, np.ones((3, 3)))
         if count > 1:
             several[number] = pieces, np.bincount(pieces.ravel())[1:]
-    alike = [n for n, (_, areas) in several.items() if np.sort(areas)[-2] > _ALIKE * areas.max()]
+    alike = [
+        n
+        for n, (_, areas) in several.items()
+        if int(np.sort(areas)[-2]) > _ALIKE * int(areas.max())
+    ]
     many = len(alike) > max(1, _MANY * used) or (
         used <= 3 and any(len(several[n][1]) > 3 for n in alike)
     )
@@ -397,7 +418,8 @@ def _read_array(path: Path) -> NDArray[Any]:
 def _tiff_array(path: Path) -> NDArray[Any]:
     from cytodiffusion.image.tiff import oriented
 
-    with tifffile.TiffFile(path) as tif:
+    with quiet_parser(), tifffile.TiffFile(path) as tif:
+        check_loadable(tif.series[0].shape, path.name)
         array = np.asarray(tif.asarray())
         tag = tif.pages.first.tags.get("Orientation")
     turn = int(tag.value) if tag is not None else 1

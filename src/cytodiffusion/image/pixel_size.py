@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image.pixels import MAX_PIXEL_SIZE_UM, MIN_PIXEL_SIZE_UM
+from cytodiffusion.image.pixels import MAX_PIXEL_SIZE_UM, MIN_PIXEL_SIZE_UM, quiet_parser
 
 #: A stated scale and one measured from red cells contradict each other beyond this factor.
 CONTRADICTION = 1.6
@@ -88,7 +88,7 @@ def stated_pixel_size(path: str | Path) -> StatedScale:
     path = Path(path)
     try:
         if is_tiff(path):
-            with tifffile.TiffFile(path) as tif:
+            with quiet_parser(), tifffile.TiffFile(path) as tif:
                 if not tif.series:
                     raise InputError(f"{path} contains no image.")
                 largest = max(tif.series, key=lambda s: math.prod(s.shape))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,17 @@ _BRIGHT = 0.92
 
 #: Values that are looked at to find the brightest.
 _SAMPLE = 2_000_000
+
+
+@contextlib.contextmanager
+def quiet_parser() -> Iterator[None]:
+    """Keep tifffile from logging what it raises anyway, thousands of lines for a damaged file."""
+    parser = logging.getLogger("tifffile")
+    before, parser.disabled = parser.disabled, True
+    try:
+        yield
+    finally:
+        parser.disabled = before
 
 
 @dataclass(frozen=True)
@@ -246,3 +259,33 @@ def _scale(array: NDArray[Any], high: float) -> NDArray[np.uint8]:
     if array.dtype.kind == "f":
         scaled = np.nan_to_num(scaled, copy=False, nan=255.0, posinf=255.0, neginf=255.0)
     return np.asarray(np.clip(np.rint(scaled), 0, 255), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Micrometres a pixel of an image, and what that rests on.
+
+    Attributes
+    ----------
+    pixel_size_um : float
+    source : str
+        ``"given"`` by whoever asks, ``"file"``: stated by the image's file, ``"labels"``: stored
+        with its label image, ``"estimated"`` from its red cells, ``"assumed"`` where there are
+        none, or ``"folder"``: the common scale of the single-cell images beside it.
+    """
+
+    pixel_size_um: float
+    source: str
+
+
+def known_scale(
+    given: float | None, in_file: float | None, in_labels: float | None = None
+) -> Scale | None:
+    """Decide the pixel size, by one rule: as given, else of the file, else of the labels.
+
+    None where it is to be measured. InputError for a size that makes no sense.
+    """
+    for size, source in ((given, "given"), (in_file, "file"), (in_labels, "labels")):
+        if size is not None:
+            return Scale(check_pixel_size(size), source)
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from cytodiffusion.image.pixels import (
     check_loadable,
     colour8,
     on_white,
+    quiet_parser,
     says_something,
 )
 
@@ -51,7 +53,7 @@ def open_tiff(path: Path) -> Found | None:
         One sentence on what is wrong with the file.
     """
     try:
-        with tifffile.TiffFile(path) as tif:
+        with quiet_parser(), tifffile.TiffFile(path) as tif:
             if not tif.pages or not tif.series:
                 raise InputError(f"{path} contains no image.")
             series = _largest(tif.series)
@@ -71,6 +73,8 @@ def open_tiff(path: Path) -> Found | None:
                 array = _uninverted(array, page)
                 rgb, seen = _rgb8(array, layout.channels)
                 return (oriented(rgb, turn),), scale, (*notes, *seen)
+            if math.prod(page.chunked) > len(page.dataoffsets):
+                raise InputError(f"{path} is cut short: some of its pixels are missing.")
         levels = _lazy_levels(path, layout, int(page.photometric), notes)
         return tuple(oriented(level, turn) for level in levels), scale, tuple(notes)
     except InputError as error:

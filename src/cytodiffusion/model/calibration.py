@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytodiffusion.model.class_statistics import PREFIX, ClassStatistics, former_thresholds
+from cytodiffusion.model.class_statistics import PREFIX, ClassStatistics
 from cytodiffusion.model.validation_record import STORED, ValidationRecord
 
 #: Entries that no calibration can do without.
@@ -35,7 +35,7 @@ class Calibration:
     prior_variance, prior_weight : float
         Variance of a trial's logit difference as found on validation cells, and its weight
         in trials; together they moderate the t-test when few trials are in.
-    typical : ClassStatistics or None
+    class_statistics : ClassStatistics or None
         What the anomaly scores beyond the Mahalanobis distances compare cells with.
     anomaly_threshold : float
         Scores above it are anomalous.
@@ -61,7 +61,7 @@ class Calibration:
     within_factor: Tensor
     total_factor: Tensor
     early_thresholds: tuple[float, ...] = ()
-    typical: ClassStatistics | None = None
+    class_statistics: ClassStatistics | None = None
 
     @property
     def temperature(self) -> float:
@@ -76,8 +76,8 @@ class Calibration:
         numbers |= {name: list(content[name]) for name in ("levels", "early_thresholds")}
         numbers |= {"temperature": self.temperature, "measured": self.validation.measured}
         tensors |= self.validation.to_tensors()
-        if self.typical is not None:
-            tensors |= self.typical.to_tensors()
+        if self.class_statistics is not None:
+            tensors |= self.class_statistics.to_tensors()
         return numbers, tensors
 
     @classmethod
@@ -87,7 +87,7 @@ class Calibration:
         """Undo `to_parts`; TypeError or ValueError if something is missing or unknown."""
         plain = {k: v for k, v in tensors.items() if not k.startswith(PREFIX)}
         content: dict[str, Any] = {**numbers, **plain}
-        known = {f.name for f in fields(cls)} - {"validation", "typical"}
+        known = {f.name for f in fields(cls)} - {"validation", "class_statistics"}
         lacking = {*NUMBERS, *TENSORS, "levels", "temperature"} - set(content)
         if odd := set(content) - known - RECORDED | lacking:
             raise ValueError(f"missing or unknown entries {sorted(odd)}")
@@ -95,12 +95,10 @@ class Calibration:
         record = {name: content.pop(name) for name in RECORDED & set(content)}
         content["levels"] = tuple(int(t) for t in content["levels"])
         content["early_thresholds"] = tuple(float(t) for t in content.get("early_thresholds", ()))
-        if former := former_thresholds(tensors):
-            content |= {"early_thresholds": former[:-1], "anomaly_threshold": former[-1]}
         return cls(
             **content,
             validation=ValidationRecord.from_tensors(record, temperature, measured, n_classes),
-            typical=ClassStatistics.from_tensors(tensors),
+            class_statistics=ClassStatistics.from_tensors(tensors),
         )
 
     def check(self, n_classes: int, embedding: int) -> None:
@@ -121,8 +119,8 @@ class Calibration:
         for name in ("anomaly_threshold", "false_alarms"):
             if math.isnan(float(getattr(self, name))):
                 raise ValueError(f"{name.replace('_', ' ')} is not a number")
-        if self.typical is not None:
-            self.typical.check(n_classes, len(self.levels), embedding)
+        if self.class_statistics is not None:
+            self.class_statistics.check(n_classes, len(self.levels), embedding)
 
     def threshold(self, trials: int) -> float:
         """Anomaly threshold for embeddings of ``trials`` trials."""
@@ -134,7 +132,7 @@ class Calibration:
         """Relative Mahalanobis distance ``(N,)`` of embeddings ``(N, D)``.
 
         The distance to the nearest class less the distance to all cells taken as one, so that
-        what is common to a whole laboratory (stain, focus) matters less (Ren et al. 2021).
+        what all cells of a slide share (stain, focus) matters less (Ren et al. 2021).
         """
         x = torch.as_tensor(embedding).double().cpu()
         within = self.within_factor.double()

@@ -27,25 +27,6 @@ COMBINED = ("shape", "profile", "contrast")
 #: What the tensors of `ClassStatistics` are called in a bundle.
 PREFIX = "typical."
 
-#: An entry that only bundles from before the score ``shape`` have, how many scores these have
-#: thresholds of, and which is the relative Mahalanobis distance, all that can still be used.
-FORMER, FORMER_SCORES, FORMER_COLUMN = "lead_factor", 9, 6
-
-
-def former_thresholds(tensors: Mapping[str, Tensor]) -> tuple[float, ...]:
-    """Thresholds of the relative Mahalanobis distance of a former bundle; none of another.
-
-    ValueError if they are missing or make no sense.
-    """
-    if PREFIX + FORMER not in tensors:
-        return ()
-    table = tensors.get(PREFIX + "thresholds")
-    if table is None or table.ndim != 2 or not len(table) or table.shape[1] != FORMER_SCORES:
-        raise ValueError(f"{PREFIX}thresholds are missing or have an unknown shape")
-    if not table.isfinite().all():
-        raise ValueError(f"{PREFIX}thresholds has entries that are not numbers")
-    return tuple(float(row[FORMER_COLUMN]) for row in table)
-
 
 @dataclass(frozen=True)
 class ClassStatistics:
@@ -98,9 +79,9 @@ class ClassStatistics:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ClassStatistics | None:
-        """Undo `to_tensors`; None where there are none of today, ValueError if some are missing."""
+        """Undo `to_tensors`; None where there are none, ValueError if some are missing."""
         found = {k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)}
-        if not found or FORMER in found:
+        if not found:
             return None
         odd = set(found) ^ {f.name for f in fields(cls)}
         if odd:

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cytodiffusion.model.blocks import ResidualBlock, SpatialAttention, level_embedding
+from cytodiffusion.model.network import SavedNetwork, register_to_config
 
 
 @runtime_checkable
@@ -60,7 +59,7 @@ class TrunkOutput:
     embedding: Tensor  #: pooled coarse features, (N, D)
 
 
-class UNetDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class UNetDenoiser(SavedNetwork):
     """U-Net trunk with bilinear class heads; predicts the clean latents.
 
     Parameters
@@ -81,9 +80,7 @@ class UNetDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Dropout inside the coarsest blocks while training.
     """
 
-    _supports_gradient_checkpointing = False
-
-    @register_to_config  # type: ignore[untyped-decorator]
+    @register_to_config
     def __init__(
         self,
         num_classes: int = 10,
@@ -138,7 +135,7 @@ class UNetDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """Number of classes K, the null class not counted."""
         return int(self.class_table.shape[0])
 
-    def trunk(self, z: Tensor, t: Tensor, own_style: Tensor | None = None) -> TrunkOutput:
+    def trunk(self, z: Tensor, t: Tensor, training_style: Tensor | None = None) -> TrunkOutput:
         """Run the class-agnostic part.
 
         Parameters
@@ -147,13 +144,13 @@ class UNetDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             Noised latents.
         t : (N,) tensor
             Noise levels.
-        own_style : (N,) bool tensor, optional
-            Crops known to have the stain and focus of the training laboratory; sampling asks
+        training_style : (N,) bool tensor, optional
+            Crops known to have the stain and focus of the training images; sampling asks
             for it, classification never does.
         """
         level = self.level(level_embedding(t, self.level_width))
-        if own_style is not None:
-            level = level + own_style.to(level.dtype)[:, None] * self.style
+        if training_style is not None:
+            level = level + training_style.to(level.dtype)[:, None] * self.style
         level = F.silu(level)
         h = self.conv_in(z.to(memory_format=torch.channels_last))
         skips: list[Tensor] = []

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,6 +23,7 @@ from torch.nn import functional as F
 from cytodiffusion.errors import BundleError
 from cytodiffusion.model.blocks import ResidualBlock, SpatialAttention, level_embedding
 from cytodiffusion.model.files import check_weights, read_json, read_tensors
+from cytodiffusion.model.network import SavedNetwork, register_to_config
 
 #: Width of the embedding of noise level and class.
 LEVEL_WIDTH = 128
@@ -113,7 +112,7 @@ class ClassUNet(nn.Module):
         return out.float()
 
 
-class Generator(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class Generator(SavedNetwork):
     """Both stages, and the way between pixels and what they work on.
 
     Parameters
@@ -131,9 +130,7 @@ class Generator(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Standard deviation of the detail, which is divided by it.
     """
 
-    _supports_gradient_checkpointing = False
-
-    @register_to_config  # type: ignore[untyped-decorator]
+    @register_to_config
     def __init__(
         self,
         num_classes: int = 10,

@@ -116,7 +116,7 @@ def load_bundle(
         input_size=codec.size,
         window_um=described["window_um"],
         disc_radius=described["disc_radius"],
-        denoiser=denoiser.to(target, memory_format=torch.channels_last).eval(),
+        denoiser=denoiser.to(target).to(memory_format=torch.channels_last).eval(),
         codec=codec,
         schedule=NoiseSchedule(),
         calibration=calibration,
@@ -142,7 +142,7 @@ def _generator(folder: Path, n_classes: int, device: torch.device) -> Generator 
     if not set(GENERATOR_FILES) <= read_json(folder / CHECKSUMS).keys():
         return None
     generator = load_generator(folder, n_classes)
-    return generator.to(device, memory_format=torch.channels_last)  # type: ignore[no-any-return]
+    return generator.to(device).to(memory_format=torch.channels_last)
 
 
 def _slide_correction(folder: Path, n_classes: int, embedding: int) -> SlideCorrection | None:

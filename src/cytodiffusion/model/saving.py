@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
@@ -120,12 +119,13 @@ def _write_network(
         _write_part(folder / "unet", denoiser.unet, dtype)
         _write_part(folder / "vae", codec.vae, torch.float32)  # frozen: stays what it was
         schedule = denoiser.schedule.to_config()
+        from diffusers import DDPMScheduler
+
         DDPMScheduler(**schedule).save_config(folder / "scheduler")
         return schedule
     half = UNetDenoiser.from_config(denoiser.config)
     half.load_state_dict({k: v.cpu() for k, v in denoiser.state_dict().items()})
-    nn.Module.to(half, dtype)  # that of diffusers warns of modules to be kept in float32
-    half.save_pretrained(folder, safe_serialization=True)
+    half.to(dtype).save_pretrained(folder)
     return NoiseSchedule.to_config()
 
 

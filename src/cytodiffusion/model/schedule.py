@@ -1,11 +1,11 @@
-"""Noise levels: the cosine schedule, from diffusers."""
+"""Noise levels: the cosine schedule, as in diffusers."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor
 
 #: Number of noise levels; level 0 is nearly clean, 999 is pure noise.
@@ -20,10 +20,21 @@ class NoiseSchedule:
     """
 
     def __init__(self) -> None:
-        scheduler = DDPMScheduler(**self.to_config())
-        cumulative: Tensor = scheduler.alphas_cumprod.double()
+        cumulative = self.alphas_cumprod().double()
         self._signal = cumulative.sqrt().float()
         self._noise = (1 - cumulative).sqrt().float()
+
+    def alphas_cumprod(self) -> Tensor:
+        """Power of the signal at each level, to the last bit that of diffusers' scheduler."""
+
+        def remaining(share: float) -> float:
+            return math.cos((share + 0.008) / 1.008 * math.pi / 2) ** 2
+
+        betas = [
+            min(1 - remaining((n + 1) / LEVELS) / remaining(n / LEVELS), 0.999)
+            for n in range(LEVELS)
+        ]
+        return torch.cumprod(1.0 - torch.tensor(betas, dtype=torch.float32), dim=0)
 
     @staticmethod
     def to_config() -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""What all cells of a laboratory have in common, and how their logits are corrected for it.
+"""What all cells of a slide have in common, and how their logits are corrected for it.
 
-In another laboratory most errors are a bias: stain and focus make one class look like another, in
-every cell alike. A single cell does not show it, all cells of a slide together do. A small network
-sees the cells of one slide, without labels, and corrects the logits of each. It learns from made-up
-laboratories, each a draw of stains, focus and sizes that all its cells share.
+On slides of another laboratory most errors are a bias: stain and focus make one class look like
+another, in every cell alike. A single cell does not show it, all cells of a slide together do. A
+small network sees the cells of one slide, without labels, and corrects the logits of each. It is
+trained on simulated domains, each a draw of stains, focus and sizes that all its cells share.
 
 Adaptive risk minimisation (Zhang et al. 2021, section 4: a contextual network sees a batch) with
 the architecture of Deep Sets (Zaheer et al. 2017).
@@ -17,14 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cytodiffusion.errors import BundleError
 from cytodiffusion.model.files import check_weights, read_json, read_tensors
+from cytodiffusion.model.network import SavedNetwork, register_to_config
 from cytodiffusion.model.validation_record import ValidationRecord
 
 CONFIG = "laboratory.json"
@@ -70,7 +69,7 @@ class Member(nn.Module):
         return corrected
 
 
-class SlideCorrectionNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class SlideCorrectionNetwork(SavedNetwork):
     """Corrections of logits from the cells of a slide; the mean of a few small networks.
 
     Parameters
@@ -87,7 +86,10 @@ class SlideCorrectionNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     dropout : float
     """
 
-    @register_to_config  # type: ignore[untyped-decorator]
+    mean: Tensor
+    components: Tensor
+
+    @register_to_config
     def __init__(
         self,
         num_classes: int,
@@ -144,14 +146,14 @@ class SlideCorrection:
     network : SlideCorrectionNetwork
     validation : ValidationRecord
         Of corrected posteriors.
-    steady : tuple of int
+    uncorrected : tuple of int
         Classes that are not mistaken for what stains change: cells that are of them by
         themselves stay as they are.
     """
 
     network: SlideCorrectionNetwork
     validation: ValidationRecord
-    steady: tuple[int, ...] = ()
+    uncorrected: tuple[int, ...] = ()
 
     @torch.no_grad()
     def corrected(
@@ -183,7 +185,7 @@ class SlideCorrection:
                 "The model's slide correction gives no numbers for these cells; use "
                 "another copy of the model, or look at each cell alone."
             )
-        found[np.isin(np.argmax(logits, axis=1), self.steady)] = 0.0
+        found[np.isin(np.argmax(logits, axis=1), self.uncorrected)] = 0.0
         return np.asarray(np.asarray(logits, np.float64) / temperature + found)
 
 
@@ -194,7 +196,7 @@ def save_slide_correction(folder: Path, correction: SlideCorrection) -> None:
         "network": {k: v for k, v in network.config.items() if not k.startswith("_")},
         "temperature": correction.validation.temperature,
         "measured": correction.validation.measured,
-        "steady": list(correction.steady),
+        "steady": list(correction.uncorrected),
     }
     (folder / CONFIG).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
@@ -212,8 +214,8 @@ def load_slide_correction(folder: Path, n_classes: int, embedding: int) -> Slide
         temperature = float(content["temperature"])
         if not 1e-3 < temperature < 1e3:
             raise ValueError("the temperature must be positive and of a usual size")
-        steady = tuple(int(k) for k in content.get("steady", ()))
-        if not all(0 <= k < n_classes for k in steady):
+        uncorrected = tuple(int(k) for k in content.get("steady", ()))
+        if not all(0 <= k < n_classes for k in uncorrected):
             raise ValueError("a class that stays as it is is not there")
         _check_fit(network, n_classes, embedding)
         validation = ValidationRecord.from_tensors(
@@ -225,7 +227,7 @@ def load_slide_correction(folder: Path, n_classes: int, embedding: int) -> Slide
         ) from e
     check_weights(weights, network, folder)
     network.load_state_dict(weights)
-    return SlideCorrection(network.eval(), validation, steady)
+    return SlideCorrection(network.eval(), validation, uncorrected)
 
 
 def _check_fit(network: SlideCorrectionNetwork, n_classes: int, embedding: int) -> None:

@@ -10,13 +10,15 @@ Every class costs one pass of the U-Net. `StableDiffusionDenoiser` puts that net
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
 from cytodiffusion.model.schedule import LEVELS, NoiseSchedule
+
+if TYPE_CHECKING:  # importing them takes longer than importing torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel
 
 #: Side of a crop in pixels; the VAE makes 45 x 45 latents of it.
 SIZE = 360
@@ -73,6 +75,13 @@ class StableDiffusionSchedule(NoiseSchedule):
         known = ("beta_start", "beta_end", "beta_schedule", "prediction_type")
         self._config = {k: v for k, v in (config or {}).items() if k in known}
         super().__init__()
+
+    def alphas_cumprod(self) -> Tensor:
+        """Power of the signal at each level; diffusers knows every kind of schedule."""
+        from diffusers import DDPMScheduler
+
+        levels: Tensor = DDPMScheduler(**self.to_config()).alphas_cumprod
+        return levels
 
     def to_config(self) -> dict[str, Any]:  # type: ignore[override]
         """Return the settings of the diffusers scheduler that this schedule is."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.image.image import Image, as_rgb8, as_source, open_image
-from cytodiffusion.image.pixels import check_pixel_size
+from cytodiffusion.image.pixels import Scale, known_scale
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.result import Segmentation
 from cytodiffusion.settings import make_settings
@@ -58,12 +58,17 @@ def segment(
     InputError, DownloadNeeded, OutOfMemoryError, Cancelled
     """
     chosen = choose_method(method, model=model, device=device)
-    source, size = _source(image, pixel_size_um)
+    source, known = _source(image, pixel_size_um)
+    size = None if known is None else known.pixel_size_um
     if math.prod(source.shape[:2]) <= _tile_above():
         rgb = as_rgb8(source)
         run = _prepare(chosen, rgb, model, device, allow_download, progress, options)
-        return run(rgb, size, progress)
-    return _segment_large(source, chosen, size, model, device, allow_download, progress, options)
+        found = run(rgb, size, progress)
+    else:
+        found = _segment_large(
+            source, chosen, size, model, device, allow_download, progress, options
+        )
+    return found if known is None else replace(found, pixel_size_source=known.source)
 
 
 def choose_method(
@@ -91,15 +96,12 @@ def choose_method(
     return "watershed" if pick_device(device).type == "cpu" else "cellpose"
 
 
-def _source(image: Any, pixel_size_um: float | None) -> tuple[Any, float | None]:
-    """Return (Y, X, 3) uint8, still lazy where it was, and the pixel size if it is known."""
+def _source(image: Any, pixel_size_um: float | None) -> tuple[Any, Scale | None]:
+    """Return (Y, X, 3) uint8, still lazy where it was, and the scale if it is known."""
     if isinstance(image, str | Path):
         image = open_image(image)
-    size = pixel_size_um
-    if size is None and isinstance(image, Image):
-        size = image.pixel_size_um
-    source = as_source(image)
-    return source, None if size is None else check_pixel_size(size)
+    in_file = image.pixel_size_um if isinstance(image, Image) else None
+    return as_source(image), known_scale(pixel_size_um, in_file)
 
 
 def _prepare(

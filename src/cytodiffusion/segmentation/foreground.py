@@ -39,9 +39,12 @@ class Stains:
     tint: Plane
 
 
-def stain_maps(rgb: NDArray[np.uint8]) -> Stains:
-    """Background-corrected stain maps of an RGB field (Y, X, 3) uint8."""
-    absorbed = optical_density(rgb, background_map(rgb))
+def stain_maps(rgb: NDArray[np.uint8], background: NDArray[np.float32] | None = None) -> Stains:
+    """Background-corrected stain maps of an RGB field (Y, X, 3) uint8.
+
+    ``background`` is its `background_map`, where that is known already.
+    """
+    absorbed = optical_density(rgb, background_map(rgb) if background is None else background)
     red, green, blue = np.moveaxis(absorbed, 2, 0)
     density = 0.3 * red + 0.5 * green + 0.2 * blue
     purple = green - blue + 0.5 * red

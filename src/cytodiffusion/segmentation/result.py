@@ -28,7 +28,7 @@ class Segmentation:
     pixel_size_um : float
         Micrometres per pixel of ``labels``.
     pixel_size_source : str
-        ``"given"`` by the caller, ``"estimated"`` from the image or ``"assumed"``.
+        ``"given"`` by the caller, ``"file"``, ``"estimated"`` from the image or ``"assumed"``.
     method : str
         Name of the method, such as ``"watershed"``.
     settings : mapping

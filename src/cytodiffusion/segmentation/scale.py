@@ -71,7 +71,7 @@ class ScaleEstimate:
     spread: float
 
 
-def estimate_pixel_size(rgb: NDArray[np.uint8]) -> ScaleEstimate:
+def estimate_pixel_size(rgb: NDArray[np.uint8], stains: Stains | None = None) -> ScaleEstimate:
     """Estimate the pixel size of a smear from its red cells, taken to be 7.5 um across.
 
     Every convex stretch of an outline tells the diameter of the cell it belongs to, in a clump or
@@ -82,6 +82,8 @@ def estimate_pixel_size(rgb: NDArray[np.uint8]) -> ScaleEstimate:
     ----------
     rgb : (Y, X, 3) uint8
         A field or a single-cell crop.
+    stains : Stains, optional
+        Its stain maps, where they are known already; of no use for a large image.
 
     Returns
     -------
@@ -92,7 +94,8 @@ def estimate_pixel_size(rgb: NDArray[np.uint8]) -> ScaleEstimate:
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
     if scale < 1:
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    found = measure_red_cells(stain_maps(rgb))
+        stains = None
+    found = measure_red_cells(stain_maps(rgb) if stains is None else stains)
     if found.source == "none":
         return ScaleEstimate(DEFAULT_PIXEL_UM, "assumed", 0, float("nan"))
     pixel = float(np.clip(found.pixel_size_um * scale, *PLAUSIBLE_UM))

@@ -146,9 +146,11 @@ class WatershedSettings(BaseModel):
     red_cells: bool = setting(True, "Red cells", "Outline red cells.")
     platelets: bool = setting(True, "Platelets", "Outline platelets.")
     nucleus: NucleusRules = setting(
-        NucleusRules(), "White cells", "Sizes of white cells and their nuclei.", more=True
+        NucleusRules(), "Sizes of white cells", "Sizes of white cells and their nuclei.", more=True
     )
-    red_cell: RedCellRules = setting(RedCellRules(), "Red cells", "Sizes of red cells.", more=True)
+    red_cell: RedCellRules = setting(
+        RedCellRules(), "Sizes of red cells", "Sizes of red cells.", more=True
+    )
     platelet: PlateletRules = setting(
-        PlateletRules(), "Platelets", "Size and shape of platelets.", more=True
+        PlateletRules(), "Shape of platelets", "Size and shape of platelets.", more=True
     )

@@ -33,6 +33,8 @@ def watershed(
     pixel_size_um: float | None = None,
     settings: WatershedSettings | None = None,
     progress: Progress = silent,
+    *,
+    background: NDArray[np.float32] | None = None,
 ) -> Segmentation:
     """Outline red cells, white cells and platelets of a stained smear.
 
@@ -46,6 +48,8 @@ def watershed(
         None takes the defaults.
     progress : Progress
         Told the fraction done; may raise `Cancelled`.
+    background : (Y, X, 3) float32, optional
+        Its `background_map`, where that is known already.
 
     Returns
     -------
@@ -58,7 +62,8 @@ def watershed(
         When ``rgb`` is not a non-empty RGB image.
     """
     settings = settings or WatershedSettings()
-    dark = float(estimate_background(rgb).max()) < DARKEST_BACKGROUND
+    brightest = estimate_background(rgb) if background is None else background
+    dark = float(brightest.max()) < DARKEST_BACKGROUND
     source, warnings = "given", []
     if pixel_size_um is None:
         progress(0.0, "estimating the scale")
@@ -76,7 +81,11 @@ def watershed(
         return _result(empty, kinds, pixel_size_um, source, settings, warnings)
     progress(0.1, "separating the stains")
     small, working_um = _resample(rgb, pixel_size_um, settings.working_um)
-    labels, kinds = _outline(stain_maps(small), working_um, settings, progress)
+    if background is not None:
+        size = (small.shape[1], small.shape[0])
+        light = cv2.resize(background, size, interpolation=cv2.INTER_LINEAR)
+        background = np.asarray(light, np.float32)
+    labels, kinds = _outline(stain_maps(small, background), working_um, settings, progress)
     progress(0.9, "tracing the outlines")
     labels, kinds = _finish(_enlarge(labels, rgb.shape[:2]), kinds)
     progress(1.0, f"{len(kinds)} cells")

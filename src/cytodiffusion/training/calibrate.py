@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cytodiffusion.classification.anomaly import anomaly_scores, anomaly_threshold, default_score
 from cytodiffusion.classification.classifier import Evidence, gather_evidence
@@ -24,7 +22,11 @@ from cytodiffusion.progress import Progress
 from cytodiffusion.training.augmentation.augment import augment
 from cytodiffusion.training.augmentation.outlines import Outlines
 from cytodiffusion.training.augmentation.settings import AugmentSettings
-from cytodiffusion.training.class_statistics import embedding_spread, measure_typical, standardise
+from cytodiffusion.training.class_statistics import (
+    embedding_spread,
+    measure_statistics,
+    standardise,
+)
 from cytodiffusion.training.data import CellSet, generator_for
 
 #: Noise levels that are tried on validation cells.
@@ -109,16 +111,12 @@ def varied_views(
     for start in range(0, len(known), 256):
         index = known[start : start + 256]
         unit = to_unit(cells.pixels[index], cells.backgrounds[index])
-        masks = None if outlines is None else partial(_masks_of, outlines, index)
+        masks = None if outlines is None else outlines.of(index)
         window, _ = augment(unit, size, generator, settings, masks)
         pixels = (window * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
         windows[start : start + 256] = pixels.numpy()
     white = np.full((len(known), 3), 255 * WHITE, np.float32)
     return Views(windows, white, cells.labels[known].numpy())
-
-
-def _masks_of(outlines: Outlines, index: Tensor, rows: Tensor) -> Tensor:
-    return outlines(index[rows])
 
 
 def calibrate(
@@ -132,9 +130,9 @@ def calibrate(
 ) -> Calibration:
     """Measure everything a bundle's calibration holds.
 
-    What must hold in another laboratory too (levels, spread of the embeddings) is measured on
-    cells as they are and in varied stains; what is promised for cells like the validation cells
-    (temperature, prediction sets, false alarms) on cells as they are.
+    What must hold for slides of another laboratory too (levels, spread of the embeddings) is
+    measured on cells as they are and in varied stains; what is promised for cells like the
+    validation cells (temperature, prediction sets, false alarms) on cells as they are.
 
     Parameters
     ----------
@@ -166,7 +164,7 @@ def calibrate(
         model.calibration,
         validation=validation_record(stopped.logits, plain.labels, settings.coverage),
     )
-    calibration = _with_typical(
+    calibration = _with_class_statistics(
         calibration,
         model,
         some_of_each(train, MOST_OF_EACH, seed),
@@ -179,8 +177,8 @@ def calibrate(
         budget = settings.model_copy(update={"trials": trials, "min_trials": trials})
         budgets.append(_evidence(plain, model, budget, progress, stop_early=False))
     calibration = _with_thresholds(calibration, budgets, false_alarms)
-    elsewhere = _evidence(varied, model, _few(settings), progress, stop_early=False)
-    rate = float((_default_scores(calibration, elsewhere) > calibration.anomaly_threshold).mean())
+    stained = _evidence(varied, model, _few(settings), progress, stop_early=False)
+    rate = float((_default_scores(calibration, stained) > calibration.anomaly_threshold).mean())
     measured = calibration.validation.measured | {"alarms_in_varied_stains": rate}
     return replace(calibration, validation=replace(calibration.validation, measured=measured))
 
@@ -190,7 +188,7 @@ def _few(settings: ClassifySettings) -> ClassifySettings:
     return settings.model_copy(update={"trials": settings.min_trials})
 
 
-def _with_typical(
+def _with_class_statistics(
     calibration: Calibration,
     model: ModelBundle,
     cells: CellSet,
@@ -209,8 +207,8 @@ def _with_typical(
     labels = np.concatenate([plain.labels, varied.labels])
     spread = embedding_spread(torch.from_numpy(embedding), torch.from_numpy(labels))
     calibration = replace(calibration, **spread)
-    typical = measure_typical(seen, plain.labels, calibration, settings.seed)
-    return replace(calibration, typical=typical)
+    statistics = measure_statistics(seen, plain.labels, calibration, settings.seed)
+    return replace(calibration, class_statistics=statistics)
 
 
 def validation_record(
@@ -248,7 +246,9 @@ def _with_thresholds(
     calibration: Calibration, budgets: list[Evidence], false_alarms: float
 ) -> Calibration:
     """Thresholds of all anomaly scores, and those of the default score by themselves."""
-    calibration = replace(calibration, typical=standardise(calibration, budgets, false_alarms))
+    calibration = replace(
+        calibration, class_statistics=standardise(calibration, budgets, false_alarms)
+    )
     name = default_score(calibration)
     thresholds = [
         anomaly_threshold(calibration, name, trials) for trials in range(1, len(budgets) + 1)

@@ -29,7 +29,7 @@ NEIGHBOURS = 128
 POOLED = 0.5
 
 
-def measure_typical(
+def measure_statistics(
     seen: Evidence, labels: NDArray[np.int64], calibration: Calibration, seed: int
 ) -> ClassStatistics:
     """Typical errors and embeddings of training cells; nothing is standardised yet.
@@ -81,19 +81,19 @@ def standardise(
     false_alarms : float
         Share of these cells that may exceed a threshold.
     """
-    assert calibration.typical is not None
+    assert calibration.class_statistics is not None
     parts = [_scores(evidence, calibration) for evidence in budgets]
     centres = np.array([[np.median(p[name]) for name in COMBINED] for p in parts])
     high = np.array([[np.quantile(p[name], 0.9) for name in COMBINED] for p in parts])
-    typical = replace(
-        calibration.typical,
+    statistics = replace(
+        calibration.class_statistics,
         centres=_floats(centres),
         scales=_floats(np.maximum(high - centres, 1e-6)),
     )
-    finished = replace(calibration, typical=typical)
+    finished = replace(calibration, class_statistics=statistics)
     parts = [_scores(evidence, finished) for evidence in budgets]
     thresholds = [[np.quantile(p[name], 1 - false_alarms) for name in SCORES] for p in parts]
-    return replace(typical, thresholds=_floats(np.array(thresholds)))
+    return replace(statistics, thresholds=_floats(np.array(thresholds)))
 
 
 def _usual(values: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

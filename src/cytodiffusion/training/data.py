@@ -12,14 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytodiffusion.cells.crops import centre_crop
-from cytodiffusion.cells.single_cell import at_start, common_backgrounds, framing_of, framings_of
+from cytodiffusion.cells.single_cell import SingleCells, at_start
 from cytodiffusion.datasets import SPLITS, Record, class_names, find_records
 from cytodiffusion.datasets.fingerprints import Fingerprints, take_fingerprints
 from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.image.image import open_image
-from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.progress import Progress, silent
 
 #: Crops are kept this much wider than the window, so that they can turn and shift.
@@ -127,7 +124,7 @@ def load_cells(
     window_um : float
         Side of the window in micrometres.
     pixel_size_um : float or None
-        Of the images; estimated when None (`cytodiffusion.cells.single_cell.framings_of`).
+        Of the images; estimated when None (`cytodiffusion.cells.single_cell.SingleCells`).
     progress : callable
 
     Returns
@@ -146,31 +143,27 @@ def load_cells(
     pixels = np.empty((len(records), side, side, 3), np.uint8)
     labels: list[int] = []
     backgrounds, paths, prints, skipped = [], [], [], []
-    framings = {}
-    if pixel_size_um is None:
-        framings = framings_of([record.path for record in records], None, at_start(progress))
+    images = SingleCells([r.path for r in records], pixel_size_um, at_start(progress))
     for number, record in enumerate(records):
         if number % 50 == 0:
             progress(number / len(records), f"reading images, {number} of {len(records)}")
         try:
-            rgb = open_image(record.path).rgb()
-            scale = pixel_size_um or framing_of(record.path, framings).scale.pixel_size_um
-            crop = centre_crop(rgb, scale, side, window_um * side / size)
-            background = estimate_background(rgb)
+            cell = images.read(record.path)
+            crop = cell.crop(side, window_um * side / size)
         except CytoDiffusionError as error:
             skipped.append(naming(record.path, error))
             continue
         pixels[len(labels)] = crop
         labels.append(index[record.label] if record.label else UNLABELLED)
-        backgrounds.append(background)
+        backgrounds.append(cell.background)
         paths.append(str(record.path))
-        prints.append(take_fingerprints(rgb))
+        prints.append(take_fingerprints(cell.rgb))
     if not labels:
         raise InputError(f"None of the {len(records)} images could be read: {skipped[0]}")
     cells = CellSet(
         torch.from_numpy(pixels[: len(labels)]).permute(0, 3, 1, 2).contiguous(),
         torch.tensor(labels),
-        torch.from_numpy(common_backgrounds(np.stack(backgrounds))),
+        torch.from_numpy(np.stack(backgrounds)),
         paths,
         Fingerprints.of([Path(path) for path in paths], prints),
     )

@@ -24,7 +24,7 @@ from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy, colors_and_groups, load_taxonomy, taxonomy_for
 from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
 from cytodiffusion.training.data import CellSet
-from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.settings import ON_DISK, TrainSettings
 
 
 def finish_bundle(
@@ -185,10 +185,11 @@ def save_with(
     **added : Generator or SlideCorrection
         The part, by its name in `ModelBundle`; the model's others stay.
     """
+    kind = ON_DISK.get(settings.kind, settings.kind)
     whole = replace(
         model,
         card=with_section(model.card, heading, lines),
-        training=model.training | {settings.kind: training_record(settings)},
+        training=model.training | {kind: training_record(settings)},
         **added,  # type: ignore[arg-type]
     )
     return save_bundle(settings.output, whole)

@@ -1,6 +1,6 @@
 """Training of the generator: the coarse picture and its detail, one after the other.
 
-Cells are shown as the training laboratory stains them; they are only turned, mirrored and moved
+Cells keep the stain of the training images; they are only turned, mirrored and moved
 a little. Stain and focus are not varied, since a generator that has learned variations draws them.
 """
 

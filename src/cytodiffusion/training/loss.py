@@ -21,7 +21,7 @@ MAX_WEIGHT = 8.0
 
 
 def draw_levels(n: int, generator: Generator, tilt: float = 1.25) -> Tensor:
-    """Stratified noise levels ``(n,)``: one in each n-th, tilted to the telling low levels.
+    """Stratified noise levels ``(n,)``: one in each n-th, tilted to the informative low ones.
 
     Half of them lie below the share ``0.5 ** tilt`` of all levels.
     """
@@ -58,7 +58,7 @@ class HybridLoss(nn.Module):
         epsilon: Tensor,
         labels: Tensor,
         conditions: Tensor,
-        own_style: Tensor,
+        training_style: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch.
 
@@ -71,8 +71,8 @@ class HybridLoss(nn.Module):
             Class index, -1 where unknown.
         conditions : (N,) tensor
             The class each crop is denoised as; -1 for the null class.
-        own_style : (N,) bool tensor
-            Crops that are known to look as the training laboratory's do.
+        training_style : (N,) bool tensor
+            Crops that are known to look as the training images do.
 
         Returns
         -------
@@ -81,7 +81,7 @@ class HybridLoss(nn.Module):
             ``denoising``, ``classes`` and ``accuracy`` (of the batch, one trial a crop).
         """
         z = self.schedule.add_noise(clean, t, epsilon)
-        out = self.denoiser.trunk(z, t, own_style)
+        out = self.denoiser.trunk(z, t, training_style)
         predicted = self.denoiser.prediction_from(out, conditions)
         error = (predicted - clean).square().mean(dim=(1, 2, 3))
         weight = (self.schedule.snr(t) + 1).clamp(max=MAX_WEIGHT)

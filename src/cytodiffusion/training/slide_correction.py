@@ -1,8 +1,9 @@
-"""Training of the correction for laboratories: made-up ones, and what is common to their cells.
+"""Training of the slide correction: simulated domains, and what all cells of one have in common.
 
-Each made-up laboratory is one draw of the variations that the denoiser was trained with (stain,
-focus, camera, how cells dry), shared by all its cells. What the denoiser makes of them is kept, and
-small networks learn from it how the logits of cells are to be corrected, given the others.
+A simulated domain stands for the slides of another laboratory. It is one draw of the variations
+that the denoiser was trained with (stain, focus, camera, how cells dry), shared by all its cells.
+What the denoiser makes of them is kept, and small networks learn from it how the logits of a cell
+are to be corrected, given those of the other cells.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import check_target
 from cytodiffusion.model.slide_correction import SlideCorrection, SlideCorrectionNetwork
 from cytodiffusion.model.validation_record import ValidationRecord
-from cytodiffusion.progress import Progress, silent
+from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.training.augmentation.augment import augment
 from cytodiffusion.training.augmentation.outlines import Outlines
 from cytodiffusion.training.calibrate import plain_views, validation_record
@@ -45,46 +45,47 @@ from cytodiffusion.training.finish import save_with
 from cytodiffusion.training.sets import like_model, load_sets
 from cytodiffusion.training.settings import TrainSettings
 
-#: Classes that no stain makes white cells of; fields are full of them, at their edges and in heaps.
-STEADY = ("red cell",)
+#: Classes that are not corrected: no stain makes white cells of them, and fields are full of them.
+UNCORRECTED = ("red cell",)
 
-#: Slides of validation cells that what is promised is fitted to, and most cells of one.
+#: Slides drawn from validation cells to calibrate on, and the most cells that one has.
 SLIDES, LARGEST = 80, 200
 
-#: Laboratories of validation cells that the correction is measured in.
-CHECKED = 30
+#: Simulated domains of validation cells in which the correction is measured.
+VALIDATION_DOMAINS = 30
 
-#: Principal components of the embedding that are looked at.
+#: Principal components of the embedding that the networks see.
 FEATURES = 32
 
-#: Share of the slides with one class only; share of the loss that is of cells as slides have them.
+#: Share of the slides with one class only; share of the loss in which a cell counts as often as its
+#: slide has it.
 PURE_SHARE, OWN_SHARE = 0.25, 0.2
 
-#: Laboratories in a batch of training.
+#: Simulated domains in a batch of training.
 BATCH = 25
 
-#: Line of a card above which nothing of the correction is said.
+#: Heading of the section in the model card (the same since the first models).
 HEADING = "## Correction for laboratories"
 
-#: What the denoiser made of the laboratories, in the folder of the run.
-EVIDENCE, BEGUN = "laboratories.safetensors", "settings.json"
+#: Files in the folder of the run: what the denoiser made of the domains, and the settings.
+DOMAINS_FILE, SETTINGS_FILE = "laboratories.safetensors", "settings.json"
 
 #: Settings that may differ between a run and its resumption.
-FREE = {
+MAY_CHANGE = {
     *("resume", "device", "output", "data", "layout", "init", "duplicates", "name", "attribution"),
     *("steps", "learning_rate", "weight_decay", "coverage", "checkpoint_every", "laboratories"),
     *("allow_download", "mixed_precision", "batch_size"),
 }
 
 
-def train_laboratory(settings: TrainSettings, progress: Progress = silent) -> Path:
+def train_slide_correction(settings: TrainSettings, progress: Progress = silent) -> Path:
     """Train a correction for the model ``settings.init`` and save both as one bundle.
 
     Parameters
     ----------
     settings : TrainSettings
-        Of the kind ``laboratory``. Laboratories that are made are kept in a folder beside
-        ``output``; with ``resume`` they are not made again.
+        Of the kind ``slide-correction``. Simulated domains are kept in a folder beside ``output``;
+        with ``resume`` they are not simulated again.
     progress : callable
         May raise ``Cancelled``.
 
@@ -101,28 +102,23 @@ def train_laboratory(settings: TrainSettings, progress: Progress = silent) -> Pa
     model = load_bundle(str(settings.init), device=settings.device)
     if not isinstance(model.denoiser, UNetDenoiser):
         raise InputError(
-            f"{model.name} is a Stable Diffusion checkpoint: a correction for laboratories is for "
-            "models of the kind diffusion."
+            f"{model.name} is a Stable Diffusion checkpoint: a slide correction is for models "
+            "of the kind diffusion."
         )
     check_target(settings.output, FILES)
     own = {"window_um": model.window_um, "input_size": model.input_size}
     settings = settings.model_copy(update=own)
     _check_run(settings)
     names, sets = load_sets(settings, at_start(progress), ("train", "val"))
-    like_model(names, sets, model.class_names, "A correction for laboratories")
+    like_model(names, sets, model.class_names, "A slide correction")
     run = _begin(settings, model, sets["train"])
 
-    made = _made(model, sets["train"], settings, run, _part(progress, 0.0, 0.8))
-    network = fit_network(made, settings, _part(progress, 0.8, 0.9))
-    laboratory, measured = measure_laboratory(
-        model, network, sets["val"], settings, _part(progress, 0.9, 1.0)
+    made = _simulated(model, sets["train"], settings, run, part_of(progress, 0.0, 0.8))
+    network = fit_network(made, settings, part_of(progress, 0.8, 0.9))
+    correction, measured = measure_correction(
+        model, network, sets["val"], settings, part_of(progress, 0.9, 1.0)
     )
-    return _attach(model, laboratory, measured, settings)
-
-
-def _part(progress: Progress, first: float, last: float) -> Progress:
-    """Progress of a part that goes from ``first`` to ``last`` of the whole."""
-    return lambda share, text: progress(first + (last - first) * share, text)
+    return _attach(model, correction, measured, settings)
 
 
 def _run_of(settings: TrainSettings) -> Path:
@@ -130,9 +126,9 @@ def _run_of(settings: TrainSettings) -> Path:
 
 
 def _check_run(settings: TrainSettings) -> None:
-    """InputError, before images are read, if there is a run that is not to be gone on with."""
+    """InputError, before images are read, if an earlier run would be overwritten."""
     run = _run_of(settings)
-    if (run / EVIDENCE).is_file() and not settings.resume:
+    if (run / DOMAINS_FILE).is_file() and not settings.resume:
         raise InputError(
             f"{run} holds an earlier run; add --resume to go on with it, or remove it."
         )
@@ -147,13 +143,13 @@ def _begin(settings: TrainSettings, model: ModelBundle, cells: CellSet) -> Path:
         If it cannot be written, or holds what another model makes of other cells.
     """
     run = _run_of(settings)
-    wanted = json.loads(settings.model_dump_json(exclude=FREE))
+    wanted = json.loads(settings.model_dump_json(exclude=MAY_CHANGE))
     wanted |= {"model": model.checksum, "cells": cells.digest()}
-    begun = run / BEGUN
+    begun = run / SETTINGS_FILE
     try:
         run.mkdir(parents=True, exist_ok=True)
         known = json.loads(begun.read_text(encoding="utf-8")) if begun.is_file() else wanted
-        if (run / EVIDENCE).is_file() and known != wanted:
+        if (run / DOMAINS_FILE).is_file() and known != wanted:
             raise InputError(
                 f"The run in {run} was begun with other settings, cells or another model; train "
                 "into a new folder."
@@ -167,25 +163,25 @@ def _begin(settings: TrainSettings, model: ModelBundle, cells: CellSet) -> Path:
     return run
 
 
-def _made(
+def _simulated(
     model: ModelBundle, cells: CellSet, settings: TrainSettings, run: Path, progress: Progress
 ) -> SimulatedDomains:
-    """Make the laboratories of a run, those that are kept in its folder left as they are."""
+    """Simulate the domains of a run that are not in its folder yet; return all of them."""
     classes, width = len(model.classes), embedding_width(model.denoiser)
-    kept = kept_laboratories(run / EVIDENCE, draw_cells(cells.labels, 0, 0).numel(), classes, width)
+    kept = read_domains(run / DOMAINS_FILE, draw_cells(cells.labels, 0, 0).numel(), classes, width)
     wanted = settings.laboratories
     parts = [] if kept is None else [kept[:wanted]]
     done = sum(map(len, parts))
-    every = max(1, settings.checkpoint_every // (OF_EACH * TRIALS))
-    for number, laboratory in enumerate(
-        make_laboratories(model, cells, settings, range(done, wanted)), done + 1
+    every = max(1, settings.checkpoint_every // (CELLS_PER_CLASS * TRIALS))
+    for number, domain in enumerate(
+        simulate_domains(model, cells, settings, range(done, wanted)), done + 1
     ):
-        parts.append(laboratory)
+        parts.append(domain)
         if number % every == 0 or number == wanted:
             parts = [joined(parts)]
-            with atomic_file(run / EVIDENCE) as path:
+            with atomic_file(run / DOMAINS_FILE) as path:
                 save_file(parts[0].parts(), path)
-        progress(number / wanted, f"made-up laboratory {number} of {wanted}")
+        progress(number / wanted, f"simulated domain {number} of {wanted}")
     return joined(parts)
 
 
@@ -270,7 +266,7 @@ def some_slides(labels: Tensor, classes: int) -> Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def measure_laboratory(
+def measure_correction(
     model: ModelBundle,
     network: SlideCorrectionNetwork,
     val: CellSet,
@@ -281,11 +277,11 @@ def measure_laboratory(
 
     Returns
     -------
-    laboratory : SlideCorrection
+    correction : SlideCorrection
     measured : dict
         Balanced accuracy of cells by themselves and corrected: of validation cells as they are
-        (``val``), the same with each class a slide of its own (``one class``), and in made-up
-        laboratories (``made-up``).
+        (``val``), the same with each class a slide of its own (``one class``), and in simulated
+        domains (``simulated``).
     """
     known = val.take((val.labels >= 0).nonzero().squeeze(1).tolist())
     views = plain_views(known, model.input_size)
@@ -297,8 +293,8 @@ def measure_laboratory(
         background=views.backgrounds,
         progress=lambda share, text: progress(0.4 * share, text),
     )
-    steady = tuple(k for k, c in enumerate(model.classes) if c.name in STEADY)
-    blank = SlideCorrection(network, ValidationRecord(), steady)
+    uncorrected = tuple(k for k, c in enumerate(model.classes) if c.name in UNCORRECTED)
+    blank = SlideCorrection(network, ValidationRecord(), uncorrected)
 
     def corrected(index: NDArray[np.int64]) -> NDArray[np.float64]:
         assert alone.embedding is not None
@@ -319,7 +315,7 @@ def measure_laboratory(
     measured = {
         "val": (first, balanced_accuracy(labels, corrected(everything).argmax(axis=1))),
         "one class": (first, balanced_accuracy(labels, one_class)),
-        "made-up": _elsewhere(
+        "simulated": _in_domains(
             model, blank, known, settings, lambda share, text: progress(0.4 + 0.6 * share, text)
         ),
     }
@@ -327,7 +323,7 @@ def measure_laboratory(
 
 
 def drawn_slides(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
-    """Draw cells for slides of many sizes and mixtures: what is promised must hold in each kind."""
+    """Draw cells for slides of many sizes and mixtures, so that the calibration holds in each."""
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator_for(seed, 0, "slides").initial_seed())
@@ -341,53 +337,58 @@ def drawn_slides(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]
     return slides
 
 
-def _elsewhere(
+def _in_domains(
     model: ModelBundle,
-    laboratory: SlideCorrection,
+    correction: SlideCorrection,
     cells: CellSet,
     settings: TrainSettings,
     progress: Progress,
 ) -> tuple[float, float]:
-    """Mean balanced accuracy in made-up laboratories of cells: by themselves, and corrected."""
+    """Mean balanced accuracy in simulated domains: of cells by themselves, and corrected."""
     first = settings.laboratories
-    numbers = [n for n in range(first, first + 2 * CHECKED) if n % HOME_EVERY][:CHECKED]
+    numbers = [n for n in range(first, first + 2 * VALIDATION_DOMAINS) if n % UNCHANGED_EVERY][
+        :VALIDATION_DOMAINS
+    ]
     pairs = []
-    for number, made in enumerate(make_laboratories(model, cells, settings, numbers), 1):
+    for number, made in enumerate(simulate_domains(model, cells, settings, numbers), 1):
         labels, raw = made.labels[0].numpy(), made.logits[0].double().numpy()
-        changed = laboratory.corrected(raw, made.embedding[0].numpy(), 1.0)
+        changed = correction.corrected(raw, made.embedding[0].numpy(), 1.0)
         pairs.append([balanced_accuracy(labels, x.argmax(axis=1)) for x in (raw, changed)])
-        progress(number / CHECKED, f"measured in laboratory {number} of {CHECKED}")
+        progress(
+            number / VALIDATION_DOMAINS, f"measured in domain {number} of {VALIDATION_DOMAINS}"
+        )
     alone, together = np.mean(pairs, axis=0).tolist()
     return alone, together
 
 
 def _attach(
     model: ModelBundle,
-    laboratory: SlideCorrection,
+    correction: SlideCorrection,
     measured: dict[str, tuple[float, float]],
     settings: TrainSettings,
 ) -> Path:
     """Save a model together with its correction at ``settings.output``."""
-    (home, home_too), (away, away_too) = measured["val"], measured["made-up"]
+    (alone, together), (alone_there, together_there) = measured["val"], measured["simulated"]
     single = measured["one class"][1]
     lines = [
         "- Corrects the classes of cells that are classified together for what all of them have "
         "in common; see docs/laboratories.md.",
-        f"- Learned in {settings.laboratories} made-up laboratories of training cells, "
+        f"- Learned in {settings.laboratories} simulated domains of training cells, "
         f"{settings.steps} steps, seed {settings.seed}.",
-        f"- Balanced accuracy of validation cells: {home:.4f} by themselves, {home_too:.4f} "
-        f"together, {single:.4f} where each class is a slide of its own; in {CHECKED} other "
-        f"made-up laboratories {away:.4f} by themselves and {away_too:.4f} together.",
+        f"- Balanced accuracy of validation cells: {alone:.4f} by themselves, {together:.4f} "
+        f"together, {single:.4f} where each class is a slide of its own; in "
+        f"{VALIDATION_DOMAINS} other simulated domains {alone_there:.4f} by themselves and "
+        f"{together_there:.4f} together.",
         f"- Data and licence: {settings.attribution or 'not stated'}",
     ]
-    return save_with(model, settings, HEADING, lines, slide_correction=laboratory)
+    return save_with(model, settings, HEADING, lines, slide_correction=correction)
 
 
-#: Cells of each class in a made-up laboratory, at most.
-OF_EACH = 10
+#: Cells of each class in a simulated domain, at most.
+CELLS_PER_CLASS = 10
 
-#: Every so many laboratories is the one that the cells are from: there nothing is to be changed.
-HOME_EVERY = 4
+#: Every so many domains keep the stain that the cells have: there nothing is to be corrected.
+UNCHANGED_EVERY = 4
 
 #: Trials a cell: as many as every cell gets before the first test.
 TRIALS = 3
@@ -395,7 +396,7 @@ TRIALS = 3
 
 @dataclass(frozen=True)
 class SimulatedDomains:
-    """What a denoiser makes of the cells of L made-up laboratories.
+    """What a denoiser makes of the cells of L simulated domains.
 
     Attributes
     ----------
@@ -425,15 +426,15 @@ class SimulatedDomains:
 
 
 def joined(parts: Sequence[SimulatedDomains]) -> SimulatedDomains:
-    """Laboratories of several stores as one; there must be some."""
+    """Domains of several parts as one; there must be some."""
     first, *others = parts
     for other in others:
         first = first + other
     return first
 
 
-def kept_laboratories(path: Path, cells: int, classes: int, width: int) -> SimulatedDomains | None:
-    """Read what was made before; None where there is nothing.
+def read_domains(path: Path, cells: int, classes: int, width: int) -> SimulatedDomains | None:
+    """Read the domains that were simulated before; None where there are none.
 
     Raises
     ------
@@ -458,10 +459,10 @@ def kept_laboratories(path: Path, cells: int, classes: int, width: int) -> Simul
     return found
 
 
-def make_laboratories(
+def simulate_domains(
     model: ModelBundle, cells: CellSet, settings: TrainSettings, numbers: Sequence[int]
 ) -> Iterator[SimulatedDomains]:
-    """Yield one laboratory after the other; each depends on the seed and its number alone.
+    """Yield one simulated domain after the other; each depends on the seed and its number alone.
 
     Parameters
     ----------
@@ -469,14 +470,14 @@ def make_laboratories(
     cells : CellSet
         Labelled cells to draw from.
     settings : TrainSettings
-        Its ``augment`` says what laboratories differ in, its ``seed`` which they are.
+        Its ``augment`` says what domains differ in, its ``seed`` which they are.
     numbers : sequence of int
     """
     outlines = Outlines(cells.pixels, model.window_um / model.input_size)
     budget = ClassifySettings(trials=TRIALS, min_trials=TRIALS, seed=settings.seed)
     for number in numbers:
         index = draw_cells(cells.labels, settings.seed, number)
-        windows = [_as_seen(cells, i, number, settings, outlines) for i in index.tolist()]
+        windows = [_imaged(cells, i, number, settings, outlines) for i in index.tolist()]
         evidence = gather_evidence(
             np.stack(windows),
             model,
@@ -490,32 +491,28 @@ def make_laboratories(
 
 
 def draw_cells(labels: Tensor, seed: int, number: int) -> Tensor:
-    """Cells of a laboratory: as many of each class, but of classes with few cells fewer.
+    """Cells of a domain: as many of each class, but of classes with few cells fewer.
 
-    All laboratories have as many cells, so that they can be stacked.
+    All domains have as many cells, so that they can be stacked.
     """
     generator = generator_for(seed, number, "laboratory")
     parts = []
     for k in range(int(labels.max()) + 1):
         of_class = (labels == k).nonzero().squeeze(1)
-        parts.append(of_class[torch.randperm(len(of_class), generator=generator)[:OF_EACH]])
+        parts.append(of_class[torch.randperm(len(of_class), generator=generator)[:CELLS_PER_CLASS]])
     return torch.cat(parts)
 
 
-def _as_seen(
+def _imaged(
     cells: CellSet, cell: int, number: int, settings: TrainSettings, outlines: Outlines
 ) -> NDArray[np.uint8]:
-    """Window ``(S, S, 3)`` of a cell in a laboratory: every cell there meets the same draws."""
+    """Window ``(S, S, 3)`` of a cell in a domain, in which every cell meets the same draws."""
     index = torch.tensor([cell])
-    home = {"plain_share": 1.0} if number % HOME_EVERY == 0 else {}
-    look = settings.augment.model_copy(update=home)
+    own = {"plain_share": 1.0} if number % UNCHANGED_EVERY == 0 else {}
+    look = settings.augment.model_copy(update=own)
     generator = generator_for(settings.seed, number, "look of a laboratory")
     unit = to_unit(cells.pixels[index], cells.backgrounds[index])
-    masks = partial(_masks_of, outlines, index)
+    masks = outlines.of(index)
     window, _ = augment(unit, settings.input_size, generator, look, masks)
     pixels = (window[0] * 255).round().to(torch.uint8).permute(1, 2, 0)
     return np.asarray(pixels.numpy())
-
-
-def _masks_of(outlines: Outlines, index: Tensor, rows: Tensor) -> Tensor:
-    return outlines(index[rows])

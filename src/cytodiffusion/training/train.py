@@ -44,9 +44,9 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
 
         return train_generator(settings, progress)
     if settings.kind == "slide-correction":
-        from cytodiffusion.training.slide_correction import train_laboratory
+        from cytodiffusion.training.slide_correction import train_slide_correction
 
-        return train_laboratory(settings, progress)
+        return train_slide_correction(settings, progress)
     if settings.kind != "diffusion":
         from cytodiffusion.training.baseline import train_baseline  # imports this module
 

@@ -36,7 +36,7 @@ from cytodiffusion.training.settings import TrainSettings
 log = logging.getLogger(__name__)
 
 #: Share of the unvaried crops that the network is told to be unvaried (for sampling).
-OWN_STYLE_SHARE = 0.6
+TRAINING_STYLE_SHARE = 0.6
 
 #: Settings that may differ between a run and its resumption.
 FREE_SETTINGS = {
@@ -229,9 +229,7 @@ class Trainer:
         """
         s, cells = self.settings, self.sets["train"]
         unit = to_unit(cells.pixels[index], cells.backgrounds[index])
-        return augment(
-            unit, s.input_size, generator, s.augment, lambda rows: self.outlines(index[rows])
-        )
+        return augment(unit, s.input_size, generator, s.augment, self.outlines.of(index))
 
     def _batch(self, step: int) -> tuple[Tensor, ...]:
         s, cells = self.settings, self.sets["train"]
@@ -244,7 +242,7 @@ class Trainer:
         labels = cells.labels[index]
         drop = torch.rand(len(index), generator=generator) < s.class_dropout
         conditions = labels.where(~drop, -1)
-        told = torch.rand(len(index), generator=generator) < OWN_STYLE_SHARE
+        told = torch.rand(len(index), generator=generator) < TRAINING_STYLE_SHARE
         batch = (clean, t, epsilon, labels, conditions, plain & told)
         return tuple(x.to(self.accelerator.device) for x in batch)
 
@@ -252,7 +250,7 @@ class Trainer:
         """Copy of the network with the averaged weights."""
         plain = self.accelerator.unwrap_model(self.model)
         averaged = UNetDenoiser.from_config(plain.denoiser.config)
-        averaged.to(self.accelerator.device, memory_format=torch.channels_last)
+        averaged.to(self.accelerator.device).to(memory_format=torch.channels_last)
         with torch.no_grad():
             for target, source in zip(averaged.parameters(), self.ema.shadow_params, strict=True):
                 target.copy_(source)

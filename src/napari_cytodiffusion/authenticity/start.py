@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import BaseModel, Field
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
-    QLineEdit,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -21,17 +20,35 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.authenticity import SessionInfo
 from napari_cytodiffusion.authenticity.form import NewTestForm
-from napari_cytodiffusion.shared.common import form, note
+from napari_cytodiffusion.shared.common import note
+from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.shared.table import FigureTable, Table, short
 
 _EMPTY = (
     "Can people tell synthetic cells from real ones? Make a test, or open one, and judge its cells."
 )
 
-_MODES = (
-    ("blind", "Blind: told at the end only"),
-    ("teaching", "Teaching: told at once, with heatmap"),
-)
+
+class _Participant(BaseModel):
+    """Who takes the test, and how."""
+
+    name: str = Field(
+        "",
+        title="Participant",
+        description="Who answers; the same name goes on with what was begun.",
+        json_schema_extra={"hint": "a name, or a code to stay anonymous"},
+    )
+    mode: Literal["blind", "teaching"] = Field(
+        "blind",
+        title="Mode",
+        description="Whether the answers are told at the end only, or at once.",
+        json_schema_extra={
+            "choices": {
+                "blind": "Blind: told at the end only",
+                "teaching": "Teaching: told at once, with heatmap",
+            }
+        },
+    )
 
 
 class StartPage(QWidget):
@@ -86,32 +103,26 @@ class StartPage(QWidget):
 
     def _build_panel(self) -> QWidget:
         panel = QWidget(self)
-        self.name = QLineEdit(panel)
-        self.name.setPlaceholderText("a name, or a code to stay anonymous")
-        self.mode = QComboBox(panel)
-        for value, text in _MODES:
-            self.mode.addItem(text, value)
+        self.fields = SettingsForm(_Participant, ("name", "mode"))
+        self.name, self.mode = self.fields["name"], self.fields["mode"]
         self.begin_button = QPushButton("Begin", panel)
         self.begin_button.setMinimumHeight(34)
         self.sittings = FigureTable(False, panel)
         self.sittings.setToolTip("Click a line to go on with it")
         self.results_button = QPushButton("Results", panel)
-        fields = form(panel)
-        fields.addRow("Participant", self.name)
-        fields.addRow("Mode", self.mode)
         layout = QVBoxLayout(panel)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(fields)
+        layout.addWidget(self.fields.native)
         layout.addWidget(self.begin_button)
         layout.addWidget(self.sittings, 1)
         layout.addWidget(self.results_button)
+        layout.addStretch(0)
         self._infos: Sequence[SessionInfo] = ()
-        self.name.textChanged.connect(self.refresh)
-        self.mode.currentIndexChanged.connect(self.refresh)
-        self.name.returnPressed.connect(self._on_begin)
+        self.fields.changed.connect(self.refresh)
+        self.name.native.returnPressed.connect(self._on_begin)
         self.begin_button.clicked.connect(self._on_begin)
         self.sittings.cellClicked.connect(self._on_line)
-        self.results_button.clicked.connect(lambda: self.results.emit(self.mode.currentData()))
+        self.results_button.clicked.connect(lambda: self.results.emit(self.mode.value))
         return panel
 
     def show_test(self, title: str, sittings: Sequence[SessionInfo]) -> None:
@@ -144,9 +155,9 @@ class StartPage(QWidget):
 
     def _own(self) -> SessionInfo | None:
         """Return the unfinished sitting that the name and the mode mean."""
-        name = " ".join(self.name.text().split()).casefold()
+        name = " ".join(self.name.value.split()).casefold()
         for s in self._infos:
-            own = (s.participant.casefold(), s.mode) == (name, self.mode.currentData())
+            own = (s.participant.casefold(), s.mode) == (name, self.mode.value)
             if own and not s.finished:
                 return s
         return None
@@ -157,18 +168,17 @@ class StartPage(QWidget):
         self.begin_button.setText(
             "Begin" if own is None else f"Resume at {own.answered + 1} of {own.of}"
         )
-        mode = self.mode.currentData()
+        mode = self.mode.value
         answered = any(s.answered for s in self._infos if s.mode == mode)
         self.results_button.setEnabled(answered)
         self.results_button.setText("Results" if mode == "blind" else "Results of teaching")
 
     def _on_begin(self, _: Any = None) -> None:
-        self.begin.emit(self.name.text(), self.mode.currentData())
+        self.begin.emit(self.name.value, self.mode.value)
 
     def _on_line(self, row: int, _: int) -> None:
         info = self._infos[row]
-        self.mode.setCurrentIndex(self.mode.findData(info.mode))
-        self.name.setText(info.participant)
+        self.mode.value, self.name.value = info.mode, info.participant
 
     def _on_form(self, shown: bool) -> None:
         self.form.setVisible(shown)

@@ -23,7 +23,7 @@ _OPTIONS = {
     "--out": "output",
 }
 
-_OPTION = re.compile(r"--[a-z][a-z-]*")
+_OPTION = re.compile(r"--(?:set )?[a-z][a-z_-]*")
 
 
 def in_window(sentence: str) -> str:
@@ -31,7 +31,8 @@ def in_window(sentence: str) -> str:
 
     def title(found: re.Match[str]) -> str:
         option = found[0]
-        name = _OPTIONS.get(option, option[2:].replace("-", "_"))
+        name = option.removeprefix("--").removeprefix("set ").replace("-", "_")
+        name = _OPTIONS.get(option, name)
         about = knobs(EvaluateSettings).get(name)
         return option if about is None else f"\u201c{about['title']}\u201d"
 

@@ -91,7 +91,10 @@ class NumberBox(FloatSpinBox):  # type: ignore[misc]
         box.setGroupSeparatorShown(self._whole and about.get("title") != "Seed")
         box.setSuffix(suffix_of(about))
         if self._optional:
-            box.setSpecialValueText(about.get("none", "automatic"))
+            none = about.get("none", "automatic")
+            box.setSpecialValueText(none)
+            # with the room that a theme's buttons take
+            box.setMinimumWidth(box.fontMetrics().horizontalAdvance(none) + 70)
         _guard_wheel(box)
         self.set_value(about.get("default"))
 

@@ -82,8 +82,8 @@ def opened(widget, tmp_path):
 
 def begin(widget, name: str, mode: str = "blind") -> None:
     start = widget.start_page
-    start.mode.setCurrentIndex(start.mode.findData(mode))
-    start.name.setText(name)
+    start.mode.value = mode
+    start.name.value = name
     QTest.mouseClick(start.begin_button, Qt.MouseButton.LeftButton)
 
 

@@ -178,9 +178,9 @@ def test_everything_dies_with_the_window(open_viewer, qtbot, working):
         if not working:
             finish(viewer, qtbot, generate)
             smear.model.set_value(DRAWN)
-            smear.settings.fields["width"].setValue(256)
-            smear.settings.fields["height"].setValue(256)
-            smear.settings.fields["n_white"].setValue(1)
+            smear.form["width"].value = 256
+            smear.form["height"].value = 256
+            smear.form["n_white"].value = 1
             smear.start()
             finish(viewer, qtbot)
         things = (Session.of(viewer), generate, smear, generate._gallery, generate.window(), viewer)

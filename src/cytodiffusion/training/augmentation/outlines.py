@@ -9,6 +9,8 @@ tell its class, too; in other smears they are pale, lysed, crowded or of another
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import torch
@@ -54,6 +56,10 @@ class Outlines:
                 self._found[i] = torch.from_numpy(cell_mask(crop, self.pixel_size_um))
             masks.append(self._found[i])
         return torch.stack(masks)[:, None].float() / 255
+
+    def of(self, index: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what gives the masks of some rows of a batch of the crops ``index``."""
+        return lambda rows: self(index[rows])
 
 
 def cell_mask(crop: NDArray[np.uint8], pixel_size_um: float) -> NDArray[np.uint8]:
