@@ -220,8 +220,7 @@ class ClassifyWidget(QWidget):
         except InputError as error:
             tell(error)
             return
-        self._layers = (image, cells)
-        self._begin(request)
+        self._begin(request, (image, cells))
 
     def _asked(self, image: Layer, cells: Layer) -> jobs.ClassifyRequest:
         """Gather what the form asks for; InputError where that makes no sense."""
@@ -270,16 +269,22 @@ class ClassifyWidget(QWidget):
         size = f"{error.pixel_size_um:.3g} \u00b5m a pixel"
         return ask(self, "Two scales", f"{error}\n\nClassify at {size} all the same?")
 
-    def _begin(self, request: jobs.ClassifyRequest) -> None:
+    def _begin(
+        self, request: jobs.ClassifyRequest, layers: tuple[Layer, Layer] | None = None
+    ) -> None:
+        """Start a run of these layers, of those of the last run where none are given."""
+        layers = layers or self._layers
         job = self._session.start(
             jobs.classify_body(self._session.engine, request),
             owner=self,
-            layers=self._layers or (),
+            layers=layers or (),
             on_progress=self._on_progress,
             on_item=self._on_item,
             on_end=self._on_end,
         )
         if job is not None:
+            # only now: a run that goes on keeps its own
+            self._layers = layers
             self._request, self._views, self._pace = request, None, Pace()
             self.run_bar.begin("Starting ...")
 

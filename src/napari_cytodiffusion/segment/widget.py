@@ -133,27 +133,28 @@ class SegmentWidget(QWidget):
         if own and not self.model.value:
             notifications.show_warning("Choose the file of the Cellpose weights first.")
             return
-        self._layer = layer
-        self._begin(
-            jobs.SegmentRequest(
-                image=full_size(layer),
-                method=method,
-                pixel_size_um=self.pixel_size.value,
-                model=self.model.value if own else None,
-                device=self.device.value if own else "auto",
-            )
+        request = jobs.SegmentRequest(
+            image=full_size(layer),
+            method=method,
+            pixel_size_um=self.pixel_size.value,
+            model=self.model.value if own else None,
+            device=self.device.value if own else "auto",
         )
+        self._begin(request, layer)
 
-    def _begin(self, request: jobs.SegmentRequest) -> None:
+    def _begin(self, request: jobs.SegmentRequest, layer: Layer | None = None) -> None:
+        """Start a run of this layer, of that of the last run where none is given."""
+        layer = self._layer if layer is None else layer
         job = self._session.start(
             jobs.segment_body(self._session.engine, request),
             owner=self,
-            layers=() if self._layer is None else (self._layer,),
+            layers=() if layer is None else (layer,),
             on_progress=self.run_bar.advance,
             on_item=self._on_item,
             on_end=self._on_end,
         )
         if job is not None:
+            self._layer = layer  # only now: a run that goes on keeps its own
             self._request, self._pace, self._found = request, Pace(), ""
             self.run_bar.begin("Starting ...")
 

@@ -177,6 +177,21 @@ def test_a_second_run_is_refused_with_a_sentence(widget, engine, viewer, message
     assert len(engine.requests) == 1
 
 
+def test_a_run_that_is_refused_leaves_the_one_that_goes_on_its_layers(
+    widget, engine, viewer, smear, messages, qtbot
+):
+    engine.batch, engine.seconds_a_batch = 1, 0.1
+    first = viewer.layers["smear"], viewer.layers["cells"]
+    widget.start()
+    viewer.add_image(smear[0], name="other", rgb=True)
+    viewer.add_labels(smear[1], name="other cells")
+    widget.start()
+    assert any("A run is going on" in text for text in messages)
+    qtbot.waitUntil(lambda: not Session.of(viewer).busy, timeout=60_000)
+    views = Session.of(viewer).current
+    assert (views.image, views.labels) == first
+
+
 @pytest.mark.parametrize("name", ["smear", "cells", "cells class"])
 def test_removing_a_layer_stops_the_run(widget, engine, viewer, messages, qtbot, name):
     engine.batch, engine.seconds_a_batch = 2, 0.15

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -139,3 +141,24 @@ def test_the_chooser_follows_names_and_layers(widget, viewer):
     viewer.layers.remove("another")
     assert widget.image.native.currentText() == "renamed"
     assert not Session.of(viewer).busy
+
+
+def test_a_run_that_is_refused_leaves_the_one_that_goes_on_its_image(
+    widget, viewer, engine, calls, messages, qtbot, monkeypatch
+):
+    go_on = threading.Event()
+    found = engine.segment
+
+    def slow(*args, **how):
+        go_on.wait(30)
+        return found(*args, **how)
+
+    monkeypatch.setattr(engine, "segment", slow)
+    widget.start()
+    viewer.add_image(np.zeros((160, 200, 3), np.uint8), name="another", rgb=True)
+    widget.start()
+    assert any("A run is going on" in text for text in messages)
+    go_on.set()
+    qtbot.waitUntil(lambda: not widget._session.busy, timeout=60_000)
+    assert "smear cells" in viewer.layers
+    assert "another cells" not in viewer.layers
