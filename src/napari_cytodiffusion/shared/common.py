@@ -7,7 +7,6 @@ import time
 from napari.utils import notifications
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtWidgets import (
-    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -140,16 +139,6 @@ def note(text: str, parent: QWidget) -> QLabel:
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
-
-
-def form(parent: QWidget) -> QFormLayout:
-    """Return an empty form whose fields take the width there is."""
-    layout = QFormLayout()
-    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    layout.setHorizontalSpacing(8)
-    layout.setVerticalSpacing(5)
-    return layout
 
 
 def ask(parent: QWidget, title: str, question: str) -> bool:
