@@ -98,7 +98,7 @@ def _detection(axes: Axes, figures: Mapping[str, Any]) -> None:
             label=f"{_short(name)}, d' {found['dprime']:.2f}",
         )
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.set_xlabel("real called synthetic: false alarms")
+    axes.set_xlabel("real taken for synthetic: false alarms")
     axes.set_ylabel("hits: synthetic cells that were recognised")
     axes.set_title("Sensitivity; dashed: guessing")
     if len(figures["participants"]) <= 8 and axes.get_legend_handles_labels()[0]:

@@ -150,7 +150,7 @@ def warn_of_artefacts(found: Sequence[Mapping[str, Any]]) -> str | None:
     if abs(worst["auc"] - 0.5) < MUCH or worst["p"] * len(found) > CHANCE:
         return None
     return (
-        f"The {worst['measure']} alone tells synthetic from real images (AUC {worst['auc']:.2f}): "
+        f"The {worst['measure']} alone distinguishes synthetic from real images (AUC {worst['auc']:.2f}): "
         "participants may be right without looking at the cell."
     )
 

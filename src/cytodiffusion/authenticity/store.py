@@ -355,7 +355,7 @@ def _check_may_sit(name: str, mode: str, own: Sequence[SessionInfo]) -> None:
         told = sum(s.answered for s in own if s.mode == "teaching")
         if told:
             raise InputError(
-                f"{name} was told the answers of {told} of these cells in teaching mode: for a "
+                f"{name} has seen the answers for {told} of these cells in teaching mode: for a "
                 "blind result make another test, with another seed."
             )
     elif any(not s.finished for s in own if s.mode == "blind"):

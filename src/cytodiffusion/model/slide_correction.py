@@ -216,7 +216,7 @@ def load_slide_correction(folder: Path, n_classes: int, embedding: int) -> Slide
             raise ValueError("the temperature must be positive and of a usual size")
         uncorrected = tuple(int(k) for k in content.get("steady", ()))
         if not all(0 <= k < n_classes for k in uncorrected):
-            raise ValueError("a class that stays as it is is not there")
+            raise ValueError("a class that is never corrected is unknown to the model")
         _check_fit(network, n_classes, embedding)
         validation = ValidationRecord.from_tensors(
             record, temperature, content["measured"], n_classes

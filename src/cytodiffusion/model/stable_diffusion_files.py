@@ -108,7 +108,7 @@ def load_stable_diffusion(
     try:
         denoiser = StableDiffusionDenoiser(unet, len(classes), schedule)
     except ValueError as error:
-        raise BundleError(f"The U-Net of {folder} cannot tell the classes: {error}.") from error
+        raise BundleError(f"The U-Net of {folder} does not depend on the class: {error}.") from error
     width = denoiser.embedding_width
     calibration = (
         load_calibration(folder, classes, width)

@@ -65,7 +65,7 @@ PURE_SHARE, OWN_SHARE = 0.25, 0.2
 BATCH = 25
 
 #: Heading of the section in the model card (the same since the first models).
-HEADING = "## Correction for laboratories"
+HEADING = "## Correction of a slide"
 
 #: Files in the folder of the run: what the denoiser made of the domains, and the settings.
 DOMAINS_FILE, SETTINGS_FILE = "laboratories.safetensors", "settings.json"

@@ -25,7 +25,7 @@ from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.shared.table import FigureTable, Table, short
 
 _EMPTY = (
-    "Can people tell synthetic cells from real ones? Make a test, or open one, and judge its cells."
+    "Can people tell synthetic cells from real ones? Make a test, or open one, and say which cells are real."
 )
 
 
@@ -44,8 +44,8 @@ class _Participant(BaseModel):
         description="Whether the answers are told at the end only, or at once.",
         json_schema_extra={
             "choices": {
-                "blind": "Blind: told at the end only",
-                "teaching": "Teaching: told at once, with heatmap",
+                "blind": "Blind: the answers are shown at the end",
+                "teaching": "Teaching: each answer is shown at once, with a heatmap",
             }
         },
     )

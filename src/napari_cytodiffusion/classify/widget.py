@@ -425,7 +425,7 @@ class ClassifyWidget(QWidget):
         results, total = views.results, len(views.results)
         self.legend.set_counts(results.counts)
         self.review.setVisible(views.error_rate is not None)
-        few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything known."
+        few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything in the training."
         said = [many_unlike(results.n_anomalies, total) or few]
         if views.error_rate is not None:
             said.append(

@@ -136,7 +136,7 @@ class Results:
             return None
         result, row = self.batches[place[0]].result, place[1]
         name = self.class_names[result.predicted[row]]
-        unusual = ", unlike anything known" if result.anomaly[row] else ""
+        unusual = ", unlike anything in the training" if result.anomaly[row] else ""
         unsure = ", for review" if result.review[row] else ""
         return f"{name} {percent(result.confidence[row])}{unsure}{unusual} (cell {label})"
 
