@@ -83,18 +83,7 @@ class Agreement:
 def make_smear(
     folder: Path, model: ModelBundle, *, seed: int = 0, progress: Progress = silent
 ) -> tuple[Smear, Path]:
-    """Make a synthetic smear and write it and its truth into `folder`.
-
-    Returns
-    -------
-    Smear, Path
-        The smear, and where its image is.
-
-    Raises
-    ------
-    InputError
-        When the folder cannot be written.
-    """
+    """Make a synthetic smear and write it and its truth into `folder`."""
     smear = synthetic_smear(model, SmearSettings(seed=seed), progress=progress)
     files = save_smear(smear, folder, model=model.record(), labels=TRUTH_LABELS)
     return smear, files["smear"]

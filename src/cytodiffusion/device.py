@@ -12,18 +12,7 @@ from cytodiffusion.errors import InputError, OutOfMemoryError
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Turn a name into a device.
-
-    Parameters
-    ----------
-    name : str
-        ``auto`` (CUDA, then Apple's MPS, then the CPU), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown or there is no such device here.
-    """
+    """Turn a name into a device."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -97,7 +86,6 @@ class Batches:
     ----------
     size : int
         How many at once, to begin with.
-    device : torch.device
     unit : str
         What is counted, in the words of the error.
     """
@@ -106,13 +94,7 @@ class Batches:
         self.size, self.device, self.unit = size, device, unit
 
     def run(self, n: int, work: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
-        """Yield each part of ``range(n)`` with what ``work`` makes of it.
-
-        Raises
-        ------
-        OutOfMemoryError
-            If the memory does not suffice for one at a time.
-        """
+        """Yield each part of ``range(n)`` with what ``work`` makes of it."""
         start = 0
         while start < n:
             part = slice(start, min(start + self.size, n))

@@ -18,13 +18,7 @@ _PART = 2048
 
 
 def open_field(path: str | Path, *, pixel_size_um: float | None = None) -> Image:
-    """Open an image and say in its notes what contradicts its file; see `check_field`.
-
-    Raises
-    ------
-    InputError
-        One sentence on why this is not a usable image.
-    """
+    """Open an image and say in its notes what contradicts its file; see `check_field`."""
     return check_field(open_image(path), pixel_size_um=pixel_size_um)
 
 
@@ -33,13 +27,6 @@ def check_field(image: Image, *, pixel_size_um: float | None = None) -> Image:
 
     Colours that are none, swapped or inverted; a pixel size that its red cells contradict. One of
     exactly 1 um, which programs write that know none, is not believed then and left out.
-
-    Parameters
-    ----------
-    image : Image
-        As `cytodiffusion.image.image.open_image` gives it.
-    pixel_size_um : float, optional
-        What the user says, so that what the file says does not matter.
     """
     rgb = _part(image)
     notes = [*image.notes, *colour_doubts(rgb)]
@@ -71,11 +58,6 @@ def trusted_pixel_size(path: str | Path, rgb: NDArray[np.uint8]) -> StatedScale:
         The file of the layer; it is not decoded.
     rgb : (Y, X, 3) uint8
         Its pixels, or a part of them at full size.
-
-    Raises
-    ------
-    InputError
-        Where there is no such image.
     """
     stated = stated_pixel_size(path)
     doubt = contradiction(stated, rgb)

@@ -91,23 +91,12 @@ def iter_classify_labels(
         Anything `cytodiffusion.image.image.as_rgb8` takes.
     labels : (Y, X) integer array
         0 is background.
-    model : ModelBundle or Baseline
-    settings : ClassifySettings, optional
     pixel_size_um : float
         Micrometres a pixel.
     ids : sequence of int, optional
         Only these labels.
     progress : callable
         May raise ``Cancelled``; closing the iterator stops it as well.
-
-    Yields
-    ------
-    CellBatch
-
-    Raises
-    ------
-    InputError
-        If labels and image do not fit, or there are no cells.
     """
     settings = settings or ClassifySettings()
     check_pixel_size(pixel_size_um)
@@ -270,24 +259,7 @@ def analyse(
     *,
     progress: Progress = silent,
 ) -> Analysis:
-    """Segment and classify one image and write all results into `folder`.
-
-    Parameters
-    ----------
-    source
-        Path of an image, or an image that is open.
-    folder
-        Created where missing; gets all files or none.
-    model, settings
-        As in `cytodiffusion.pipeline.classify_labels`.
-    options
-        How cells are found.
-
-    Raises
-    ------
-    CytoDiffusionError
-        One sentence about what is wrong with the image, the model or the folder.
-    """
+    """Segment and classify one image and write all results into `folder`."""
     started = time.perf_counter()
     options = options or SegmentOptions()
     progress(0.0, "Opening")
@@ -359,13 +331,7 @@ def _part(progress: Progress, start: float, end: float) -> Progress:
 
 
 def find_cells(image: Image, options: SegmentOptions, progress: Progress = silent) -> Segmentation:
-    """Segment `image` at the given scale, else at the one its file states, else as estimated.
-
-    Raises
-    ------
-    InputError
-        When there are no cells, or the scale is absurd.
-    """
+    """Segment `image` at the given scale, else at the one its file states, else as estimated."""
     segmentation = segment(
         image,
         options.method,

@@ -33,26 +33,12 @@ def predict(
 
     Parameters
     ----------
-    model : ModelBundle or Baseline
     windows : Crops or (N, S, S, 3) uint8 array
         S is the model's input size; the window is the model's, the cell in the centre.
-    settings : ClassifySettings, optional
     background : (3,) or (N, 3) array, optional
         Colour of the empty background, 0 to 255; estimated from each crop where missing.
     progress : callable
         May raise ``Cancelled``.
-
-    Returns
-    -------
-    Classification
-        A baseline's has one trial a cell and no noise levels.
-
-    Raises
-    ------
-    InputError
-        If the crops do not fit the model.
-    OutOfMemoryError
-        If the device runs out of memory even for one crop at a time.
     """
     if isinstance(model, Baseline):
         return classify_baseline(windows, model, settings, background=background, progress=progress)
@@ -62,27 +48,7 @@ def predict(
 def load_classifier(
     source: str | Path = "default", device: str = "auto", *, allow_download: bool = False
 ) -> Classifier:
-    """Load and verify a diffusion model or a baseline.
-
-    Parameters
-    ----------
-    source : str or Path
-        ``default``, a folder of either kind, or a Hub id of a diffusion model; see
-        `cytodiffusion.model.loading.load_bundle`.
-    device : str
-        ``auto``, ``cpu``, ``cuda``, ``mps``.
-    allow_download : bool
-        Whether a Hub id may be downloaded.
-
-    Raises
-    ------
-    BundleError
-        If a file is missing, altered, not safetensors, or does not fit the others.
-    DownloadNeeded
-        If the model must be downloaded and that was not allowed.
-    InputError
-        If there is no such device.
-    """
+    """Load and verify a diffusion model or a baseline."""
     if str(source) != "default" and is_baseline(source):
         return load_baseline(source, device)
     return load_bundle(source, device=device, allow_download=allow_download)

@@ -57,25 +57,6 @@ def export_results(
 
     All of them appear together; when anything fails, none does and what was in the folder
     stays.
-
-    Parameters
-    ----------
-    folder
-        Created where missing.
-    rgb, labels, frame, classes, pixel_size_um
-        As in `cytodiffusion.drawing.overlay.overlay_image`.
-    record
-        What goes into ``run.json`` beside counts and the checksums of the other files.
-
-    Returns
-    -------
-    dict
-        Path of every file by its stem, such as ``"cells"``.
-
-    Raises
-    ------
-    InputError
-        When the folder is read-only, the disk full, or labels and image do not fit.
     """
     target = Path(folder)
     overlay = overlay_image(rgb, labels, frame, classes, pixel_size_um=pixel_size_um)

@@ -146,13 +146,7 @@ class SegmentOptions(BaseModel):
 
 
 def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
-    """Return settings of the given kind.
-
-    Raises
-    ------
-    InputError
-        One sentence about the first value that does not fit, or a name that is unknown.
-    """
+    """Return settings of the given kind."""
     _check_names(kind, values)
     try:
         return kind(**values)

@@ -35,29 +35,6 @@ def classify_images(
 
     All of them are taken to be of one laboratory: one scale, and one correction of their classes
     for what they have in common (`cytodiffusion.classification.slide_correction`).
-
-    Parameters
-    ----------
-    images : sequence of str or Path
-    model : ModelBundle or Baseline
-    settings : ClassifySettings, optional
-    pixel_size_um : float, optional
-        Of all images; when None that of each file, else an estimate for all of them together
-        (`cytodiffusion.cells.single_cell.SingleCells`).
-    progress : callable
-
-    Returns
-    -------
-    frame : DataFrame
-        The columns of ``cells.csv`` with ``path`` in place of ``label``; ``area_um2`` is that
-        of the cell found in the centre, NaN where none was. ``attrs`` as `cells_frame` gives.
-    skipped : list of str
-        One sentence for each image that could not be read.
-
-    Raises
-    ------
-    InputError
-        If none of the images could be read, or the pixel size makes no sense.
     """
     settings = settings or ClassifySettings()
     paths = [Path(image) for image in images]

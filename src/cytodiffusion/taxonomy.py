@@ -95,13 +95,7 @@ class Taxonomy:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Taxonomy:
-        """Make a taxonomy from the content of its JSON file.
-
-        Raises
-        ------
-        ValueError
-            If something is missing, double or of the wrong kind; its text is half a sentence.
-        """
+        """Make a taxonomy from the content of its JSON file."""
         try:
             rows = [_category(row) for row in content["classes"]]
             named = cls(str(content["name"]), str(content.get("title", "")), tuple(rows))
@@ -166,13 +160,7 @@ def _pair(taxonomy: Taxonomy, pair: Sequence[str]) -> frozenset[str]:
 
 
 def load_taxonomy(source: str | Path) -> Taxonomy:
-    """Load a ready taxonomy by its name, or one of your own from a JSON file.
-
-    Raises
-    ------
-    InputError
-        If there is no such taxonomy, or the file does not describe one.
-    """
+    """Load a ready taxonomy by its name, or one of your own from a JSON file."""
     if str(source) in READY:
         return _ready(str(source))
     path = Path(source)
@@ -209,13 +197,6 @@ def tolerant(
 ) -> NDArray[np.bool_]:
     """Which predictions are right or a neighbour of what is right.
 
-    Parameters
-    ----------
-    labels, predicted : sequence of str
-        Names (or codes) of the true and the predicted classes, ``N`` each.
-    taxonomy : Taxonomy
-        A class that it does not know has no neighbours.
-
     Returns
     -------
     (N,) bool array
@@ -228,14 +209,7 @@ def tolerant(
 def group_scores(
     labels: Sequence[str], predicted: Sequence[str], taxonomy: Taxonomy
 ) -> dict[str, Any]:
-    """Scores of groups instead of classes.
-
-    Returns
-    -------
-    dict
-        ``accuracy``, ``balanced_accuracy`` (mean recall over the groups that occur among the
-        labels) and ``recall``, a dict with a share a group. NaN and empty without any cells.
-    """
+    """Scores of groups instead of classes."""
     truth = np.array([taxonomy.group_of(x) for x in labels], dtype=object)
     found = np.array([taxonomy.group_of(x) for x in predicted], dtype=object)
     if len(truth) != len(found):
@@ -261,20 +235,7 @@ PALETTE = (
 def colors_and_groups(
     names: Sequence[str], taxonomy: Taxonomy | None = None
 ) -> list[tuple[str, str]]:
-    """Colours and groups of classes.
-
-    Parameters
-    ----------
-    names : sequence of str
-    taxonomy : Taxonomy, optional
-        By default the ready one that knows most of the names.
-
-    Returns
-    -------
-    list of (str, str)
-        Those of the taxonomy; classes that it does not know get a colour of the palette that no
-        other class has, as long as there are any, and no group.
-    """
+    """Colours and groups of classes."""
     taxonomy = taxonomy or taxonomy_for(names) or load_taxonomy(READY[0])
     known = [taxonomy.find(name) for name in names]
     taken = {c.color for c in known if c}

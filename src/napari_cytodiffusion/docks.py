@@ -14,13 +14,6 @@ def share_place(widget: QWidget, others: weakref.WeakSet[QWidget]) -> None:
     """Make a tab of a widget that is being docked where another of the plugin is.
 
     Below one another they would need more height than a screen has.
-
-    Parameters
-    ----------
-    widget : QWidget
-        Not docked yet: that happens when its constructor has returned.
-    others : WeakSet of QWidget
-        Those that are there; takes up ``widget``.
     """
     found, known = weakref.ref(widget), list(map(weakref.ref, others))
     others.add(widget)

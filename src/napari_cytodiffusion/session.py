@@ -140,20 +140,7 @@ class Session(QObject):
         on_item: Callable[[Any], None],
         on_end: OnEnd,
     ) -> Job | None:
-        """Start a run; refused with a message while another one runs.
-
-        Parameters
-        ----------
-        body : callable
-            See `Job`.
-        owner : QObject
-            The widget that shows the run; the run ends with it.
-        layers : sequence of Layer
-            What the run reads: when one is removed, the run stops.
-        on_progress, on_item, on_end : callable
-            Called in the main thread with progress, what the body yields, and once at the end
-            with the outcome (``"done"``, ``"cancelled"``, ``"failed"``) and the error if any.
-        """
+        """Start a run; refused with a message while another one runs."""
         self._lingering = [job for job in self._lingering if job.is_lingering]
         if self._job is not None:
             notifications.show_warning("A run is going on: wait until it ends, or cancel it first.")
@@ -245,13 +232,7 @@ class Session(QObject):
             self.show("uncertainty" if self.current.kind == "class" else "class")
 
     def open_dock(self, name: str) -> QWidget | None:
-        """Bring a widget of this plugin to the front, opened if it is not; None without a window.
-
-        Parameters
-        ----------
-        name : str
-            As in the Plugins menu.
-        """
+        """Bring a widget of this plugin to the front, opened if need be; None without a window."""
         found = find_docked(name, self._docked)
         if found is not None:
             raise_dock(found)

@@ -125,7 +125,7 @@ def test_teaching_tells_and_spoils_the_blind_test(make) -> None:
         made, name = test.truth(order[0])
         assert (told.synthetic, told.class_name, told.right) == (made, name, made)
         assert told.class_right == (name == "red")
-        with pytest.raises(InputError, match="was told the answers of 1 of these cells"):
+        with pytest.raises(InputError, match="has seen the answers for 1 of these cells"):
             ParticipantSession(test, "Ada", "blind")
         ParticipantSession(test, "Grace").show()
         with pytest.raises(InputError, match="has not finished the blind test"):

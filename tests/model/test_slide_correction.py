@@ -132,7 +132,7 @@ def test_cells_of_a_steady_class_stay_as_they_are(folder: Path) -> None:
     np.testing.assert_allclose(found[stays], logits[stays] / 2)
     assert (np.abs(found - logits / 2).max(axis=1)[~stays] > 1e-3).all()
     change(folder, {"steady": [3]})
-    with pytest.raises(BundleError, match="stays as it is is not there"):
+    with pytest.raises(BundleError, match="never corrected is unknown"):
         load_bundle(folder, device="cpu")
 
 

@@ -55,19 +55,7 @@ class Answers:
 
 
 def read_answers(paths: Sequence[Path], mode: str = "blind") -> Answers:
-    """Read the answers in the files of tests, copies of one test or different tests.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-    mode : str
-        Blind answers and those of teaching mode are never put together.
-
-    Raises
-    ------
-    InputError
-        If a file is no test, or there are no answers of that mode.
-    """
+    """Read the answers in the files of tests, copies of one test or different tests."""
     parts: list[pd.DataFrame] = []
     names: dict[str, str] = {}
     trials: dict[str, int] = {}

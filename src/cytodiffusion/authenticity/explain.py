@@ -36,18 +36,6 @@ def explain(
         Side of the window it shows.
     class_name : str
         Class of the cell: of a synthetic one, that it was made as.
-    model : ModelBundle
-    progress : callable
-
-    Returns
-    -------
-    Heatmap
-        In pixels of the model's input.
-
-    Raises
-    ------
-    InputError
-        If the model does not know the class.
     """
     from cytodiffusion.counterfactual.heatmap import iter_heatmaps
 
@@ -77,7 +65,6 @@ def overlaid(
         The image of a trial.
     window_um : float
         Side of the window it shows; that of the heatmap may be larger.
-    heatmap : Heatmap
     side : int
         Pixels of a side of the picture.
     """

@@ -24,13 +24,7 @@ FIGURE, PAGE = "figure.png", "result.html"
 
 
 def save_result(folder: Path, result: AuthenticityResult) -> Path:
-    """Write all files of a result; all of them appear together or none.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written.
-    """
+    """Write all files of a result; all of them appear together or none."""
     with staged_folder(folder) as staging:
         text = to_json({"version": __version__, **result.figures}, indent=1)
         (staging / RESULT).write_text(text + "\n", encoding="utf-8")

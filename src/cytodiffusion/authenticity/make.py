@@ -64,26 +64,7 @@ def make_test(
     *,
     model: ModelBundle | None = None,
 ) -> Path:
-    """Draw the cells of a test and write its file.
-
-    Parameters
-    ----------
-    settings : AuthenticitySettings
-    progress : callable
-        May raise ``Cancelled``; nothing is written then.
-    model : ModelBundle, optional
-        That of the settings, where it is loaded already.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If there are too few cells, classes do not fit, or the file exists already.
-    """
+    """Draw the cells of a test and write its file."""
     check_folder(settings.output.parent)
     if settings.output.exists():
         raise InputError(f"{settings.output} exists already: choose another name for the test.")
@@ -201,18 +182,7 @@ def _why(unfit: int, view: CellView, skipped: Sequence[str]) -> str:
 
 
 def common_view(real: Sequence[Window], synthetic: Sequence[Window]) -> CellView:
-    """Choose the largest window and the most pixels that no cell has to be enlarged for.
-
-    Parameters
-    ----------
-    real, synthetic : sequences of Window
-        A tenth of the real ones may be smaller or coarser; they are to be left out.
-
-    Raises
-    ------
-    InputError
-        If there is nothing, or what is common to all shows too little.
-    """
+    """Choose the largest window and the most pixels that no cell has to be enlarged for."""
     if not real:
         raise InputError("None of the real images can be read.")
     made_um = min(w.reach_um for w in synthetic)

@@ -73,25 +73,7 @@ def read_results(
     seed: int = 0,
     progress: Progress = silent,
 ) -> AuthenticityResult:
-    """Read the answers of tests and make figures of them.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Files of tests: copies of one that went to several participants, or different ones.
-    mode : str
-        ``"blind"`` or ``"teaching"``; never both.
-    curves : bool
-        Whether to fit psychometric functions where there is enough to fit.
-    seed : int
-        Of resampling and of the curves.
-    progress : callable
-
-    Raises
-    ------
-    InputError
-        If a file is no test, or nobody has answered.
-    """
+    """Read the answers of tests and make figures of them."""
     answers = read_answers(paths, mode)
     table = answers.table
     own = {name: table[table["participant"] == name] for name in answers.participants}
@@ -113,16 +95,7 @@ def read_results(
 
 
 def figures_of(table: pd.DataFrame, asks_class: bool = False) -> dict[str, Any]:
-    """Return figures of some answers.
-
-    Returns
-    -------
-    dict
-        ``n``, ``accuracy`` (a `statistics.share`), ``p_chance``, ``hits``, ``false_alarms``,
-        ``dprime`` and so on (`statistics.detection`), ``classes`` (the same of each class),
-        ``class_agreement`` (with the class of real cells, with the class that synthetic ones were
-        made as; None where no class was asked for) and ``seconds``.
-    """
+    """Return figures of some answers."""
     return {
         "n": len(table),
         **_decided(table),
@@ -190,15 +163,7 @@ def _over_participants(own: dict[str, pd.DataFrame], seed: int) -> dict[str, Any
 
 
 def pairs(own: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """Compare the accuracy of every two participants by an exact test.
-
-    Returns
-    -------
-    list of dict
-        ``first``, ``second``, ``test`` (``mcnemar`` where both judged the same cells, else
-        ``fisher``), ``difference`` of the accuracies, ``cells`` in common, ``agree`` (share of
-        them that both answered alike), ``p`` and ``p_holm``.
-    """
+    """Compare the accuracy of every two participants by an exact test."""
     found = [_pair(a, own[a], b, own[b]) for a, b in combinations(own, 2)]
     for row, p in zip(found, holm([row["p"] for row in found]), strict=True):
         row["p_holm"] = p

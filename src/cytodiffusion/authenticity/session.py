@@ -56,14 +56,8 @@ class ParticipantSession:
     ----------
     test : AuthenticityTest
         Writable; stays open as long as the sitting goes on.
-    participant : str
     mode : str
         ``"blind"`` or ``"teaching"``.
-
-    Raises
-    ------
-    InputError
-        See `AuthenticityTest.begin`.
     """
 
     def __init__(self, test: AuthenticityTest, participant: str, mode: str = "blind") -> None:
@@ -94,28 +88,7 @@ class ParticipantSession:
     def answer(
         self, synthetic: bool, class_name: str | None = None, *, seconds: float
     ) -> Feedback | None:
-        """Record the answer to the current trial; it is on the disk when this returns.
-
-        Parameters
-        ----------
-        synthetic : bool
-            What the participant says.
-        class_name : str, optional
-            The class, where it was said too.
-        seconds : float
-            How long the cell was to be seen.
-
-        Returns
-        -------
-        Told or None
-            None in a blind test.
-
-        Raises
-        ------
-        InputError
-            If there is nothing left to answer, the class is none of the test, or the answer
-            cannot be written; it may then be given again.
-        """
+        """Record the answer to the current trial; it is on the disk when this returns."""
         if self.finished:
             raise InputError("Every cell of this test is answered already.")
         if class_name is not None and class_name not in self.test.classes:

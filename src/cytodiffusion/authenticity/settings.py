@@ -105,13 +105,7 @@ class AuthenticitySettings(BaseModel):
 
 
 def check_trials(trials: int) -> None:
-    """Make sure that so many trials can be half real and half synthetic.
-
-    Raises
-    ------
-    InputError
-        If they are odd, too few or absurdly many.
-    """
+    """Make sure that so many trials can be half real and half synthetic."""
     if trials < 2:
         raise InputError(f"A test takes at least 2 trials, one real and one synthetic: {trials}.")
     if trials % 2:
@@ -128,26 +122,7 @@ def check_trials(trials: int) -> None:
 
 
 def counts_of(trials: int, classes: Sequence[str], seed: int = 0) -> dict[str, int]:
-    """Real cells of each class, and as many synthetic ones.
-
-    Parameters
-    ----------
-    trials : int
-        Of real and synthetic cells together.
-    classes : sequence of str
-    seed : int
-        Decides which classes get one more where the classes do not divide the trials.
-
-    Returns
-    -------
-    dict
-        Differ by one at most; twice their sum is ``trials``.
-
-    Raises
-    ------
-    InputError
-        If the trials are odd, or too few to show each class.
-    """
+    """Real cells of each class, and as many synthetic ones."""
     import numpy as np
 
     check_trials(trials)
@@ -164,22 +139,7 @@ def counts_of(trials: int, classes: Sequence[str], seed: int = 0) -> dict[str, i
 def check_enough(
     found: Mapping[str, int], wanted: Mapping[str, int], what: str, why: str = ""
 ) -> None:
-    """Make sure that there are enough cells of each class.
-
-    Parameters
-    ----------
-    found, wanted : mapping
-        Cells of each class.
-    what : str
-        ``"real"`` or ``"synthetic"``.
-    why : str
-        What else there is to say, such as why images were not used.
-
-    Raises
-    ------
-    InputError
-        Says how many there are of each class that lacks some, and what fits.
-    """
+    """Make sure that there are enough cells of each class."""
     lacking = [name for name, n in wanted.items() if found.get(name, 0) < n]
     if not lacking:
         return
@@ -202,14 +162,6 @@ def order_of(n: int, seed: int, participant: str) -> NDArray[np.int64]:
 
     A plain random permutation: any rule, such as no long runs, would tell something about the
     next cell. Each participant has an own one, so that what tires is not always the same cells.
-
-    Parameters
-    ----------
-    n : int
-    seed : int
-        Of the test.
-    participant : str
-        The name decides, so that the same name and seed give the same order.
     """
     import numpy as np
 

@@ -32,21 +32,7 @@ _SPARE, _SPARE_SHARE = 2, 0.15
 def images_by_class(
     data: Path, split: str = "all", *, generated: bool = False
 ) -> dict[str, list[Path]]:
-    """Labelled images of each class.
-
-    Parameters
-    ----------
-    data : Path
-    split : str
-        Only this part of the data, unless ``all``.
-    generated : bool
-        Whether these are generated cells, which have no parts.
-
-    Raises
-    ------
-    InputError
-        If there are none.
-    """
+    """Labelled images of each class."""
     records = read_dataset(data, split="train" if generated else None).records
     found: dict[str, list[Path]] = defaultdict(list)
     for record in records:
@@ -61,19 +47,7 @@ def images_by_class(
 def shared_classes(
     real: Sequence[str], synthetic: Sequence[str], asked: Sequence[str] = ()
 ) -> list[str]:
-    """Classes of which there are real and synthetic cells, in the spelling of the real ones.
-
-    Parameters
-    ----------
-    real, synthetic : sequence of str
-    asked : sequence of str
-        Only these; empty for all.
-
-    Raises
-    ------
-    InputError
-        If there are none, or one that was asked for lacks cells of either kind.
-    """
+    """Classes of which there are real and synthetic cells, in the spelling of the real ones."""
     made = {plain(name) for name in synthetic}
     known = {plain(name): name for name in real}
     for name in asked:
@@ -98,7 +72,6 @@ class RealCells:
     ----------
     images : mapping
         Paths of each class.
-    seed : int
     pixel_size_um : float, optional
         Of all images.
     """
@@ -144,23 +117,7 @@ class RealCells:
 def stored_cells(
     folder: Path, counts: Mapping[str, int], window_um: float, seed: int
 ) -> list[Window]:
-    """Draw generated cells out of a folder, as many of each class as asked.
-
-    Parameters
-    ----------
-    folder : Path
-        A folder per class. The images are square, all of one size, and show the window.
-    counts : mapping
-        Fewer come back where there are fewer.
-    window_um : float
-        Side of the window that the images show, where they do not say it themselves.
-    seed : int
-
-    Raises
-    ------
-    InputError
-        If an image cannot be read, is not square, or has another size than the others.
-    """
+    """Draw generated cells out of a folder, as many of each class as asked."""
     images = {plain(name): paths for name, paths in images_by_class(folder, generated=True).items()}
     rng = np.random.default_rng([seed, 3])
     found: list[Window] = []
@@ -188,19 +145,7 @@ def sampled_cells(
     settings: GenerationSettings,
     progress: Progress = silent,
 ) -> tuple[list[Window], list[str]]:
-    """Generate cells by the model, as many of each class as asked.
-
-    Returns
-    -------
-    windows : list of Window
-    notes : list of str
-        Which cells the classifier never accepted; others of their class are there in their place.
-
-    Raises
-    ------
-    Cancelled
-        If it is cancelled: a part of a test is none.
-    """
+    """Generate cells by the model, as many of each class as asked."""
     from cytodiffusion.generation.generate import generate
 
     names = {plain(name): name for name in model.class_names}

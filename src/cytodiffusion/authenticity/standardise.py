@@ -92,13 +92,7 @@ def present(pixels: NDArray[np.uint8], background: ArrayLike, turn: int) -> byte
 
 
 def decode(image: bytes) -> NDArray[np.uint8]:
-    """Return the pixels ``(S, S, 3)`` of an image of a test.
-
-    Raises
-    ------
-    InputError
-        If they cannot be read.
-    """
+    """Return the pixels ``(S, S, 3)`` of an image of a test."""
     try:
         with Picture.open(io.BytesIO(image), formats=["JPEG"]) as picture:
             return np.asarray(picture.convert("RGB"))
@@ -125,12 +119,6 @@ def leaks(images: Sequence[bytes], synthetic: NDArray[np.bool_]) -> list[dict[st
     images : sequence of bytes
         JPEG, as shown.
     synthetic : (N,) bool array
-
-    Returns
-    -------
-    list of dict
-        ``measure``, ``auc`` (above 0.5: larger in synthetic images) and ``p`` (Mann & Whitney
-        1947, two-sided), the most informative first.
     """
     pixels = [decode(image) for image in images]
     found = []
@@ -150,8 +138,8 @@ def warn_of_artefacts(found: Sequence[Mapping[str, Any]]) -> str | None:
     if abs(worst["auc"] - 0.5) < MUCH or worst["p"] * len(found) > CHANCE:
         return None
     return (
-        f"The {worst['measure']} alone distinguishes synthetic from real images (AUC {worst['auc']:.2f}): "
-        "participants may be right without looking at the cell."
+        f"The {worst['measure']} alone distinguishes synthetic from real images "
+        f"(AUC {worst['auc']:.2f}): participants may be right without looking at the cell."
     )
 
 

@@ -28,13 +28,7 @@ from cytodiffusion.progress import Progress, silent
 
 
 def share(k: int, n: int) -> dict[str, Any]:
-    """Return a share with its exact interval (Clopper & Pearson 1934).
-
-    Returns
-    -------
-    dict
-        ``right``, ``n``, ``value`` and ``interval``; the last two None where ``n`` is 0.
-    """
+    """Return a share with its exact interval (Clopper & Pearson 1934)."""
     if n == 0:
         return {"right": 0, "n": 0, "value": None, "interval": None}
     ends = binomtest(k, n).proportion_ci(LEVEL, method="exact")
@@ -47,23 +41,7 @@ def chance(k: int, n: int) -> float | None:
 
 
 def detection(hits: int, signals: int, alarms: int, noises: int) -> dict[str, Any]:
-    """Sensitivity and bias of a yes-no observer.
-
-    Parameters
-    ----------
-    hits, signals : int
-        Synthetic cells that were called synthetic, and all.
-    alarms, noises : int
-        Real cells that were called synthetic, and all.
-
-    Returns
-    -------
-    dict
-        ``dprime`` with ``dprime_interval`` (normal approximation, Gourevitch & Galanter 1967) and
-        ``criterion``, above 0 for an observer who would rather say real. One half is added to
-        the counts and one to the cells (log-linear rule, Hautus 1995), so that both exist
-        whatever the answers are. All None without cells of both kinds.
-    """
+    """Sensitivity and bias of a yes-no observer."""
     if not signals or not noises:
         return {"dprime": None, "dprime_interval": None, "criterion": None}
     hit, alarm = (hits + 0.5) / (signals + 1), (alarms + 0.5) / (noises + 1)
@@ -115,15 +93,7 @@ STATED = {
 def psychometric_curves(
     answers: Answers, seed: int = 0, progress: Progress = silent
 ) -> dict[str, Any]:
-    """Fit a curve to the answers of each participant.
-
-    Returns
-    -------
-    dict
-        ``index`` (``kind`` and ``stated``), ``guess_rate``, ``threshold_at``, ``level`` and
-        ``observers``, each as `fit_curve` gives it, or with ``why`` there is none; ``why`` alone
-        where nothing can be fitted.
-    """
+    """Fit a curve to the answers of each participant."""
     table = answers.table
     index, kind = _by_others(table), "participants"
     if int(np.isfinite(index).sum()) < FEWEST:

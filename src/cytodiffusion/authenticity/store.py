@@ -92,22 +92,7 @@ class SessionInfo:
 def write_test(
     path: Path, cells: Sequence[TestCell], classes: Sequence[str], record: Mapping[str, Any]
 ) -> None:
-    """Write the file of a new test; it appears whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-    cells : sequence of TestCell
-        In an order that tells nothing.
-    classes : sequence of str
-    record : mapping
-        How it was made; needs ``settings`` with ``seed`` and ``ask_class``.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written.
-    """
+    """Write the file of a new test; it appears whole or not at all."""
     facts = {
         "id": uuid.uuid4().hex,
         "classes": to_json(list(classes)),
@@ -143,7 +128,6 @@ class AuthenticityTest:
 
     Parameters
     ----------
-    path : Path
     writable : bool
         False to look at results, also where nothing may be written.
 
@@ -155,11 +139,6 @@ class AuthenticityTest:
     classes : tuple of str
     record : dict
         How it was made.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, it is no test, or it is damaged; one sentence.
     """
 
     def __init__(self, path: str | Path, *, writable: bool = True) -> None:
@@ -243,14 +222,7 @@ class AuthenticityTest:
     # -- participants -------------------------------------------------------------------------
 
     def begin(self, participant: str, mode: str = "blind") -> SessionInfo:
-        """Return the sitting of a participant: the one to go on with, else a new one.
-
-        Raises
-        ------
-        InputError
-            If there is no name, the participant has finished the blind test, or would see it after
-            having been told its answers.
-        """
+        """Return the sitting of a participant: the one to go on with, else a new one."""
         if mode not in MODES:
             raise InputError(f"The mode {mode!r} is not one of {', '.join(MODES)}.")
         name = participant_name(participant)
@@ -276,13 +248,7 @@ class AuthenticityTest:
         return order
 
     def append(self, statement: str, values: Sequence[Any]) -> None:
-        """Add a row; it is on the disk when this returns.
-
-        Raises
-        ------
-        InputError
-            If it cannot be written, or breaks the rules of the file.
-        """
+        """Add a row; it is on the disk when this returns."""
         with self._sentences(), self._database:
             self._database.execute(statement, values)
 
@@ -366,13 +332,7 @@ def _check_may_sit(name: str, mode: str, own: Sequence[SessionInfo]) -> None:
 
 
 def participant_name(text: str) -> str:
-    """Return the name without needless blanks.
-
-    Raises
-    ------
-    InputError
-        If there is none, or one that no table can show.
-    """
+    """Return the name without needless blanks."""
     name = " ".join(unicodedata.normalize("NFC", text).split())
     if not name:
         raise InputError("A participant needs a name (or a code, to stay anonymous).")

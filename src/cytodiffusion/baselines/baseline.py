@@ -73,27 +73,10 @@ def classify_baseline(
     Parameters
     ----------
     crops : Crops or (N, S, S, 3) uint8 array
-    model : Baseline
     settings : ClassifySettings, optional
         Trials do not matter: there is one.
     background : (3,) or (N, 3) array, optional
         Colour of the empty background, 0 to 255; estimated from each crop where missing.
-    progress : callable
-
-    Returns
-    -------
-    Classification
-        One trial a cell and no noise levels; ``confidence`` is the largest probability, which
-        accuracy can be held against; ``margin``, the gap of the two largest, is the `certainty`
-        (the published measure of a discriminative model's confidence) that puts cells in order
-        and accepts them; ``anomaly_score`` is one less the gap.
-
-    Raises
-    ------
-    InputError
-        If the crops do not fit the model, or it cannot promise what the settings ask for.
-    OutOfMemoryError
-        If the device runs out of memory even for one crop at a time.
     """
     settings = settings or ClassifySettings()
     pixels = check_crops(crops, model.name, model.input_size)

@@ -64,15 +64,7 @@ def is_baseline(folder: str | Path) -> bool:
 
 
 def save_baseline(folder: Path, model: Baseline, dtype: torch.dtype = torch.float16) -> Path:
-    """Write a baseline, whole or not at all; an older one in its place is replaced.
-
-    Raises
-    ------
-    BundleError
-        If the folder holds anything else than a baseline.
-    InputError
-        If it cannot be written.
-    """
+    """Write a baseline, whole or not at all; an older one in its place is replaced."""
     folder = Path(folder)
     check_target(folder, FILES)
     config = BaselineConfig(
@@ -109,21 +101,7 @@ def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def load_baseline(folder: str | Path, device: str = "auto") -> Baseline:
-    """Load and verify a baseline.
-
-    Parameters
-    ----------
-    folder : str or Path
-    device : str
-        ``auto``, ``cpu``, ``cuda``, ``mps``.
-
-    Raises
-    ------
-    BundleError
-        If a file is missing, altered, not safetensors, or does not fit the others.
-    InputError
-        If there is no such device.
-    """
+    """Load and verify a baseline."""
     target = pick_device(device)
     place = Path(folder).expanduser()
     if not place.is_dir():

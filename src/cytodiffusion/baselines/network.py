@@ -56,27 +56,7 @@ def build_network(
     pretrained: bool = False,
     allow_download: bool = False,
 ) -> BaselineNetwork:
-    """Build a baseline's network.
-
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`.
-    num_classes : int
-    input_size : int
-        Side of the crops in pixels; a multiple of `PATCH` for the ViT.
-    pretrained : bool
-        Start from timm's ImageNet weights, read from the local Hub cache.
-    allow_download : bool
-        Whether they may be fetched when they are not there.
-
-    Raises
-    ------
-    InputError
-        If the kind is unknown or the input does not fit it.
-    DownloadNeeded
-        If the weights are not on this machine and downloading was not allowed.
-    """
+    """Build a baseline's network."""
     if kind not in KINDS:
         raise InputError(f"There is no baseline {kind!r}; choose one of {', '.join(KINDS)}.")
     import timm  # takes a second to import, and only baselines need it

@@ -68,12 +68,6 @@ def cell_table(labels: Any, pixel_size_um: float) -> CellTable:
     ----------
     labels : (Y, X) integers
         0 is background; ids may have gaps and any size. A dask array is read strip by strip.
-    pixel_size_um : float
-
-    Raises
-    ------
-    InputError
-        When `labels` is not a two-dimensional integer image, has negative ids, or no cells.
     """
     pixel_size = check_pixel_size(pixel_size_um)
     height, width = _check_labels(labels)

@@ -116,11 +116,6 @@ def iter_crops(
         Crops at a time.
     ids : sequence of int, optional
         Only these cells, in this order. Default: all, sorted by id.
-
-    Raises
-    ------
-    InputError
-        When image and labels do not fit together, there are no cells, or a setting is absurd.
     """
     if batch < 1:
         raise InputError(f"The batch size must be at least 1, not {batch}.")
@@ -136,21 +131,7 @@ def centre_crop(
     *,
     centre: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
-    """Cut the window out of the middle of a single-cell image.
-
-    Parameters
-    ----------
-    rgb : array
-        Whatever :func:`cytodiffusion.image.image.as_rgb8` takes, the cell in its centre.
-    pixel_size_um, size, window_um
-        As in :func:`iter_crops`.
-    centre : (y, x), optional
-        Of the cell, in pixels, where it is not in the middle.
-
-    Returns
-    -------
-    (size, size, 3) uint8
-    """
+    """Cut the window out of the middle of a single-cell image."""
     array = as_rgb8(rgb)
     cutter = _Cutter(array, _window_pixels(pixel_size_um, window_um), _check_size(size))
     out = np.empty((1, size, size, 3), np.uint8)
@@ -161,22 +142,7 @@ def centre_crop(
 
 
 def window_bounds(centre: ArrayLike, window: float, size: int) -> tuple[float, float, float]:
-    """Where the window of a crop lies in the image.
-
-    Parameters
-    ----------
-    centre : (y, x)
-        In pixels; the centre of the first pixel is (0, 0).
-    window : float
-        Side of the window, in pixels of the image.
-    size : int
-        Side of the crop.
-
-    Returns
-    -------
-    top, left, side : float
-        In pixels of the image; the first pixel reaches from 0 to 1.
-    """
+    """Where the window of a crop lies in the image."""
     middle = np.asarray(centre, np.float64) + 0.5
     if window < size:
         side, start = window, middle - window / 2

@@ -160,10 +160,8 @@ class SingleCells:
 
     Parameters
     ----------
-    paths : sequence of Path
     pixel_size_um : float, optional
         Of all of them, where it is known; else that of each file, else estimated.
-    progress : callable
     """
 
     def __init__(
@@ -280,19 +278,7 @@ def central_diameter(stains: Stains) -> float:
 
 
 def common_scale(scales: Sequence[Scale]) -> list[Scale]:
-    """Give images of one folder one scale, where they agree on one.
-
-    Parameters
-    ----------
-    scales : sequence of Scale
-        One an image.
-
-    Returns
-    -------
-    list of Scale
-        The weighted median of the estimates for all of them; the scales as they were where they
-        are few, differ too much to be of one microscope, or are given.
-    """
+    """Give images of one folder one scale, where they agree on one."""
     guessed = [s for s in scales if s.source in SPREAD]
     if len(guessed) < FEW:
         return list(scales)
@@ -385,13 +371,7 @@ def labelled_scale(image: Image, labels: Path, given: float | None) -> Scale:
 
 
 def open_labels(path: Path, image: Image) -> LabelImage:
-    """Read labels and make sure that they belong to `image`.
-
-    Raises
-    ------
-    InputError
-        When they cannot be read, are empty, or differ from the image in shape.
-    """
+    """Read labels and make sure that they belong to `image`."""
     found = open_label_image(path)
     labels = found.labels
     height, width = image.shape

@@ -38,11 +38,6 @@ def normalised(errors: ArrayLike) -> NDArray[np.float64]:
     -------
     (N, K) float64 array
         Rows with smallest value 0 and mean 1; zeros where all classes have the same error.
-
-    Raises
-    ------
-    InputError
-        If this is no table of numbers.
     """
     table = _table(errors)
     lead = table - table.min(axis=1, keepdims=True, initial=np.inf)
@@ -67,11 +62,6 @@ def zeta(errors: ArrayLike, *, as_published: bool = False) -> NDArray[np.float64
     -------
     (N,) float64 array
         Small where no class stands out; 0 where there is one class only.
-
-    Raises
-    ------
-    InputError
-        If this is no table of numbers.
     """
     table = np.sort(_table(errors), axis=1)
     k = min(table.shape[1] - 1, RIVALS)
@@ -128,30 +118,6 @@ def anomaly_scores(
         Of the first T trials, ``-s(t) error``.
     embedding : (N, D) array
         Mean over these trials.
-    calibration : Calibration
-
-    Returns
-    -------
-    dict
-        In the order of `cytodiffusion.model.class_statistics.SCORES`:
-
-        - ``combined``: mean of shape, profile and contrast, each less its median over
-          validation cells and over the distance from there to their 90 % quantile.
-        - ``shape``: Mahalanobis distance of the errors of all classes, less the least and over
-          their mean, from those of training cells of the predicted class: whether the cell
-          is as near to each other class as cells of its class are, relative to the rest.
-        - ``profile``: the same without dividing by the mean.
-        - ``contrast``: mean over classes less largest logit: how little one class is preferred.
-        - ``zeta``: the published score, negated (Deltadahl et al. 2025).
-        - ``neighbours``: distance to the fifth nearest training cell of the predicted class, in
-          whitened embeddings of length 1 (Sun et al. 2022, within the class).
-        - ``mahalanobis``: distance to the mean of the predicted class (Lee et al. 2018).
-        - ``relative_mahalanobis``: see `Calibration.anomaly_score` (Ren et al. 2021).
-        - ``error_level``: how many standard deviations the denoising error is from that of
-          training cells of the predicted class at the same noise levels.
-        - ``energy``: negative log-sum-exp of the logits (Liu et al. 2020).
-
-        Those that need what a bundle does not have are left out.
     """
     table = np.asarray(logits, np.float64)
     if not len(table):  # no cells had no trials

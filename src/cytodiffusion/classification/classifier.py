@@ -53,25 +53,11 @@ def classify(
     ----------
     crops : Crops or (N, S, S, 3) uint8 array
         S is the model's input size; the window is the model's, the cell in the centre.
-    model : ModelBundle
-    settings : ClassifySettings, optional
     background : (3,) or (N, 3) array, optional
         Colour of the empty background, 0 to 255; estimated from each crop where missing.
         A field's background is a better estimate than a crop's.
     progress : callable
         May raise ``Cancelled``.
-
-    Returns
-    -------
-    Classification
-        The same for the same seed, whatever the batch size.
-
-    Raises
-    ------
-    InputError
-        If the crops do not fit the model.
-    OutOfMemoryError
-        If the device runs out of memory even for one crop at a time.
     """
     settings = settings or ClassifySettings()
     pixels = check_crops(crops, model.name, model.input_size)

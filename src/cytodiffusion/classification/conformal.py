@@ -62,13 +62,6 @@ def conformal_sets(
     exchangeable with the validation cells, and hardly more: it is empty where no class is usual
     enough, which happens to the least sure cells of a classifier that is right more often
     than ``coverage``.
-
-    Parameters
-    ----------
-    posterior, scores, classes
-        As in `conformal_p_values`.
-    coverage : float
-        Between 0 and 1.
     """
     return np.asarray(conformal_p_values(posterior, scores, classes) > 1.0 - coverage)
 
@@ -105,12 +98,6 @@ def measured_coverage(
         Asked for.
     folds : int
         At most; never more than cells.
-
-    Returns
-    -------
-    dict
-        ``asked``, ``measured``, ``size``, and of class-conditional sets ``by_class_measured``
-        and ``by_class_size``; empty where there are too few cells for two folds.
     """
     n = len(labels)
     if n < 2:

@@ -46,13 +46,7 @@ class Evidence:
 
 
 def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -> Classification:
-    """Turn evidence into posterior, prediction sets and anomalies by the bundle's calibration.
-
-    Raises
-    ------
-    InputError
-        If the model cannot promise the error rate, or the coverage of every class.
-    """
+    """Turn evidence into posterior, prediction sets and anomalies by the bundle's calibration."""
     calibration = model.calibration
     posterior = softmax(evidence.logits / calibration.temperature)
     first = min(settings.min_trials, settings.trials)
@@ -83,13 +77,7 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
 def prediction_sets(
     posterior: NDArray[np.float64], kept: ValidationRecord, settings: ClassifySettings, name: str
 ) -> NDArray[np.bool_]:
-    """Choose the classes ``(N, K)`` by the coverage that the settings ask for.
-
-    Raises
-    ------
-    InputError
-        If every class is to be covered by itself and the model ``name`` was calibrated without.
-    """
+    """Choose the classes ``(N, K)`` by the coverage that the settings ask for."""
     scores = kept.scores.double().numpy()
     classes = classes_of_scores(kept, settings, name)
     if settings.by_class is None and classes is not None:
@@ -105,25 +93,13 @@ def records_of(model: ModelBundle | Baseline, settings: ClassifySettings) -> lis
 
 
 def check_model(model: ModelBundle | Baseline, settings: ClassifySettings) -> None:
-    """Say, before the work, what a diffusion model or baseline cannot promise.
-
-    Raises
-    ------
-    InputError
-        If it cannot promise the error rate, or the coverage of every class.
-    """
+    """Say, before the work, what a diffusion model or baseline cannot promise."""
     for kept in records_of(model, settings):
         check_promises(kept, settings, model.name)
 
 
 def check_promises(kept: ValidationRecord, settings: ClassifySettings, name: str) -> None:
-    """Say, before the work, what the model cannot promise.
-
-    Raises
-    ------
-    InputError
-        If the model cannot promise the error rate, or the coverage of every class.
-    """
+    """Say, before the work, what the model cannot promise."""
     accept_above(kept, settings, name)
     classes_of_scores(kept, settings, name)
 
@@ -131,13 +107,7 @@ def check_promises(kept: ValidationRecord, settings: ClassifySettings, name: str
 def classes_of_scores(
     kept: ValidationRecord, settings: ClassifySettings, name: str
 ) -> NDArray[np.int64] | None:
-    """Classes of the conformal scores, None where they are not to be told apart.
-
-    Raises
-    ------
-    InputError
-        If every class is to be covered by itself and the model was calibrated without.
-    """
+    """Classes of the conformal scores, None where they are not to be told apart."""
     if settings.by_class is False:
         return None
     classes = kept.classes.numpy()
@@ -152,13 +122,7 @@ def classes_of_scores(
 
 
 def accept_above(kept: ValidationRecord, settings: ClassifySettings, name: str) -> float | None:
-    """Confidence that accepted cells are above, None where no error rate is asked for.
-
-    Raises
-    ------
-    InputError
-        If the model cannot promise the error rate.
-    """
+    """Confidence that accepted cells are above, None where no error rate is asked for."""
     if settings.error_rate is None:
         return None
     confidence, correct = kept.confidence, kept.correct

@@ -156,20 +156,10 @@ def classify_published(
     model : ModelBundle
         With Stable Diffusion's network; or with ours, on which the rule is emulated: see
         `NoiseErrors`.
-    settings : PublishedSettings, optional
     background : (3,) or (N, 3) array, optional
         Colour of the empty background; estimated where missing.
     progress : callable
         May raise ``Cancelled``.
-
-    Returns
-    -------
-    PublishedResult
-
-    Raises
-    ------
-    InputError
-        If the crops do not fit the model.
     """
     settings = settings or PublishedSettings()
     unit = normalised_crops(pixels, model, background)
@@ -226,11 +216,6 @@ class NoiseErrors:
     of the crop a huge one of the noise, which a network that predicts the noise does not make: a
     few levels would decide. ``snr_limit`` bounds the factor, as the min-SNR weight bounds it in
     the published training.
-
-    Parameters
-    ----------
-    model : ModelBundle
-    settings : PublishedSettings
     """
 
     def __init__(self, model: ModelBundle, settings: PublishedSettings):

@@ -97,11 +97,6 @@ def find_acceptance(
         Between 0 and 1.
     risk : float
         Chance that the promise fails, over the draw of the validation cells.
-
-    Returns
-    -------
-    Acceptance or None
-        None where no threshold can be promised.
     """
     order = np.argsort(-np.asarray(confidence, np.float64), kind="stable")
     sure = np.asarray(confidence, np.float64)[order]
@@ -139,13 +134,7 @@ def accept(
     model: str,
     risk: float = RISK,
 ) -> Acceptance:
-    """Find the acceptance as `find_acceptance` does, or say why there is none.
-
-    Raises
-    ------
-    InputError
-        If there are too few validation cells, or too many errors among the surest of them.
-    """
+    """Find the acceptance as `find_acceptance` does, or say why there is none."""
     found = find_acceptance(confidence, correct, error_rate, risk)
     if found is not None:
         return found

@@ -35,24 +35,7 @@ def adjust(
     model: ModelBundle | Baseline,
     settings: ClassifySettings | None = None,
 ) -> Classification:
-    """Correct the classes and the uncertainty of cells for what all of them have in common.
-
-    Parameters
-    ----------
-    result : Classification
-        Of all cells of a slide or folder, as `cytodiffusion.predict.predict` gives it.
-    model : ModelBundle or Baseline
-        What gave it.
-    settings : ClassifySettings, optional
-        Those it was given with.
-
-    Returns
-    -------
-    Classification
-        ``result`` itself where the model has nothing to correct with, where there are fewer than
-        `LEAST_CELLS`, or where the settings ask for each cell alone. Anomalies, trials and
-        ``logits`` are never changed, so that correcting twice is correcting once.
-    """
+    """Correct the classes and the uncertainty of cells for what all of them have in common."""
     settings = settings or ClassifySettings()
     correction = model.slide_correction
     if settings.alone or correction is None or len(result) < LEAST_CELLS:

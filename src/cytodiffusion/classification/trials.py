@@ -65,7 +65,6 @@ def eliminate(
     ----------
     logits : (N, T, K) array
         Of T trials.
-    calibration : Calibration
     alpha : float
         Classes with a one-sided p below it are out.
 

@@ -88,13 +88,7 @@ def generate(
 
 
 def parse_mix(text: str | None) -> Mix | None:
-    """Read ``CLASS=SHARE``; a class alone means half-way.
-
-    Raises
-    ------
-    InputError
-        If the share is no number of 0 to 1.
-    """
+    """Read ``CLASS=SHARE``; a class alone means half-way."""
     if text is None:
         return None
     name, found, share = text.rpartition("=")
@@ -102,13 +96,7 @@ def parse_mix(text: str | None) -> Mix | None:
 
 
 def drawing_model(model: Any) -> ModelBundle:
-    """Return the model if it can draw cells.
-
-    Raises
-    ------
-    InputError
-        For a baseline, which cannot.
-    """
+    """Return the model if it can draw cells."""
     from cytodiffusion.model.bundle import ModelBundle
 
     if not isinstance(model, ModelBundle):

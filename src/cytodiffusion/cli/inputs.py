@@ -31,14 +31,7 @@ def result_folders(images: Sequence[Path], out: Path) -> list[Path]:
 
 
 def check_output(path: Path, *suffixes: str, inputs: Sequence[Path] = ()) -> None:
-    """Make sure, before any work, that `path` may become a result.
-
-    Raises
-    ------
-    InputError
-        When it has another ending than one of `suffixes`, is one of the `inputs`, or cannot be
-        written.
-    """
+    """Make sure, before any work, that `path` may become a result."""
     if path.suffix.lower() not in suffixes:
         *others, last = suffixes
         endings = f"{', '.join(others)} or {last}" if others else last

@@ -244,13 +244,7 @@ def read_settings(
     sets: list[str] | None = None,
     file: Path | None = None,
 ) -> _Settings:
-    """Return settings from a file, ``--set`` and options, of which the later ones count.
-
-    Raises
-    ------
-    InputError
-        One sentence about what does not fit, or is not known.
-    """
+    """Return settings from a file, ``--set`` and options, of which the later ones count."""
     values = _load(file)
     for item in sets or []:
         values = merged(values, _one_set(kind, item))

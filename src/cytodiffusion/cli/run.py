@@ -80,13 +80,7 @@ def run(
 
 
 def expand(images: Sequence[Path], reporter: Reporter) -> list[Path]:
-    """Return the images to work on: folders replaced by their images, doubles left out.
-
-    Raises
-    ------
-    InputError
-        When a folder holds no images, or none of the images exists.
-    """
+    """Return the images to work on: folders replaced by their images, doubles left out."""
     if not any(image.exists() for image in images):
         raise InputError(f"There is no file {images[0]}.")
     from cytodiffusion.image.folder import image_files, list_folder

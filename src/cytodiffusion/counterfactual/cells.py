@@ -138,22 +138,8 @@ def counterfactual_cells(
         Colour of the empty background, 0 to 255; estimated from each crop where missing.
     masks : (N, S, S) bool array, optional
         Where the cell is; nothing changes far from it. The model's disc where missing.
-    settings : CounterfactualSettings, optional
     progress : callable
         May raise ``Cancelled``.
-
-    Returns
-    -------
-    Counterfactuals
-        The same for the same seed, whatever the batch size.
-
-    Raises
-    ------
-    InputError
-        If the model is no diffusion model or has one class, crops or masks do not fit it, a class
-        is unknown, or a target is the predicted class.
-    OutOfMemoryError
-        If the device runs out of memory even for one cell at a time.
     """
     settings = settings or CounterfactualSettings()
     bundle = check_explains(model)
@@ -187,12 +173,7 @@ def counterfactual_cells(
 
 
 def check_classes(given: ArrayLike, n: int, model: ModelBundle) -> NDArray[np.int64]:
-    """Return one class number for each of ``n`` cells; one may stand for all.
-
-    Raises
-    ------
-    InputError
-    """
+    """Return one class number for each of ``n`` cells; one may stand for all."""
     index = np.asarray(given)
     if index.size and index.dtype.kind not in "iu":
         raise InputError("Classes must be given by their numbers.")
@@ -221,13 +202,7 @@ def runner_up(
     background: NDArray[np.floating] | None = None,
     settings: CounterfactualSettings | None = None,
 ) -> NDArray[np.int64]:
-    """Return the second most probable class of each crop, ``(N,)``: a target to begin with.
-
-    Raises
-    ------
-    InputError, OutOfMemoryError
-        As `counterfactual_cells`.
-    """
+    """Return the second most probable class of each crop, ``(N,)``: a target to begin with."""
     bundle = check_explains(model)
     canvas = Canvas.of(bundle, np.asarray(crops), background, None)
     seen = _Decider(bundle, canvas.background, settings or CounterfactualSettings()).see(crops)

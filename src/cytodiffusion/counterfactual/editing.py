@@ -129,19 +129,11 @@ def edit_cells(
         Which cell each is of; with the seed it says what noise is added.
     change : Change
         On the CPU.
-    model : ModelBundle
-    settings : EditSettings
-    progress : callable
 
     Returns
     -------
     (N, 3, S, S) tensor
         Normalised, 0..1, on the CPU.
-
-    Raises
-    ------
-    OutOfMemoryError
-        If the memory does not suffice for one cell at a time.
     """
     n, size = len(unit), drawn_size(model)
     result = torch.empty_like(unit)
@@ -187,10 +179,8 @@ def edit(
 
     Parameters
     ----------
-    model : ModelBundle
     pixels : (N, 3, S, S) tensor
         Normalised crops of the size that the model draws, -1..1.
-    change : Change
     steps : int
         Of each walk.
     noise : callable, optional

@@ -91,32 +91,7 @@ def explain_cell(
     pixel_size_um: float | None = None,
     progress: Progress = silent,
 ) -> Explanation:
-    """Make the heatmap of one cell of an image.
-
-    Parameters
-    ----------
-    source : Path
-        An image; one of a single cell where there are no ``labels``.
-    model : ModelBundle
-    labels : Path, optional
-        Label image.
-    cell : int, optional
-        Label of the cell.
-    target : str, optional
-        Class to compare with; the runner-up where None, that and all others if ``"all"``.
-    settings : HeatmapSettings, optional
-    pixel_size_um : float, optional
-        Of the image, where it is known.
-    progress : callable
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, there is no such cell or class, or the target is the class that
-        the cell is taken for.
-    OutOfMemoryError
-        If the device runs out of memory even for one pass at a time.
-    """
+    """Make the heatmap of one cell of an image."""
     wanted = _Target.of(target, model)
     one = choose_cell(source, labels, cell, model.input_size, model.window_um, pixel_size_um)
     record = {"image": source, "labels": labels, "cell": cell}
@@ -272,28 +247,7 @@ def choose_cell(
     window_um: float,
     pixel_size_um: float | None = None,
 ) -> ChosenCell:
-    """Cut a cell out of an image.
-
-    Parameters
-    ----------
-    source : Path
-        An image with many cells, or one of a single cell where there are no ``labels``.
-    labels : Path, optional
-        Label image.
-    cell : int, optional
-        Label of the cell; may be missing where the label image has one cell only.
-    size : int
-        Side of the crop in pixels.
-    window_um : float
-        Side of the window in micrometres.
-    pixel_size_um : float, optional
-        Of the image, where it is known.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, there is no such cell, or it is not clear which is meant.
-    """
+    """Cut a cell out of an image."""
     if pixel_size_um is not None:
         check_pixel_size(pixel_size_um)
     if not source.exists():
@@ -341,13 +295,7 @@ def _labelled(
 
 
 def which_cell(labels: NDArray[np.integer], cell: int | None, name: str, how: str) -> int:
-    """Return the label that is meant: the only one where None.
-
-    Raises
-    ------
-    InputError
-        If there is no such cell, or it is not clear which is meant; `how` is where to say it.
-    """
+    """Return the label that is meant: the only one where None."""
     ids = np.unique(labels[labels > 0])
     if not len(ids):
         raise InputError(f"There are no cells in {name}: every label is 0.")

@@ -49,15 +49,10 @@ def heatmap_figure(
 
     Parameters
     ----------
-    heatmap : Heatmap
     mask : (S, S) array, optional
         The cell, whose outline is drawn on the original and the heatmap.
     sigmas : float, optional
         Threshold; that of the heatmap's settings where None.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     limit = heatmap.settings.sigmas if sigmas is None else sigmas
     with rc_context(_STYLE):
@@ -94,19 +89,7 @@ def exaggerated(heatmap: Heatmap) -> tuple[float, NDArray[np.uint8]]:
 
 
 def grid_figure(heatmaps: Sequence[Heatmap], *, sigmas: float | None = None) -> Figure:
-    """Draw one cell and its heatmaps towards several classes, all on one scale.
-
-    Parameters
-    ----------
-    heatmaps : sequence of Heatmap
-        Of one cell, see `cytodiffusion.counterfactual.heatmap.all_class_heatmaps`.
-    sigmas : float, optional
-        Leave out what is within this threshold; nothing where None.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """Draw one cell and its heatmaps towards several classes, all on one scale."""
     first = heatmaps[0]
     scale = max(_scale(h.values) for h in heatmaps)
     rows = math.ceil((len(heatmaps) + 1) / _COLUMNS)
@@ -129,13 +112,7 @@ def grid_figure(heatmaps: Sequence[Heatmap], *, sigmas: float | None = None) -> 
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
-    """Write a figure as PNG, TIFF, SVG or PDF, by the ending of ``path``.
-
-    Raises
-    ------
-    InputError
-        If the ending is another, or it cannot be written.
-    """
+    """Write a figure as PNG, TIFF, SVG or PDF, by the ending of ``path``."""
     target = Path(path)
     kind = target.suffix.lower().lstrip(".")
     if kind not in _KINDS:
@@ -150,16 +127,7 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
 
 
 def overlay_rgba(values: NDArray[np.floating], scale: float, opacity: float = OPACITY) -> Any:
-    """Colours ``(..., 4)``, 0 to 1, of thresholded values; clear where they are 0.
-
-    Parameters
-    ----------
-    values : array
-    scale : float
-        Value of the strongest colour, with either sign.
-    opacity : float
-        Where the value is not 0.
-    """
+    """Colours ``(..., 4)``, 0 to 1, of thresholded values; clear where they are 0."""
     from matplotlib import colormaps
 
     coloured = colormaps[COLOURS](np.clip(values / scale, -1, 1) / 2 + 0.5)
@@ -228,18 +196,7 @@ _STEPS = 5  #: micrometres of the scale bar
 
 
 def counterfactual_figure(cells: Counterfactuals, cell: int = 0) -> Figure:
-    """Draw a cell, its version of the target class, and the change of brightness between them.
-
-    Parameters
-    ----------
-    cells : Counterfactuals
-    cell : int
-        Which of them.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """Draw a cell, its version of the target class, and the change of brightness between them."""
     names = cells.class_names
     target = names[cells.target[cell]]
     original, made = cells.originals[cell], cells.pixels[cell]
@@ -275,28 +232,7 @@ def save_counterfactual(
     cell: int = 0,
     record: dict[str, Any] | None = None,
 ) -> dict[str, Path]:
-    """Write ``counterfactual.png``, ``figure.png`` and ``counterfactual.json`` into ``folder``.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Created where missing; gets all files or none.
-    cells : Counterfactuals
-    cell : int
-        Which of them.
-    record : dict, optional
-        What else the JSON says.
-
-    Returns
-    -------
-    dict
-        Path of each file by its name.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written.
-    """
+    """Write ``counterfactual.png``, ``figure.png`` and ``counterfactual.json`` into ``folder``."""
     target = Path(folder)
     said = dict(record or {}) | cells.record(cell)
     with staged_folder(target) as staging:

@@ -51,14 +51,8 @@ def save_morph(
     record : mapping, optional
         What is known of how it was made, written into the file beside the word that it is
         synthetic.
-    frames_per_second : float
     pixel_size_um : float, optional
         Kept in a TIFF.
-
-    Raises
-    ------
-    InputError
-        If the ending is another, the frames are no such array, or the file cannot be written.
     """
     target = Path(path)
     kind = target.suffix.lower()
@@ -142,7 +136,6 @@ def save_heatmap(
     ----------
     folder : str or Path
         Created where missing.
-    heatmap : Heatmap
     placement : Placement, optional
         Of the crop in its image; without it the map is written at the pixels of the crop.
     shape : (Y, X), optional
@@ -153,16 +146,6 @@ def save_heatmap(
         Where there are any, they are drawn in ``all_classes.png`` and recorded.
     record : mapping, optional
         What ``heatmap.json`` says besides.
-
-    Returns
-    -------
-    dict
-        Path of every file by its name.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written, or the heatmap lies outside the image.
     """
     target = Path(folder)
     values, offset = heatmap.values, (0, 0)
@@ -205,11 +188,6 @@ def write_heatmap_tiff(
 
     The offset is the ``PositionY`` and ``PositionX`` of its plane, in pixels of the image. The
     description is JSON: offset, classes and unit.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written.
     """
     target = Path(path)
     about = {

@@ -94,11 +94,6 @@ class Heatmap:
 
         The energy is the sum of squares over pixels and colours: a change of hue counts, even
         where the brightness stays.
-
-        Raises
-        ------
-        InputError
-            If the mask has another shape.
         """
         inside = np.asarray(mask).astype(bool)
         if inside.shape != self.values.shape:
@@ -151,21 +146,8 @@ def iter_heatmaps(
         Class that the cell is taken for; the cells are classified first where None.
     background : (3,) or (N, 3) array, optional
         Colour of the empty background, 0 to 255; estimated from each crop where missing.
-    settings : HeatmapSettings, optional
     progress : callable
         May raise ``Cancelled``.
-
-    Yields
-    ------
-    Heatmap
-
-    Raises
-    ------
-    InputError
-        If the model is no diffusion model or has one class, crops do not fit it, a class is
-        unknown, or a target is the predicted class.
-    OutOfMemoryError
-        If the device runs out of memory even for one pass at a time.
     """
     settings = settings or HeatmapSettings()
     bundle = check_explains(model)
@@ -202,16 +184,6 @@ def all_class_heatmaps(
     crop : (S, S, 3) uint8
     model, predicted, background, settings, progress
         As in `iter_heatmaps`.
-
-    Returns
-    -------
-    list of Heatmap
-        In the order of the classes, the predicted one left out.
-
-    Raises
-    ------
-    InputError, OutOfMemoryError
-        As `iter_heatmaps`.
     """
     settings = settings or HeatmapSettings()
     bundle = check_explains(model)
@@ -228,13 +200,7 @@ def all_class_heatmaps(
 
 
 def check_explains(model: Classifier) -> ModelBundle:
-    """Return ``model`` if heatmaps can be made with it.
-
-    Raises
-    ------
-    InputError
-        If it is a baseline, which predicts no pictures, or knows one class only.
-    """
+    """Return ``model`` if heatmaps can be made with it."""
     if not isinstance(model, ModelBundle):
         raise InputError(
             f"The model {model.name} is a baseline, which says nothing about what a cell would "

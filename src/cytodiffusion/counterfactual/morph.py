@@ -71,21 +71,10 @@ def make_morph(
     Parameters
     ----------
     crop : (S, S, 3) uint8
-    model : ModelBundle
-    target : int
     frames : int
         2 to 240.
     predicted, background, mask, settings, progress
         As in `counterfactual_cells`, for one cell.
-
-    Returns
-    -------
-    Morph
-
-    Raises
-    ------
-    InputError, OutOfMemoryError
-        As `counterfactual_cells`.
     """
     if not 2 <= frames <= MAX_FRAMES:
         raise InputError(f"A morph has 2 to {MAX_FRAMES} frames, not {frames}.")

@@ -37,19 +37,7 @@ class Placement:
     def of_cell(
         cls, centre: ArrayLike, pixel_size_um: float, window_um: float, size: int
     ) -> Placement:
-        """Place the crop that `cytodiffusion.cells.crops` cuts around ``centre``.
-
-        Parameters
-        ----------
-        centre : (y, x)
-            In pixels of the image; the centre of the first pixel is (0, 0).
-        pixel_size_um : float
-            Of the image.
-        window_um : float
-            Side of the window.
-        size : int
-            Side of the crop in pixels.
-        """
+        """Place the crop that `cytodiffusion.cells.crops` cuts around ``centre``."""
         window = max(1.0, window_um / check_pixel_size(pixel_size_um))
         return cls(*window_bounds(centre, window, size), size)
 
@@ -63,18 +51,6 @@ class Placement:
         values : (S, S) array
         shape : (Y, X)
             Of the image; what lies outside it is left out.
-
-        Returns
-        -------
-        values : (y, x) float32 array
-            Interpolated linearly; pixels more than half outside the window are not in it.
-        offset : (y, x)
-            Pixel of the image that its first pixel is.
-
-        Raises
-        ------
-        InputError
-            If ``values`` is not of the crop's size, or the window lies outside the image.
         """
         given = np.asarray(values, np.float64)
         if given.shape != (self.size, self.size):
@@ -125,21 +101,9 @@ def heatmap_on_image(
 
     Parameters
     ----------
-    heatmap : Heatmap
     placement : Placement
         Of its crop.
     shape : (Y, X)
         Of the image.
-
-    Returns
-    -------
-    values : (y, x) float32 array
-    offset : (y, x)
-        Pixel of the image that its first pixel is.
-
-    Raises
-    ------
-    InputError
-        If the heatmap does not fit the placement, or lies outside the image.
     """
     return placement.to_image(heatmap.values, shape)

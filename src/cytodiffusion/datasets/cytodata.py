@@ -64,13 +64,7 @@ def _name_most(tables: list[Path], root: Path) -> bool:
 
 
 def read(path: Path) -> Reading:
-    """Read the images that the tables name.
-
-    Raises
-    ------
-    InputError
-        If there is no such table, or none of its images.
-    """
+    """Read the images that the tables name."""
     tables = label_tables(path)
     if not tables:
         raise InputError(f"{path} has no CSV with a column of images and one of labels.")

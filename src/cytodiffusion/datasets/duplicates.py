@@ -59,14 +59,7 @@ class Duplicate:
 
 
 def find_duplicates(records: Sequence[Record], prints: Fingerprints) -> list[Duplicate]:
-    """All pairs of records that are the same image, within splits and across.
-
-    Parameters
-    ----------
-    records : sequence of Record
-    prints : Fingerprints
-        Of their images, in the same order.
-    """
+    """All pairs of records that are the same image, within splits and across."""
     found = []
     for pair in find_pairs(prints):
         both = records[pair.first], records[pair.second]
@@ -79,12 +72,6 @@ def find_repeats(records: Sequence[Record], prints: Fingerprints) -> list[Duplic
     """Images of one set that are in it more than once, exact copies first.
 
     Each copy is paired with the first of its kind alone: a hundred copies are 99 pairs.
-
-    Parameters
-    ----------
-    records : sequence of Record
-    prints : Fingerprints
-        Of their images, in the same order.
     """
     _, first, kind = np.unique(prints.exact, return_index=True, return_inverse=True)
     exact = [
@@ -114,27 +101,7 @@ def state_repeats(repeats: Sequence[Duplicate]) -> list[str]:
 def settle_duplicates(
     records: Sequence[Record], duplicates: Sequence[Duplicate], policy: Policy = "refuse"
 ) -> tuple[list[Record], list[str]]:
-    """Deal with images that are in two splits.
-
-    Parameters
-    ----------
-    records : sequence of Record
-    duplicates : sequence of Duplicate
-    policy : {"refuse", "drop", "allow"}
-        ``drop`` leaves out the copy in the split that matters less.
-
-    Returns
-    -------
-    records : list of Record
-        Those that are left.
-    notes : list of str
-        What there is to say, with the files.
-
-    Raises
-    ------
-    InputError
-        Names the files where the policy is ``refuse``.
-    """
+    """Deal with images that are in two splits."""
     across = [d for d in duplicates if d.across]
     notes = _contradictions([d for d in duplicates if d.contradict and not d.across])
     if not across:

@@ -148,16 +148,7 @@ def fingerprints(paths: Sequence[Path], progress: Progress = silent) -> Fingerpr
 
 
 def find_pairs(prints: Fingerprints, near: int = NEAR, most: int | None = None) -> list[Pair]:
-    """All pairs of images that are copies of each other, nearest first.
-
-    Parameters
-    ----------
-    prints : Fingerprints
-    near : int
-        Most bits of 256 in which copies differ.
-    most : int, optional
-        Stop looking after so many pairs.
-    """
+    """All pairs of images that are copies of each other, nearest first."""
     upright = prints.perceptual[:, 0]
     found = near_pairs(upright, prints.perceptual, near, upper=True)
     pairs = [
@@ -181,7 +172,6 @@ def near_pairs(
     upright : (N, 4) uint64 array
     oriented : (M, 8, 4) uint64 array
         The nearest of the eight counts.
-    near : int
     upper : bool
         Only pairs with ``j > i``.
     """

@@ -19,13 +19,7 @@ from cytodiffusion.errors import InputError
 
 
 def read_folders(folder: Path) -> Reading:
-    """Read the images of class folders; those of ``unlabelled`` have no label.
-
-    Raises
-    ------
-    InputError
-        If there are images but no class folders.
-    """
+    """Read the images of class folders; those of ``unlabelled`` have no label."""
     reading, loose = Reading([]), 0
     for part, split in split_parts(folder):
         for class_folder in subfolders(part):

@@ -42,13 +42,7 @@ class Record:
 
 
 def class_names(records: Sequence[Record]) -> list[str]:
-    """Names of the classes to train on, sorted.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two, or a name would break the tables of results.
-    """
+    """Names of the classes to train on, sorted."""
     counts = Counter(r.label for r in records if r.split == "train" and r.label)
     if len(counts) < 2:
         found = ", ".join(counts) or "none"

@@ -17,17 +17,6 @@ def rename(
 
     What the user renames is renamed so; else a name, code or alias that ``taxonomy`` knows becomes
     its name; else a name stays.
-
-    Returns
-    -------
-    records : list of Record
-    notes : list of str
-        Which names were changed.
-
-    Raises
-    ------
-    InputError
-        If a class to be renamed does not occur.
     """
     own = {plain(name): new for name, new in renaming.items()}
     found = {r.label for r in records if r.label}

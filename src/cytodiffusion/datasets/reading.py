@@ -69,29 +69,7 @@ def read_dataset(
     split: str | None = None,
     empty_classes: bool = False,
 ) -> Dataset:
-    """Find the images of a data set with their classes, splits and groups; open none.
-
-    Parameters
-    ----------
-    path : str or Path
-        A folder or a CSV; ``manifest.csv#NAME`` for one data set of a manifest.
-    layout : str
-        One of `LAYOUTS`, or ``auto``.
-    renaming : mapping, optional
-        New names of classes; a class renamed ``""`` is left out, one renamed ``unlabelled``
-        loses its labels. Names that differ from the project's in writing only, and the codes of
-        published sets, are turned into the project's names in any case.
-    split : str, optional
-        Put all images into this split, whatever the data say (a whole data set as a test set).
-    empty_classes : bool
-        Leave out class folders without images, as whoever measures a model can; else they are
-        refused, because nothing can be learned of such a class.
-
-    Raises
-    ------
-    InputError
-        If there is no such data set, nothing in it, or something in it makes no sense.
-    """
+    """Find the images of a data set with their classes, splits and groups; open none."""
     path = Path(path)
     chosen = LAYOUTS[detect_layout(path)] if layout == "auto" else _layout(layout)
     if not path.exists() and "#" not in path.name:
@@ -131,13 +109,7 @@ def _synthetic(record: Record) -> bool:
 
 
 def detect_layout(path: Path) -> str:
-    """Name of the first layout that a data set looks like.
-
-    Raises
-    ------
-    InputError
-        If it looks like none.
-    """
+    """Name of the first layout that a data set looks like."""
     try:
         found = next((x.name for x in LAYOUTS.values() if x.recognises(path)), None)
     except OSError as error:

@@ -57,13 +57,7 @@ class TrainingImages:
 
     @classmethod
     def load(cls, path: Path) -> TrainingImages:
-        """Read them.
-
-        Raises
-        ------
-        BundleError
-            If the file is not what `save` writes.
-        """
+        """Read them."""
         try:
             found = load_file(path)
             exact, perceptual = found["exact"], found["perceptual"]
@@ -105,15 +99,7 @@ class Overlap:
         return len(self.exact) + len(self.near)
 
     def stated(self, who: str = "The model", where: str = "") -> str:
-        """Say it in a sentence; empty where there is nothing to say.
-
-        Parameters
-        ----------
-        who : str
-            What the model is called.
-        where : str
-            Where the whole list is, for a reader of the first few.
-        """
+        """Say it in a sentence; empty where there is nothing to say."""
         if not self.known:
             return (
                 f"{who} does not record its training images: whether it has seen the test "
@@ -136,16 +122,7 @@ def overlap(
     model: Trained,
     progress: Progress = silent,
 ) -> Overlap:
-    """Find the images that a model was trained on.
-
-    Parameters
-    ----------
-    records : sequence of Record or of Path, or Fingerprints
-        Images to be tested on; those that cannot be read are passed over.
-    model : ModelBundle, Baseline, ...
-        Anything with ``training_images``.
-    progress : callable
-    """
+    """Find the images that a model was trained on."""
     trained = getattr(model, "training_images", None)
     if trained is None:
         return Overlap(False, [], [])

@@ -33,20 +33,7 @@ def _digest(text: str) -> bytes:
 def assign_splits(
     records: Sequence[Record], share: float = VALIDATION_SHARE
 ) -> tuple[list[Record], list[str]]:
-    """Put every record into a split.
-
-    Returns
-    -------
-    records : list of Record
-        In the same order.
-    notes : list of str
-        How it was done.
-
-    Raises
-    ------
-    InputError
-        If a group is in two of the given splits, or everything is of one group.
-    """
+    """Put every record into a split."""
     check_groups(records)
     result = _join_their_group(records)
     open_ones = [i for i, r in enumerate(result) if not r.split]

@@ -67,13 +67,7 @@ class Columns:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV as text.
-
-    Raises
-    ------
-    InputError
-        If it is not one.
-    """
+    """Read a CSV as text."""
     import pandas as pd
 
     try:
@@ -114,13 +108,7 @@ def label_tables(path: Path) -> list[Path]:
 def records_of(
     table: pd.DataFrame, columns: Columns, source: Path, base: Path | None = None
 ) -> list[Record]:
-    """Turn rows into records; paths are relative to ``base``, by default the table's folder.
-
-    Raises
-    ------
-    InputError
-        For the first row that makes no sense, by its number in the file.
-    """
+    """Turn rows into records; paths are relative to ``base``, by default the table's folder."""
     base = base or source.parent
     extra = [c for c in table.columns if c not in columns.used()]
     records: dict[Path, Record] = {}
@@ -221,13 +209,7 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _read_manifest(path: Path) -> Reading:
-    """Read the single-cell images of one data set, or of all that are split into train and so on.
-
-    Raises
-    ------
-    InputError
-        If there is no such data set.
-    """
+    """Read the single-cell images of one data set, or of all that have splits."""
     file, dataset = _file_and_name(path)
     table = read_csv(file)
     known = sorted(set(table["dataset"])) if "dataset" in table else []

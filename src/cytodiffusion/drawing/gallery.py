@@ -191,15 +191,7 @@ def _fitting(text: str, width: int, size: int) -> int:
 
 
 def columns_for(names: Sequence[str], tall: float) -> int:
-    """Tiles a row: a picture somewhat wider than high, in which classes begin alike if they can.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Class of each tile, in order.
-    tall : float
-        Height of a row to the width of a column.
-    """
+    """Tiles a row: a picture somewhat wider than high, in which classes begin alike if they can."""
     n = len(names)
     ideal = min(n, math.sqrt(n * _ASPECT * tall))
     runs = [i for i in range(n) if i == 0 or names[i] != names[i - 1]]

@@ -87,15 +87,6 @@ def beside(image: RGB8, rows: Sequence[Row], bar: ColourBar | None = None) -> RG
 
     The image keeps its pixels and stays at the top left corner; a panel that is higher than
     the image makes the picture higher.
-
-    Parameters
-    ----------
-    image
-        (Y, X, 3) uint8.
-    rows
-        Lines of the legend, from top to bottom.
-    bar
-        Colour scale, drawn below the lines.
     """
     size = font_size(image.shape)
     while size > _SMALLEST_FONT and _panel_height(rows, bar, size) > image.shape[0]:

@@ -57,11 +57,6 @@ class CellMaps:
         Outline of the cells that are flagged as anomalies: 2 on its outer half, 1 on its inner
         half, so that two colours make it visible on any stain; `REVIEW` times as much for other
         cells that are for review; else 0.
-
-    Raises
-    ------
-    InputError
-        When the labels are not a two-dimensional integer image or there are too many classes.
     """
 
     def __init__(self, labels: ArrayLike, n_classes: int, outline_px: int = 2) -> None:
@@ -205,15 +200,7 @@ def uncertainty_colors() -> NDArray[np.float32]:
 
 
 def class_colors(colors: Sequence[str], shown: Sequence[bool] | None = None) -> NDArray[np.float32]:
-    """Colours (K + 1, 4) RGBA in 0..1 of the class map from ``#rrggbb``; row 0 is transparent.
-
-    Parameters
-    ----------
-    colors : sequence of str
-        One colour a class.
-    shown : sequence of bool or None
-        Classes that are not shown get a transparent colour; None shows all.
-    """
+    """Colours (K + 1, 4) RGBA in 0..1 of the class map from ``#rrggbb``; row 0 is transparent."""
     table = np.zeros((len(colors) + 1, 4), np.float32)
     for row, color in enumerate(colors, start=1):
         table[row, :3] = [int(color.lstrip("#")[i : i + 2], 16) / 255 for i in (0, 2, 4)]
@@ -222,22 +209,7 @@ def class_colors(colors: Sequence[str], shown: Sequence[bool] | None = None) -> 
 
 
 def features_table(frame: pd.DataFrame, max_id: int) -> pd.DataFrame:
-    """Table of cells as a label layer wants it: row i describes label i, row 0 the background.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        One row a cell with a column ``label``, as `cytodiffusion.pipeline.cells_frame` gives it.
-    max_id : int
-        Largest label id of the image.
-
-    Returns
-    -------
-    DataFrame
-        Rows 0 to ``max_id`` with class and confidence first; rows of the background and of cells
-        that were not classified are empty. Where the ids are so sparse that this would be
-        mostly empty rows, one row a cell with its id in a column ``index`` instead.
-    """
+    """Table of cells as a label layer wants it: row i describes label i, row 0 the background."""
     first = [name for name in ("predicted", "confidence", "prediction_set") if name in frame]
     rest = [name for name in frame.columns if name not in first]
     table = frame[[*first, *rest]]

@@ -80,24 +80,6 @@ def overlay_image(
     The image starts in the top left corner, magnified by a whole number when it is small (see
     `magnification`); the legend stands to its right. Anomalies have a dashed line inside their
     outline; cells that are not in the table, a grey outline.
-
-    Parameters
-    ----------
-    rgb
-        (Y, X, 3) uint8.
-    labels
-        (Y, X) integers, 0 for background; gaps and large ids are fine.
-    frame
-        Table of cells with the columns ``label``, ``predicted`` and ``anomaly``.
-    classes
-        Classes in the order of the legend, with ``name`` and ``color``.
-    pixel_size_um
-        Micrometres per pixel, for the scale bar; None leaves it out.
-
-    Raises
-    ------
-    InputError
-        When image and labels differ in shape.
     """
     cells = _match(rgb, labels, frame)
     names = [c.name for c in classes]
@@ -132,20 +114,6 @@ def uncertainty_image(
     The field is dimmed to grey, so that the cells the model is unsure of shine. Anomalies are
     outlined in white. The scale runs from 0 to the entropy of all classes being equally likely,
     as in the window, so that pictures can be compared.
-
-    Parameters
-    ----------
-    rgb, labels, pixel_size_um
-        As in `overlay_image`.
-    frame
-        Table of cells with the columns ``label``, ``entropy`` (nats) and ``anomaly``.
-    n_classes
-        Number of classes of the model.
-
-    Raises
-    ------
-    InputError
-        When image and labels differ in shape.
     """
     cells = _match(rgb, labels, frame)
     known = cells.rows >= 0

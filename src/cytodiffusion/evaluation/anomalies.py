@@ -67,29 +67,7 @@ def anomaly_figures(
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Any]:
-    """Figures of telling ``unknown`` cells from ``known`` ones.
-
-    Parameters
-    ----------
-    known, unknown : Classification
-        Of the same classifier.
-    false_alarms : float
-        Stated rate of the threshold.
-    thresholds : dict, optional
-        Stated thresholds of the other scores that have one.
-    seed, resamples : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    dict
-        ``auc``, ``sensitivity`` (share of the unknown above the stated threshold),
-        ``specificity`` (share of the known not above it), ``intervals``, ``n_known``,
-        ``n_unknown``, ``threshold``, ``false_alarms``, ``roc`` and ``scores``: of each score
-        ``auc``, ``sensitivity`` and ``specificity`` at its stated threshold (None where it has
-        none) and ``sensitivity_here``, at the stated rate of false alarms among these known
-        cells.
-    """
+    """Figures of telling ``unknown`` cells from ``known`` ones."""
     negative, positive = scores_of(known), scores_of(unknown)
     stated = {"score": known.anomaly_threshold, **(thresholds or {})}
     own = {

@@ -80,26 +80,7 @@ def choose_records(
     limit: int | None = None,
     seed: int = 0,
 ) -> list[Record]:
-    """Labelled images of one split of a data set.
-
-    Parameters
-    ----------
-    found : sequence of Record
-        All images of the data set.
-    data : Path
-        Where they are, for messages.
-    split : str
-        ``train``, ``val``, ``test`` or ``all``.
-    limit : int, optional
-        Draw so many of them.
-    seed : int
-        Of the draw.
-
-    Raises
-    ------
-    InputError
-        If the split has no labelled image.
-    """
+    """Labelled images of one split of a data set."""
     chosen = [r for r in found if r.label and split in (r.split, "all")]
     return draw(chosen, limit, seed) or _none(data, split, found)
 
@@ -139,20 +120,6 @@ def score(
     """Classify images, a chunk at a time so that memory does not grow with their number.
 
     All of them are taken to be of one laboratory (`cytodiffusion.classification.slide_correction`).
-
-    Parameters
-    ----------
-    model : ModelBundle or Baseline
-    records : sequence of Record
-    settings : ClassifySettings
-    frames : Frames, optional
-        Of the set that the records are of; measured from the records where missing.
-    progress : callable
-
-    Raises
-    ------
-    InputError
-        If none of the images can be read.
     """
     from cytodiffusion.predict import predict
 

@@ -17,22 +17,7 @@ from cytodiffusion.taxonomy import Taxonomy, load_taxonomy
 
 
 def gather(context: Context, everyone: Sequence[Candidate], taxonomy: Taxonomy | None) -> None:
-    """Find the images of all sets, and refuse what cannot be measured of them.
-
-    Parameters
-    ----------
-    context : Context
-        Gets ``everything``, ``records``, ``shift`` and ``taxonomies``.
-    everyone : sequence of Candidate
-        The evaluated one, then the baselines; with the copies that were given.
-    taxonomy : Taxonomy or None
-        The class hierarchy of the evaluation.
-
-    Raises
-    ------
-    InputError
-        If data, classifiers and settings do not go together.
-    """
+    """Find the images of all sets, and refuse what cannot be measured of them."""
     s = context.settings
     # the low-data curve trains from the same data, and nothing can be learned of an empty class
     data = _read(context, s.data, s.layout, empty_classes=not s.low_data)

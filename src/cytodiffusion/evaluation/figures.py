@@ -55,22 +55,7 @@ CONTRACT = (
 
 
 def figures(scored: ScoredCells, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:
-    """Figures of merit with 95 % bootstrap intervals.
-
-    Parameters
-    ----------
-    scored : ScoredCells
-        Cells of classes that the classifier knows.
-    seed, resamples : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    dict
-        The keys of `CONTRACT` but ``anomaly`` and ``shift``, and ``intervals``,
-        ``confusion``, ``reliability``, ``risk_coverage``, ``aurc``, ``decided`` (share of
-        cells that can be decided at some error rates), ``trials_histogram``, ``anomaly_rate``.
-    """
+    """Figures of merit with 95 % bootstrap intervals."""
     result, labels = scored.result, scored.labels
     hits = result.predicted == labels
     counts = confusion(labels, result.predicted, len(result.class_names))
@@ -165,24 +150,7 @@ def set_figures(
     settings: ClassifySettings,
     levels: Sequence[float] = COVERAGES,
 ) -> list[dict[str, Any]]:
-    """Coverage and size of the prediction sets at several levels.
-
-    Parameters
-    ----------
-    model : ModelBundle or Baseline
-        Gives what is kept of the validation cells.
-    scored : ScoredCells
-    settings : ClassifySettings
-        Of the run: the sets at its coverage are measured as they are.
-    levels : sequence of float
-
-    Returns
-    -------
-    list of dict
-        ``asked``, ``coverage``, ``size``, ``singletons`` (share of sets of one class), ``empty``
-        (share of empty sets) and ``per_class`` with ``coverage`` and ``size`` of each class
-        that occurs.
-    """
+    """Coverage and size of the prediction sets at several levels."""
     posterior, labels = scored.result.posterior, scored.labels
     kept = (model.slide_correction if scored.result.adjusted else model).validation
     rows = []
@@ -215,18 +183,7 @@ def set_figures(
 
 
 def shift_figures(scored: ScoredCells, *, seed: int = 0, resamples: int = 1000) -> dict[str, Any]:
-    """Figures on another laboratory's cells.
-
-    Returns
-    -------
-    dict
-        ``n``, ``accuracy``, ``balanced_accuracy`` (every class of the classifier open, the mean
-        over the classes that occur), ``shared_accuracy`` and ``shared_balanced_accuracy`` (only
-        the classes that occur are open), ``ece``, ``coverage``, ``set_size``,
-        ``trials_mean``, ``anomaly_rate``, ``recall``, ``confusion``, ``intervals``; where cells
-        were corrected for what they have in common also ``alone``, the balanced accuracies of each
-        cell by itself.
-    """
+    """Figures on another laboratory's cells."""
     result, labels = scored.result, scored.labels
     k = len(result.class_names)
     shared = predicted_among(result.posterior, labels)
@@ -317,14 +274,7 @@ def _means(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, flo
 def difference(
     one: ScoredCells, other: ScoredCells, *, seed: int = 0, resamples: int = 1000
 ) -> dict[str, Any] | None:
-    """How much better ``one`` is than ``other`` on the same cells, with paired intervals.
-
-    Returns
-    -------
-    dict or None
-        ``accuracy`` and ``balanced_accuracy``, each the ``difference`` and its ``interval``;
-        None where the two have not seen the same cells.
-    """
+    """How much better ``one`` is than ``other`` on the same cells, with paired intervals."""
     if [r.path for r in one.records] != [r.path for r in other.records] or not len(one):
         return None
     truth = np.array([r.label for r in one.records], dtype=object)

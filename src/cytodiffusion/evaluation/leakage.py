@@ -28,14 +28,6 @@ def warn_of_overlap(everyone: Sequence[Candidate], context: Context) -> Seen:
 
     One that records its training images is asked; for others, files of the same content are
     looked for in the training split of the same data.
-
-    Returns
-    -------
-    dict
-        By key of the classifier and name of the set: ``known`` (whether it records its training
-        images), ``exact`` and ``near`` (all paths of copies); for the evaluated data and one that
-        does not, also ``training_split`` (paths of files that are in it too). Training images
-        that were asked for are not looked through.
     """
     progress = context.next("looking for training images among them")
     evaluated = {} if context.settings.split == "train" else {EVALUATED: context.records}

@@ -57,28 +57,6 @@ def model_without(
     A copy is trained from the labelled training and validation images with the settings that made
     the classifier, from scratch, and stays in ``folder`` for the next evaluation. A training
     that was stopped goes on.
-
-    Parameters
-    ----------
-    model : ModelBundle or Baseline
-        The one that knows the class.
-    records : sequence of Record
-        Of all splits.
-    settings : EvaluateSettings
-    folder : Path
-        Where the copy is or comes to be.
-    progress : callable
-
-    Returns
-    -------
-    ModelBundle or Baseline
-
-    Raises
-    ------
-    NoCopy
-        If there is nothing to train from.
-    InputError
-        If the copy was trained for another number of steps, or knows the class after all.
     """
     wanted = _steps(model, settings)
     if not (folder / "checksums.json").is_file():
@@ -146,24 +124,7 @@ def _recorded(model: Any) -> dict[str, Any]:
 
 
 def given_copies(models: Sequence[Any], settings: EvaluateSettings) -> list[Any]:
-    """Load the copies that were given, each for the first classifier of its kind without one.
-
-    Parameters
-    ----------
-    models : sequence of ModelBundle or Baseline
-        The evaluated one, then the baselines.
-    settings : EvaluateSettings
-
-    Returns
-    -------
-    list of ModelBundle, Baseline or None
-        The copy of each model; None where none was given.
-
-    Raises
-    ------
-    InputError
-        If there is no model in a folder, it knows the class, or no classifier lacks such a copy.
-    """
+    """Load the copies that were given, each for the first classifier of its kind without one."""
     copies: list[Any] = [None] * len(models)
     for folder in settings.leave_out_model:
         if not (folder / "checksums.json").is_file():
@@ -262,13 +223,7 @@ def _how_trained(model: Any, settings: EvaluateSettings, steps: int) -> dict[str
 
 
 def write_table(records: Sequence[Record], left_out: str, path: Path) -> Path:
-    """Write the training and validation images of the other classes as a CSV to train from.
-
-    Raises
-    ------
-    NoCopy
-        If there are none.
-    """
+    """Write the training and validation images of the other classes as a CSV to train from."""
     kept = _others(records, left_out)
     rows = [{"path": str(r.path.absolute()), "class": r.label, "split": r.split} for r in kept]
     with atomic_file(path) as partial:

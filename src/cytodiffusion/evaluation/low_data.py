@@ -58,35 +58,7 @@ def low_data_curve(
     progress: Progress = silent,
     added: CellSet | None = None,
 ) -> dict[str, Any]:
-    """Measure balanced accuracy against the number of labelled cells a class.
-
-    Parameters
-    ----------
-    names : list of str
-        Of the classes.
-    sets : dict of CellSet
-        ``train`` and the split to report; crops of the settings' input size (see
-        `LowDataSettings.input_size`).
-    folder : Path
-        Gets ``low_data.json``, ``low_data.csv`` (both hold what is done so far) and the runs;
-        runs that are in it already are not done again.
-    settings : LowDataSettings, optional
-    progress : callable
-        May raise ``Cancelled``; finished runs are kept.
-    added : CellSet, optional
-        Labelled cells that every run trains with besides, such as synthetic ones.
-
-    Returns
-    -------
-    dict
-        ``curves``: by model, a list of ``cells`` (a class), ``balanced_accuracy`` (mean), ``sd``
-        and ``seeds``; ``runs``: every run; ``split``.
-
-    Raises
-    ------
-    InputError
-        If a split is missing, or a class has fewer cells than are to be labelled.
-    """
+    """Measure balanced accuracy against the number of labelled cells a class."""
     settings = settings or LowDataSettings()
     _check(names, sets, settings)
     study = _Study(names, sets, folder, settings, progress, added)
@@ -375,11 +347,6 @@ def low_data_figures(context: Context) -> dict[str, Any]:
 
     Runs that are in that folder already are not done again, so that an evaluation that was
     stopped goes on, and a second one is quick.
-
-    Raises
-    ------
-    InputError
-        If the data have too few training cells, or the folder holds runs with other settings.
     """
     from cytodiffusion.training.sets import load_sets
     from cytodiffusion.training.settings import TrainSettings

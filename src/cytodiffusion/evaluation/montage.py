@@ -63,22 +63,7 @@ def make_montage(
     *,
     tiles: int = TILES,
 ) -> Montage:
-    """Show the hardest cells (least probable true class) and the most anomalous ones.
-
-    Parameters
-    ----------
-    model : ModelBundle or Baseline
-        Whose windows are shown.
-    frames : Frames
-        Of the set that the cells are of.
-    scored : ScoredCells
-        Cells of known classes.
-    judged : ScoredCells
-        The cells that the most anomalous are among, those of classes that the model lacks
-        included; from a copy of the model where that was asked for anomalies.
-    tiles : int
-        Of each kind.
-    """
+    """Show the hardest cells (least probable true class) and the most anomalous ones."""
     groups: dict[str, list[dict[str, Any]]] = {}
     chosen: list[Record] = []
     for name, part, rows in (

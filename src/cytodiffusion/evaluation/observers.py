@@ -38,13 +38,7 @@ ASKED_AGAIN = 2000
 
 
 def annotations_of(context: Context) -> Annotations | None:
-    """Read the table of annotations before the work, None where none is given.
-
-    Raises
-    ------
-    InputError
-        If there is one and psignifit is missing, or the table makes no sense.
-    """
+    """Read the table of annotations before the work, None where none is given."""
     path = context.settings.annotations
     if path is None:
         return None
@@ -62,15 +56,7 @@ def psychometric_figures(
     annotations: Annotations | None,
     context: Context,
 ) -> dict[str, Any]:
-    """Fit the curves of the model, of each annotator and, where that is fair, of each baseline.
-
-    Returns
-    -------
-    dict
-        ``index`` (``kind`` and ``stated``), ``guess_rate``, ``threshold_at``, ``level`` and
-        ``observers``, each as `fit_curve` gives it, the model under ``model``; or ``why`` alone
-        where nothing can be fitted.
-    """
+    """Fit the curves of the model, of each annotator and, where that is fair, of each baseline."""
     progress = context.next("psychometric curves")
     if not is_available():
         return {"why": NOT_INSTALLED}

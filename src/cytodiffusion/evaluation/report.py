@@ -56,13 +56,7 @@ class Evaluation:
 
 
 def write_report(folder: Path, evaluation: Evaluation) -> Path:
-    """Write all files of a report; all of them appear together or none.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written.
-    """
+    """Write all files of a report; all of them appear together or none."""
     metrics = complete(evaluation.metrics)
     page = render(metrics, evaluation.montage)
     with staged_folder(folder) as staging:

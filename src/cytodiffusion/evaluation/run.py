@@ -30,24 +30,7 @@ from cytodiffusion.taxonomy import Taxonomy, load_taxonomy, taxonomy_for
 
 
 def evaluate(settings: EvaluateSettings, progress: Progress = silent) -> Path:
-    """Evaluate a classifier and write the report.
-
-    Parameters
-    ----------
-    settings : EvaluateSettings
-    progress : callable
-        May raise ``Cancelled``; nothing is written then but models trained on the way.
-
-    Returns
-    -------
-    Path
-        The folder with ``metrics.json``, ``report.html``, ``cells.csv`` and ``montage.png``.
-
-    Raises
-    ------
-    InputError
-        If data, model and settings do not go together.
-    """
+    """Evaluate a classifier and write the report."""
     check_folder(settings.output)
     return write_report(settings.output, Run(settings, progress).all())
 

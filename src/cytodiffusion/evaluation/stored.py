@@ -105,18 +105,7 @@ def tile_of(sheet: NDArray[np.uint8], tile: int, number: int) -> NDArray[np.uint
 
 
 def read_report(path: Path) -> StoredReport:
-    """Read a report.
-
-    Parameters
-    ----------
-    path : Path
-        Its folder, or its ``metrics.json``, or its ``report.html``.
-
-    Raises
-    ------
-    InputError
-        If there is no report, or one that this version cannot read.
-    """
+    """Read a report."""
     folder = path if path.is_dir() else path.parent
     file = path if path.suffix == ".json" else folder / "metrics.json"
     if not file.is_file():

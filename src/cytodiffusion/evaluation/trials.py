@@ -32,24 +32,7 @@ def trial_curve(
     *,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Accuracy after 1, 2, ..., T trials.
-
-    Parameters
-    ----------
-    model : ModelBundle
-    records : list of Record
-        Of classes that the model has.
-    settings : ClassifySettings
-        Gives the budget T and the seed.
-    frames : Frames
-        Of the set that the records are of.
-    progress : callable
-
-    Returns
-    -------
-    dict
-        ``n`` cells, and ``points`` with ``trials``, ``accuracy`` and ``balanced_accuracy``.
-    """
+    """Accuracy after 1, 2, ..., T trials."""
     read = frames.cut(records, model.input_size, model.window_um)
     evidence = gather_evidence(
         read.pixels,
@@ -74,15 +57,7 @@ def check_published(main: Candidate, cells: int) -> None:
 
 
 def published_figures(main: Candidate, context: Context) -> dict[str, Any]:
-    """Measure the published rule on cells of known classes, drawn at random.
-
-    Returns
-    -------
-    dict
-        ``n``; ``accuracy`` and ``balanced_accuracy`` of the rule; ``own`` with both of our trials
-        on the same cells; ``trials_mean``, ``passes_mean``, ``ms_per_cell`` and ``settings`` of
-        the rule.
-    """
+    """Measure the published rule on cells of known classes, drawn at random."""
     from cytodiffusion.classification.published_rule import PublishedSettings, classify_published
 
     s, model = context.settings, main.model

@@ -51,7 +51,6 @@ class Frames:
         (`cytodiffusion.cells.single_cell.SingleCells`).
     pixel_size_um : float, optional
         Of all of them, where it is known.
-    progress : callable
     """
 
     def __init__(
@@ -75,18 +74,7 @@ class Frames:
         window_um: float,
         progress: Progress = silent,
     ) -> Windows:
-        """Cut the window around the cell in each image.
-
-        Parameters
-        ----------
-        records : sequence of Record
-            Of the set, or a part of it.
-        size : int
-            Side of a window in pixels.
-        window_um : float
-            Side of a window in micrometres.
-        progress : callable
-        """
+        """Cut the window around the cell in each image."""
         read, windows, backgrounds, skipped = [], [], [], []
         for number, record in enumerate(records):
             if number % 20 == 0:

@@ -42,26 +42,14 @@ def _as_input_error(target: Path) -> Iterator[None]:
 
 
 def prepare_folder(folder: Path) -> Path:
-    """Create `folder` and its parents; say in one sentence why that is impossible.
-
-    Raises
-    ------
-    InputError
-        When the folder cannot be created, or a file stands in its place.
-    """
+    """Create `folder` and its parents; say in one sentence why that is impossible."""
     with _as_input_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def check_folder(folder: Path) -> None:
-    """Make sure, before any work, that results can be written to `folder`; create nothing.
-
-    Raises
-    ------
-    InputError
-        When it is read-only or a file stands in its place.
-    """
+    """Make sure, before any work, that results can be written to `folder`; create nothing."""
     with _as_input_error(folder):
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not existing.is_dir():
@@ -76,11 +64,6 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     The parent folder is created. When the block fails or is interrupted, the temporary file
     is removed and an earlier `path` stays as it was.
-
-    Raises
-    ------
-    InputError
-        When the place is read-only, full or otherwise not writable.
     """
     prepare_folder(path.parent)
     with _as_input_error(path):
@@ -103,11 +86,6 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
     A failed or interrupted block leaves nothing behind: neither some of the files nor a
     folder that did not exist before. Files of the same name in `folder` are replaced.
-
-    Raises
-    ------
-    InputError
-        When the place is read-only, full or otherwise not writable.
     """
     with _as_input_error(folder):
         created = _missing_ancestors(folder)

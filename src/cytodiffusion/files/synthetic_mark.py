@@ -63,11 +63,6 @@ def write_synthetic_png(
         What is known of its making; stored as JSON under the key `RECORD`.
     pixel_size_um
         Micrometres a pixel, stored as the resolution.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be written.
     """
     target = Path(path)
     options: dict[str, Any] = {}
@@ -95,11 +90,6 @@ def write_synthetic_tiff(
         What is known of its making; stored as JSON in the description.
     pixel_size_um
         Micrometres a pixel.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be written.
     """
     target = Path(path)
     metadata: dict[str, Any] = {"axes": "YXS", "Description": f"{STATEMENT}\n{_ascii(record)}"}

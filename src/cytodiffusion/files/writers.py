@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_cells_csv(path: str | Path, frame: pd.DataFrame) -> Path:
-    """Write the table of cells as UTF-8 CSV with every digit, so that reading gives it back.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be written or is not named ``.csv``.
-    """
+    """Write the table of cells as UTF-8 CSV with every digit, so that reading gives it back."""
     target = Path(path)
     if target.suffix.lower() != ".csv":
         raise InputError(f"The table is written as CSV: {target.name} should end in .csv.")
@@ -38,13 +32,7 @@ def write_cells_csv(path: str | Path, frame: pd.DataFrame) -> Path:
 def write_png(
     path: str | Path, rgb: NDArray[np.uint8], notes: Mapping[str, str] | None = None
 ) -> Path:
-    """Write (Y, X, 3) uint8 as PNG with `notes` as text entries.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be written.
-    """
+    """Write (Y, X, 3) uint8 as PNG with `notes` as text entries."""
     target = Path(path)
     info = PngInfo()
     for key, text in (notes or {}).items():
@@ -56,13 +44,7 @@ def write_png(
 
 
 def write_run_json(path: str | Path, record: Mapping[str, Any]) -> Path:
-    """Write a record as indented JSON; numpy numbers, arrays and paths are converted.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be written.
-    """
+    """Write a record as indented JSON; numpy numbers, arrays and paths are converted."""
     target = Path(path)
     with atomic_file(target) as partial:
         partial.write_text(to_json(record, indent=2) + "\n", encoding="utf-8")

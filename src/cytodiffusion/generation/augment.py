@@ -76,21 +76,7 @@ class AugmentResult:
 
 
 def plan_top_up(records: Sequence[Record], model: ModelBundle, to: int | None = None) -> TopUp:
-    """Count the training images and what they lack.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        Only labelled, real images of the training split count.
-    model : ModelBundle
-    to : int, optional
-        Images that each class should have; by default as many as the largest has.
-
-    Raises
-    ------
-    InputError
-        If there is nothing to train on, nothing to add, or nothing that the model draws.
-    """
+    """Count the training images and what they lack."""
     if to is not None and to < 1:
         raise InputError(f"Each class should have at least one image, not {to}.")
     real = Counter(r.label for r in records if r.split == "train" and r.label)
@@ -125,30 +111,6 @@ def augment_training(
     """Draw what a training set lacks and list real and synthetic images in one table.
 
     Real images stay where they are. Synthetic ones are of the training split, always.
-
-    Parameters
-    ----------
-    data : path
-        As for training: a folder or a CSV.
-    folder : path
-        For the synthetic images and the table.
-    model : ModelBundle
-    settings : GenerationSettings, optional
-    to : int, optional
-        Images that each class should have; by default as many as the largest has.
-    layout : str
-        Of the data; see `cytodiffusion.datasets.read_dataset`.
-    pixel_size_um : float, optional
-        Of the real images, where they are trained with a stated one: synthetic images are
-        written at the same scale. Otherwise at the model's own, which their files state.
-    progress : callable
-    insist : bool
-        Begin even very large orders.
-
-    Raises
-    ------
-    InputError
-        As `plan_top_up`, or when the folder cannot be written.
     """
     target = Path(folder)
     records = find_records(data, layout)

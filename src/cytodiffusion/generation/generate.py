@@ -56,38 +56,6 @@ def generate(
     With rejection, a cell that the model's own classifier does not take for its class is drawn
     anew with fresh noise, and left out when it is never accepted. The classifier was trained
     on the same images as the generator: its agreement is a check, not a proof.
-
-    Parameters
-    ----------
-    model : ModelBundle
-    counts : mapping
-        How many cells of each class; an alias of a class will do.
-    settings : GenerationSettings, optional
-    towards : Mix, optional
-        Another class, to draw cells between the two.
-    preview : callable, optional
-        Gets, at each step, the places of the cells being drawn and how they seem by then. Places
-        count all cells of ``counts`` in its order.
-    progress : callable
-        May raise ``Cancelled``; what is done by then is returned, with ``complete`` False.
-    insist : bool
-        Begin even very large orders.
-
-    Returns
-    -------
-    GeneratedCells
-        The same for the same seed on the same device, whatever the batch; each cell depends on
-        the seed, its class and its number in the class alone.
-
-    Raises
-    ------
-    InputError
-        For unknown classes and counts that make no sense; `LargeOrder` for more cells than
-        `cytodiffusion.generation.order.MANY` without insisting.
-    Cancelled
-        If it is cancelled before any cell is done.
-    OutOfMemoryError
-        If the device runs out of memory even for one cell at a time.
     """
     parts = list(
         generate_parts(

@@ -87,13 +87,7 @@ class Effort:
 def take_order(
     model: ModelBundle, counts: Mapping[str, int], mix: Mix | None = None
 ) -> GenerationOrder:
-    """Check what is asked for.
-
-    Raises
-    ------
-    InputError
-        For a class that the model does not draw, a count that is none, or no cells at all.
-    """
+    """Check what is asked for."""
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
             raise InputError(
@@ -114,13 +108,7 @@ def take_order(
 
 
 def class_of(model: ModelBundle, name: str) -> str:
-    """Return the model's class of that name or alias.
-
-    Raises
-    ------
-    InputError
-        With the classes that there are and the one most alike.
-    """
+    """Return the model's class of that name or alias."""
     own = {plain(known): known for known in model.class_names}
     if plain(name) in own:
         return own[plain(name)]
@@ -137,13 +125,7 @@ def class_of(model: ModelBundle, name: str) -> str:
 def check_order(
     order: GenerationOrder, model: ModelBundle, settings: GenerationSettings, insist: bool = False
 ) -> None:
-    """Ask before very large orders.
-
-    Raises
-    ------
-    LargeOrder
-        When more than `MANY` cells are asked for without insisting.
-    """
+    """Ask before very large orders."""
     if len(order) > MANY and not insist:
         effort = estimate_effort(model, len(order), settings)
         raise LargeOrder(f"{effort.sentence()}: ask for fewer, or insist.")

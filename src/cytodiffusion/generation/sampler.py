@@ -102,7 +102,6 @@ class ClassifierDenoiser:
 
     Parameters
     ----------
-    model : ModelBundle
     training_style : bool
         Whether cells are to look as the training images do.
     """
@@ -127,8 +126,6 @@ class StageDenoiser:
 
     Parameters
     ----------
-    network : ClassUNet
-    device : torch.device
     bound : float
         Clean values lie within this.
     gain : float
@@ -185,9 +182,6 @@ def solve(
     ----------
     z : (N, C, H, W) tensor
         Noise.
-    clean : callable
-    schedule : NoiseSchedule
-    steps : int
     report : callable
         Called once a step with the share done and the clean latents as they seem.
     strength : float
@@ -239,7 +233,6 @@ def walk(
     levels : (steps + 1, N) tensor
     clean : callable
         A step has the same number upwards and downwards.
-    schedule : NoiseSchedule
     report : callable
         Called after each step with the share done.
 
@@ -272,11 +265,6 @@ def draw(
 
     Parameters
     ----------
-    model : ModelBundle
-    guidance : Guidance
-    noise : callable
-    steps : int
-    watch : callable
     sketch : (N, 3, S, S) tensor, optional
         Pictures to start from, -1..1.
     strength : float

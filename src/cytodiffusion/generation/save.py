@@ -56,14 +56,7 @@ class SavedCells:
 
 
 def save_generated(cells: GeneratedCells, folder: str | Path) -> SavedCells:
-    """Write a PNG a cell in a folder per class, ``cells.csv``, ``contact_sheet.png`` and
-    ``provenance.json``; every image says that it is synthetic.
-
-    Raises
-    ------
-    InputError
-        When the folder cannot be written.
-    """  # noqa: D205
+    """Write cells in a folder per class, a table, a contact sheet and ``provenance.json``."""
     writer = _Writer(Path(folder))
     writer.add(cells)
     return writer.finish()
@@ -84,22 +77,6 @@ def generate_into(
     """Draw cells and write each part as it is done; see `generate` and `save_generated`.
 
     Work that is cancelled or interrupted leaves what is done, with its table.
-
-    Parameters
-    ----------
-    folder, model, counts, settings, towards, progress, insist
-        As in `generate` and `save_generated`.
-    pixel_size_um : float, optional
-        Micrometres a pixel of the images; by default those of the model.
-    names : mapping, optional
-        Other names of the classes for folders and table, by the model's.
-
-    Raises
-    ------
-    InputError
-        As `generate`, or when the folder cannot be written.
-    Cancelled
-        If it is cancelled before any cell is done.
     """
     if pixel_size_um is not None:
         check_pixel_size(pixel_size_um)

@@ -47,12 +47,6 @@ def shown(cells: GeneratedCells) -> NDArray[np.int64]:
 def contact_sheet(cells: GeneratedCells, made: Counter[str] | None = None) -> NDArray[np.uint8]:
     """Draw the first cells of each class in lines, below a title that calls them synthetic.
 
-    Parameters
-    ----------
-    cells : GeneratedCells
-    made : Counter, optional
-        How many there are of each class, where ``cells`` are a part of them.
-
     Returns
     -------
     (Y, X, 3) uint8

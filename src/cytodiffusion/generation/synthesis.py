@@ -51,7 +51,6 @@ def sample_cells(
 
     Parameters
     ----------
-    model : ModelBundle
     class_index : (N,) integers
         Index of the class of each cell.
     seed : int
@@ -83,13 +82,6 @@ def sample_cells(
     (N, S, S, 3) uint8
         The cell in the centre of a window, S = `drawn_size`. Empty background is about
         235 in all channels.
-
-    Raises
-    ------
-    InputError
-        If a class, the seed, the steps, the guidance or the share are out of range.
-    OutOfMemoryError
-        If the memory does not suffice for one cell at a time.
     """
     index = _checked(class_index, model, seed, steps, guidance)
     other, part_of = _checked_mix(index, towards, share, model)

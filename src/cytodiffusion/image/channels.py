@@ -66,13 +66,7 @@ class Channels:
 
 
 def choose_channels(tif: Any, page: Any, planes: int, samples: int) -> Channels:
-    """Return the channels of an open TIFF file with so many planes of so many samples.
-
-    Raises
-    ------
-    InputError
-        Where they cannot be the colours of a stained smear.
-    """
+    """Return the channels of an open TIFF file with so many planes of so many samples."""
     bits = stated_bits(tif, page)
     if samples > 1:
         found = _of_samples(page, samples)

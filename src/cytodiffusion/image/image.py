@@ -84,11 +84,6 @@ def open_image(path: str | Path) -> Image:
 
     PNG, JPEG (CMYK too), BMP, GIF, WebP, PPM, and with tifffile TIFF, OME-TIFF, SVS and its
     relatives. Pyramids and very large TIFF files stay on disk and are read as needed.
-
-    Raises
-    ------
-    InputError
-        One sentence on why this is not a usable image.
     """
     path = Path(path)
     if is_tiff(path):
@@ -133,17 +128,6 @@ def as_rgb8(image: Any) -> NDArray[np.uint8]:
     other whole numbers are divided by the smallest camera range (8, 10, 12, 14 or 16 bit) that
     holds them, all channels alike so that colours keep; floats are taken as 0 to 1 or, above
     that, like whole numbers. RGB in uint8 is returned as it is, without a copy.
-
-    Parameters
-    ----------
-    image : Image or array or list of arrays or path
-        (Y, X), (Y, X, C) or (C, Y, X) with 1 to 4 channels, numpy or lazy; of a multiscale list
-        the first, full-size level is taken.
-
-    Raises
-    ------
-    InputError
-        One sentence on why this is not a usable image.
     """
     array = _first_level(image)
     shape = tuple(int(n) for n in getattr(array, "shape", np.shape(array)))
@@ -155,11 +139,6 @@ def as_source(image: Any) -> Any:
     """Return any image as ``(Y, X, 3)`` uint8 to be read in parts.
 
     A lazy array that is RGB in uint8 stays as it is; everything else is loaded by :func:`as_rgb8`.
-
-    Raises
-    ------
-    InputError
-        As :func:`as_rgb8`, and for lazy images above ``MAX_LAZY_PIXELS``.
     """
     array = _first_level(image)
     shape, dtype = getattr(array, "shape", ()), getattr(array, "dtype", None)

@@ -49,23 +49,7 @@ _ALIKE, _MANY = 0.2, 0.2
 def write_labels_tif(
     path: str | Path, labels: NDArray[Any], pixel_size_um: float | None = None
 ) -> Path:
-    """Write a label image as a zlib-compressed OME-TIFF.
-
-    Parameters
-    ----------
-    path
-        Target; its folder is created, an existing file is replaced at once or not at all.
-    labels
-        (Y, X) integers, 0 for background. Stored as uint16 where that holds every id,
-        otherwise as int32.
-    pixel_size_um
-        Micrometres per pixel, stored in the OME metadata and the resolution tags.
-
-    Raises
-    ------
-    InputError
-        When `labels` are not a label image, or the file cannot be written.
-    """
+    """Write a label image as a zlib-compressed OME-TIFF."""
     target = Path(path)
     if target.suffix.lower() not in _TIFF:
         raise InputError(f"Labels are written as TIFF: {target.name} should end in .tif.")
@@ -92,30 +76,13 @@ class LabelImage:
 
 
 def read_labels(path: str | Path) -> NDArray[np.int32]:
-    """Read a label image of this program or of one like it; others are for `open_label_image`.
-
-    Returns
-    -------
-    ndarray
-        (Y, X) int32, 0 for background.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, unreadable, or does not hold one integer per pixel.
-    """
+    """Read a label image of this program or of one like it; others are for `open_label_image`."""
     source = Path(path)
     return check_labels(_plane(_read(source)), source.name).astype(np.int32)
 
 
 def open_label_image(path: str | Path) -> LabelImage:
-    """Read a label image: TIFF, PNG, BMP, GIF, NPY or Cellpose's ``_seg.npy``.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, unreadable, or cannot be understood as labels.
-    """
+    """Read a label image: TIFF, PNG, BMP, GIF, NPY or Cellpose's ``_seg.npy``."""
     source = Path(path)
     return understand_labels(_read(source), source.name)
 
@@ -136,18 +103,6 @@ def understand_labels(labels: Any, name: str = "the label image") -> LabelImage:
 
     Masks (true and false, 0 and 255, one value for all cells) are divided into cells; an id that
     lies on pieces far apart becomes several; fractions of CellProfiler become ids again.
-
-    Parameters
-    ----------
-    labels : array
-        (Y, X), or with further axes of length one, or a grey picture saved as RGB.
-    name : str
-        For the sentences.
-
-    Raises
-    ------
-    InputError
-        One sentence on why these are no labels, and what to do.
     """
     notes: list[str] = []
     array = _grey(_plane(np.asarray(labels)), name)
@@ -168,13 +123,7 @@ def understand_labels(labels: Any, name: str = "the label image") -> LabelImage:
 
 
 def check_labels(labels: NDArray[Any], name: str = "the label image") -> NDArray[Any]:
-    """Return `labels` as uint16 or int32 (Y, X), or say what is wrong with them.
-
-    Raises
-    ------
-    InputError
-        When they are not two-dimensional, not whole numbers, negative, or beyond 2**31 - 1.
-    """
+    """Return `labels` as uint16 or int32 (Y, X), or say what is wrong with them."""
     array = np.asarray(labels)
     if array.ndim != 2 or array.size == 0:
         raise InputError(

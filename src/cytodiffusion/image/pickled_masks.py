@@ -70,13 +70,7 @@ class _Reader(pickle.Unpickler):
 
 
 def pickled_masks(path: Path) -> NDArray[Any]:
-    """Return the array ``masks`` of a ``_seg.npy``.
-
-    Raises
-    ------
-    InputError
-        One sentence, where there is none that can be read without running anything.
-    """
+    """Return the array ``masks`` of a ``_seg.npy``."""
     with path.open("rb") as file:
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0

@@ -73,13 +73,7 @@ class StatedScale:
 
 
 def stated_pixel_size(path: str | Path) -> StatedScale:
-    """Return the pixel size that an image file states, without reading its pixels.
-
-    Raises
-    ------
-    InputError
-        Where the file is missing or is no image.
-    """
+    """Return the pixel size that an image file states, without reading its pixels."""
     import PIL.Image
     import tifffile
 
@@ -107,17 +101,7 @@ def stated_pixel_size(path: str | Path) -> StatedScale:
 
 
 def scale_doubt(stated: StatedScale | float, measured_um: float, n_cells: int) -> str | None:
-    """Return a sentence where the scale of a file and its red cells contradict each other.
-
-    Parameters
-    ----------
-    stated : StatedScale or float
-        What the file says, in micrometres a pixel.
-    measured_um : float
-        What `cytodiffusion.segmentation.scale.estimate_pixel_size` measures.
-    n_cells : int
-        How many red cells it measured; 0 where it only assumes.
-    """
+    """Return a sentence where the scale of a file and its red cells contradict each other."""
     scale = stated if isinstance(stated, StatedScale) else StatedScale(float(stated))
     if scale.value_um is None or n_cells < ENOUGH_CELLS:
         return None

@@ -119,11 +119,6 @@ def brightness(array: NDArray[Any], bits: int | None = None) -> Brightness:
 
     The smallest camera range (8, 10, 12, 14 or 16 bit) that holds all values but the brightest
     0.1 %, since one hot pixel says nothing about the camera; `bits` where the file states them.
-
-    Raises
-    ------
-    InputError
-        For values no image has.
     """
     kind = array.dtype.kind
     if kind == "b":
@@ -188,13 +183,7 @@ def _range(kind: str, robust: float, top: float, bits: int | None) -> Brightness
 
 
 def check_pixel_size(value: Any) -> float:
-    """Return `value` as a pixel size in micrometres.
-
-    Raises
-    ------
-    InputError
-        For anything that is not a number within 0.01 to 10 micrometres.
-    """
+    """Return `value` as a pixel size in micrometres."""
     try:
         size = float(value)
     except (TypeError, ValueError):

@@ -50,11 +50,6 @@ def estimate_background(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     -------
     (3,) float32
         Red, green and blue in 0..255, never below 1.
-
-    Raises
-    ------
-    InputError
-        When the array is not a non-empty (Y, X, 3) image.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
         raise InputError(f"The background needs an RGB image, not an array of shape {rgb.shape}.")
@@ -151,11 +146,6 @@ def background_map(
     -------
     (Y, X, 3) float32
         Background colour in 1..255.
-
-    Raises
-    ------
-    InputError
-        When the array is not a non-empty (Y, X, 3) image.
     """
     colour = estimate_background(rgb) if colour is None else colour
     height, width = rgb.shape[:2]

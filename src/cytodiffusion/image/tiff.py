@@ -39,19 +39,7 @@ Found = tuple[tuple[Any, ...], StatedScale, tuple[str, ...]]
 
 
 def open_tiff(path: Path) -> Found | None:
-    """Open a TIFF file.
-
-    Returns
-    -------
-    levels, scale, notes
-        As in :class:`cytodiffusion.image.image.Image`; None when the colours need Pillow (palette,
-        CMYK, Lab).
-
-    Raises
-    ------
-    InputError
-        One sentence on what is wrong with the file.
-    """
+    """Open a TIFF file."""
     try:
         with quiet_parser(), tifffile.TiffFile(path) as tif:
             if not tif.pages or not tif.series:

@@ -24,13 +24,7 @@ def bin_of(confidence: Floats, bins: int = BINS) -> NDArray[np.int64]:
 def reliability(
     confidence: Floats, hits: NDArray[np.bool_], bins: int = BINS
 ) -> list[dict[str, float]]:
-    """Points of the reliability diagram (DeGroot & Fienberg 1983), one a bin that has cells.
-
-    Returns
-    -------
-    list of dict
-        ``low``, ``high`` (of the bin), ``n``, ``confidence`` and ``accuracy`` (means).
-    """
+    """Points of the reliability diagram (DeGroot & Fienberg 1983), one a bin that has cells."""
     where = bin_of(confidence, bins)
     points = []
     for number in range(bins):
@@ -72,13 +66,7 @@ def area_under_risk(confidence: Floats, hits: NDArray[np.bool_]) -> float:
 def risk_coverage(
     confidence: Floats, hits: NDArray[np.bool_], points: int = POINTS
 ) -> dict[str, list[float]]:
-    """Risk when only the most confident share of the cells is decided.
-
-    Returns
-    -------
-    dict
-        ``coverage`` and ``risk``, lists of equal length, thinned to ``points``.
-    """
+    """Risk when only the most confident share of the cells is decided."""
     curve = risks(confidence, hits)
     n = len(curve)
     if not n:

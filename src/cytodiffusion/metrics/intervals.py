@@ -39,7 +39,6 @@ def interval_of_share(
         The share is ``right / n``.
     drawn : (2,) array
         The bootstrap's interval.
-    level : float
     """
     if not n or 0 < right < n:
         return float(drawn[0]), float(drawn[1])
@@ -54,14 +53,6 @@ def rates_of_confusion(counts: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
     ----------
     counts : (..., K, K) array
         Cells of true class (row) and predicted class (column).
-
-    Returns
-    -------
-    dict of arrays
-        ``accuracy``, ``balanced_accuracy``, ``macro_f1`` of shape ``(...)`` and ``precision``,
-        ``recall``, ``f1`` of shape ``(..., K)``. Classes without a true cell have a NaN recall
-        and F1 and count in no mean; a class that is never predicted has precision 0 where it
-        occurs, as scikit-learn's ``zero_division=0`` has it.
     """
     counts = np.asarray(counts, np.float64)
     right = np.diagonal(counts, axis1=-2, axis2=-1)
@@ -92,11 +83,6 @@ def confusion_intervals(
 
     Drawing N cells with replacement and counting them into a confusion matrix is one draw of a
     multinomial distribution over the entries of the matrix, so all resamples are drawn at once.
-
-    Returns
-    -------
-    dict of arrays
-        ``(2,)`` for the scalars, ``(K, 2)`` for the figures of each class; low and high.
     """
     k, total = len(counts), int(counts.sum())
     draws = np.random.default_rng(seed).multinomial(
@@ -119,17 +105,7 @@ def resampled_intervals(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
-    """Bootstrap intervals of whatever ``statistic`` computes from drawn cells.
-
-    Parameters
-    ----------
-    statistic : callable
-        Takes the indices ``(n,)`` of a resample, drawn with replacement, and gives figures by
-        name.
-    n : int
-        Number of cells.
-    seed, resamples : int
-    """
+    """Bootstrap intervals of whatever ``statistic`` computes from drawn cells."""
     rng = np.random.default_rng(seed)
     rows = [statistic(rng.integers(0, n, n)) for _ in range(resamples)]
     return {

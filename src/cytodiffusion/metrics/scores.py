@@ -13,15 +13,7 @@ from cytodiffusion.metrics.intervals import rates_of_confusion
 
 
 def summarise(result: Classification, labels: NDArray[np.int64]) -> dict[str, Any]:
-    """Accuracy and calibration of ``result`` against ``labels (N,)``, class indices.
-
-    Returns
-    -------
-    dict
-        ``n``, ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``recall`` (by class name),
-        ``ece``, ``coverage``, ``set_size``, ``trials_mean``, ``anomaly_rate``. Classes that
-        do not occur in ``labels`` count in none of the means.
-    """
+    """Accuracy and calibration of ``result`` against ``labels (N,)``, class indices."""
     rates = rates_of_confusion(confusion(labels, result.predicted, len(result.class_names)))
     hits = result.predicted == labels
     return {

@@ -102,12 +102,7 @@ def _reason(error: Exception) -> str:
 
 
 def verify_bundle(folder: Path, files: Sequence[str] = FILES) -> str:
-    """Check that every one of ``files`` is there and unaltered; return the bundle's checksum.
-
-    Raises
-    ------
-    BundleError
-    """
+    """Check that every one of ``files`` is there and unaltered; return the bundle's checksum."""
     missing = [name for name in (*files, CHECKSUMS) if not (folder / name).is_file()]
     if missing:
         raise BundleError(f"The bundle {folder} lacks {', '.join(missing)}; copy it again in full.")

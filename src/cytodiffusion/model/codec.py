@@ -86,13 +86,7 @@ class PixelCodec:
 
 
 def codec_from_config(config: dict[str, Any]) -> PixelCodec:
-    """Build the codec that ``config`` names.
-
-    Raises
-    ------
-    ValueError
-        If the kind of codec is unknown or its numbers do not fit.
-    """
+    """Build the codec that ``config`` names."""
     if config.get("kind") != "pixel":
         raise ValueError(f"unknown codec {config.get('kind')!r}")
     return PixelCodec(int(config["size"]), int(config["patch"]))

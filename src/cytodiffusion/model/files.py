@@ -69,23 +69,7 @@ def split_classes(source: str | Path) -> tuple[str | Path, list[str] | None]:
 
 
 def fetch(repository: str, wanted: Sequence[str], allow_download: bool) -> Path:
-    """Return the folder that the files of a repository ``owner/name`` are in.
-
-    Parameters
-    ----------
-    repository : str
-    wanted : sequence of str
-        Names of files; those that are not there are passed over.
-    allow_download : bool
-        Whether the Hub may be asked.
-
-    Raises
-    ------
-    BundleError
-        If there is no such repository, or the Hub cannot be reached.
-    DownloadNeeded
-        If it is not in the local cache, and downloading was not allowed.
-    """
+    """Return the folder that the files of a repository ``owner/name`` are in."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

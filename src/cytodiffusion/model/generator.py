@@ -42,7 +42,6 @@ class ClassUNet(nn.Module):
     ----------
     num_classes : int
         K; the null class is added.
-    in_channels, out_channels : int
     widths, blocks : sequence of int
         Channels and residual blocks on each grid, finest first.
     attention : bool
@@ -125,7 +124,6 @@ class Generator(SavedNetwork):
         How many times smaller the coarse picture is.
     base_patch : int
         Side of the blocks of pixels that are folded into channels in the coarse picture.
-    base_widths, base_blocks, detail_widths, detail_blocks : sequence of int
     detail_scale : float
         Standard deviation of the detail, which is divided by it.
     """

@@ -36,23 +36,7 @@ def default_bundle_path() -> Path:
 
 
 def bundle_folder(source: str | Path, *, allow_download: bool = False) -> Path:
-    """Find the folder that ``source`` means.
-
-    Parameters
-    ----------
-    source : str or Path
-        ``default``, a folder, or a Hub id ``owner/name``; what `split_classes` parts is passed
-        over.
-    allow_download : bool
-        Whether the Hub may be asked.
-
-    Raises
-    ------
-    BundleError
-        If there is no such folder or Hub repository.
-    DownloadNeeded
-        If it is on the Hub, not in the local cache, and downloading was not allowed.
-    """
+    """Find the folder that ``source`` means."""
     if str(source) == "default":
         return default_bundle_path()
     source, _ = split_classes(source)
@@ -72,29 +56,7 @@ def load_bundle(
     allow_download: bool = False,
     class_names: Sequence[str] | None = None,
 ) -> ModelBundle:
-    """Load and verify a bundle.
-
-    Parameters
-    ----------
-    source : str or Path
-        ``default``, a folder, or a Hub id ``owner/name``; of a Stable Diffusion checkpoint that
-        does not name its classes ``SOURCE#class,class``, in the order of its one-hot vectors.
-    device : str
-        ``auto``, ``cpu``, ``cuda``, ``mps``.
-    allow_download : bool
-        Whether a Hub id may be downloaded.
-    class_names : sequence of str, optional
-        The same by themselves.
-
-    Raises
-    ------
-    BundleError
-        If a file is missing, altered, not safetensors, or does not fit the others.
-    DownloadNeeded
-        If the bundle must be downloaded and that was not allowed.
-    InputError
-        If there is no such device.
-    """
+    """Load and verify a bundle."""
     target = pick_device(device)
     folder = bundle_folder(source, allow_download=allow_download)
     named = class_names or split_classes(source)[1]

@@ -44,11 +44,6 @@ def save_bundle(folder: Path, model: ModelBundle, dtype: torch.dtype = torch.flo
     The network is written in half precision in the layout of diffusers, so that
     ``UNetDenoiser.from_pretrained(folder)``, or that of its U-Net and VAE with the folders
     ``unet`` and ``vae``, loads it too.
-
-    Raises
-    ------
-    BundleError
-        If the folder cannot be written, or holds anything else than a bundle.
     """
     folder = Path(folder)
     files = files_of(model.denoiser)

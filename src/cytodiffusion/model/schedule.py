@@ -72,21 +72,7 @@ class NoiseSchedule:
 
 
 def centred_disc(grid: int, radius: float, softness: float = 0.1) -> Tensor:
-    """Weights of the positions: 1 in a centred disc, falling smoothly to 0.
-
-    Parameters
-    ----------
-    grid : int
-        Side of the latents' grid.
-    radius : float
-        Radius as a share of the window's side.
-    softness : float
-        Width of the soft edge, same unit.
-
-    Returns
-    -------
-    (grid, grid) float32 tensor
-    """
+    """Weights of the positions: 1 in a centred disc, falling smoothly to 0."""
     axis = (torch.arange(grid, dtype=torch.float32) + 0.5) / grid - 0.5
     distance = (axis[:, None].square() + axis[None, :].square()).sqrt()
     return ((radius + softness / 2 - distance) / softness).clamp(0.0, 1.0)

@@ -74,7 +74,6 @@ class SlideCorrectionNetwork(SavedNetwork):
 
     Parameters
     ----------
-    num_classes : int
     embedding : int
         Width of the denoiser's embedding.
     features : int
@@ -83,7 +82,6 @@ class SlideCorrectionNetwork(SavedNetwork):
         Width of the layers.
     members : int
         Networks that the mean is taken of.
-    dropout : float
     """
 
     mean: Tensor
@@ -170,11 +168,6 @@ class SlideCorrection:
         embedding : (N, D) array
         temperature : float
             Of a single cell's posterior.
-
-        Raises
-        ------
-        BundleError
-            If the corrections are no numbers.
         """
         given = torch.from_numpy(np.asarray(logits / temperature, np.float32))[None]
         seen = torch.from_numpy(np.asarray(embedding, np.float32))[None]

@@ -44,19 +44,7 @@ def published_weight(t: Tensor) -> Tensor:
 
 
 def hard_disc(grid: int, radius: float) -> Tensor:
-    """1 where the middle of a latent is within ``radius``, else 0.
-
-    Parameters
-    ----------
-    grid : int
-        Side of the latents' grid; its middle is the latent ``grid // 2``.
-    radius : float
-        As a share of the side; the edge is in.
-
-    Returns
-    -------
-    (grid, grid) float32 tensor
-    """
+    """1 where the middle of a latent is within ``radius``, else 0."""
     axis = (torch.arange(grid) - grid // 2).double()
     squared = axis[:, None].square() + axis[None, :].square()
     return (squared <= (radius * grid) ** 2 + 1e-9).float()
@@ -101,7 +89,6 @@ class StableDiffusionCodec:
 
     Parameters
     ----------
-    vae : AutoencoderKL
     size : int
         Side of a crop in pixels, a multiple of the VAE's reduction (8).
     """
@@ -163,12 +150,6 @@ class StableDiffusionDenoiser(nn.Module):
         Its ``cross_attention_dim`` is the width of the condition, 768 as published.
     num_classes : int
         K, at most that width. The null class is the vector of zeros.
-    schedule : StableDiffusionSchedule, optional
-
-    Raises
-    ------
-    ValueError
-        If the classes do not fit into the condition.
     """
 
     conditions: Tensor
@@ -325,7 +306,6 @@ def mixed_conditions(denoiser: StableDiffusionDenoiser, labels: Tensor, share: T
 
     Parameters
     ----------
-    denoiser : StableDiffusionDenoiser
     labels : (N, 2) tensor
         Class of each crop and of the one mixed in; -1 for none.
     share : (N,) tensor

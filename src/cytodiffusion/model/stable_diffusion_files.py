@@ -68,24 +68,7 @@ def load_stable_diffusion(
     class_names: Sequence[str] | None = None,
     dtype: torch.dtype | None = None,
 ) -> ModelBundle:
-    """Load a bundle or a checkpoint with Stable Diffusion's network.
-
-    Parameters
-    ----------
-    folder : Path
-    device : torch.device
-    source : str
-        What the user called it.
-    class_names : sequence of str, optional
-        Of a checkpoint, in the order of its one-hot vectors; else its ``classes.json`` says.
-    dtype : torch.dtype, optional
-        Of the U-Net; by default bfloat16 where that is faster, else float32.
-
-    Raises
-    ------
-    BundleError
-        If something is missing, altered, not safetensors, or does not fit.
-    """
+    """Load a bundle or a checkpoint with Stable Diffusion's network."""
     bundle = (folder / CHECKSUMS).is_file() or _is_described(folder)
     if bundle and class_names:
         raise BundleError(f"The bundle {folder} names its classes itself; name none behind a #.")
@@ -108,7 +91,9 @@ def load_stable_diffusion(
     try:
         denoiser = StableDiffusionDenoiser(unet, len(classes), schedule)
     except ValueError as error:
-        raise BundleError(f"The U-Net of {folder} does not depend on the class: {error}.") from error
+        raise BundleError(
+            f"The U-Net of {folder} does not depend on the class: {error}."
+        ) from error
     width = denoiser.embedding_width
     calibration = (
         load_calibration(folder, classes, width)
@@ -229,13 +214,7 @@ def uncalibrated(n_classes: int, embedding: int, codec: StableDiffusionCodec) ->
 def load_networks(
     folder: Path, dtype: torch.dtype = torch.float32
 ) -> tuple[UNet2DConditionModel, AutoencoderKL, StableDiffusionSchedule]:
-    """Read the U-Net (the averaged one where there are two), VAE and noise levels of a folder.
-
-    Raises
-    ------
-    BundleError
-        If something is missing, not safetensors, or does not fit.
-    """
+    """Read the U-Net (the averaged one where there are two), VAE and noise levels of a folder."""
     if not (folder / "vae").is_dir():
         raise BundleError(
             f"{folder} has no VAE: copy the folder vae of the Stable Diffusion 1.5 it was trained "

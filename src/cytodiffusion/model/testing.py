@@ -120,25 +120,7 @@ def tiny_bundle(
     generator: Generator | None = None,
     slide_correction: SlideCorrection | None = None,
 ) -> Path:
-    """Write a random bundle of a few kB.
-
-    Parameters
-    ----------
-    folder : str or Path
-    class_names : sequence of str
-    seed : int
-    size : int
-        Side of the model's input in pixels.
-    generator : Generator, optional
-        Such as `tiny_generator`.
-    slide_correction : SlideCorrection, optional
-        Such as `tiny_slide_correction`.
-
-    Returns
-    -------
-    Path
-        ``folder``.
-    """
+    """Write a random bundle of a few kB."""
     codec = PixelCodec(size, 4)
     k = len(class_names)
     calibration = tiny_calibration(k, seed)

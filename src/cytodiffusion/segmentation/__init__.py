@@ -39,23 +39,6 @@ def segment(
     """Outline the cells of an image.
 
     Large images are segmented in overlapping tiles, read one by one where the image is lazy.
-
-    Parameters
-    ----------
-    image : Image or array or path
-        Whatever :func:`cytodiffusion.image.image.as_rgb8` takes.
-    method : str
-        "watershed", "cellpose", or "auto": Cellpose where its weights and a GPU are at hand.
-    pixel_size_um : float, optional
-        Default: that of an :class:`Image` or file, otherwise estimated from the red cells.
-    model, device, allow_download
-        For Cellpose: see :func:`cytodiffusion.segmentation.cellpose.cellpose`.
-    **options
-        Fields of ``WatershedSettings`` or ``CellposeSettings``.
-
-    Raises
-    ------
-    InputError, DownloadNeeded, OutOfMemoryError, Cancelled
     """
     chosen = choose_method(method, model=model, device=device)
     source, known = _source(image, pixel_size_um)
@@ -74,13 +57,7 @@ def segment(
 def choose_method(
     method: str = "auto", *, model: str | Path | None = None, device: str = "auto"
 ) -> str:
-    """Return "watershed" or "cellpose" for a `method` that may be "auto".
-
-    Raises
-    ------
-    InputError
-        For an unknown method, or a `model` that is neither a model of Cellpose nor a file.
-    """
+    """Return "watershed" or "cellpose" for a `method` that may be "auto"."""
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}; the methods are {', '.join(METHODS)}.")
     if method != "auto":

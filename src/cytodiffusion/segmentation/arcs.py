@@ -59,10 +59,6 @@ def outline_arcs(mask: Mask, min_diameter: float = 6.0) -> list[Arc]:
         Foreground.
     min_diameter : float
         Smaller circles, in pixels, are left out.
-
-    Returns
-    -------
-    list of Arc
     """
     outlines, _ = cv2.findContours(
         np.pad(mask, 1).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE

@@ -73,7 +73,6 @@ def expected_seconds(
     Parameters
     ----------
     shape : (Y, X, ...)
-    device : str
     model, pixel_size_um, settings
         As for :func:`cellpose`; without a pixel size the image is taken not to be rescaled.
     """
@@ -113,10 +112,6 @@ def cellpose(
         "auto", "cpu", "cuda", "cuda:1", "mps".
     allow_download : bool
         Whether weights may be downloaded when they are not here.
-
-    Raises
-    ------
-    InputError, DownloadNeeded, OutOfMemoryError, Cancelled
     """
     segmenter = CellposeSegmenter(
         model,
@@ -167,14 +162,7 @@ class CellposeSegmenter:
         progress: Progress = silent,
         levels: NDArray[np.float64] | None = None,
     ) -> Segmentation:
-        """Segment one image.
-
-        Parameters
-        ----------
-        levels : (3, 2) float64, optional
-            Darkest and brightest value of each channel, from :func:`brightness_levels`; give
-            those of the whole image when `rgb` is a tile of it.
-        """
+        """Segment one image."""
         size, source, notes = _known_pixel_size(rgb, pixel_size_um, progress)
         evaluate = {
             "diameter": _diameter(size, self.settings),

@@ -74,18 +74,7 @@ def default_model() -> str:
 
 
 def weights_path(model: str | Path) -> Path:
-    """Return where the weights of `model` are or would be.
-
-    Parameters
-    ----------
-    model : str or Path
-        A name out of :func:`available_models` or the path of a weights file.
-
-    Raises
-    ------
-    InputError
-        When it is neither. Cellpose itself would take its default model without asking.
-    """
+    """Return where the weights of `model` are or would be."""
     if str(model) in available_models():
         return models_folder() / str(model)
     path = Path(model).expanduser()
@@ -118,15 +107,7 @@ def download_size(model: str | Path) -> int:
 def fetch_weights(
     model: str | Path, *, allow_download: bool = False, progress: Progress = silent
 ) -> Path:
-    """Return the weights file of `model`, downloaded if need be and allowed.
-
-    Raises
-    ------
-    DownloadNeeded
-        When a download is needed and nobody agreed to it; the text gives name and size.
-    InputError
-        For an unknown name, a missing file, or a download that fails.
-    """
+    """Return the weights file of `model`, downloaded if need be and allowed."""
     path = weights_path(model)
     if path.is_file():
         return path
@@ -152,14 +133,7 @@ def fetch_weights(
 
 
 def check_weights(path: Path) -> dict[str, Any]:
-    """Return the tensors of a Cellpose weights file without ever running code in it.
-
-    Raises
-    ------
-    InputError
-        For a pickle that holds more than tensors, another kind of file, or weights of
-        another network.
-    """
+    """Return the tensors of a Cellpose weights file without ever running code in it."""
     import torch
 
     state: Any

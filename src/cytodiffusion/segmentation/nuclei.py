@@ -60,15 +60,6 @@ def _typical_purple(purple: Plane, mask: Mask, min_area: float) -> float:
 def find_nuclei(stains: Stains, mask: Mask, pixel_um: float, rules: NucleusRules) -> Labels:
     """Label nuclei, the lobes of one cell under one number.
 
-    Parameters
-    ----------
-    stains, mask
-        Maps of the field and its foreground, (Y, X).
-    pixel_um : float
-        Micrometres per pixel of these.
-    rules : NucleusRules
-        Sizes.
-
     Returns
     -------
     (Y, X) int32

@@ -84,11 +84,6 @@ def estimate_pixel_size(rgb: NDArray[np.uint8], stains: Stains | None = None) ->
         A field or a single-cell crop.
     stains : Stains, optional
         Its stain maps, where they are known already; of no use for a large image.
-
-    Returns
-    -------
-    ScaleEstimate
-        Always a usable pixel size; ``source`` tells whether to believe it.
     """
     scale = min(1.0, _WORK_SIDE / max(rgb.shape[:2]))
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))

@@ -43,11 +43,6 @@ def tiles(shape: tuple[int, int], tile: int = TILE, overlap: int = 256) -> list[
     """Cover an image of `shape` with tiles of at most `tile` pixels a side, row by row.
 
     Neighbours share at least `overlap` pixels, and all tiles of an image are about the same size.
-
-    Raises
-    ------
-    InputError
-        When the overlap is not smaller than half a tile.
     """
     if not 0 <= 2 * overlap < tile:
         raise InputError(f"An overlap of {overlap} pixels is too much for tiles of {tile} pixels.")

@@ -50,16 +50,6 @@ def watershed(
         Told the fraction done; may raise `Cancelled`.
     background : (Y, X, 3) float32, optional
         Its `background_map`, where that is known already.
-
-    Returns
-    -------
-    Segmentation
-        With `Segmentation.kinds` filled in.
-
-    Raises
-    ------
-    InputError
-        When ``rgb`` is not a non-empty RGB image.
     """
     settings = settings or WatershedSettings()
     brightest = estimate_background(rgb) if background is None else background

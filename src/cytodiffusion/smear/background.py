@@ -15,17 +15,7 @@ _PAPER = np.array([240.0, 231.0, 223.0])
 def uneven_light(
     shape: tuple[int, int], rng: np.random.Generator, amount: float = 1.0
 ) -> FloatImage:
-    """Light of a lamp that is not quite centred, ``(H, W, 3)`` in grey levels.
-
-    Parameters
-    ----------
-    shape
-        Height and width in pixels.
-    rng
-        Source of chance.
-    amount
-        0 for an even, white light, 1 for that of a usual microscope.
-    """
+    """Light of a lamp that is not quite centred, ``(H, W, 3)`` in grey levels."""
     h, w = shape
     yy = (np.arange(h, dtype=np.float32)[:, None] / max(h, w) - h / max(h, w) / 2) * 2
     xx = (np.arange(w, dtype=np.float32)[None, :] / max(h, w) - w / max(h, w) / 2) * 2
@@ -39,17 +29,7 @@ def uneven_light(
 
 
 def restained(density: FloatImage, rng: np.random.Generator, amount: float) -> FloatImage:
-    """Density ``(H, W, 3)`` as another batch of stain and another camera would give it.
-
-    Parameters
-    ----------
-    density
-        ``(H, W, 3)``.
-    rng
-        Source of chance.
-    amount
-        0 for no change, 1 for as much as laboratories differ.
-    """
+    """Density ``(H, W, 3)`` as another batch of stain and another camera would give it."""
     strength = np.exp(amount * rng.normal(0, 0.18))
     tint = np.exp(amount * rng.normal(0, 0.10, 3))
     mixing = amount * rng.uniform(0, 0.10, (3, 3))  # filters of a camera overlap
@@ -69,20 +49,7 @@ def haze(shape: tuple[int, int], px_um: float, rng: np.random.Generator) -> Floa
 def photograph(
     light: FloatImage, density: FloatImage, px_um: float, rng: np.random.Generator
 ) -> ByteImage:
-    """Take the picture: transmitted light, optics, slight sharpening, sensor noise.
-
-    Parameters
-    ----------
-    light, density
-        ``(H, W, 3)`` float32, grey levels and optical density.
-    px_um
-        Pixels a micrometre.
-
-    Returns
-    -------
-    ByteImage
-        ``(H, W, 3)`` uint8 RGB.
-    """
+    """Take the picture: transmitted light, optics, slight sharpening, sensor noise."""
     pixels = light * np.exp(-density)
     # Resolution of an oil immersion lens (NA 1.25), then the camera's own sharpening, which
     # leaves the faint bright seam around cells that real photographs have.
@@ -103,24 +70,7 @@ AZURE = np.array([1.35, 1.75, 0.70], np.float32)
 def precipitate(
     shape: tuple[int, int], px_um: float, rng: np.random.Generator, spread: float = 1.0
 ) -> FloatImage:
-    """Draw irregular clusters of grains, densest in the middle.
-
-    Parameters
-    ----------
-    shape
-        Height and width in pixels.
-    px_um
-        Pixels a micrometre.
-    rng
-        The only source of chance.
-    spread
-        1 for a main cluster with up to five stray ones around it, less for a tighter group.
-
-    Returns
-    -------
-    FloatImage
-        ``(H, W, 3)`` float32 optical density.
-    """
+    """Draw irregular clusters of grains, densest in the middle."""
     grains = np.zeros(shape, np.float32)
     size = rng.uniform(0.10, 0.30) * px_um
     spots = [rng.normal(0, 0.5 * px_um, 2)]

@@ -29,31 +29,7 @@ def save_smear(
     labels: str = LABELS,
     png: bool = False,
 ) -> dict[str, Path]:
-    """Write image, labels, classes and provenance; all of them appear, or none does.
-
-    Parameters
-    ----------
-    smear
-        The field.
-    folder
-        Created where missing.
-    model
-        Record of the model that rendered its cells.
-    labels
-        Name of the file of labels.
-    png
-        Write the image as ``smear.png`` too.
-
-    Returns
-    -------
-    dict
-        Path of every file by its stem; a PNG as ``"png"``.
-
-    Raises
-    ------
-    InputError
-        When the folder cannot be written.
-    """
+    """Write image, labels, classes and provenance; all of them appear, or none does."""
     target, size = Path(folder), smear.pixel_size_um
     record = smear_record(smear, model)
     frame = smear.cells.assign(synthetic="true")

@@ -111,28 +111,7 @@ def generated_cells(
     sampling: Sampling,
     progress: Progress = silent,
 ) -> Cells:
-    """Render one cell for each of the given class names.
-
-    Parameters
-    ----------
-    model
-        Bundle to sample from. Names it does not know stay sketches.
-    names
-        N class names.
-    px_um
-        Pixels a micrometre of the field the cells are for.
-    seed
-        Same seed, same cells.
-    sampling
-        Steps, guidance, strength and what is rejected.
-    progress
-        Called with the fraction done.
-
-    Returns
-    -------
-    Cells
-        N cells; where no try was good enough, the sketch of the first one.
-    """
+    """Render one cell for each of the given class names."""
     fine = max(px_um, _FINER * model.input_size / model.window_um)
     known = [i for i, name in enumerate(names) if name in model.class_names]
     best: list[Patch] = [sketched(name, fine, _rng(seed, 0, i)) for i, name in enumerate(names)]
@@ -213,24 +192,7 @@ def _agreed(
 
 
 def in_window(patch: Patch, model: ModelBundle, px_um: float, size: int) -> ByteImage:
-    """Photograph a cell alone on an empty slide.
-
-    Parameters
-    ----------
-    patch
-        The cell.
-    model
-        Says how many micrometres wide the window is.
-    px_um
-        Pixels a micrometre of the patch.
-    size
-        Side S of the window in pixels.
-
-    Returns
-    -------
-    ByteImage
-        ``(S, S, 3)`` uint8, the cell in the centre.
-    """
+    """Photograph a cell alone on an empty slide."""
     side = round(model.window_um * px_um)
     density = np.zeros((side, side, 3), np.float32)
     lay(density, patch, (side / 2, side / 2))
@@ -241,26 +203,7 @@ def in_window(patch: Patch, model: ModelBundle, px_um: float, size: int) -> Byte
 def cut_out(
     crop: ByteImage, sketch: ByteImage, drawn: Patch, window_um: float, px_um: float
 ) -> Patch | None:
-    """Cut the cell out of what the model made of a sketch, at the scale of the drawing.
-
-    Parameters
-    ----------
-    crop
-        ``(S, S, 3)`` uint8, made by the model.
-    sketch
-        ``(S, S, 3)`` uint8, what it was made from.
-    drawn
-        The cell as drawn, which fills in the detail that the model's pixels do not resolve.
-    window_um
-        Width of the crop in micrometres.
-    px_um
-        Pixels a micrometre of `drawn`.
-
-    Returns
-    -------
-    Patch or None
-        None where the crop does not show the cell that was drawn.
-    """
+    """Cut the cell out of what the model made of a sketch, at the scale of the drawing."""
     side = round(window_um * px_um)
     fine, solid = _spread(drawn, side)
     outside = _shrunk(grown(solid, round(1.5 * px_um)), len(crop)) < 0.01

@@ -18,28 +18,7 @@ def nucleus(
     px_um: float,
     rng: np.random.Generator,
 ) -> FloatImage:
-    """Draw a nucleus in the middle of a square.
-
-    Parameters
-    ----------
-    kind
-        ``"round"``, ``"oval"``, ``"kidney"``, ``"bilobed"`` or ``"segmented"``.
-    share
-        Radius of the nucleus or of its lobes in parts of the cell's radius.
-    radius
-        Of the cell in micrometres.
-    side
-        Of the square in pixels.
-    px_um
-        Pixels a micrometre.
-    rng
-        The only source of chance.
-
-    Returns
-    -------
-    FloatImage
-        ``(side, side)`` float32, 0 outside to 1 inside.
-    """
+    """Draw a nucleus in the middle of a square."""
     canvas = np.zeros((side, side), np.float32)
     unit, start = radius * px_um, rng.uniform(0, 2 * np.pi)
     if kind in ("segmented", "bilobed"):
@@ -72,21 +51,7 @@ def warped(
     px_um: float,
     rng: np.random.Generator,
 ) -> FloatImage:
-    """Move every pixel of a ``(H, W)`` field a little, neighbours alike.
-
-    Parameters
-    ----------
-    field
-        What to bend.
-    amount_um
-        Standard deviation of the shift along each axis in micrometres.
-    sigma
-        Reach of what moves together, in pixels.
-    px_um
-        Pixels a micrometre.
-    rng
-        The only source of chance.
-    """
+    """Move every pixel of a ``(H, W)`` field a little, neighbours alike."""
     h, w = field.shape
     yy, xx = np.indices((h, w), dtype=np.float32)
     dy, dx = (amount_um * px_um * waves((h, w), sigma, rng) for _ in range(2))

@@ -25,20 +25,7 @@ _GAP_COST = 0.12
 
 
 def central_outline(density: FloatImage, px_um: float) -> Mask | None:
-    """Outline the cell in the middle.
-
-    Parameters
-    ----------
-    density
-        ``(S, S, 3)`` float32 optical density of the crop.
-    px_um
-        Pixels a micrometre.
-
-    Returns
-    -------
-    Mask or None
-        ``(S, S)`` bool; None when nothing in the middle is strongly stained.
-    """
+    """Outline the cell in the middle."""
     nucleus = _nucleus(density, px_um)
     if nucleus is None:
         return None

@@ -112,20 +112,7 @@ def resized(patch: Patch, factor: float) -> Patch:
 def window(
     shape: tuple[int, int], size: tuple[int, int], centre: tuple[float, float]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
-    """Where a patch falls on a field.
-
-    Parameters
-    ----------
-    shape, size
-        Height and width of the field and of the patch, in pixels.
-    centre
-        Where the middle of the patch goes, y and x in pixels of the field.
-
-    Returns
-    -------
-    tuple or None
-        The slices of the field and of the patch that coincide; None where none do.
-    """
+    """Where a patch falls on a field."""
     on_field, on_patch = [], []
     for extent, length, middle in zip(shape, size, centre, strict=True):
         start = round(middle - length / 2)

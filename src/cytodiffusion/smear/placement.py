@@ -54,17 +54,7 @@ class Slide:
         self._soft = np.zeros(0, bool)
 
     def put(self, name: str, patch: Patch, *, inside: bool, overlaps: bool, on_top: bool) -> bool:
-        """Find a place for a cell; False when there is none.
-
-        Parameters
-        ----------
-        inside
-            Keep the whole cell on the field; otherwise the border may cut it.
-        overlaps
-            The cell may lie partly over or under other cells that may, too.
-        on_top
-            The cell hides what it lies on in the ground truth.
-        """
+        """Find a place for a cell; False when there is none."""
         radius = patch.radius
         for attempt in range(_TRIES):
             # Crowding comes gradually: only when free places are rare do cells move together.

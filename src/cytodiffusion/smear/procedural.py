@@ -72,28 +72,12 @@ _UNKNOWN = Sketch(5.5, "round", 0.7, (1.2, 1.6, 0.7), (0.35, 0.40, 0.15))
 
 
 def sketched(name: str, px_um: float, rng: np.random.Generator) -> Patch:
-    """Draw a white cell or a platelet, whichever the name says.
-
-    Parameters
-    ----------
-    name, px_um, rng
-        As for :func:`white_cell`.
-    """
+    """Draw a white cell or a platelet, whichever the name says."""
     return platelet(px_um, rng) if name == "platelet" else white_cell(name, px_um, rng)
 
 
 def white_cell(name: str, px_um: float, rng: np.random.Generator) -> Patch:
-    """Draw a white cell.
-
-    Parameters
-    ----------
-    name
-        Class; names without a sketch get a plain mononuclear cell.
-    px_um
-        Pixels a micrometre.
-    rng
-        The only source of chance.
-    """
+    """Draw a white cell."""
     sketch = SKETCHES.get(name, _UNKNOWN)
     radius = sketch.radius_um * rng.uniform(0.92, 1.08)
     side = int(2 * 1.3 * radius * px_um) | 1

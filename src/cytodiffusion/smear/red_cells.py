@@ -57,17 +57,7 @@ def wobble(
 
 
 def red_cell(px_um: float, style: RedCellStyle, rng: np.random.Generator) -> Patch:
-    """Draw one red cell: a biconcave disc dried flat, pale in the middle.
-
-    Parameters
-    ----------
-    px_um
-        Pixels a micrometre.
-    style
-        Of the field.
-    rng
-        The only source of chance.
-    """
+    """Draw one red cell: a biconcave disc dried flat, pale in the middle."""
     radius = float(np.clip(rng.normal(3.7, 0.20), 3.1, 4.5))
     side = int(2 * 1.45 * radius * px_um) | 1
     distance, angle = polar(side, px_um)

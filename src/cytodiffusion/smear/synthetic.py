@@ -87,26 +87,6 @@ def synthetic_smear(
     White cells and platelets are drawn, rendered by the model as their class, and cut out of
     their crops; red cells, light, stain and camera are procedural. Densities of overlapping
     cells add. A cell that the model cannot render so that it recognises it stays as drawn.
-
-    Parameters
-    ----------
-    model
-        Bundle to sample from; None draws plain sketches instead (fast, for tests).
-    settings
-        What the field shows.
-    sampling
-        Denoising steps, guidance, strength and rejection.
-    progress
-        Called with the fraction done.
-
-    Returns
-    -------
-    Smear
-
-    Raises
-    ------
-    InputError
-        If the differential makes no sense or there is no room for so many cells.
     """
     settings, sampling = settings or SmearSettings(), sampling or Sampling()
     names = _white_names(model, settings.n_white, settings.differential)

@@ -47,27 +47,7 @@ TITLES = {"resnet18": "ResNet-18", "vit": "vision transformer (ViT-Ti, patches o
 
 
 def train_baseline(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Train a baseline, calibrate it on the validation split and save it.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        Of a kind other than ``diffusion``; what concerns the denoiser alone is not used.
-    progress : callable
-        May raise ``Cancelled`` (the last checkpoint stays and can be resumed).
-
-    Returns
-    -------
-    Path
-        The baseline's folder, ``settings.output``.
-
-    Raises
-    ------
-    InputError
-        If the data or the settings cannot be trained with.
-    DownloadNeeded
-        If pre-trained weights were asked for, are not here, and may not be fetched.
-    """
+    """Train a baseline, calibrate it on the validation split and save it."""
     run = BaselineTrainer(settings, progress)
     run.fit()
     return finish_baseline(run, progress)
@@ -82,14 +62,7 @@ class BaselineLoss(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, unit: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of crops ``unit (N, 3, S, S)``, 0 to 1, with ``labels (N,)``.
-
-        Returns
-        -------
-        loss : scalar tensor
-        parts : dict of scalar tensors
-            ``classes`` (the loss) and ``accuracy`` of the batch.
-        """
+        """Loss of crops ``unit (N, 3, S, S)``, 0 to 1, with ``labels (N,)``."""
         logits = self.network(unit).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         accuracy = (logits.argmax(1) == labels).float().mean()

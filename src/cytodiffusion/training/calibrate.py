@@ -133,22 +133,6 @@ def calibrate(
     What must hold for slides of another laboratory too (levels, spread of the embeddings) is
     measured on cells as they are and in varied stains; what is promised for cells like the
     validation cells (temperature, prediction sets, false alarms) on cells as they are.
-
-    Parameters
-    ----------
-    model : ModelBundle
-        With any calibration of the right shapes.
-    train : CellSet
-        Gives the embedding's means and covariances.
-    val : CellSet
-        Gives levels, temperature, conformal scores and the anomaly threshold.
-    settings : ClassifySettings
-        The default budget, for which the temperature is fitted.
-    false_alarms : float
-        Share of validation cells that may exceed the anomaly threshold.
-    augmentation : AugmentSettings
-        How the stains are varied.
-    progress : callable
     """
     size, seed = model.input_size, settings.seed
     plain, varied = plain_views(val, size), varied_views(val, size, seed, augmentation)

@@ -32,13 +32,7 @@ def save_checkpoint(
     history: list[dict[str, float]],
     classes: Sequence[str] = (),
 ) -> None:
-    """Write the state after ``step`` steps; a kill leaves the previous checkpoint in place.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written.
-    """
+    """Write the state after ``step`` steps; a kill leaves the previous checkpoint in place."""
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"ema.{i}": v for i, v in enumerate(ema.shadow_params)}
     for index, state in optimizer.state_dict()["state"].items():
@@ -100,13 +94,7 @@ def _is_complete(folder: Path) -> bool:
 def load_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel
 ) -> dict[str, Any]:
-    """Restore a run from a checkpoint folder and return its ``meta.json``.
-
-    Raises
-    ------
-    InputError
-        If the checkpoint does not fit the settings of the run.
-    """
+    """Restore a run from a checkpoint folder and return its ``meta.json``."""
     try:
         meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
         tensors = load_file(folder / STATE)

@@ -70,17 +70,7 @@ def measure_statistics(
 def standardise(
     calibration: Calibration, budgets: Sequence[Evidence], false_alarms: float
 ) -> ClassStatistics:
-    """Centres, scales and thresholds of the scores from validation cells.
-
-    Parameters
-    ----------
-    calibration : Calibration
-        With typical cells.
-    budgets : sequence of Evidence
-        Of the same validation cells after 1, 2, ... trials.
-    false_alarms : float
-        Share of these cells that may exceed a threshold.
-    """
+    """Centres, scales and thresholds of the scores from validation cells."""
     assert calibration.class_statistics is not None
     parts = [_scores(evidence, calibration) for evidence in budgets]
     centres = np.array([[np.median(p[name]) for name in COMBINED] for p in parts])

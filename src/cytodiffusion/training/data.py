@@ -112,32 +112,7 @@ def load_cells(
     pixel_size_um: float | None,
     progress: Progress = silent,
 ) -> tuple[CellSet, list[str]]:
-    """Read images into a `CellSet`.
-
-    Parameters
-    ----------
-    records : sequence of Record
-    names : sequence of str
-        Class names; the index in it becomes the label.
-    size : int
-        Side of the model's input in pixels; crops are kept ``CONTEXT`` times as wide.
-    window_um : float
-        Side of the window in micrometres.
-    pixel_size_um : float or None
-        Of the images; estimated when None (`cytodiffusion.cells.single_cell.SingleCells`).
-    progress : callable
-
-    Returns
-    -------
-    cells : CellSet
-    skipped : list of str
-        One sentence for each image that could not be read.
-
-    Raises
-    ------
-    InputError
-        If none of the images could be read.
-    """
+    """Read images into a `CellSet`."""
     index = {name: i for i, name in enumerate(names)}
     side = round(size * CONTEXT)
     pixels = np.empty((len(records), side, side, 3), np.uint8)
@@ -176,8 +151,6 @@ class BalancedSampler:
     Parameters
     ----------
     labels : (N,) int64 tensor
-    batch_size : int
-    seed : int
     balance : float
         0 draws images alike, 1 draws classes alike.
     """

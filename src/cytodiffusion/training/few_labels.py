@@ -48,24 +48,7 @@ BATCH = 256
 
 
 def train_few_labels(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Train a bundle on few labelled and many unlabelled crops.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        With ``pseudo_labels``.
-    progress : callable
-
-    Returns
-    -------
-    Path
-        The bundle's folder, ``settings.output``.
-
-    Raises
-    ------
-    InputError
-        If the data or the settings cannot be trained with.
-    """
+    """Train a bundle on few labelled and many unlabelled crops."""
     settings = like_start(settings)  # crops are cut for the network of the model to start from
     names, sets = load_sets(settings, progress)
     run = few_labels_run(settings, names, sets, progress=progress)
@@ -84,13 +67,10 @@ def few_labels_run(
 
     Parameters
     ----------
-    settings : TrainSettings
-    names : list of str
     sets : dict of CellSet
         The labels that are missing from ``train`` are -1.
     features : sequence of (N, D) float32 array, optional
         Descriptions of the training crops, where they are known already (`features_of`).
-    progress : callable
     """
     train = sets["train"]
     if settings.pseudo_labels and (train.labels == UNLABELLED).any():

@@ -173,18 +173,7 @@ def save_with(
     lines: Sequence[str],
     **added: Generator | SlideCorrection,
 ) -> Path:
-    """Save a trained model together with a part that was trained for it, at ``settings.output``.
-
-    Parameters
-    ----------
-    model : ModelBundle
-    settings : TrainSettings
-        Of the part; recorded under its kind.
-    heading, lines : str, sequence of str
-        Section of the card about it.
-    **added : Generator or SlideCorrection
-        The part, by its name in `ModelBundle`; the model's others stay.
-    """
+    """Save a trained model together with a part that was trained for it, at ``settings.output``."""
     kind = ON_DISK.get(settings.kind, settings.kind)
     whole = replace(
         model,

@@ -79,8 +79,6 @@ class GeneratorTrainer(Trainer):
     ----------
     settings : TrainSettings
         Its ``output`` names the run's folder.
-    stage : {"base", "detail"}
-    progress : callable
     cells : (list of str, dict of CellSet)
         Class names and crops by split.
     """
@@ -169,26 +167,7 @@ class GeneratorTrainer(Trainer):
 
 
 def train_generator(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Train a generator for the model ``settings.init`` and save both as one bundle.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        Of the kind ``generator``. Each stage keeps its checkpoints in a folder beside
-        ``output``, and goes on from them with ``resume``.
-    progress : callable
-        May raise ``Cancelled`` (the last checkpoint stays and can be resumed).
-
-    Returns
-    -------
-    Path
-        The bundle's folder, ``settings.output``.
-
-    Raises
-    ------
-    InputError
-        If the data have other classes than the model, or cannot be trained with.
-    """
+    """Train a generator for the model ``settings.init`` and save both as one bundle."""
     model = load_bundle(str(settings.init), device="cpu")
     check_target(settings.output, FILES)
     settings = settings.model_copy(update={"window_um": model.window_um})

@@ -73,12 +73,6 @@ class HybridLoss(nn.Module):
             The class each crop is denoised as; -1 for the null class.
         training_style : (N,) bool tensor
             Crops that are known to look as the training images do.
-
-        Returns
-        -------
-        loss : scalar tensor
-        parts : dict of scalar tensors
-            ``denoising``, ``classes`` and ``accuracy`` (of the batch, one trial a crop).
         """
         z = self.schedule.add_noise(clean, t, epsilon)
         out = self.denoiser.trunk(z, t, training_style)

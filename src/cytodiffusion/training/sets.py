@@ -37,27 +37,7 @@ _WITHOUT = {
 def load_sets(
     settings: TrainSettings, progress: Progress = silent, splits: Sequence[str] = SPLITS
 ) -> tuple[list[str], dict[str, CellSet]]:
-    """Read the images of ``settings.data`` as crops.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-    progress : callable
-    splits : sequence of str
-        Which of ``train``, ``val`` and ``test`` to read.
-
-    Returns
-    -------
-    names : list of str
-        Of the classes, in the order of the labels.
-    sets : dict of CellSet
-        ``train``, ``val`` and, where there are any, ``test``.
-
-    Raises
-    ------
-    InputError
-        If the data cannot be trained with.
-    """
+    """Read the images of ``settings.data`` as crops."""
     if settings.taxonomy:
         load_taxonomy(settings.taxonomy)  # it is wanted when all the work is done
     records = find_records(settings.data, settings.layout)
@@ -93,13 +73,7 @@ def load_sets(
 def like_model(
     names: Sequence[str], sets: dict[str, CellSet], wanted: Sequence[str], what: str
 ) -> None:
-    """Give the labels of sets the numbers that a model has for them.
-
-    Raises
-    ------
-    InputError
-        If the sets have other classes than the model; names ``what`` is to be trained.
-    """
+    """Give the labels of sets the numbers that a model has for them."""
     if set(names) != set(wanted):
         odd = sorted(set(names) ^ set(wanted))
         raise InputError(
@@ -153,14 +127,7 @@ def _without_cells(names: list[str], cells: CellSet) -> list[str]:
 def without_duplicates(
     names: list[str], sets: dict[str, CellSet], policy: Policy
 ) -> dict[str, CellSet]:
-    """Look for images that are in two splits, and deal with them.
-
-    Raises
-    ------
-    InputError
-        Names the files, if there are any and the policy is ``refuse``; or if nothing is left of
-        a split.
-    """
+    """Look for images that are in two splits, and deal with them."""
     prints = {split: cells.prints for split, cells in sets.items() if cells.prints is not None}
     records = [
         Record(path, None if label < 0 else names[label], split)

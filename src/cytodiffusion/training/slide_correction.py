@@ -79,26 +79,7 @@ MAY_CHANGE = {
 
 
 def train_slide_correction(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Train a correction for the model ``settings.init`` and save both as one bundle.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        Of the kind ``slide-correction``. Simulated domains are kept in a folder beside ``output``;
-        with ``resume`` they are not simulated again.
-    progress : callable
-        May raise ``Cancelled``.
-
-    Returns
-    -------
-    Path
-        The bundle's folder, ``settings.output``.
-
-    Raises
-    ------
-    InputError
-        If the data have other classes than the model, or cannot be trained with.
-    """
+    """Train a correction for the model ``settings.init`` and save both as one bundle."""
     model = load_bundle(str(settings.init), device=settings.device)
     if not isinstance(model.denoiser, UNetDenoiser):
         raise InputError(
@@ -135,13 +116,7 @@ def _check_run(settings: TrainSettings) -> None:
 
 
 def _begin(settings: TrainSettings, model: ModelBundle, cells: CellSet) -> Path:
-    """Return the folder of the run, made or found.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written, or holds what another model makes of other cells.
-    """
+    """Return the folder of the run, made or found."""
     run = _run_of(settings)
     wanted = json.loads(settings.model_dump_json(exclude=MAY_CHANGE))
     wanted |= {"model": model.checksum, "cells": cells.digest()}
@@ -188,15 +163,7 @@ def _simulated(
 def fit_network(
     made: SimulatedDomains, settings: TrainSettings, progress: Progress = silent
 ) -> SlideCorrectionNetwork:
-    """Train the small networks, each from other random weights and in another order.
-
-    Parameters
-    ----------
-    made : SimulatedDomains
-    settings : TrainSettings
-        Its ``steps`` are those of one network.
-    progress : callable
-    """
+    """Train the small networks, each from other random weights and in another order."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator_for(settings.seed, 0, "correction").initial_seed())
         return _fitted(made, settings, progress)
@@ -273,16 +240,7 @@ def measure_correction(
     settings: TrainSettings,
     progress: Progress = silent,
 ) -> tuple[SlideCorrection, dict[str, tuple[float, float]]]:
-    """Calibrate a correction on validation cells, and measure what it brings.
-
-    Returns
-    -------
-    correction : SlideCorrection
-    measured : dict
-        Balanced accuracy of cells by themselves and corrected: of validation cells as they are
-        (``val``), the same with each class a slide of its own (``one class``), and in simulated
-        domains (``simulated``).
-    """
+    """Calibrate a correction on validation cells, and measure what it brings."""
     known = val.take((val.labels >= 0).nonzero().squeeze(1).tolist())
     views = plain_views(known, model.input_size)
     budget = ClassifySettings(seed=settings.seed, coverage=settings.coverage)
@@ -434,13 +392,7 @@ def joined(parts: Sequence[SimulatedDomains]) -> SimulatedDomains:
 
 
 def read_domains(path: Path, cells: int, classes: int, width: int) -> SimulatedDomains | None:
-    """Read the domains that were simulated before; None where there are none.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or not of so many ``cells`` and ``classes`` and embeddings of ``width``.
-    """
+    """Read the domains that were simulated before; None where there are none."""
     if not path.is_file():
         return None
     try:
@@ -462,17 +414,7 @@ def read_domains(path: Path, cells: int, classes: int, width: int) -> SimulatedD
 def simulate_domains(
     model: ModelBundle, cells: CellSet, settings: TrainSettings, numbers: Sequence[int]
 ) -> Iterator[SimulatedDomains]:
-    """Yield one simulated domain after the other; each depends on the seed and its number alone.
-
-    Parameters
-    ----------
-    model : ModelBundle
-    cells : CellSet
-        Labelled cells to draw from.
-    settings : TrainSettings
-        Its ``augment`` says what domains differ in, its ``seed`` which they are.
-    numbers : sequence of int
-    """
+    """Yield one simulated domain after the other; each depends on the seed and its number alone."""
     outlines = Outlines(cells.pixels, model.window_um / model.input_size)
     budget = ClassifySettings(trials=TRIALS, min_trials=TRIALS, seed=settings.seed)
     for number in numbers:

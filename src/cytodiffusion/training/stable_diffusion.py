@@ -61,29 +61,7 @@ ADAPTED = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 def train_stable_diffusion(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Fine-tune Stable Diffusion, calibrate it and save it as a bundle.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        Of the kind ``stable-diffusion``; ``init`` names a folder or Hub id with its U-Net and VAE.
-    progress : callable
-        May raise ``Cancelled`` (the last checkpoint stays and can be resumed).
-
-    Returns
-    -------
-    Path
-        The bundle's folder, ``settings.output``.
-
-    Raises
-    ------
-    InputError
-        If the data or the settings cannot be trained with.
-    BundleError
-        If ``init`` holds no such network.
-    DownloadNeeded
-        If ``init`` is a Hub id that is not on this machine and may not be fetched.
-    """
+    """Fine-tune Stable Diffusion, calibrate it and save it as a bundle."""
     run = StableDiffusionTrainer(settings, progress)
     run.fit()
     return _finish(run, progress)
@@ -132,13 +110,6 @@ class NoiseLoss(nn.Module):
             Noise levels.
         conditions : (N, width) tensor
             One-hot classes, mixed ones, or zeros for the null class.
-
-        Returns
-        -------
-        loss : scalar tensor
-            Squared error of the noise, weighted by ``min(SNR, gamma) / SNR``.
-        parts : dict of scalar tensors
-            ``denoising``, the error before the weight.
         """
         schedule = self.denoiser.schedule
         z = schedule.add_noise(clean, t, epsilon)
@@ -251,13 +222,7 @@ def _mixing(n: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, f
 
 
 def add_adapters(denoiser: StableDiffusionDenoiser, rank: int) -> None:
-    """Put low-rank adapters (Hu et al. 2021) beside the frozen attention layers.
-
-    Raises
-    ------
-    InputError
-        If peft is not installed.
-    """
+    """Put low-rank adapters (Hu et al. 2021) beside the frozen attention layers."""
     denoiser.unet.add_adapter(_adapter_settings(rank))
 
 

@@ -15,23 +15,6 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
 
     Every random draw depends on the seed and the step alone, so a run that was killed and
     resumed ends as an unbroken one does.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-    progress : callable
-        Gets the fraction done and a line with loss and accuracy; may raise ``Cancelled``
-        (the last checkpoint stays and can be resumed).
-
-    Returns
-    -------
-    Path
-        The model's folder, ``settings.output``.
-
-    Raises
-    ------
-    InputError
-        If the data or the settings cannot be trained with.
     """
     if settings.kind == "stable-diffusion":
         from cytodiffusion.training.stable_diffusion import (

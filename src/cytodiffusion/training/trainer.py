@@ -56,8 +56,6 @@ class Trainer:
 
     Parameters
     ----------
-    settings : TrainSettings
-    progress : callable
     cells : (list of str, dict of CellSet), optional
         Class names and crops by split; read from ``settings.data`` where missing.
     start : dict of tensors, optional
@@ -322,13 +320,7 @@ def rate_at(step: int, settings: TrainSettings) -> float:
 
 
 def like_start(settings: TrainSettings) -> TrainSettings:
-    """Return ``settings`` with the network of the model that ``settings.init`` names.
-
-    Raises
-    ------
-    InputError
-        If there is no such model, or its network is not ours.
-    """
+    """Return ``settings`` with the network of the model that ``settings.init`` names."""
     if settings.init is None or settings.kind != "diffusion":
         return settings
     model = load_bundle(settings.init, device="cpu")

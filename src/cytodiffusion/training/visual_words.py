@@ -49,12 +49,6 @@ BATCH = 256
 def describe_cells(cells: CellSet, size: int) -> NDArray[np.float32]:
     """Describe crops by colours, textures and sizes.
 
-    Parameters
-    ----------
-    cells : CellSet
-    size : int
-        Side of the windows in pixels.
-
     Returns
     -------
     (N, D) array
@@ -134,16 +128,7 @@ def _dark_part(density: Tensor, radius: Tensor) -> Tensor:
 
 
 def describe_patches(cells: CellSet, size: int, seed: int = 0) -> NDArray[np.float32]:
-    """Describe crops ``(N, D)`` by the patches they are made of; needs no label.
-
-    Parameters
-    ----------
-    cells : CellSet
-    size : int
-        Side of the windows in pixels.
-    seed : int
-        Of the dictionary.
-    """
+    """Describe crops ``(N, D)`` by the patches they are made of; needs no label."""
     density = to_density(small_windows(cells, size))
     generator = generator_for(seed, 0, "patch words")
     middle = F.unfold(distance_from_middle(SIDE)[None, None], PATCH)[0].mean(dim=0)

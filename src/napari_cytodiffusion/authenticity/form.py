@@ -108,13 +108,7 @@ class NewTestForm(QWidget):
         self.run_bar.cancel.connect(self.cancelled)
 
     def settings(self) -> AuthenticitySettings:
-        """Return what is asked for.
-
-        Raises
-        ------
-        InputError
-            If something is missing or makes no sense.
-        """
+        """Return what is asked for."""
         if self.fields["real"].value is None or self.fields["output"].value is None:
             raise InputError("Choose the real cells, and a file for the test.")
         values = self.fields.values()

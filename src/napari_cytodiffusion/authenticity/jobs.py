@@ -79,18 +79,7 @@ def explain_body(
     model: tuple[str, str],
     engine: Engine,
 ) -> Callable[[Progress], Iterator[Any]]:
-    """Body of a `Job` that yields `CellExplanation`.
-
-    Parameters
-    ----------
-    pixels, window_um, class_name
-        The cell of a trial, the side of its window, and its class.
-    side : int
-        Pixels of a side of the picture.
-    model : (str, str)
-        Where it comes from, and the device.
-    engine : Engine
-    """
+    """Body of a `Job` that yields `CellExplanation`."""
 
     def body(report: Progress) -> Iterator[Any]:
         found = engine.explain(pixels, window_um, class_name, engine.load_model(*model), report)

@@ -25,7 +25,8 @@ from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.shared.table import FigureTable, Table, short
 
 _EMPTY = (
-    "Can people tell synthetic cells from real ones? Make a test, or open one, and say which cells are real."
+    "Can people tell synthetic cells from real ones? Make a test, or open one, and say which "
+    "cells are real."
 )
 
 

@@ -241,7 +241,7 @@ class InspectWidget(QWidget):
         self.posterior.set_posterior(record.posterior, record.prediction_set, text_color(self))
         top = max(1.5 * record.anomaly_threshold, 1.1 * record.anomaly_score)
         self.gauge.set_value(record.anomaly_score, record.anomaly_threshold, top)
-        verdict = "unlike anything known" if record.anomaly else "not unusual"
+        verdict = "unlike anything in the training" if record.anomaly else "not unusual"
         self.unusual.setText(
             f"{record.anomaly_score:.3g}, threshold {record.anomaly_threshold:.3g}: {verdict}"
         )

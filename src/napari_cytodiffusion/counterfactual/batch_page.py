@@ -82,7 +82,7 @@ class BatchPage(QWidget):
         choices: list[tuple[str, Any]] = [("all cells", None)]
         if views is not None and views.error_rate is not None:
             choices.append(("for review", REVIEW))
-        choices += [("unlike anything known", ANOMALY), ("inside drawn shapes", SHAPES)]
+        choices += [("unlike anything in the training", ANOMALY), ("inside drawn shapes", SHAPES)]
         choices.append(("by number", NUMBERS))
         return choices + self._classes()
 

@@ -75,7 +75,6 @@ class CounterfactualForm(QWidget):
     ----------
     save : QPushButton
         Stands beside the name of the cell.
-    parent : QWidget
     """
 
     changed = Signal()

@@ -60,18 +60,7 @@ class HeatmapPage(QWidget):
         look: HeatLook,
         more: int | None,
     ) -> None:
-        """Show what there is of one cell and one target.
-
-        Parameters
-        ----------
-        record : CellRecord
-        results : Results
-        mapped, changed : Mapped and Changed, or None where not made yet
-        look : HeatLook
-            Threshold and opacity.
-        more : int or None
-            Trials to offer where the map has not converged.
-        """
+        """Show what there is of one cell and one target."""
         now = f"{results.class_names[record.predicted]} {percent(record.confidence)}"
         if mapped is None:
             self.board.set_tiles([PictureTile(None, "", "No heatmap of this cell and target yet.")])

@@ -79,23 +79,7 @@ class HeatmapLayer:
         sigmas: float,
         opacity: float,
     ) -> None:
-        """Show heatmaps.
-
-        Parameters
-        ----------
-        viewer : ViewerModel
-        labels : Labels
-            The cells.
-        pieces : sequence of Piece
-        current : Piece
-            One of them, which is always shown, on top.
-        limit : float
-            Value of the outermost colours.
-        sigmas : float
-            Threshold.
-        opacity : float
-            Of a layer that is new, 0 to 1.
-        """
+        """Show heatmaps."""
         self._drawn, self._sigmas = together(pieces, current), sigmas
         boxes = np.array([piece.box for piece in self._drawn])
         self._low = boxes[:, 0].min(axis=0)
@@ -177,21 +161,7 @@ def together(pieces: Sequence[Piece], current: Piece) -> list[Piece]:
 def add_frames(
     viewer: Any, labels: Labels, frames: np.ndarray, centre: Any, window: float, name: str
 ) -> Image:
-    """Add a morph as a stack over its cell; the slider of the viewer goes through it.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    labels : Labels
-        The cells.
-    frames : (F, S, S, 3) uint8
-        What lies outside the image is left out.
-    centre : (y, x)
-        Middle of the window, in pixels of the image.
-    window : float
-        Side of the window in pixels of the image.
-    name : str
-    """
+    """Add a morph as a stack over its cell; the slider of the viewer goes through it."""
     step = window / frames.shape[1]
     # from the middle of the window to the middle of its first pixel
     origin = np.asarray(centre) - window / 2 + step / 2

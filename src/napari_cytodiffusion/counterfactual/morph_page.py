@@ -73,18 +73,7 @@ class MorphPage(QWidget):
         window_um: float = 0.0,
         instead: str = _EMPTY,
     ) -> None:
-        """Show a morph, or say why there is none.
-
-        Parameters
-        ----------
-        frames : (F, S, S, 3) uint8 or None
-        ends : (str, str)
-            Classes at both ends.
-        window_um : float
-            Side of a frame in micrometres.
-        instead : str
-            Said where there are no frames.
-        """
+        """Show a morph, or say why there is none."""
         self._frames, self._ends, self._window_um = frames, ends, window_um
         there = frames is not None
         for widget in (self.play, self.slider, self.layer_button):

@@ -36,7 +36,6 @@ class SaveButton(QPushButton):
     ----------
     available : callable
         Returns the keys of what can be saved now.
-    parent : QWidget
     """
 
     asked = Signal(str, object)

@@ -56,13 +56,7 @@ def asked_of(record: CellRecord, target: int | None) -> TargetChoice | None:
 def asked_of_many(
     results: Results, labels: Sequence[int], target: int | None, most: int
 ) -> list[TargetChoice]:
-    """Compare cells that are not of the target class already, at most so many of them.
-
-    Raises
-    ------
-    InputError
-        When there is none.
-    """
+    """Compare cells that are not of the target class already, at most so many of them."""
     records = [record for label in labels if (record := results.record(label)) is not None]
     if not records:
         raise InputError("There is no such cell: choose others.")
@@ -77,13 +71,7 @@ def asked_of_many(
 
 
 def parse_numbers(text: str, results: Results) -> list[int]:
-    """Read numbers of cells such as ``3, 7, 12-15``.
-
-    Raises
-    ------
-    InputError
-        When that is not what it is, or there is no such classified cell.
-    """
+    """Read numbers of cells such as ``3, 7, 12-15``."""
     found: list[int] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         first, _, last = part.partition("-")
@@ -100,13 +88,7 @@ def parse_numbers(text: str, results: Results) -> list[int]:
 
 
 def inside_shapes(views: CellViews, layers: Sequence[Any], labels: Sequence[int]) -> list[int]:
-    """Cells whose middle lies in a closed shape of one of the Shapes layers.
-
-    Raises
-    ------
-    InputError
-        When nothing is drawn, or no cell lies inside.
-    """
+    """Cells whose middle lies in a closed shape of one of the Shapes layers."""
     from matplotlib.path import Path
 
     records = [record for label in labels if (record := views.results.record(label)) is not None]

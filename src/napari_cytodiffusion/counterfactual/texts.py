@@ -113,22 +113,7 @@ def painted(values: np.ndarray, limit: float, colors: np.ndarray) -> np.ndarray:
 def overlay(
     values: np.ndarray, limit: float, colors: np.ndarray, opacity: float, under: np.ndarray
 ) -> np.ndarray:
-    """Lay a heatmap over a picture.
-
-    Parameters
-    ----------
-    values : (Y, X) float
-    limit : float
-        Value of the outermost colour.
-    colors : (N, 4) float
-    opacity : float
-        0 to 1.
-    under : (Y, X, 3) uint8
-
-    Returns
-    -------
-    (Y, X, 3) uint8
-    """
+    """Lay a heatmap over a picture."""
     rgba = painted(values, limit, colors)
     alpha = rgba[..., 3:] * opacity
     return np.rint(under * (1 - alpha) + 255 * rgba[..., :3] * alpha).astype(np.uint8)

@@ -108,13 +108,7 @@ class EvaluateForm(QWidget):
         self.run_bar.cancel.connect(self.cancelled)
 
     def settings(self) -> EvaluateSettings:
-        """Return what is asked for.
-
-        Raises
-        ------
-        InputError
-            If something is missing, or makes no sense.
-        """
+        """Return what is asked for."""
         values = self.fields.values()
         names = Counter(name for name, _ in self.fields["shift"].rows.paths())
         for name, count in names.items():

@@ -64,7 +64,6 @@ class ClassCounts(QWidget):
 
     Parameters
     ----------
-    parent : QWidget
     buttons : mapping of str to int or None
         Buttons that set all numbers; None sets those that the classes came with.
     seen : int
@@ -106,14 +105,7 @@ class ClassCounts(QWidget):
     def set_classes(
         self, names: Sequence[str], colors: Sequence[str], counts: Sequence[int] | None = None
     ) -> None:
-        """Offer these classes; those that were there keep their numbers.
-
-        Parameters
-        ----------
-        names, colors : sequence of str
-        counts : sequence of int, optional
-            Numbers of classes that are new; 1 of each by default.
-        """
+        """Offer these classes; those that were there keep their numbers."""
         self._usual = dict(zip(names, counts or [1] * len(names), strict=True))
         before = {name: spin.value() for name, spin in self.spins.items()}
         while self._grid.count():

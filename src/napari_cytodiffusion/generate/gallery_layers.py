@@ -28,7 +28,6 @@ class GalleryLayers:
 
     Parameters
     ----------
-    viewer : ViewerModel
     begun : GenerationStarted
         Its tiles are empty still.
     """

@@ -71,19 +71,7 @@ def placement(layer: Layer) -> dict[str, Any]:
 def part_placement(
     layer: Layer, origin: Sequence[float], step: float = 1.0, stacked: bool = False
 ) -> dict[str, Any]:
-    """Return the keyword arguments that put a new layer onto a part of ``layer``.
-
-    Parameters
-    ----------
-    layer : Layer
-        Two-dimensional.
-    origin : (y, x)
-        Where the centre of the new layer's first pixel lies, in pixels of ``layer``.
-    step : float
-        Side of the new layer's pixels, in pixels of ``layer``.
-    stacked : bool
-        Whether the new layer has an axis of frames before the two others.
-    """
+    """Return the keyword arguments that put a new layer onto a part of ``layer``."""
     own = Affine(
         scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear
     )
@@ -121,11 +109,6 @@ def pixel_size_of(layer: Layer) -> float | None:
     """Micrometres per pixel, where a layer knows: from physical units, or noted by us.
 
     What cells were found at counts before what they were classified at.
-
-    Raises
-    ------
-    InputError
-        When the pixels are physically not square.
     """
     found = [_micrometres(s, u) for s, u in zip(layer.scale, layer.units, strict=True)]
     sizes = [size for size in found if size is not None]
@@ -161,16 +144,7 @@ def _micrometres(scale: float, unit: Any) -> float | None:
 
 
 def tell_cells(layer: Labels, describe: Callable[[int, int], str | None]) -> None:
-    """Make the status bar name the cell under the pointer instead of the layer's value there.
-
-    Parameters
-    ----------
-    layer : Labels
-        A view of cells. It stays a plain `Labels` layer (saved, copied and listed as one), so its
-        public ``get_status`` is extended on the instance, not in a subclass.
-    describe : callable
-        Takes row and column, returns the text, or None outside cells.
-    """
+    """Make the status bar name the cell under the pointer instead of the layer's value there."""
     usual = type(layer).get_status
     of_layer = weakref.ref(layer)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Ways to walk through the cells in the Inspect widget.
 ORDERS = ("uncertainty", "anomaly", "class")
 
-#: Choose the cells for review, or those unlike anything known, among all.
+#: Choose the cells for review, or those unlike anything in the training, among all.
 REVIEW, ANOMALY = "review", "anomaly"
 
 
@@ -141,17 +141,7 @@ class Results:
         return f"{name} {percent(result.confidence[row])}{unsure}{unusual} (cell {label})"
 
     def ordered(self, by: str, only: int | str | None = None) -> list[int]:
-        """Label ids in the order to look at them.
-
-        Parameters
-        ----------
-        by : str
-            ``"uncertainty"`` (highest entropy first), ``"anomaly"`` (highest score first), or
-            ``"class"`` (least confident first within each class).
-        only : int, "review", "anomaly" or None
-            Only cells of the class of this index, or only those for review or unlike anything
-            known.
-        """
+        """Label ids in the order to look at them."""
         if not self.batches:
             return []
         ids = self._column(lambda b: b.crops.ids)

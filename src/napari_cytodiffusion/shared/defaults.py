@@ -91,13 +91,7 @@ def _flat(about: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]
 
 
 def default(page: str, name: str) -> Any:
-    """Value of a setting, as saved by napari.
-
-    Parameters
-    ----------
-    page, name : str
-        Keys of the configuration in the manifest.
-    """
+    """Value of a setting, as saved by napari."""
     try:
         from napari.settings import get_plugin_settings
 

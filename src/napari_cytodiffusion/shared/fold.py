@@ -35,7 +35,6 @@ class Fold(QWidget):
 
     Parameters
     ----------
-    title : str
     opened : bool
         Whether it shows at first.
     """

@@ -30,10 +30,8 @@ class LatestRun(QObject):
 
     Parameters
     ----------
-    session : Session
     owner : QWidget
         The widget that the runs end with.
-    bar : RunBar
     on_item : callable
         Takes what the body yields.
     on_end : callable

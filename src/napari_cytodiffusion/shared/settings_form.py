@@ -98,7 +98,6 @@ class SettingsForm(Container):  # type: ignore[type-arg]
 
     Parameters
     ----------
-    kind : type of BaseModel
     rows : sequence of str or tuple of str
         Names of fields from the top; those in a tuple share a row.
     widgets : mapping of str to magicgui widget

@@ -54,7 +54,6 @@ class TileBoard(QWidget):
     ----------
     lines : int
         Lines of text under each picture.
-    parent : QWidget
     """
 
     chosen = Signal(object)
@@ -83,16 +82,7 @@ class TileBoard(QWidget):
     def set_tiles(
         self, tiles: Sequence[PictureTile], window_um: float = 0.0, current: Any = None
     ) -> None:
-        """Show pictures.
-
-        Parameters
-        ----------
-        tiles : sequence of Tile
-        window_um : float
-            Side of a picture in micrometres: the first one gets a scale bar; 0 for none.
-        current : object
-            Key of the picture to frame.
-        """
+        """Show pictures."""
         self._tiles, self._window_um, self._current = list(tiles), window_um, current
         self._images = [None if t.pixels is None else image_of(t.pixels) for t in tiles]
         self.update()

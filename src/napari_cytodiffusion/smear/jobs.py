@@ -96,19 +96,7 @@ def save_body(made: SmearResult, folder: Path) -> Callable[[Progress], Iterator[
 
 
 def smear_layers(smear: Any, seen: bool = False) -> list[tuple[Any, dict[str, Any], str]]:
-    """Layer data of a smear, both in micrometres.
-
-    Parameters
-    ----------
-    smear : Smear
-    seen : bool
-        Whether the true cells are outlined at once.
-
-    Returns
-    -------
-    list of layer data
-        The image, and labels of its cells whose features name their true class.
-    """
+    """Layer data of a smear, both in micrometres."""
     size, classes = smear.pixel_size_um, smear.cells["class"].astype(str)
     place: dict[str, Any] = {"scale": (size, size), "units": ("um", "um")}
     note = {

@@ -11,7 +11,7 @@ from napari_cytodiffusion.classify.inspect import InspectWidget
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.session import Session
 
-#: Cells of the stand-in that are for review, and those that are unlike anything known.
+#: Cells of the stand-in that are for review, and those that are unlike anything in the training.
 REVIEW, ANOMALIES = {10, 11, 12}, {4, 9}
 #: Values of the outlines in their map: inner and outer half.
 WHITE, AMBER = {1, 2}, {3, 6}
@@ -141,7 +141,7 @@ def test_inspect_walks_through_them_and_says_why(widget, viewer, qtbot):
     assert inspect.review.text() == "Accepted: its confidence is above 84.00\u00a0%."
     inspect.show_cell(4)
     assert inspect.scores.text() == "Other scores, higher is more unusual: error level 2.5"
-    assert inspect.unusual.text() == "1, threshold 0.9: unlike anything known"
+    assert inspect.unusual.text() == "1, threshold 0.9: unlike anything in the training"
 
 
 def test_inspect_is_silent_where_nothing_was_asked(widget, viewer, qtbot):

@@ -89,21 +89,6 @@ def read_annotations(
     there is one. Images are named by any end of their path, with or without suffix. A row without
     image, annotator or answer is left out; of several answers of one annotator about one image
     the last counts.
-
-    Parameters
-    ----------
-    path : Path
-    records : sequence of Record
-        The images that are evaluated; answers about others are left out.
-    class_names : sequence of str
-        Of the model.
-    taxonomies : sequence of Taxonomy
-        Whose codes and aliases answers may be written in.
-
-    Raises
-    ------
-    InputError
-        If it is no such table, or names none of the images or classes.
     """
     if not path.is_file():
         raise InputError(f"There is no table of annotations at {path}.")

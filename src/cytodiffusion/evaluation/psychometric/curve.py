@@ -85,15 +85,6 @@ def fit_curve(
         Gives the guess rate.
     seed : int
         Of the draws that the band of the curve is made of.
-
-    Returns
-    -------
-    dict
-        ``n``, ``accuracy``, ``points`` (what was fitted: ``index``, ``accuracy``, ``n``), and
-        ``threshold``, ``width``, ``lapse``, ``overdispersion`` with the ends of their 95 %
-        credible ``intervals``; ``curve`` with ``index``, ``accuracy``, ``low``, ``high``; and
-        ``cautions``. Only ``n``, ``accuracy``, ``points`` and ``why`` where no curve can be
-        fitted.
     """
     index, correct = np.asarray(index, np.float64), np.asarray(correct, bool)
     blocks = in_blocks(index, correct)

@@ -39,7 +39,6 @@ def repaint(
     ----------
     density : (N, 3, S, S) float tensor
         Optical densities; what is negative stays as it is.
-    generator : torch.Generator
     strength : float
         Standard deviation of the log gain of a node, common to the three densities, on average
         over the crops; between the nodes it is less.
@@ -94,7 +93,6 @@ def retexture(density: Tensor, generator: Generator, *, strength: float, share: 
     ----------
     density : (N, 3, S, S) float tensor
         Optical densities.
-    generator : torch.Generator
     strength : float
         Gains of the bands are uniform within 1 -+ this; 1 takes a band away or doubles it.
     share : float

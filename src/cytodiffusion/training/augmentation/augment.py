@@ -42,8 +42,6 @@ def augment(
         Context crops, 0 to 1, background at ``WHITE``.
     size : int
         Side of the windows to cut out.
-    generator : torch.Generator
-    settings : AugmentSettings, optional
     masks : callable, optional
         Gives the cells' masks; without it surroundings stay as they are.
 

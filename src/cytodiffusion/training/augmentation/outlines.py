@@ -70,7 +70,6 @@ def cell_mask(crop: NDArray[np.uint8], pixel_size_um: float) -> NDArray[np.uint8
     Parameters
     ----------
     crop : (S, S, 3) uint8
-    pixel_size_um : float
     """
     labels = watershed(crop, pixel_size_um).labels
     middle = np.array(labels.shape) / 2 - 0.5
@@ -105,17 +104,9 @@ def spread_cells(
     unit : (N, 3, S, S) float tensor, 0 to 1, empty slide at ``WHITE``
     masks : (N, 1, S, S) float tensor
         1 in the cell, 0 outside. Crops whose mask reaches their border stay as they are.
-    generator : torch.Generator
     shrunken, spread : float
         Logarithms of the smallest and the largest factor of the diameter, both as positive
         numbers; the factor is uniform between them in its logarithm.
-
-    Returns
-    -------
-    unit, masks : tensors of the same shapes
-        What was under a cell that shrank is empty slide. Up to one and a half times as much dye
-        is kept as the diameter has lost: the optical density goes with a power of the factor
-        between 0 and -1.5.
     """
     n = len(unit)
     log = torch.rand(n, 1, 1, 1, generator=generator) * (shrunken + spread) - shrunken
@@ -155,7 +146,6 @@ def leave_alone(unit: Tensor, masks: Tensor, generator: Generator, *, largest: f
     unit : (N, 3, S, S) float tensor, 0 to 1, empty slide at ``WHITE``
     masks : (N, 1, S, S) float tensor
         1 in the cell, 0 outside.
-    generator : torch.Generator
     largest : float
         The surroundings keep between none and this share of their optical density.
     """
@@ -171,7 +161,6 @@ def exchange(unit: Tensor, masks: Tensor, generator: Generator, *, share: float)
     unit : (N, 3, S, S) float tensor, 0 to 1, empty slide at ``WHITE``
     masks : (N, 1, S, S) float tensor
         1 in the cell, 0 outside.
-    generator : torch.Generator
     share : float
         Share of the cells that move.
     """
