@@ -102,4 +102,4 @@ def fixed(svg: str, dark: bool) -> str:
     # those that it was made with, which need not be those of this version
     swaps = {f"#{light}": now for light, now in _SWAP.findall(svg[start:end]) if dark}
     plain = svg[:start] + svg[end:]
-    return _VARIABLE.sub(lambda m: swaps.get(m[1], m[1]), plain)
+    return _VARIABLE.sub(lambda m: str(swaps.get(m[1], m[1])), plain)
