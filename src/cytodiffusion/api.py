@@ -657,7 +657,7 @@ def _classify_single_cells(
 ) -> CellResults:
     from cytodiffusion.errors import InputError
     from cytodiffusion.files.record import provenance
-    from cytodiffusion.image.folder import image_files
+    from cytodiffusion.image.formats import image_files
     from cytodiffusion.pipeline import CORRECTED, CellResults
     from cytodiffusion.single_cells import classify_images
 

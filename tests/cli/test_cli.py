@@ -21,7 +21,7 @@ from PIL import Image as Picture
 
 from cytodiffusion.cli import main
 from cytodiffusion.files.atomic import sha256
-from cytodiffusion.image.folder import image_files
+from cytodiffusion.image.formats import image_files
 from cytodiffusion.image.labels import read_labels, write_labels_tif
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.results import CELL_COLUMNS

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cytodiffusion.errors import InputError
 from cytodiffusion.field import check_field, open_field, trusted_pixel_size
 from cytodiffusion.image.colours import GREY, INVERTED, SWAPPED, colour_doubts
-from cytodiffusion.image.folder import list_folder
+from cytodiffusion.image.formats import list_folder
 from cytodiffusion.image.image import open_image
 from cytodiffusion.image.labels import open_label_image
 from cytodiffusion.image.pixel_size import stated_pixel_size

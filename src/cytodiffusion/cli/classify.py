@@ -135,7 +135,7 @@ def _classify_folder(
     pixel_size: float | None,
 ) -> None:
     from cytodiffusion.files.writers import write_cells_csv
-    from cytodiffusion.image.folder import image_files, list_folder
+    from cytodiffusion.image.formats import image_files, list_folder
     from cytodiffusion.single_cells import classify_images
 
     files, notes = image_files(folder), list_folder(folder).notes

@@ -83,7 +83,7 @@ def expand(images: Sequence[Path], reporter: Reporter) -> list[Path]:
     """Return the images to work on: folders replaced by their images, doubles left out."""
     if not any(image.exists() for image in images):
         raise InputError(f"There is no file {images[0]}.")
-    from cytodiffusion.image.folder import image_files, list_folder
+    from cytodiffusion.image.formats import image_files, list_folder
 
     paths: dict[Path, Path] = {}
     for image in images:

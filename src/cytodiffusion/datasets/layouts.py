@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image.image import IMAGE_SUFFIXES
+from cytodiffusion.image.formats import IMAGE_SUFFIXES
 
 #: The parts of a data set: the first trains, the second chooses and calibrates, the third reports.
 SPLITS = ("train", "val", "test")

@@ -16,7 +16,7 @@ from cytodiffusion.datasets.splits import assign_splits
 from cytodiffusion.datasets.tables import CSV, MANIFEST
 from cytodiffusion.datasets.wbcatt import WBCATT
 from cytodiffusion.errors import InputError
-from cytodiffusion.image.image import IMAGE_SUFFIXES
+from cytodiffusion.image.formats import IMAGE_SUFFIXES
 from cytodiffusion.taxonomy import load_taxonomy
 
 log = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
+from cytodiffusion.image.formats import HEIF_SUFFIXES, has_heif, is_tiff, pillow_formats
 from cytodiffusion.image.pixel_size import StatedScale, dpi_scale
 from cytodiffusion.image.pixels import (
     MAX_LAZY_PIXELS,
@@ -25,25 +26,6 @@ from cytodiffusion.image.pixels import (
     says_something,
     to_rgb8,
 )
-
-#: Endings of files that are taken for images in a folder.
-IMAGE_SUFFIXES = frozenset(
-    (
-        *(".png", ".apng", ".jpg", ".jpeg", ".jfif", ".jpe", ".jif", ".bmp", ".dib", ".gif"),
-        *(".webp", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".avif"),
-        *(".tif", ".tiff", ".tf8", ".btf", ".svs", ".ndpi", ".scn", ".bif", ".qptiff"),
-    )
-)
-
-#: What phones write; read where the package pillow-heif is installed.
-HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
-
-#: Formats read with Pillow; a short list, because a file's name says nothing about its content.
-_PILLOW_FORMATS = (
-    *("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "PPM", "TIFF", "JPEG2000", "AVIF"),
-)
-
-_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,30 +79,6 @@ def open_image(path: str | Path) -> Image:
     return Image((rgb,), scale.value_um, path.name, path, notes)
 
 
-def is_tiff(path: Path) -> bool:
-    """Whether a file starts as TIFF does, whatever its name; InputError if it cannot be read."""
-    return _first_bytes(path) in _TIFF_SIGNATURES
-
-
-def has_heif() -> bool:
-    """Whether HEIC can be read."""
-    import importlib.util
-
-    return importlib.util.find_spec("pillow_heif") is not None
-
-
-def pillow_formats() -> tuple[str, ...]:
-    """Return the formats that Pillow may try."""
-    PIL.Image.init()
-    known = tuple(name for name in _PILLOW_FORMATS if name in PIL.Image.OPEN)
-    if not has_heif():
-        return known
-    import pillow_heif  # type: ignore[import-not-found,unused-ignore]
-
-    pillow_heif.register_heif_opener()
-    return (*known, "HEIF")
-
-
 def as_rgb8(image: Any) -> NDArray[np.uint8]:
     """Return any image as ``(Y, X, 3)`` uint8 in memory.
 
@@ -160,21 +118,6 @@ def _first_level(image: Any) -> Any:
         if getattr(image[0], "ndim", 0) >= 2:
             return image[0]
     return image
-
-
-def _first_bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not an image.")
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except FileNotFoundError:
-        raise InputError(f"There is no file {path}.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
-    if not start:
-        raise InputError(f"{path} is an empty file.")
-    return start
 
 
 def _open_pillow(path: Path) -> tuple[NDArray[np.uint8], StatedScale, tuple[str, ...]]:

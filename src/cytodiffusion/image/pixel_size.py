@@ -77,7 +77,7 @@ def stated_pixel_size(path: str | Path) -> StatedScale:
     import PIL.Image
     import tifffile
 
-    from cytodiffusion.image.image import is_tiff, pillow_formats
+    from cytodiffusion.image.formats import is_tiff, pillow_formats
 
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""What lies in a folder: images that can be read, and files that only look like some."""
+"""Kinds of image files, and which files of a folder can be read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cytodiffusion.image.image import HEIF_SUFFIXES, IMAGE_SUFFIXES, has_heif
+import PIL.Image
+
+from cytodiffusion.errors import InputError
+
+#: Endings of files that are taken for images in a folder.
+IMAGE_SUFFIXES = frozenset(
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jfif", ".jpe", ".jif", ".bmp", ".dib", ".gif"),
+        *(".webp", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".avif"),
+        *(".tif", ".tiff", ".tf8", ".btf", ".svs", ".ndpi", ".scn", ".bif", ".qptiff"),
+    )
+)
+
+#: What phones write; read where the package pillow-heif is installed.
+HEIF_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
+
+#: Formats read with Pillow; a short list, because a file's name says nothing about its content.
+_PILLOW_FORMATS = (
+    *("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "PPM", "TIFF", "JPEG2000", "AVIF"),
+)
+
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
 
 #: Beginnings of files that are images whatever their names.
 _SIGNATURES = (
@@ -128,3 +150,42 @@ def image_files(folder: Path) -> list[Path]:
 def _is_result(path: Path) -> bool:
     """Whether an analysis or a synthetic smear has written the file, whose record lies beside."""
     return path.name in RESULTS and any((path.parent / name).is_file() for name in RECORDS)
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file starts as TIFF does, whatever its name; InputError if it cannot be read."""
+    return _first_bytes(path) in _TIFF_SIGNATURES
+
+
+def has_heif() -> bool:
+    """Whether HEIC can be read."""
+    import importlib.util
+
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def pillow_formats() -> tuple[str, ...]:
+    """Return the formats that Pillow may try."""
+    PIL.Image.init()
+    known = tuple(name for name in _PILLOW_FORMATS if name in PIL.Image.OPEN)
+    if not has_heif():
+        return known
+    import pillow_heif  # type: ignore[import-not-found,unused-ignore]
+
+    pillow_heif.register_heif_opener()
+    return (*known, "HEIF")
+
+
+def _first_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not an image.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except FileNotFoundError:
+        raise InputError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if not start:
+        raise InputError(f"{path} is an empty file.")
+    return start

@@ -9,8 +9,8 @@ import PIL.Image
 import pytest
 
 from cytodiffusion.errors import InputError
-from cytodiffusion.image.folder import list_folder
-from cytodiffusion.image.image import has_heif, open_image
+from cytodiffusion.image.formats import has_heif, list_folder
+from cytodiffusion.image.image import open_image
 
 RGB = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
 
