@@ -8,6 +8,7 @@ an empty line), ``path`` ("folder", "file" or "save") and ``more`` (folded away 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 from magicgui.widgets import CheckBox, Container, FloatSlider, Label, LineEdit
 from magicgui.widgets.bases import BaseValueWidget
 from pydantic import BaseModel, ValidationError
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QSizePolicy, QWidget
 
 from cytodiffusion.errors import InputError
@@ -69,6 +70,10 @@ def make_field(kind: type[BaseModel], name: str, **other: Any) -> BaseValueWidge
     line = (TextList if several else LineEdit)(value=about.get("default") or "", **options)
     line.native.setPlaceholderText(about.get("hint", about.get("none", "")))
     return line
+
+
+def _collect_soon() -> None:
+    QTimer.singleShot(0, lambda: gc.collect() and None)
 
 
 class _Aligner(QObject):
@@ -152,6 +157,9 @@ class SettingsForm(Container):  # type: ignore[type-arg]
         layout.insertWidget(len(shown), self.fold)
         self.fold.setVisible(bool(folded))
         self.fold.toggled.connect(self._show_rows)
+        # magicgui's widgets refer to each other: a worker that happened to collect them would
+        # destroy parts of Qt in its thread, which crashes
+        self.native.destroyed.connect(_collect_soon)
         self._aligner = _Aligner(self.native)
         self.native.installEventFilter(self._aligner)
         self._show_rows()
