@@ -23,7 +23,7 @@ from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.shared.common import note
 from napari_cytodiffusion.shared.plot_board import PlotBoard
 from napari_cytodiffusion.shared.plots import legible, text_color
-from napari_cytodiffusion.shared.table import FigureTable, short, short
+from napari_cytodiffusion.shared.table import FigureTable, short
 
 #: Colours of participants (Okabe & Ito 2008), as in the figure that is exported.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -132,9 +132,7 @@ class ResultPlots(PlotBoard):
             colour, curve = self._colour(number), found["curve"]
             self._band(curve["index"], curve["low"], curve["high"], colour)
             pen = pg.mkPen(colour, width=2)
-            self.plot.plot(
-                curve["index"], curve["accuracy"], pen=pen, name=escape(short(name, 16))
-            )
+            self.plot.plot(curve["index"], curve["accuracy"], pen=pen, name=escape(short(name, 16)))
             number += 1
         self.plot.setXRange(0, 1, padding=0.02)
         self.plot.setYRange(0.2, 1, padding=0.02)

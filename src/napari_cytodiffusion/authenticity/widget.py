@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-from functools import partial
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
