@@ -34,6 +34,7 @@ from real_cells import CellSample, add_data_option, load_sample
 
 from cytodiffusion.baselines.baseline import Baseline
 from cytodiffusion.baselines.network import build_network
+from cytodiffusion.cells.crops import extract_crops
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.published_rule import (
     NoiseErrors,
@@ -42,6 +43,8 @@ from cytodiffusion.classification.published_rule import (
 )
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.device import half_precision_pays
+from cytodiffusion.image.image import open_image
+from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.metrics.curves import confusion
 from cytodiffusion.metrics.intervals import confusion_intervals
 from cytodiffusion.metrics.scores import balanced_accuracy
@@ -58,6 +61,7 @@ from cytodiffusion.model.stable_diffusion import (
 from cytodiffusion.model.stable_diffusion_files import uncalibrated
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.predict import predict
+from cytodiffusion.segmentation import segment
 
 #: Trials before the published rule can end.
 LEAST_TRIALS = 21
@@ -166,7 +170,7 @@ def time_part(options: argparse.Namespace) -> None:
 
 def time_on(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     ours = load_bundle(options.model, device=name)
-    cells = sample_for(ours, options)
+    cells = field_sample(ours, options) if options.fields else sample_for(ours, options)
     resnet = random_resnet(ours)
     took: dict[str, list[float]] = {"ours": [], "ResNet-18": []}
     trials = 0.0
@@ -220,6 +224,21 @@ def device_name(device: torch.device) -> str:
 
 
 # --- accuracy ----------------------------------------------------------------------------------
+
+
+def field_sample(model: ModelBundle, options: argparse.Namespace) -> CellSample:
+    """Cells of whole fields, found by the watershed; their classes are not known."""
+    windows, backgrounds = [], []
+    for path in sorted(p for p in options.fields.iterdir() if p.suffix in (".jpg", ".png", ".tif")):
+        rgb = open_image(path).rgb()
+        found = segment(rgb, "watershed")
+        crops = extract_crops(
+            rgb, found.labels, found.pixel_size_um, model.input_size, model.window_um
+        )
+        windows.append(crops.pixels)
+        backgrounds += [estimate_background(rgb)] * len(crops)
+    labels = np.full(len(backgrounds), "")
+    return CellSample(np.concatenate(windows), np.stack(backgrounds), labels)
 
 
 def sample_for(model: ModelBundle, options: argparse.Namespace) -> CellSample:
@@ -325,6 +344,7 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--plain", help="model trained with --class-loss 0")
     parser.add_argument("--split", default="val", choices=["val", "test"], help="of PBC")
+    parser.add_argument("--fields", type=Path, help="time the cells of the images in this folder")
     parser.add_argument("--devices", nargs="+", help="to time on; cpu and, if any, cuda")
     parser.add_argument("--device", default="auto", help="for the accuracy")
     parser.add_argument("--repeats", type=int, default=3, help="of the times of the quick two")

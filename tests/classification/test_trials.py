@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cytodiffusion.classification.trials import eliminate, make_trial
+from cytodiffusion.classification.anomaly import anomaly_scores, anomaly_threshold, scores_after
+from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.classification.trials import (
+    NEAR_THRESHOLD,
+    eliminate,
+    make_trial,
+    settled_at_once,
+)
+from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.training.calibrate import blank_calibration
 
 CALIBRATION = blank_calibration(4, 2, (60, 200))
@@ -112,3 +121,74 @@ def test_equals_are_wrongly_eliminated_no_more_often_than_stated() -> None:
     values = rng.normal(0, 1, (4000, 6, 2))
     out = (~eliminate(values, CALIBRATION, 0.02)).any(axis=1).mean()
     assert out < 0.06  # two-sided, as the best is chosen by the same data
+
+
+@pytest.fixture(scope="module")
+def default() -> ModelBundle:
+    return load_bundle(device="cpu")
+
+
+def ordinary(model: ModelBundle) -> np.ndarray:
+    """Logits ``(K, 1, K)`` of the middle cell of each class."""
+    assert model.calibration.typical is not None
+    return model.calibration.typical.lead_means.double().numpy()[:, None]
+
+
+def test_one_trial_settles_a_clear_and_ordinary_cell(default: ModelBundle) -> None:
+    clear = ordinary(default)
+    assert settled_at_once(clear, default.calibration, 2e-3).mean() > 0.7
+    assert not settled_at_once(0.2 * clear, default.calibration, 2e-3).any()  # no class leads
+    without = replace(default.calibration, typical=None)
+    assert not settled_at_once(clear, without, 2e-3).any()
+    # the asked level counts
+    strict = settled_at_once(clear, default.calibration, 1e-9)
+    assert not strict.any()
+
+
+def test_one_trial_settles_no_cell_that_may_or_may_not_be_an_anomaly(default: ModelBundle) -> None:
+    calibration = default.calibration
+    rng = np.random.default_rng(0)
+    means = ordinary(default)[rng.integers(0, len(default.classes), 500), 0]
+    spread = np.exp(rng.normal(0, 0.3, means.shape))
+    cells = (means * rng.uniform(0.5, 2, (500, 1)) * spread)[:, None]
+    embedding = np.zeros((len(cells), calibration.class_means.shape[1]), np.float32)
+    score = anomaly_scores(cells, embedding, calibration)["combined"]
+    distance = score - anomaly_threshold(calibration, "combined", 1)
+    near = np.abs(distance) < NEAR_THRESHOLD
+    settled = settled_at_once(cells, calibration, 2e-3)
+    clear = eliminate(cells, calibration, 0.02).sum(axis=1) == 1
+    assert (near & clear).sum() > 100
+    assert settled[~near].mean() > 0.9
+    assert not settled[near].any()
+
+
+def test_one_threshold_holds_after_one_trial_and_after_several(default: ModelBundle) -> None:
+    calibration = default.calibration
+    noise = np.random.default_rng(0).normal(0, 0.1, (10, 3, 10))
+    cells = ordinary(default) + noise
+    embedding = np.tile(calibration.class_means.numpy().mean(0), (10, 1)).astype(np.float32)
+    trials = np.array([1, 5] * 5)
+    found = scores_after(cells, embedding, trials, calibration)
+    one = anomaly_scores(cells[:, :1], embedding, calibration)
+    three = anomaly_scores(cells, embedding, calibration)
+    for name, values in found.items():
+        after, alone = (anomaly_threshold(calibration, name, t) for t in (3, 1))
+        np.testing.assert_allclose(values[1::2], three[name][1::2])
+        np.testing.assert_allclose(values[::2] - after, one[name][::2] - alone)
+
+
+def test_cells_take_one_trial_or_at_least_three(default: ModelBundle) -> None:
+    size = default.input_size
+    y, x = np.mgrid[:size, :size] - size / 2
+    rng = np.random.default_rng(0)
+    cells = np.full((12, size, size, 3), 235, np.uint8)
+    for number, cell in enumerate(cells):  # red cells, the class that is the clearest
+        cell[np.hypot(y, x) < 0.19 * size] = (215, 160 - number, 150)
+    cells = np.clip(cells + rng.normal(0, 2, cells.shape), 0, 255).astype(np.uint8)
+    whole = classify(cells, default)
+    assert set(whole.trials) <= {1, *range(3, 13)}
+    parts = classify(cells, default, ClassifySettings(batch_size=5))
+    np.testing.assert_array_equal(whole.trials, parts.trials)
+    np.testing.assert_allclose(whole.posterior, parts.posterior, atol=1e-5)
+    same = ClassifySettings(trials=3)
+    assert (classify(cells, default, same).trials == 3).all()  # nothing is to be saved

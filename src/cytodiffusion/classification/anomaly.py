@@ -133,17 +133,71 @@ def anomaly_scores(
     }
     statistics = calibration.class_statistics
     if statistics is not None:
-        lead = leads(mean)
-        found["shape"] = unusual(
-            shapes(lead), predicted, statistics.shape_means, statistics.shape_factors
-        )
-        found["profile"] = unusual(lead, predicted, statistics.lead_means, statistics.lead_factors)
+        found |= _parts(mean, predicted, statistics)
         found["error_level"] = error_level(table, predicted, statistics)
         found["neighbours"] = neighbour_distance(
             unit_embedding(embedding, calibration), predicted, statistics
         )
         found["combined"] = combine(found, statistics, table.shape[1])
     return {name: np.asarray(found[name]) for name in SCORES if name in found}
+
+
+def scores_after(
+    logits: NDArray[np.floating],
+    embedding: NDArray[np.float32],
+    trials: NDArray[np.int64],
+    calibration: Calibration,
+) -> dict[str, Floats]:
+    """All scores of cells that one trial settled, and of others.
+
+    Parameters
+    ----------
+    logits : (N, T, K) array
+        Of the first T trials; of the cells of which ``trials`` is 1 only the first counts.
+    embedding : (N, D) array
+        Mean over these trials.
+    trials : (N,) array
+        Of each cell.
+    calibration : Calibration
+
+    Returns
+    -------
+    dict
+        As `anomaly_scores`. Scores of one trial lie as far from the threshold after T trials as
+        they did from that after one, so that one threshold holds for all cells.
+    """
+    first = max(1, logits.shape[1])
+    found = {
+        name: np.zeros(len(trials))
+        for name in anomaly_scores(logits[:0], embedding[:0], calibration)
+    }
+    settled = (trials == 1) & (first > 1)
+    for rows, used in ((settled, 1), (~settled, first)):
+        part = anomaly_scores(logits[rows, :used], embedding[rows], calibration)
+        for name, values in part.items():
+            ours, after = (anomaly_threshold(calibration, name, t) for t in (used, first))
+            found[name][rows] = values + (after - ours)
+    return found
+
+
+def combined_score(logits: Floats, calibration: Calibration) -> Floats:
+    """Score that flags anomalies ``(N,)`` from logits ``(N, T, K)`` alone; needs statistics."""
+    statistics = calibration.class_statistics
+    assert statistics is not None
+    mean = logits.mean(axis=1)
+    return combine(_parts(mean, mean.argmax(axis=1), statistics), statistics, logits.shape[1])
+
+
+def _parts(
+    mean: Floats, predicted: NDArray[np.int64], statistics: ClassStatistics
+) -> dict[str, Floats]:
+    """Parts of the combined score, from mean logits ``(N, K)``."""
+    lead = leads(mean)
+    return {
+        "contrast": mean.mean(axis=1) - mean.max(axis=1, initial=-np.inf),
+        "shape": unusual(shapes(lead), predicted, statistics.shape_means, statistics.shape_factors),
+        "profile": unusual(lead, predicted, statistics.lead_means, statistics.lead_factors),
+    }
 
 
 def combine(scores: dict[str, Floats], statistics: ClassStatistics, trials: int) -> Floats:

@@ -13,7 +13,7 @@ from cytodiffusion.cells.crops import Crops
 from cytodiffusion.classification.decision import Evidence, check_model, decide
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.settings import ClassifySettings
-from cytodiffusion.classification.trials import Trial, eliminate, make_trial
+from cytodiffusion.classification.trials import Trial, eliminate, make_trial, settled_at_once
 from cytodiffusion.device import free_memory, half_precision_pays, is_out_of_memory
 from cytodiffusion.errors import InputError, OutOfMemoryError
 from cytodiffusion.image.stain import estimate_background
@@ -136,6 +136,10 @@ def _run_chunk(
             if trial.number < settings.min_trials:
                 result.embedding[offset + cells] += embedding[keep]
             number += 1
+            # Where all cells are to have as many trials, as in a calibration, none has fewer
+            if stop_early and number == 1 < settings.min_trials < len(trials):
+                so_far = result.all_logits[offset + cells, :1].astype(np.float64)
+                live = cells[~settled_at_once(so_far, runner.model.calibration, settings.alpha)]
             if stop_early and number >= settings.min_trials:
                 so_far = result.all_logits[offset + cells, :number].astype(np.float64)
                 alive = eliminate(so_far, runner.model.calibration, settings.alpha).sum(axis=1) > 1
@@ -144,7 +148,8 @@ def _run_chunk(
                 break
     block = slice(offset, offset + len(unit))
     result.logits[block] = np.nanmean(result.all_logits[block].astype(np.float64), axis=1)
-    result.embedding[block] /= min(settings.min_trials, len(trials))
+    averaged = np.minimum(result.trials[block], settings.min_trials)
+    result.embedding[block] /= averaged[:, None].astype(np.float32)
     seen = counts > 0
     result.errors_by_level[block][seen] = (sums[seen] / counts[seen][:, None]).astype(np.float32)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.classification.anomaly import anomaly_scores, anomaly_threshold, default_score
+from cytodiffusion.classification.anomaly import anomaly_threshold, default_score, scores_after
 from cytodiffusion.classification.conformal import conformal_sets, enough_of_each
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
@@ -33,7 +33,7 @@ class Evidence:
     trials : (N,) int64
     errors_by_level : (N, L, K) float32
     embedding : (N, D) float32
-        Mean over the first ``min_trials`` trials, the same for every cell.
+        Mean over the first ``min_trials`` trials, or the one of a cell that needed no more.
     all_logits : (N, T, K) float32
         NaN where a trial was not needed.
     """
@@ -50,7 +50,9 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
     calibration = model.calibration
     posterior = softmax(evidence.logits / calibration.temperature)
     first = min(settings.min_trials, settings.trials)
-    scores = anomaly_scores(evidence.all_logits[:, :first], evidence.embedding, calibration)
+    scores = scores_after(
+        evidence.all_logits[:, :first], evidence.embedding, evidence.trials, calibration
+    )
     chosen = default_score(calibration)
     threshold = anomaly_threshold(calibration, chosen, first)
     return Classification(

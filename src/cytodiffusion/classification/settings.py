@@ -26,7 +26,7 @@ class ClassifySettings(BaseModel):
     min_trials: int = setting(
         3,
         "Least trials",
-        "Trials that every cell takes before classes are ruled out.",
+        "Trials that a cell takes before classes are ruled out, unless the first settles it.",
         unit="trials",
         more=True,
         ge=1,
