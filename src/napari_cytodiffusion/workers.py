@@ -8,10 +8,12 @@ at once.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -29,6 +31,31 @@ Body = Callable[[Progress], Iterator[Any]]
 LET_GO_MS = 400
 #: Seconds between two reports of progress that reach the window.
 _REPORT_EVERY = 0.05
+#: Seconds between two collections of garbage in the window's thread while work goes on.
+_COLLECT_EVERY = 2.0
+
+_paused, _pausing = 0, threading.Lock()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from collecting garbage by itself while work runs in a thread.
+
+    Widgets that refer to each other are garbage in cycles; the thread that happens to collect them
+    destroys their Qt parts, and Qt's objects must be destroyed in the thread of the window.
+    """
+    global _paused
+    with _pausing:
+        _paused += 1
+        if _paused == 1:
+            gc.disable()
+    try:
+        yield
+    finally:
+        with _pausing:
+            _paused -= 1
+            if _paused == 0:
+                gc.enable()
 
 
 class WorkError(CytoDiffusionError):
@@ -95,6 +122,8 @@ class Job(QObject):
         self._worker.yielded.connect(self._on_yield)
         self._worker.errored.connect(self._on_error)
         self._worker.finished.connect(self._on_finished)
+        self.progressed.connect(self._collect)
+        self._collected = time.monotonic()
         self._thread_busy = False
 
     def start(self) -> None:
@@ -134,6 +163,12 @@ class Job(QObject):
             self._reported = now
             self.progressed.emit(float(fraction), message)
 
+    def _collect(self) -> None:
+        """Collect garbage now and then, in the window's thread, where this slot runs."""
+        if time.monotonic() - self._collected >= _COLLECT_EVERY:
+            self._collected = time.monotonic()
+            gc.collect(1)
+
     def _on_yield(self, value: object) -> None:
         if self._outcome is None and value is not None:
             self.yielded.emit(value)
@@ -163,6 +198,12 @@ class Job(QObject):
 
 def _guarded(body: Body, report: Progress, stop: threading.Event) -> Generator[Any, None, None]:
     """Run a body so that nothing but a `CytoDiffusionError` leaves it."""
+    with _no_collection():
+        yield from _stopped(body, report, stop)
+
+
+def _stopped(body: Body, report: Progress, stop: threading.Event) -> Generator[Any, None, None]:
+    """Run a body until it ends or is to stop."""
     # stopped from in here: a worker that is told to quit between two items would leave the body
     # open, with all it holds, until it is collected
     items: Iterator[Any] | None = None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import warnings
@@ -165,3 +166,19 @@ def test_unforeseen_errors_are_one_readable_line():
     assert readable(known) is known
     assert not issubclass(WorkError, RuntimeError)
     assert issubclass(WorkError, CytoDiffusionError)
+
+
+def test_garbage_is_left_alone_by_threads_and_collected_again_afterwards(qtbot):
+    """Qt's parts of a widget must not be destroyed by a thread that happens to collect garbage."""
+    seen = []
+
+    def body(report):
+        seen.append(gc.isenabled())
+        yield 1
+
+    assert gc.isenabled()
+    job = Job(body)
+    with qtbot.waitSignal(job.ended):
+        job.start()
+    assert seen == [False]
+    qtbot.waitUntil(gc.isenabled)
