@@ -97,21 +97,30 @@ def shoot(viewer: Any, desk: Desk, folder: Path) -> None:
     shoot_counterfactual(viewer, folder)
 
 
+def worth_a_look(results: Any) -> tuple[int, int | None]:
+    """Return the surest cell of two classes that differ in one thing, and the other class."""
+    pair = ("eosinophil", "neutrophil")
+    if all(name in results.class_names for name in pair):
+        for own, other in (pair, pair[::-1]):
+            labels = results.ordered("class", results.class_names.index(own))
+            if labels:
+                return labels[-1], results.class_names.index(other)
+    return results.ordered("uncertainty")[0], None
+
+
 def shoot_counterfactual(viewer: Any, folder: Path) -> None:
-    """Click the surest cell of a class that has heatmaps worth a look."""
+    """Click a cell whose heatmap is worth a look."""
     session = Session.of(viewer)
     widget = CounterfactualWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Counterfactual heatmap", area="right", tabify=True)
     raise_dock(widget)
     QTest.qWait(500)
     results = session.current.results
-    names = [name for name in ("eosinophil", "neutrophil") if name in results.class_names]
-    labels = [
-        n for name in names for n in results.ordered("class", results.class_names.index(name))
-    ]
-    label = labels[-1] if labels else results.ordered("uncertainty")[0]
+    label, target = worth_a_look(results)
     record = results.record(label)
     session.inspect(label)
+    if target is not None:
+        widget.form.choose(target)
     viewer.scene.camera.center = session.current.labels.data_to_world((record.y, record.x))
     settle(viewer, 1500)
     save(viewer, folder / "heatmap.png")

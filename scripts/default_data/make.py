@@ -3,7 +3,7 @@
 PBC has no red cells and no artefacts although a field is full of them, so both are made
 from PBC's own photographs, split by split: no image of one split lends to another.
 
-    python scripts/default_data.py PBC_FOLDER results/default-data
+    python -m scripts.default_data.make PBC_FOLDER results/default-data
 
 ``make default-model PBC=PBC_FOLDER`` does this first, and then trains.
 """

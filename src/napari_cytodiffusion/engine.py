@@ -53,6 +53,8 @@ class Engine:
         with _LOCK, _without_triton():
             import cytodiffusion.pipeline  # noqa: F401
 
+            _remember_no_triton()
+
     def load_model(
         self, source: str, device: str = "auto", allow_download: bool = False
     ) -> ModelBundle:
@@ -361,3 +363,12 @@ def _without_triton() -> Iterator[None]:
     finally:
         if sys.modules.get("triton", ...) is None:
             del sys.modules["triton"]
+
+
+def _remember_no_triton() -> None:
+    """Let PyTorch ask once whether there is Triton: it remembers, so later imports do not ask."""
+    if sys.modules.get("triton", ...) is not None:
+        return
+    from torch.utils import _triton
+
+    getattr(_triton, "has_triton_package", bool)()

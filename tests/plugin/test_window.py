@@ -221,6 +221,7 @@ def test_the_networks_can_be_imported_after_the_window_has_drawn():
     code = (
         "import napari; from qtpy.QtTest import QTest; viewer = napari.Viewer(); QTest.qWait(500);"
         "from napari_cytodiffusion.engine import Engine; Engine().prepare();"
+        "import cytodiffusion.generation.sampler, cellpose.models;"
         "import sys; print('alive', 'triton' in sys.modules); viewer.close()"
     )
     ran = subprocess.run(

@@ -52,7 +52,7 @@ class BatchPage(QWidget):
         )
         self.table = FigureTable(True, self)
         self.table.setToolTip(
-            "conv.: agreement of two halves of the trials, 1 is best. in cell: share of the map's "
+            "conv.: agreement of two halves of the passes, 1 is best. in cell: share of the map's "
             "energy inside the cell. A click shows the cell."
         )
         layout = QVBoxLayout(self)

@@ -134,5 +134,5 @@ class ClassGrid(QWidget):
             tiles.append(PictureTile(over, heatmap.target_name, key=mapped.asked.target))
         self.board.set_tiles(tiles, first.window_um, current=target)
         low = [m.heatmap.target_name for m in found if m.heatmap.convergence < words.DOUBTFUL]
-        doubt = f" Not converged, use more trials: {', '.join(low)}." if low else ""
+        doubt = f" Not converged, use more passes: {', '.join(low)}." if low else ""
         self.remark.setText(f"One scale of colours for all. A click chooses the class.{doubt}")

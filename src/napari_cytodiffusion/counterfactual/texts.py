@@ -27,10 +27,10 @@ def convergence_text(mapped: HeatmapResult, more: int | None) -> str:
     value = mapped.heatmap.convergence
     number = f"Convergence {value:.2f}"
     if value >= DOUBTFUL:
-        return f"{number}: two halves of the trials agree, more would change little."
+        return f"{number}: two halves of the passes agree, more would change little."
     doubt = "only the strongest spots can be trusted" if value >= CHANCE else "mostly chance"
-    link = "" if more is None else f" <a href='more'>Use {more:,} trials</a>"
-    return f"<b>{number}</b>: two halves of the trials differ, {doubt}.{link}"
+    link = "" if more is None else f" <a href='more'>Use {more:,} passes</a>"
+    return f"<b>{number}</b>: two halves of the passes differ, {doubt}.{link}"
 
 
 def inside_text(mapped: HeatmapResult) -> str:
@@ -53,7 +53,7 @@ def nothing_text(shown: np.ndarray, sigmas: float) -> str:
     """Say that nothing is beyond the threshold, where that is so."""
     if shown.any():
         return ""
-    return f"Nothing stands out by {sigmas:.1f} SD: lower the threshold, or use more trials."
+    return f"Nothing stands out by {sigmas:.1f} SD: lower the threshold, or use more passes."
 
 
 def target_text(record: CellRecord, results: Results, target: int) -> str:
