@@ -114,3 +114,10 @@ class Batches:
                 start = part.stop
                 continue
             free_memory()  # outside of the handler, which holds the failed attempt's tensors
+
+
+def ask_for_triton() -> bool:
+    """Whether PyTorch finds the compiler Triton; it asks once in the life of a process."""
+    from torch.utils import _triton
+
+    return bool(getattr(_triton, "has_triton_package", bool)())

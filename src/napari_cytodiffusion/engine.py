@@ -52,8 +52,10 @@ class Engine:
         """Import what classifies: seconds the first time, nothing after."""
         with _LOCK, _without_triton():
             import cytodiffusion.pipeline  # noqa: F401
+            from cytodiffusion.device import ask_for_triton
 
-            _remember_no_triton()
+            # PyTorch remembers the answer, and what is imported later does not ask again
+            ask_for_triton()
 
     def load_model(
         self, source: str, device: str = "auto", allow_download: bool = False
@@ -363,12 +365,3 @@ def _without_triton() -> Iterator[None]:
     finally:
         if sys.modules.get("triton", ...) is None:
             del sys.modules["triton"]
-
-
-def _remember_no_triton() -> None:
-    """Let PyTorch ask once whether there is Triton: it remembers, so later imports do not ask."""
-    if sys.modules.get("triton", ...) is not None:
-        return
-    from torch.utils import _triton
-
-    getattr(_triton, "has_triton_package", bool)()
