@@ -97,14 +97,19 @@ def shoot(viewer: Any, desk: Desk, folder: Path) -> None:
     shoot_counterfactual(viewer, folder)
 
 
-def worth_a_look(results: Any) -> tuple[int, int | None]:
-    """Return the surest cell of two classes that differ in one thing, and the other class."""
+def worth_a_look(results: Any, shape: tuple[int, ...]) -> tuple[int, int | None]:
+    """Return a cell of one of two classes that differ in little, and the other class.
+
+    The one nearest to the middle of the image: the view is of its surroundings.
+    """
     pair = ("eosinophil", "neutrophil")
     if all(name in results.class_names for name in pair):
         for own, other in (pair, pair[::-1]):
             labels = results.ordered("class", results.class_names.index(own))
-            if labels:
-                return labels[-1], results.class_names.index(other)
+            cells = [results.record(label) for label in labels]
+            if cells:
+                away = [np.hypot(c.y - shape[0] / 2, c.x - shape[1] / 2) for c in cells]
+                return labels[int(np.argmin(away))], results.class_names.index(other)
     return results.ordered("uncertainty")[0], None
 
 
@@ -116,7 +121,7 @@ def shoot_counterfactual(viewer: Any, folder: Path) -> None:
     raise_dock(widget)
     QTest.qWait(500)
     results = session.current.results
-    label, target = worth_a_look(results)
+    label, target = worth_a_look(results, session.current.labels.data.shape)
     record = results.record(label)
     session.inspect(label)
     if target is not None:
