@@ -17,7 +17,6 @@ from cytodiffusion.classification.classifier import Classification, ClassifySett
 from cytodiffusion.classification.result import join, many_unlike
 from cytodiffusion.classification.slide_correction import adjust, correctable
 from cytodiffusion.errors import InputError
-from cytodiffusion.field import check_field
 from cytodiffusion.files.record import provenance
 from cytodiffusion.files.writers import file_record
 from cytodiffusion.image.image import Image, as_rgb8, open_image
@@ -260,6 +259,8 @@ def analyse(
     progress: Progress = silent,
 ) -> Analysis:
     """Segment and classify one image and write all results into `folder`."""
+    from cytodiffusion.field import check_field  # it brings what segments
+
     started = time.perf_counter()
     options = options or SegmentOptions()
     progress(0.0, "Opening")

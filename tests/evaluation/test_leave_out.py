@@ -121,7 +121,7 @@ def test_a_copy_need_not_promise_an_error_rate(disc_model, tmp_path, monkeypatch
     )
     found = load_bundle(copy)
     with pytest.raises(InputError):
-        check_promises(found.calibration, settings.classify, found.name)
+        check_promises(found.calibration.validation, settings.classify, found.name)
     assert read_report(evaluate(settings)).metrics["anomaly"]["n_unknown"] == 30
 
 
@@ -188,7 +188,7 @@ def test_a_baseline_without_a_copy_does_not_end_the_run(tmp_path) -> None:
     assert (one["n_known"], one["n_unknown"], one["trained_for_it"]) == (6, 3, True)
     assert two["auc"] is None
     assert "no copy of it without red" in two["why"]
-    (said,) = [w for w in metrics["warnings"] if "was not measured" in w]
+    (said,) = [w for w in metrics["warnings"] if "has no anomaly score here" in w]
     assert said.startswith("The baseline two ")
     assert "give one with --leave-out-model" in said
     # the model itself is what the report is about

@@ -77,7 +77,7 @@ def test_every_kind_of_image_gives_the_same(tmp_path: Path) -> None:
 def test_pixel_size_of_the_image_is_used() -> None:
     image = Image((field(),), PIXEL_SIZE, "field")
     found = segment(image, "watershed")
-    assert (found.pixel_size_um, found.pixel_size_source) == (PIXEL_SIZE, "given")
+    assert (found.pixel_size_um, found.pixel_size_source) == (PIXEL_SIZE, "file")
     assert segment(image, "watershed", 0.2).pixel_size_um == 0.2
 
 
@@ -135,7 +135,11 @@ def test_cellpose_asks_before_it_downloads() -> None:
         (da.zeros((90_000, 90_000, 3), np.uint8), {}, "at once"),
         (np.zeros((9, 9, 3), np.uint8), {"method": "magic"}, "no method 'magic'"),
         (np.zeros((9, 9, 3), np.uint8), {"pixel_size_um": 0}, "pixel size"),
-        (np.zeros((9, 9, 3), np.uint8), {"method": "watershed", "wobble": 1}, "no setting wobble"),
+        (
+            np.zeros((9, 9, 3), np.uint8),
+            {"method": "watershed", "wobble": 1},
+            "no setting 'wobble'",
+        ),
     ],
 )
 def test_bad_input(image: Any, options: dict[str, Any], words: str) -> None:

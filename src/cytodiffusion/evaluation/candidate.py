@@ -146,7 +146,7 @@ class Candidate:
             except NoCopy as reason:
                 if self.key == MODEL:
                     raise
-                context.warn(f"The anomaly score of {self.title} was not measured. {reason}")
+                context.warn(f"{self.title} has no anomaly score here. {reason}")
                 return unmeasured(f"there is no copy of it without {s.leave_out}", scored.result)
             frames = context.frames(EVALUATED, context.records, s.pixel_size_um)
             # a copy was never asked for an error rate, and need not be able to promise one

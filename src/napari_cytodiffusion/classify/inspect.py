@@ -131,7 +131,6 @@ class InspectWidget(QWidget):
         self.members = note("", details)
         self.posterior = PosteriorPlot(details)
         self.unusual = note("", details)
-        self.scores = note("", details)
         self.review = note("", details)
         self.gauge = Gauge(details)
         self.errors_title = QLabel("<b>Denoising error by noise level</b>", details)
@@ -148,7 +147,6 @@ class InspectWidget(QWidget):
         layout.addWidget(QLabel("<b>Anomaly score</b>", details))
         layout.addWidget(self.gauge)
         layout.addWidget(self.unusual)
-        layout.addWidget(self.scores)
         layout.addWidget(self.errors_title)
         layout.addWidget(self.errors)
         layout.addStretch(1)
@@ -245,7 +243,6 @@ class InspectWidget(QWidget):
         self.unusual.setText(
             f"{record.anomaly_score:.3g}, threshold {record.anomaly_threshold:.3g}: {verdict}"
         )
-        self.scores.setText(scores_text(record))
         self.review.setText(review_text(record))
         self.review.setVisible(record.accept_above is not None)
         self.errors.set_errors(
@@ -289,16 +286,6 @@ class InspectWidget(QWidget):
         # a cell smaller than this on the screen cannot be judged
         camera.zoom = max(camera.zoom, 140 / window)
         camera.center = tuple(centre)
-
-
-def scores_text(record: CellRecord) -> str:
-    """Write all anomaly scores but the one that decides, which has its gauge."""
-    others = [
-        f"{name.replace('_', ' ')} {score:.3g}"
-        for name, score in record.anomaly_scores.items()
-        if score != record.anomaly_score
-    ]
-    return f"Other scores, higher is more unusual: {', '.join(others)}" if others else ""
 
 
 def review_text(record: CellRecord) -> str:

@@ -140,7 +140,6 @@ def test_inspect_walks_through_them_and_says_why(widget, viewer, qtbot):
     inspect.show_cell(1)
     assert inspect.review.text() == "Accepted: its confidence is above 84.00\u00a0%."
     inspect.show_cell(4)
-    assert inspect.scores.text() == "Other scores, higher is more unusual: error level 2.5"
     assert inspect.unusual.text() == "1, threshold 0.9: unlike anything in the training"
 
 
