@@ -28,7 +28,7 @@ def check_field(image: Image, *, pixel_size_um: float | None = None) -> Image:
     Colours that are none, swapped or inverted; a pixel size that its red cells contradict. One of
     exactly 1 um, which programs write that know none, is not believed then and left out.
     """
-    rgb = _part(image)
+    rgb = middle_part(image)
     notes = [*image.notes, *colour_doubts(rgb)]
     size = image.pixel_size_um
     if size is not None and pixel_size_um is None:
@@ -68,7 +68,7 @@ def trusted_pixel_size(path: str | Path, rgb: NDArray[np.uint8]) -> StatedScale:
     return replace(stated, note=doubt)
 
 
-def _part(image: Image) -> NDArray[np.uint8]:
+def middle_part(image: Image) -> NDArray[np.uint8]:
     """Return the middle of a large image, all of another."""
     level = image.levels[0]
     if isinstance(level, np.ndarray):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cytodiffusion.evaluation.stored import StoredReport
     from cytodiffusion.generation import GeneratedCells, GenerationSettings, Mix
     from cytodiffusion.generation.order import Effort, GenerationOrder
+    from cytodiffusion.image.pixel_size import StatedScale
     from cytodiffusion.model.bundle import ModelBundle
     from cytodiffusion.pipeline import CellBatch
     from cytodiffusion.segmentation import Segmentation
@@ -101,19 +103,27 @@ class Engine:
         method: str,
         pixel_size_um: float | None,
         *,
+        path: str | None = None,
         model: str | None = None,
         device: str = "auto",
         allow_download: bool = False,
         progress: Progress = silent,
     ) -> Segmentation:
-        """Outline the cells of an image."""
+        """Outline the cells of an image; where no pixel size is given, its file may state one."""
+        from cytodiffusion.image.image import Image
         from cytodiffusion.segmentation import segment
         from cytodiffusion.segmentation.cellpose_weights import default_model, weights_present
 
         # the watershed needs no network, and importing one takes seconds
         if method == "cellpose" or (method == "auto" and weights_present(model or default_model())):
             self.prepare()
-        return segment(
+        notes: tuple[str, ...] = ()
+        if pixel_size_um is None and path is not None and Path(path).is_file():
+            stated = self.stated_scale(path, image)
+            notes = stated.notes
+            if stated.value_um is not None:
+                image = Image((image,), stated.value_um, Path(path).name, Path(path))
+        found = segment(
             image,
             method,
             pixel_size_um,
@@ -122,6 +132,19 @@ class Engine:
             allow_download=allow_download,
             progress=progress,
         )
+        return replace(found, warnings=(*notes, *found.warnings))
+
+    def stated_scale(self, path: str, image: Any) -> StatedScale:
+        """Return the pixel size that a file states, held against the red cells in the image."""
+        from cytodiffusion.errors import InputError
+        from cytodiffusion.field import middle_part, trusted_pixel_size
+        from cytodiffusion.image.image import Image
+        from cytodiffusion.image.pixel_size import StatedScale
+
+        try:
+            return trusted_pixel_size(path, middle_part(Image((image,), None, path)))
+        except InputError:  # a file that napari reads with another plugin
+            return StatedScale()
 
     def cellpose_models(self) -> list[str]:
         """Names of Cellpose's models, one whose weights are here first."""

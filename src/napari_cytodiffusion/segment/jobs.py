@@ -13,7 +13,7 @@ from napari_cytodiffusion.workers import duration
 
 @dataclass(frozen=True)
 class SegmentRequest:
-    """What *Segment cells* asks for; ``image`` is anything `as_rgb8` takes."""
+    """What *Segment cells* asks for; ``image``, of the file ``path``, is what `as_rgb8` takes."""
 
     image: Any
     method: str
@@ -21,6 +21,7 @@ class SegmentRequest:
     model: str | None = None
     device: str = "auto"
     allow_download: bool = False
+    path: str | None = None
 
 
 def segment_body(engine: Engine, request: SegmentRequest) -> Callable[[Progress], Iterator[Any]]:
@@ -31,6 +32,7 @@ def segment_body(engine: Engine, request: SegmentRequest) -> Callable[[Progress]
             request.image,
             request.method,
             request.pixel_size_um,
+            path=request.path,
             model=request.model,
             device=request.device,
             allow_download=request.allow_download,

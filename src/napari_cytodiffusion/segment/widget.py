@@ -139,6 +139,7 @@ class SegmentWidget(QWidget):
             pixel_size_um=self.pixel_size.value,
             model=self.model.value if own else None,
             device=self.device.value if own else "auto",
+            path=getattr(layer.source, "path", None),
         )
         self._begin(request, layer)
 
@@ -179,7 +180,11 @@ class SegmentWidget(QWidget):
         bind(cells, layer)
         viewer.add_layer(cells)
         size = f"{result.pixel_size_um:.3g} \u00b5m a pixel"
-        origin = {"estimated": "by the red cells", "assumed": "assumed, please check"}
+        origin = {
+            "estimated": "by the red cells",
+            "assumed": "assumed, please check",
+            "file": "as the file states",
+        }
         origin_text = origin.get(result.pixel_size_source)
         self._found = f"{result.n_cells:,} cells; {size}" + (
             f" ({origin_text})." if origin_text else "."

@@ -5,6 +5,9 @@ import threading
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
+from drawn_fields import red_field
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from cytodiffusion.errors import DownloadNeeded, InputError, OutOfMemoryError
@@ -162,3 +165,23 @@ def test_a_run_that_is_refused_leaves_the_one_that_goes_on_its_image(
     qtbot.waitUntil(lambda: not widget._session.busy, timeout=60_000)
     assert "smear cells" in viewer.layers
     assert "another cells" not in viewer.layers
+
+
+@pytest.mark.parametrize(("stated", "words"), [(0.14, "as the file states"), (0.28, "its red cells")])
+def test_the_scale_that_the_file_states_is_used_and_held_against_the_red_cells(
+    stated, words, messages, qtbot, tmp_path
+):
+    path = tmp_path / "field.tif"
+    pixels = red_field((420, 560)).image()
+    each = 1e4 / stated  # pixels a centimetre
+    tifffile.imwrite(path, pixels, resolution=(each, each), resolutionunit="CENTIMETER")
+    viewer = ViewerModel()
+    (layer,) = viewer.open(path, plugin="napari")
+    assert tuple(layer.scale) == (1, 1)
+    widget = SegmentWidget(viewer)
+    qtbot.addWidget(widget)
+    segment(widget, qtbot)
+    noted = viewer.layers[-1].metadata["cytodiffusion"]
+    assert noted["pixel_size_source"] == "file"
+    assert noted["pixel_size_um"] == pytest.approx(stated, rel=1e-3)
+    assert words in " ".join([widget.run_bar.line.text(), *messages])
