@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from napari_cytodiffusion.shared.common import TallArea
 
@@ -28,28 +28,6 @@ class FoldButton(QToolButton):
 
     def _point(self, opened: bool) -> None:
         self.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
-
-
-class Fold(QWidget):
-    """A line with an arrow; a click shows or hides what is below it.
-
-    Parameters
-    ----------
-    opened : bool
-        Whether it shows at first.
-    """
-
-    def __init__(self, title: str, parent: QWidget, opened: bool = False) -> None:
-        super().__init__(parent)
-        self.button = FoldButton(title, self, opened)
-        self.inside = QWidget(self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.button)
-        layout.addWidget(self.inside)
-        self.button.toggled.connect(self.inside.setVisible)
-        self.inside.setVisible(opened)
 
 
 class FormArea(TallArea):

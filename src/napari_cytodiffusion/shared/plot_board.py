@@ -74,17 +74,6 @@ class PlotBoard(QWidget):
         item.setPos(x, y)
         self.plot.addItem(item)
 
-    def _bars_of_error(self, x: Any, y: Any, low: Any, high: Any, colour: QColor) -> None:
-        y = np.asarray(y, float)
-        item = pg.ErrorBarItem(
-            x=np.asarray(x, float),
-            y=y,
-            top=np.asarray(high, float) - y,
-            bottom=y - np.asarray(low, float),
-            pen=pg.mkPen(colour, width=1),
-        )
-        self.plot.addItem(item)
-
     def _labels(self, bottom: str, left: str) -> None:
         self.plot.setLabel("bottom", bottom)
         self.plot.setLabel("left", left)
