@@ -167,7 +167,7 @@ def test_a_run_that_is_refused_leaves_the_one_that_goes_on_its_image(
     assert "another cells" not in viewer.layers
 
 
-@pytest.mark.parametrize(("stated", "words"), [(0.14, "as the file states"), (0.28, "its red cells")])
+@pytest.mark.parametrize(("stated", "words"), [(0.14, "as the file states"), (0.28, "red cells")])
 def test_the_scale_that_the_file_states_is_used_and_held_against_the_red_cells(
     stated, words, messages, qtbot, tmp_path
 ):
