@@ -53,6 +53,8 @@ class Engine:
         with _LOCK, _without_triton():
             import cytodiffusion.pipeline  # noqa: F401
 
+            _do_without_triton()
+
     def load_model(
         self, source: str, device: str = "auto", allow_download: bool = False
     ) -> ModelBundle:
@@ -354,10 +356,21 @@ def _without_triton() -> Iterator[None]:
     if "triton" in sys.modules or not sys.platform.startswith("linux"):
         yield
         return
-    # an entry None makes ``import triton`` fail cleanly, and PyTorch then does without
+    # an entry None makes ``import triton`` fail cleanly
     sys.modules["triton"] = None  # type: ignore[assignment]
     try:
         yield
     finally:
         if sys.modules.get("triton", ...) is None:
             del sys.modules["triton"]
+
+
+def _do_without_triton() -> None:
+    """Let PyTorch find Triton missing now: it asks once, at an import that may come much later."""
+    try:
+        from torch.utils._triton import has_triton_package
+    except ImportError:
+        # what asks, and takes two seconds
+        import torch._dynamo  # noqa: F401
+    else:
+        has_triton_package()
