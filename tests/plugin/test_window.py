@@ -221,7 +221,7 @@ def test_everything_dies_with_the_window(make_napari_viewer, engine, smear, qtbo
     [
         "Engine().prepare(); import cytodiffusion.generation.sampler",
         "Engine().prepare(); import torch._dynamo",
-        "Engine().synthetic_smear(None, SmearSettings(width=512, height=512))",
+        "Engine().synthetic_smear(None, SmearSettings())",
         "viewer.open_sample('napari-cytodiffusion', 'synthetic_smear')",
     ],
 )
