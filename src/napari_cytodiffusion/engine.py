@@ -381,7 +381,7 @@ def _without_triton() -> Iterator[None]:
     if "triton" in sys.modules or not sys.platform.startswith("linux"):
         yield
         return
-    # an entry None makes ``import triton`` fail cleanly, and PyTorch then does without
+    # an entry None makes ``import triton`` fail cleanly
     sys.modules["triton"] = None  # type: ignore[assignment]
     try:
         yield
