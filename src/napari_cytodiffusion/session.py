@@ -6,6 +6,7 @@ knows which cell is inspected, and lets go of everything when the viewer closes.
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -71,6 +72,7 @@ class Session(QObject):
         self._lingering: list[Job] = []
         self._views: list[CellViews] = []
         self.current: CellViews | None = None
+        self._chosen: tuple[weakref.ref[CellViews], int] | None = None
         self._watchers: set[int] = set()
         self._docked: weakref.WeakSet[QWidget] = weakref.WeakSet()
         for layer in viewer.layers:
@@ -256,7 +258,13 @@ class Session(QObject):
     def inspect(self, label: int) -> None:
         """Choose the cell to look at."""
         if self.current is not None and label in self.current.results:
+            self._chosen = weakref.ref(self.current), int(label)
             self.inspected.emit(int(label))
+
+    @property
+    def chosen(self) -> int:
+        """Label of the cell that is looked at, 0 when none of the current ones is."""
+        return self._chosen[1] if self._chosen and self._chosen[0]() is self.current else 0
 
     # -- what happens in the viewer -----------------------------------------------------------
 
@@ -338,7 +346,9 @@ def _owner_gone(session: weakref.ref[Session], owner: int, *_: Any) -> None:
     """End the run of a widget that is being destroyed; holds nothing alive meanwhile."""
     alive = session()
     if alive is not None:
-        alive.abandon(owner)
+        # when Python ends, the session may be gone in Qt before its widgets
+        with contextlib.suppress(RuntimeError):
+            alive.abandon(owner)
 
 
 def _watcher_gone(session: weakref.ref[Session], watcher: int, *_: Any) -> None:

@@ -222,6 +222,10 @@ def _stopped(body: Body, report: Progress, stop: threading.Event) -> Generator[A
     except CytoDiffusionError:
         raise
     except Exception as error:
+        if stop.is_set():
+            # nobody waits for it: its window may be gone, and Python about to end
+            logger.debug("work that was stopped failed", exc_info=True)
+            return
         logger.exception("work in a thread failed")
         raise readable(error) from error
     finally:

@@ -4,10 +4,15 @@ import gc
 import threading
 import time
 import warnings
+import weakref
 
 import pytest
+from napari.components import ViewerModel
+from qtpy import sip
+from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError, InputError, OutOfMemoryError
+from napari_cytodiffusion.session import Session, _owner_gone
 from napari_cytodiffusion.workers import Job, WorkError, readable
 
 #: Milliseconds that a test waits at most for what comes at once on an idle machine.
@@ -182,3 +187,33 @@ def test_garbage_is_left_alone_by_threads_and_collected_again_afterwards(qtbot):
         job.start()
     assert seen == [False]
     qtbot.waitUntil(gc.isenabled)
+
+
+def test_work_that_was_stopped_fails_in_silence(qtbot, caplog):
+    entered, go_on = threading.Event(), threading.Event()
+
+    def body(report):
+        entered.set()
+        go_on.wait(10)
+        raise ImportError("Python is about to end")
+        yield
+
+    job = Job(body)
+    job.start()
+    assert entered.wait(10)
+    job.cancel()
+    with qtbot.waitSignal(job.ended, timeout=10_000):
+        go_on.set()
+    qtbot.waitUntil(lambda: not job._thread_busy, timeout=10_000)
+    assert not caplog.records
+
+
+def test_a_widget_may_outlive_the_session_in_qt(qapp):
+    viewer = ViewerModel()
+    session, widget = Session.of(viewer), QWidget()
+    session.attach(widget)
+    owner = id(widget)
+    session._job_owner, session._job = owner, Job(lambda report: iter(()))
+    sip.delete(session)
+    # an exception in a slot would end the process
+    _owner_gone(weakref.ref(session), owner)

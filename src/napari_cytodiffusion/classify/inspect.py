@@ -63,6 +63,7 @@ class InspectWidget(QWidget):
         self._session.stepped.connect(self.step)
         self._session.cells_changed.connect(self._on_cells)
         self._on_cells()
+        self.show_cell(self._session.chosen)
 
     # -- layout -------------------------------------------------------------------------------
 

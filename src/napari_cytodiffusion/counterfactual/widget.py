@@ -69,6 +69,7 @@ class CounterfactualWidget(QWidget):
         self._run = LatestRun(self._session, self, self.run_bar, self._on_item, self._on_end)
         self._connect()
         self._on_cells()
+        self.show_cell(self._session.chosen)
 
     # -- layout -------------------------------------------------------------------------------
 

@@ -100,13 +100,16 @@ class ReportWidget(QWidget):
         self.form.asked.connect(self._evaluate)
         self.form.cancelled.connect(self._session.cancel)
         self.page.cell_asked.connect(self.open_image)
-        self.setMinimumWidth(340)
         # else napari fills what it takes for spare room, more of it with each dock opened before
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def sizeHint(self) -> QSize:
         """Wide enough to read the plots."""
         return QSize(440, 700)
+
+    def minimumSizeHint(self) -> QSize:
+        """Wide enough for the form, whose buttons would be cut off, and for the plots."""
+        return super().minimumSizeHint().expandedTo(QSize(340, 0))
 
     # -- opening ------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from cytodiffusion.files.synthetic_mark import is_synthetic
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
+from napari_cytodiffusion.classify.inspect import InspectWidget
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.counterfactual import targets
 from napari_cytodiffusion.counterfactual.layers import Piece, add_frames, together
@@ -149,6 +150,18 @@ def test_before_anything_is_classified_it_says_what_comes_first(viewer, qtbot):
     widget.start()
     assert "Classify cells" in widget.run_bar.line.text()
     assert widget.saveable() == set()
+
+
+def test_it_opens_at_the_cell_that_is_looked_at(viewer, bundle, qtbot):
+    classify(viewer, bundle, qtbot)
+    session = Session.of(viewer)
+    session.inspect(6)
+    later = open_widget(viewer, qtbot, shown=False)
+    assert later.form.asked().label == 6
+    assert InspectWidget(viewer)._label == 6
+    # cells that are classified anew are other cells
+    classify(viewer, bundle, qtbot)
+    assert session.chosen == 0
 
 
 def test_a_chosen_cell_gets_its_heatmap_and_its_counterfactual(mapped):

@@ -14,6 +14,7 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from napari_cytodiffusion.evaluate.path_list import PathRows
 from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.fold import FoldButton
 
 
 def test_an_evaluation_from_the_window(widget, made, qtbot, tmp_path) -> None:
@@ -37,6 +38,19 @@ def test_an_evaluation_from_the_window(widget, made, qtbot, tmp_path) -> None:
     assert len(widget.page.plots) == len(widget.report.plots) > 3
     assert form.isHidden()
     assert "Evaluated in" in form.run_bar.line.text()
+
+
+def test_no_field_of_the_form_is_cut_off(widget, qtbot) -> None:
+    widget.evaluate_button.setChecked(True)
+    for button in widget.form.findChildren(FoldButton):
+        button.setChecked(True)
+    qtbot.wait(50)
+    widget.resize(10, 700)  # Qt makes it as narrow as it may be
+    qtbot.wait(50)
+    for name in ("model", "data", "annotations"):
+        native = widget.form.fields[name].native
+        right = native.mapTo(widget, native.rect().topRight()).x()
+        assert right <= widget.width()
 
 
 def test_an_evaluation_can_be_cancelled(widget, made, qtbot, tmp_path, monkeypatch) -> None:
