@@ -98,6 +98,21 @@ def test_settings_import_nothing_heavy(module: str) -> None:
             {"data": "x", "output": "y", "augment": {"huge": 1}},
             r"'augment.huge'. Did you mean augment.hue\?",
         ),
+        (
+            TrainSettings,
+            {"data": "x", "output": "y", "colors": {"blast": "blue"}},
+            "The setting colors.blast cannot be 'blue': it must be a colour such as #0072b2.",
+        ),
+        (
+            TrainSettings,
+            {"data": "x", "output": "y", "learning_rate": float("inf")},
+            "it must be a finite number",
+        ),
+        (
+            TrainSettings,
+            {"data": "x", "output": "y", "augment": 3},
+            "The setting augment has parts: set those, such as augment.scale.",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(
@@ -147,3 +162,13 @@ def test_settings_that_messages_name_exist() -> None:
     ]
     assert named
     assert set(named) <= known
+
+
+def test_what_lies_over_a_wrong_setting_does_not_hide_it(tmp_path: Path) -> None:
+    """Options that go into settings within settings must not swallow a number in their place."""
+    given = {"model": "m", "data": "x", "output": "y", "classify": {}}
+    with pytest.raises(InputError, match=r"such as classify\.trials"):
+        read_settings(EvaluateSettings, given, sets=["classify=3"])
+    (file := tmp_path / "s.json").write_text('{"classify": 3}')
+    with pytest.raises(InputError, match=r"such as classify\.trials"):
+        read_settings(EvaluateSettings, given, file=file)

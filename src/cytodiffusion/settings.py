@@ -147,7 +147,7 @@ class SegmentOptions(BaseModel):
 
 def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
     """Return settings of the given kind."""
-    _check_names(kind, values)
+    check_names(kind, values)
     try:
         return kind(**values)
     except ValidationError as error:
@@ -170,7 +170,7 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _check_names(kind: type[BaseModel], values: Mapping[str, Any], within: str = "") -> None:
+def check_names(kind: type[BaseModel], values: Mapping[str, Any], within: str = "") -> None:
     """Raise InputError for the first name that is none of the settings, also in nested ones."""
     for name, value in values.items():
         field = kind.model_fields.get(name)
@@ -179,5 +179,10 @@ def _check_names(kind: type[BaseModel], values: Mapping[str, Any], within: str =
             hint = f" Did you mean {within}{near[0]}?" if near else ""
             raise InputError(f"There is no setting {within + name!r}.{hint}")
         inner = field.annotation
-        if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, BaseModel):
-            _check_names(inner, value, f"{within}{name}.")
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            continue
+        if isinstance(value, Mapping):
+            check_names(inner, value, f"{within}{name}.")
+        elif not isinstance(value, inner):
+            part = f"{within}{name}.{next(iter(inner.model_fields))}"
+            raise InputError(f"The setting {within}{name} has parts: set those, such as {part}.")

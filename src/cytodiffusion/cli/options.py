@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from cytodiffusion import settings as words
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
-from cytodiffusion.settings import make_settings, merged
+from cytodiffusion.settings import check_names, make_settings, merged
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
 _Command = TypeVar("_Command", bound=Callable[..., None])
@@ -246,8 +246,11 @@ def read_settings(
 ) -> _Settings:
     """Return settings from a file, ``--set`` and options, of which the later ones count."""
     values = _load(file)
+    check_names(kind, values)  # before what lies over them hides a wrong one
     for item in sets or []:
-        values = merged(values, _one_set(kind, item))
+        one = _one_set(kind, item)
+        check_names(kind, one)
+        values = merged(values, one)
     typed = {n: _from_option(kind.model_fields[n], v) for n, v in given.items()}
     return make_settings(kind, merged(values, typed))
 

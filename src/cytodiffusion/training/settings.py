@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     PositiveFloat,
@@ -74,10 +76,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+def _colour(text: str) -> str:
+    """Refuse what a model's file of classes could not hold, before the training."""
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise ValueError("it must be a colour such as #0072b2")
+    return text
+
+
 class TrainSettings(BaseModel):
     """Everything a training run depends on; the same settings give the same model."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     data: Path = setting(
         title="Training images",
@@ -332,7 +341,7 @@ class TrainSettings(BaseModel):
         "Whose data it is and under which licence; goes into the model card.",
         more=True,
     )
-    colors: dict[str, str] = setting(
+    colors: dict[str, Annotated[str, AfterValidator(_colour)]] = setting(
         {}, "Colours", "Colours of classes, such as neutrophil=#3366cc.", more=True
     )
     groups: dict[str, str] = setting(
