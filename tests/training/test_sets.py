@@ -72,3 +72,11 @@ def test_the_layout_that_was_asked_for_is_read(discs: Path, tmp_path: Path) -> N
     assert len(load_sets(settings)[0]) == 3
     with pytest.raises(InputError, match="at least two classes of images; found: red"):
         load_sets(settings.model_copy(update={"layout": "cytodata"}))
+
+
+def test_a_colour_of_a_class_that_is_not_there_is_refused(discs: Path, tmp_path: Path) -> None:
+    settings = toy_settings(discs, tmp_path / "m").model_copy(
+        update={"colors": {"bleu": "#0000ff"}}
+    )
+    with pytest.raises(InputError, match="no class 'bleu'"):
+        load_sets(settings)

@@ -176,6 +176,9 @@ def _train(
     left_out = str(settings.leave_out)
     recorded = _how_trained(model, settings, steps)
     table = write_table(records, left_out, folder.with_name(folder.name + ".csv"))
+    kept = {record.label for record in _others(records, left_out)}
+    for looks in ("colors", "groups"):
+        recorded[looks] = {k: v for k, v in recorded.get(looks, {}).items() if k in kept}
     recorded |= {
         "name": copy_name(model, settings),
         "steps": steps,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -42,6 +43,7 @@ def load_sets(
         load_taxonomy(settings.taxonomy)  # it is wanted when all the work is done
     records = find_records(settings.data, settings.layout)
     names = class_names(records)
+    _check_looks(settings, names)
     for sentence in oddities(records, names):
         log.warning(sentence)
     sets, skipped = {}, []
@@ -68,6 +70,16 @@ def load_sets(
     if lost := _without_cells(names, sets["train"]):
         raise InputError(f"None of the training images of the class {lost[0]} could be read.")
     return names, without_duplicates(names, sets, settings.duplicates)
+
+
+def _check_looks(settings: TrainSettings, names: Sequence[str]) -> None:
+    """Refuse colours and groups of classes that the data do not have."""
+    for field in ("colors", "groups"):
+        for name in getattr(settings, field):
+            if name not in names:
+                near = get_close_matches(name, names, 1)
+                hint = f"Did you mean {near[0]}?" if near else f"They have {', '.join(names)}."
+                raise InputError(f"{field}.{name}: the data have no class {name!r}. {hint}")
 
 
 def like_model(

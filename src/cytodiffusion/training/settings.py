@@ -113,7 +113,7 @@ class TrainSettings(BaseModel):
         more=True,
     )
     allow_download: AllowDownload = False
-    name: str = setting("cytodiffusion", "Name", "Name of the model.")
+    name: str = setting("cytodiffusion", "Name", "Name of the model.", min_length=1)
     seed: Seed = 0
     init: str | None = setting(
         None,
