@@ -130,15 +130,15 @@ def default() -> ModelBundle:
 
 def ordinary(model: ModelBundle) -> np.ndarray:
     """Logits ``(K, 1, K)`` of the middle cell of each class."""
-    assert model.calibration.typical is not None
-    return model.calibration.typical.lead_means.double().numpy()[:, None]
+    assert model.calibration.class_statistics is not None
+    return model.calibration.class_statistics.lead_means.double().numpy()[:, None]
 
 
 def test_one_trial_settles_a_clear_and_ordinary_cell(default: ModelBundle) -> None:
     clear = ordinary(default)
     assert settled_at_once(clear, default.calibration, 2e-3).mean() > 0.7
     assert not settled_at_once(0.2 * clear, default.calibration, 2e-3).any()  # no class leads
-    without = replace(default.calibration, typical=None)
+    without = replace(default.calibration, class_statistics=None)
     assert not settled_at_once(clear, without, 2e-3).any()
     # the asked level counts
     strict = settled_at_once(clear, default.calibration, 1e-9)

@@ -193,10 +193,14 @@ def test_cells_that_the_classifier_denies_are_left_out_or_framed(widget, viewer,
 def test_the_cells_are_seen_while_they_are_drawn(widget, viewer, slow, qtbot):
     slow[1][0] = 0.3
     ask_for(widget, basophil=2)
+    first = {}  # what a layer shows when it appears
+    viewer.layers.events.inserted.connect(
+        lambda event: first.setdefault(event.value.name, np.array(event.value.data))
+    )
     click(widget)
-    qtbot.waitUntil(lambda: "synthetic cells" in viewer.layers, timeout=30_000)
+    qtbot.waitUntil(lambda: "synthetic tiles" in viewer.layers, timeout=30_000)
     image, tiles = viewer.layers["synthetic cells"], viewer.layers["synthetic tiles"]
-    assert (image.data[tiles.data > 0] == 235).all()
+    assert (first["synthetic cells"][tiles.data > 0] == 235).all()
     qtbot.waitUntil(lambda: bool((image.data[tiles.data > 0] != 235).any()), timeout=5_000)
     assert widget._session.busy
     finish(widget, qtbot)
