@@ -13,7 +13,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -34,28 +33,27 @@ _REPORT_EVERY = 0.05
 #: Seconds between two collections of garbage in the window's thread while work goes on.
 _COLLECT_EVERY = 2.0
 
-_paused, _pausing = 0, threading.Lock()
+#: Jobs whose threads are at work.
+_paused = 0
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
+def _pause_collection() -> None:
     """Keep Python from collecting garbage by itself while work runs in a thread.
 
     Widgets that refer to each other are garbage in cycles; the thread that happens to collect them
     destroys their Qt parts, and Qt's objects must be destroyed in the thread of the window.
     """
     global _paused
-    with _pausing:
-        _paused += 1
-        if _paused == 1:
-            gc.disable()
-    try:
-        yield
-    finally:
-        with _pausing:
-            _paused -= 1
-            if _paused == 0:
-                gc.enable()
+    _paused += 1
+    gc.disable()
+
+
+def _resume_collection(*_: object) -> None:
+    """Let Python collect again; in the window's thread, where the next collection then begins."""
+    global _paused
+    _paused = max(0, _paused - 1)
+    if _paused == 0:
+        gc.enable()
 
 
 class WorkError(CytoDiffusionError):
@@ -129,6 +127,9 @@ class Job(QObject):
     def start(self) -> None:
         """Start the thread."""
         self._thread_busy = True
+        _pause_collection()
+        # a function outlives the job, which may be gone before its thread ends
+        self._worker.finished.connect(_resume_collection)
         self._worker.start()
 
     @property
@@ -198,12 +199,6 @@ class Job(QObject):
 
 def _guarded(body: Body, report: Progress, stop: threading.Event) -> Generator[Any, None, None]:
     """Run a body so that nothing but a `CytoDiffusionError` leaves it."""
-    with _no_collection():
-        yield from _stopped(body, report, stop)
-
-
-def _stopped(body: Body, report: Progress, stop: threading.Event) -> Generator[Any, None, None]:
-    """Run a body until it ends or is to stop."""
     # stopped from in here: a worker that is told to quit between two items would leave the body
     # open, with all it holds, until it is collected
     items: Iterator[Any] | None = None
