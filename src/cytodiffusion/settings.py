@@ -131,11 +131,12 @@ class SegmentOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    method: Literal["auto", "watershed", "cellpose"] = setting(
+    method: Literal["auto", "network", "watershed", "cellpose"] = setting(
         "auto",
         "Method",
-        "How cells are found: watershed, cellpose, or auto, which takes Cellpose where its weights "
-        "and a GPU are at hand.",
+        "How cells are found: network, the smear network of the model; watershed, by rules alone; "
+        "cellpose; or auto, which takes Cellpose where its weights and a GPU are at hand and the "
+        "smear network elsewhere.",
     )
     pixel_size_um: PixelSize = None
     model: str | None = setting(

@@ -112,10 +112,8 @@ class Engine:
         """Outline the cells of an image; where no pixel size is given, its file may state one."""
         from cytodiffusion.image.image import Image
         from cytodiffusion.segmentation import segment
-        from cytodiffusion.segmentation.cellpose_weights import default_model, weights_present
 
-        # the watershed needs no network, and importing one takes seconds
-        if method == "cellpose" or (method == "auto" and weights_present(model or default_model())):
+        if method != "watershed":  # which needs no network, and importing one takes seconds
             self.prepare()
         notes: tuple[str, ...] = ()
         if pixel_size_um is None and path is not None and Path(path).is_file():

@@ -23,13 +23,14 @@ from napari_cytodiffusion.workers import Job, duration
 
 #: What the form says otherwise than the settings.
 _WORDS: dict[str, dict[str, Any]] = {
-    "method": {"choices": {"auto": "Automatic"}},
+    "method": {"choices": {"auto": "Automatic", "network": "Smear network"}},
     "pixel_size_um": {"none": "by the red cells"},
 }
 
 _WHAT = {
-    "auto": "Cellpose where its weights and a GPU are at hand, else Watershed.",
-    "watershed": "Fast and without downloads; made for stained blood smears.",
+    "auto": "Cellpose where its weights and a GPU are at hand, else the smear network.",
+    "network": "A small neural network made for stained blood smears; fast, no download.",
+    "watershed": "By rules of colour and size alone; for smears that are not crowded.",
     "cellpose": "A neural network for cells of any kind; slow without a GPU.",
 }
 
