@@ -44,9 +44,11 @@ def held_out(number: int) -> bool:
     return number % 3 == 0
 
 
-def outlines(image: np.ndarray, boxes: dict[str, np.ndarray], pixel_um: float, method: str):
+def outlines(
+    image: np.ndarray, boxes: dict[str, np.ndarray], pixel_um: float, method: str, model: str | None
+) -> tuple[np.ndarray, pd.DataFrame]:
     """Labels that agree with the boxes and their kinds; the rest is unknown."""
-    found = segment(image, method, pixel_um)
+    found = segment(image, method, pixel_um, model=model)
     assert found.kinds is not None
     labels = np.where(found.labels > 0, UNKNOWN, 0).astype(np.uint16)
     for own in boxes.values():
@@ -77,7 +79,7 @@ def outlines(image: np.ndarray, boxes: dict[str, np.ndarray], pixel_um: float, m
     return labels, pd.DataFrame(rows, columns=["label", "kind"])
 
 
-def bccd(data: Path, folder: Path, method: str) -> list[dict[str, object]]:
+def bccd(data: Path, folder: Path, method: str, model: str | None) -> list[dict[str, object]]:
     """Fields of BCCD."""
     rows = []
     for path in track(sorted((data / "bccd/images").glob("*.jpg")), "BCCD"):
@@ -87,7 +89,7 @@ def bccd(data: Path, folder: Path, method: str) -> list[dict[str, object]]:
         scale = true_scale(boxes["RBC"], image.shape)
         if held_out(number) or scale is None:
             continue
-        labels, kinds = outlines(image, boxes, scale, method)
+        labels, kinds = outlines(image, boxes, scale, method, model)
         rows.append(_written(folder, path.stem, image, labels, kinds, scale, number % 9 == 1))
     return rows
 
@@ -149,9 +151,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--method", default="auto", help="segmentation whose outlines are taken")
+    parser.add_argument("--model", help="model whose smear network is used")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    rows = bccd(options.data, options.output, options.method) + bcisc(options.data, options.output)
+    rows = bccd(options.data, options.output, options.method, options.model)
+    rows += bcisc(options.data, options.output)
     pd.DataFrame(rows).to_csv(options.output / "fields.csv", index=False)
     print(f"{len(rows)} fields in {options.output}")
 

@@ -104,10 +104,10 @@ def _prepare(
         rules = make_settings(WatershedSettings, options)
         return lambda part, size, report: watershed(part, size, rules, report)
     if method == "network":
-        from cytodiffusion.segmentation.network import NetworkSettings, network
+        from cytodiffusion.segmentation.network import NetworkSettings, network, smear_network
 
-        shape = make_settings(NetworkSettings, options)
-        return lambda part, size, report: network(part, size, shape, report)
+        shape, own = make_settings(NetworkSettings, options), smear_network(model or "default")
+        return lambda part, size, report: network(part, size, shape, report, segmenter=own)
     from cytodiffusion.segmentation.cellpose import (
         CellposeSegmenter,
         CellposeSettings,

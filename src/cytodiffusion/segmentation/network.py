@@ -21,6 +21,7 @@ from cytodiffusion.model.segmenter import FLOW_SCALE, Segmenter
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.resampling import enlarge, finish, resample
 from cytodiffusion.segmentation.result import PLATELET, RED, UNKNOWN, WHITE, Segmentation
+from cytodiffusion.segmentation.scale import ScaleEstimate, estimate_pixel_size
 from cytodiffusion.segmentation.settings import NetworkSettings
 
 Labels = NDArray[np.int32]
@@ -85,35 +86,50 @@ def network(
     """
     settings = settings or NetworkSettings()
     segmenter = segmenter or smear_network()
-    source, warnings = "given", []
+    estimate, labels, kinds = None, None, None
     if pixel_size_um is None:
-        from cytodiffusion.segmentation.network_scale import measure_scale
-
         progress(0.0, "estimating the scale")
-        estimate = measure_scale(rgb, segmenter)
-        pixel_size_um, source = estimate.pixel_size_um, estimate.source
-        if source == "assumed":
-            warnings.append(
-                "Too few red cells to measure the scale; "
-                f"{pixel_size_um:.3f} um a pixel was assumed."
-            )
-    progress(0.4, "looking for cells")
-    small, working_um = resample(rgb, pixel_size_um, segmenter.working_um, at_most=4.0)
-    labels, kinds = outline(small, working_um, segmenter, settings)
+        estimate, labels, kinds = _at_unknown_scale(rgb, segmenter, settings)
+        pixel_size_um = estimate.pixel_size_um
+    if labels is None or kinds is None:
+        progress(0.4, "looking for cells")
+        small, working_um = resample(rgb, pixel_size_um, segmenter.working_um, at_most=4.0)
+        labels, kinds = outline(small, working_um, segmenter, settings)
     progress(0.9, "tracing the outlines")
     labels, found = finish(enlarge(labels, rgb.shape[:2]), kinds)
     progress(1.0, f"{len(found)} cells")
-    if not len(found) and not warnings:
-        warnings = ["No cells were found."]
+    warnings = []
+    if estimate is not None and estimate.source == "assumed":
+        warnings.append(
+            f"Too few red cells to measure the scale; {pixel_size_um:.3f} um a pixel was assumed."
+        )
+    elif not len(found):
+        warnings.append("No cells were found.")
     return Segmentation(
         labels,
         pixel_size_um,
-        source,
+        "given" if estimate is None else estimate.source,
         "network",
         settings.model_dump(),
         tuple(warnings),
         found,
     )
+
+
+def _at_unknown_scale(
+    rgb: NDArray[np.uint8], segmenter: Segmenter, settings: NetworkSettings
+) -> tuple[ScaleEstimate, Labels | None, NDArray[np.uint8] | None]:
+    """Measure the scale; labels and kinds come along where the first guess was good."""
+    from cytodiffusion.segmentation.network_scale import red_cells, search_scale
+
+    guess = estimate_pixel_size(rgb)
+    small, working_um = resample(rgb, guess.pixel_size_um, segmenter.working_um, at_most=4.0)
+    labels, kinds = outline(small, working_um, segmenter, NetworkSettings())
+    seen = red_cells(labels, kinds, working_um)
+    estimate = search_scale(rgb, guess, segmenter, seen)
+    if not seen.fits:
+        return estimate, None, None
+    return estimate, *_plausible(labels, kinds, working_um * seen.ratio, settings)
 
 
 def outline(

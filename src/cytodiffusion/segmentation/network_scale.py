@@ -12,8 +12,13 @@ from scipy import ndimage
 from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.segmentation.network import outline
 from cytodiffusion.segmentation.resampling import resample
-from cytodiffusion.segmentation.result import RED, WHITE
-from cytodiffusion.segmentation.scale import DEFAULT_PIXEL_UM, RED_CELL_UM, ScaleEstimate
+from cytodiffusion.segmentation.result import RED
+from cytodiffusion.segmentation.scale import (
+    PLAUSIBLE_UM,
+    RED_CELL_UM,
+    ScaleEstimate,
+    estimate_pixel_size,
+)
 from cytodiffusion.segmentation.settings import NetworkSettings
 
 #: Pixel sizes that are tried, and those tried where none of them fits. The network bears cells of
@@ -29,84 +34,125 @@ SIDES = (256, 640)
 #: Fewest red cells that a scale is believed from.
 LEAST_CELLS = 3
 
-#: Size of a white cell in micrometres, where no red cell is in view.
-WHITE_CELL_UM = 12.5
+#: A cell that touches others along less of its outline than this lies alone; with so many of
+#: them only they are measured, since others may be hidden in part.
+TOUCHING, ENOUGH_ALONE = 0.08, 6
+
+#: Outlines are drawn a little inside the faint rim of a cell; calibrated where scales are known.
+OUTLINE_GAIN = 1.06
+
+#: A pixel size is confirmed by red cells that are so many times larger or smaller at most.
+AGREEING = 1.35
+
+
+@dataclass(frozen=True)
+class RedCellMeasure:
+    """Red cells of a field that was outlined as if it had a certain pixel size.
+
+    Attributes
+    ----------
+    ratio : float
+        The pixel size that makes the red cells 7.5 um wide, over the one that was taken.
+    count : int
+        How many were measured.
+    spread : float
+        Relative interquartile range of their diameters.
+    merit : float
+        How well red cells of about the expected size explain what is outlined, 0 to 1; 0 where
+        there are too few.
+    """
+
+    ratio: float = 1.0
+    count: int = 0
+    spread: float = float("nan")
+    merit: float = 0.0
+
+    @property
+    def fits(self) -> bool:
+        """Whether the pixel size that was taken is about the right one."""
+        return self.merit >= LEAST_MERIT and 1 / AGREEING < self.ratio < AGREEING
 
 
 def measure_scale(rgb: NDArray[np.uint8], segmenter: Segmenter) -> ScaleEstimate:
     """Measure the pixel size of a field by its red cells, taken to be 7.5 um across.
 
-    The field is outlined as if it had each of a few pixel sizes, and the one is believed at which
-    red cells of the expected size fill most of what is outlined; it is then measured again there.
+    A first guess comes from the arcs of outlines (`estimate_pixel_size`). The red cells that the
+    network outlines at that size confirm and refine it; where they do not, a few other sizes are
+    tried on the middle of the field.
     """
-    tried: list[_Measured] = []
+    guess = estimate_pixel_size(rgb)
+    return search_scale(rgb, guess, segmenter, _looked_at(rgb, guess.pixel_size_um, segmenter))
+
+
+def search_scale(
+    rgb: NDArray[np.uint8], guess: ScaleEstimate, segmenter: Segmenter, seen: RedCellMeasure
+) -> ScaleEstimate:
+    """Settle the pixel size, given a guess and the red cells seen at that size."""
+    if seen.fits:
+        return refined(guess.pixel_size_um, seen)
     for side in SIDES:
-        tried += [_measured(rgb, pixel_um, side, segmenter) for pixel_um in TRIED_UM]
-        best = max(tried, key=lambda found: found.merit)
-        if best.merit < LEAST_MERIT:
-            tried += [_measured(rgb, pixel_um, side, segmenter) for pixel_um in FURTHER_UM]
-            best = max(tried, key=lambda found: found.merit)
-        if best.merit > 0:
-            again = _measured(rgb, best.pixel_um, side, segmenter)
-            best = again if again.merit > 0 else best
-            return ScaleEstimate(best.pixel_um, "estimated", best.count, best.spread)
-        if max(rgb.shape[:2]) <= side * segmenter.working_um / max(TRIED_UM):
+        found = [(um, _looked_at(rgb, um, segmenter, side)) for um in TRIED_UM]
+        if max(measure.merit for _, measure in found) < LEAST_MERIT:
+            found += [(um, _looked_at(rgb, um, segmenter, side)) for um in FURTHER_UM]
+        um, best = max(found, key=lambda pair: pair[1].merit)
+        if best.merit >= LEAST_MERIT:
+            um *= best.ratio
+            again = _looked_at(rgb, um, segmenter, side)
+            return refined(um, again if again.merit > 0 else best)
+        if max(rgb.shape[:2]) * max(TRIED_UM) <= side * segmenter.working_um:
             break  # a larger part would show no more
-    white = [found for found in tried if found.white > 0]
-    if white:
-        nearest = min(white, key=lambda found: abs(np.log(found.white / WHITE_CELL_UM)))
-        return ScaleEstimate(
-            nearest.tried_um * WHITE_CELL_UM / nearest.white, "assumed", 0, float("nan")
-        )
-    return ScaleEstimate(DEFAULT_PIXEL_UM, "assumed", 0, float("nan"))
+    return guess
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """Red cells at a pixel size that was tried."""
-
-    tried_um: float
-    #: The pixel size that makes them 7.5 um wide, their number and spread; how well it explains
-    #: the field, 0 where too few were found.
-    pixel_um: float
-    count: int
-    spread: float
-    merit: float
-    #: Diameter of the largest white cell at the pixel size that was tried, in um.
-    white: float
+def refined(pixel_um: float, seen: RedCellMeasure) -> ScaleEstimate:
+    """Correct a pixel size by the red cells that were seen at it."""
+    size = float(np.clip(pixel_um * seen.ratio, *PLAUSIBLE_UM))
+    return ScaleEstimate(size, "estimated", seen.count, seen.spread)
 
 
-def _measured(
-    rgb: NDArray[np.uint8], pixel_um: float, side: int, segmenter: Segmenter
-) -> _Measured:
+def _looked_at(
+    rgb: NDArray[np.uint8], pixel_um: float, segmenter: Segmenter, side: int = SIDES[0]
+) -> RedCellMeasure:
+    """Outline the middle of a field at a pixel size, and measure its red cells."""
     part = _middle(rgb, round(side * segmenter.working_um / pixel_um))
     small, working_um = resample(part, pixel_um, segmenter.working_um, at_most=4.0)
-    labels, kinds = outline(small, working_um, segmenter, NetworkSettings())
+    return red_cells(*outline(small, working_um, segmenter, NetworkSettings()), working_um)
+
+
+def red_cells(
+    labels: NDArray[np.int32], kinds: NDArray[np.uint8], pixel_um: float
+) -> RedCellMeasure:
+    """Measure the red cells of an outlined field.
+
+    Parameters
+    ----------
+    labels : (Y, X) int32
+    kinds : (N + 1,) uint8
+        Kind of every label, 0 included.
+    pixel_um : float
+        Micrometres a pixel that it was outlined at.
+    """
     areas = np.bincount(labels.ravel(), minlength=len(kinds)).astype(float)
     inside = np.ones(len(kinds), bool)
-    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    inside[border] = False
-    diameters = 2 * np.sqrt(areas / np.pi) * working_um
-    whites = diameters[(kinds == WHITE) & inside]
-    white = float(whites.max()) if len(whites) else 0.0
-    chosen = np.flatnonzero((kinds == RED) & inside & _round(labels, len(kinds)))
+    inside[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = False
+    whole = (kinds == RED) & inside & _round(labels, len(kinds))
+    alone = whole & (_contact(labels, len(kinds)) < TOUCHING)
+    chosen = np.flatnonzero(alone if alone.sum() >= ENOUGH_ALONE else whole)
     if len(chosen) < LEAST_CELLS:
-        return _Measured(pixel_um, pixel_um, 0, float("nan"), 0.0, white)
-    middle = _usual(diameters[chosen], areas[chosen])
-    near = np.abs(np.log(diameters[chosen] / middle)) < 0.3
+        return RedCellMeasure()
+    diameters = OUTLINE_GAIN * 2 * np.sqrt(areas[chosen] / np.pi) * pixel_um
+    near = np.abs(np.log(diameters / _usual(diameters, areas[chosen]))) < 0.3
     if near.sum() < LEAST_CELLS:
-        return _Measured(pixel_um, pixel_um, 0, float("nan"), 0.0, white)
-    middle = float(np.median(diameters[chosen][near]))
-    low, high = np.percentile(diameters[chosen][near], [25, 75])
-    share = areas[chosen][near].sum() / max(areas[1:].sum(), 1.0)
+        return RedCellMeasure()
+    low, middle, high = np.percentile(diameters[near], [25, 50, 75])
     expected = np.exp(-0.5 * (np.log(middle / RED_CELL_UM) / 0.3) ** 2)
-    return _Measured(
-        pixel_um,
-        pixel_um * RED_CELL_UM / middle,
+    alike = np.abs(np.log(np.maximum(areas, 1) / np.median(areas[chosen][near]))) < 0.7
+    share = areas[alike & (kinds == RED)].sum() / max(areas[1:].sum(), 1.0)
+    return RedCellMeasure(
+        float(RED_CELL_UM / middle),
         int(near.sum()),
         float((high - low) / middle),
         float(share * expected),
-        white,
     )
 
 
@@ -128,6 +174,17 @@ def _round(labels: NDArray[np.int32], count: int) -> NDArray[np.bool_]:
         height, width = mask.shape
         found[label] = area > 0.9 * cv2.contourArea(hull) and 0.6 < height / width < 1.67
     return found
+
+
+def _contact(labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
+    """Share of every label's outline along which it touches other labels."""
+    wide = np.pad(labels, 1)
+    inner = wide[1:-1, 1:-1]
+    beside = np.stack([wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:]])
+    other = beside != inner
+    outline = np.bincount(inner.ravel(), other.any(axis=0).ravel(), minlength=count)
+    touching = np.bincount(inner.ravel(), (other & (beside > 0)).any(axis=0).ravel(), count)
+    return np.asarray(touching / np.maximum(outline, 1))
 
 
 def _usual(diameters: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

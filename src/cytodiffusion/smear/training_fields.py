@@ -1,8 +1,8 @@
 """Synthetic fields with everything that real ones have, to train the segmentation on.
 
-They need not please the eye as the synthetic smear does: they must hold what makes a cell hard
-to outline. Crowds, overlaps, stacks, thick plasma, pale and dense stain, ghosts of red cells, platelets
-alone, in clumps and on red cells, dirt and smudges.
+They need not please the eye as the synthetic smear does: they hold what makes a cell hard to
+outline. Crowds, overlaps, stacks, thick plasma, pale and dense stain, ghosts of red cells,
+platelets alone, in clumps and on red cells, dirt and smudges.
 """
 
 from __future__ import annotations
@@ -85,7 +85,11 @@ def training_field(
     _white_cells(slide, real or {})
     _platelets(slide, real or {})
     labels = slide.labels()
-    density = slide.density() if rng.random() < 0.5 else _side_by_side(slide, labels)
+    lying = rng.choice(["layers", "side by side", "see-through"], p=[0.4, 0.3, 0.3])
+    if lying == "layers":
+        density = slide.density()
+    else:
+        density = (_side_by_side if lying == "side by side" else _see_through)(slide, labels)
     for add in (_ghosts, _dirt, _smudges):
         density += add(slide)
     density = np.clip(density * _thickness(slide), 0, None) + _plasma(slide)
@@ -137,6 +141,44 @@ def _side_by_side(slide: Slide, labels: npt.NDArray[np.int32]) -> FloatImage:
     gap = blur(touching, slide.rng.uniform(0.12, 0.3) * slide.px_um)
     seam = 1 - slide.rng.uniform(-0.2, 0.8) * gap / max(float(gap.max()), 1e-6)
     return np.asarray(field * seam[..., None].astype(np.float32), np.float32)
+
+
+def _see_through(slide: Slide, labels: npt.NDArray[np.int32]) -> FloatImage:
+    """Density of cells that lie over one another and look no denser there: rims show through."""
+    field = np.zeros((*slide.shape, 3), np.float32)
+    rims = np.zeros(slide.shape, np.float32)
+    width = float(slide.rng.uniform(0.12, 0.3)) * slide.px_um
+    for spot in sorted(slide.spots, key=lambda spot: spot.on_top):
+        where = window(slide.shape, spot.patch.solid.shape, spot.centre)
+        if where is None:
+            continue
+        patch, solid = spot.patch.density[where[1]], spot.patch.solid[where[1]]
+        if spot.on_top:
+            cover = blur(solid, 0.2 * slide.px_um)[..., None]
+            field[where[0]] = field[where[0]] * (1 - cover) + patch
+            rims[where[0]] *= 1 - cover[..., 0]
+        else:
+            field[where[0]] = np.maximum(field[where[0]], patch)
+            inner = np.asarray(
+                cv2.distanceTransform(np.pad(solid, 1).astype(np.uint8), cv2.DIST_L2, 3)
+            )[1:-1, 1:-1]
+            band = np.exp(-(((inner - width) / width) ** 2)) * solid
+            rims[where[0]] = np.maximum(rims[where[0]], band)
+    shade = slide.rng.uniform(-0.15, 0.5)
+    return np.asarray(field * (1 - shade * rims[..., None]), np.float32)
+
+
+def _pale(patch: Patch, rng: np.random.Generator) -> Patch:
+    """Take the stain out of a white cell's cytoplasm, down to next to nothing."""
+    depth = patch.density.mean(axis=2)
+    inside = depth[patch.solid]
+    if not inside.size:
+        return patch
+    low, high = np.percentile(inside, [20, 85])
+    nucleus = expit((depth - 0.5 * (low + high)) / max(0.08 * (high - low), 1e-3))
+    keep = rng.uniform(0.02, 0.6)
+    factor = keep + (1 - keep) * nucleus
+    return replace(patch, density=np.asarray(patch.density * factor[..., None], np.float32))
 
 
 def _style(rng: np.random.Generator) -> RedCellStyle:
@@ -193,6 +235,8 @@ def _white_cells(slide: Slide, real: Mapping[str, Sequence[Patch]]) -> None:
         else:
             patch = sketched(str(rng.choice(list(SKETCHES))), slide.px_um, rng)
         patch = resized(turn(patch, rng, 0.1), float(np.clip(rng.normal(1, 0.1), 0.75, 1.3)))
+        if rng.random() < 0.4:
+            patch = _pale(patch, rng)
         strength = float(np.clip(rng.lognormal(0, 0.2), 0.6, 1.6))
         patch = replace(patch, density=patch.density * np.float32(strength))
         for _ in range(12):
@@ -261,7 +305,7 @@ def _dirt(slide: Slide) -> FloatImage:
     """Density of precipitate, threads and scratches, none of which is a cell."""
     rng = slide.rng
     field = np.zeros((*slide.shape, 3), np.float32)
-    side = int(14 * slide.px_um)
+    side = int(26 * slide.px_um)
     for _ in range(int(rng.poisson(0.6))):
         grains = precipitate((side, side), slide.px_um, rng, spread=rng.uniform(0.2, 1.0))
         place = rng.uniform(0, np.array(slide.shape))

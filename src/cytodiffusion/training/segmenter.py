@@ -74,7 +74,19 @@ class FlowLoss(nn.Module):
 
 
 class SegmenterTrainer(TrainingLoop):
-    """A run of the smear network."""
+    """A run of the smear network.
+
+    Parameters
+    ----------
+    start : FlowNetwork, optional
+        What to go on from, where its shape is that of the settings.
+    """
+
+    def __init__(
+        self, settings: TrainSettings, progress: Progress = silent, start: FlowNetwork | None = None
+    ):
+        self.start = start
+        super().__init__(settings, progress)
 
     def _load(self) -> None:
         s = self.settings
@@ -89,6 +101,8 @@ class SegmenterTrainer(TrainingLoop):
 
     def _network(self) -> nn.Module:
         network: FlowNetwork = FlowNetwork(self.settings.widths, self.settings.patch)
+        if self.start is not None and _shapes(self.start) == _shapes(network):
+            network.load_state_dict(self.start.state_dict())
         return FlowLoss(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
     def _batch(self, step: int) -> tuple[Tensor, ...]:
@@ -142,6 +156,10 @@ class SegmenterTrainer(TrainingLoop):
         return f"flow {parts['flow']:.3f}, cell {parts['cell']:.3f}, kind {parts['kind']:.3f}"
 
 
+def _shapes(network: FlowNetwork) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in network.state_dict().items()}
+
+
 def cell_overlap(
     batches: list[tuple[Tensor, ...]], told: list[tuple[Tensor, Tensor, Tensor]]
 ) -> tuple[float, float, float]:
@@ -162,10 +180,14 @@ def cell_overlap(
 
 
 def train_segmenter(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Train a smear network for the model ``settings.init`` and save both as one bundle."""
+    """Train a smear network for the model ``settings.init`` and save both as one bundle.
+
+    It goes on from the smear network that the model has, where both are of one shape.
+    """
     model = load_bundle(str(settings.init), device="cpu")
     settings = settings.model_copy(update={"window_um": model.window_um})
-    run = SegmenterTrainer(settings, progress)
+    start = None if model.segmenter is None else model.segmenter.network
+    run = SegmenterTrainer(settings, progress, start)
     run.fit()
     overlap, threshold, kinds = cell_overlap(*run.held_back())
     measured = {"IoU of cells": overlap, "kinds right": kinds}
