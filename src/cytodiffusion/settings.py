@@ -138,6 +138,14 @@ class SegmentOptions(BaseModel):
         "and a GPU are at hand.",
     )
     pixel_size_um: PixelSize = None
+    one_scale: bool = setting(
+        True,
+        "One scale",
+        "Give images of one folder and size, of which no file states the pixel size, the scale "
+        "that most of them measure; otherwise each has its own. For images of several microscopes "
+        "or objectives in one folder, switch it off.",
+        more=True,
+    )
     model: str | None = setting(
         None, "Cellpose model", "Cellpose model by name, or a file of weights.", more=True
     )
