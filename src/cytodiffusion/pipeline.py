@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -312,7 +313,7 @@ def analyse(
     anomalies = int(results.frame["anomaly"].sum())
     said = (
         many_unlike(anomalies, len(results.frame)),
-        contradiction_sentence(results.frame["predicted"], results.frame["contradiction"]),
+        contradiction_sentence(Counter(results.frame["predicted"][results.frame["contradiction"]])),
     )
     warnings = (*image.notes, *found.warnings, *(sentence for sentence in said if sentence))
     progress(0.93, "Writing results")

@@ -150,6 +150,30 @@ def slide_scales(
     return [_shared(i, scale, sizes, middle) for i, scale in enumerate(own)]
 
 
+def scale_beside(own: OwnScale, others_um: Sequence[float]) -> SlideScale | None:
+    """Return the scale of images that are open already, for one whose own is another.
+
+    None where its own agrees, or its file states it; who asks may take either.
+    """
+    if own.source == "file" or not others_um:
+        return None
+    middle = _median(others_um)
+    if own.source == "estimated" and _factor(own.pixel_size_um, middle) <= DIFFERS:
+        return None
+    seen = "the other open image" if len(others_um) == 1 else f"{len(others_um)} other open images"
+    if own.source == "estimated":
+        note = (
+            f"The red cells of this image measure {own.pixel_size_um:.3g} \u00b5m a pixel, those "
+            f"of {seen} {middle:.3g} \u00b5m. Images of one slide have one scale."
+        )
+    else:
+        note = (
+            f"Too few red cells to measure the scale: that of {seen} was taken, "
+            f"{middle:.3g} \u00b5m a pixel."
+        )
+    return SlideScale(middle, len(others_um), own, note=note)
+
+
 def _shared(
     number: int, own: OwnScale, sizes: dict[int, float], middle: float
 ) -> SlideScale | None:

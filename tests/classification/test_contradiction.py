@@ -113,9 +113,9 @@ def test_review_is_for_unsure_cells_and_contradicted_ones() -> None:
 
 
 def test_the_sentence_counts() -> None:
-    assert contradiction_sentence(["lymphocyte"], [False]) is None
-    said = contradiction_sentence(["lymphocyte", "monocyte", "lymphocyte"], [True, True, True])
+    assert contradiction_sentence({"lymphocyte": 0}) is None
+    said = contradiction_sentence({"monocyte": 1, "blast": 0, "lymphocyte": 2})
     assert said is not None
     assert said.startswith("3 cells that were")
     assert "2 lymphocyte, 1 monocyte" in said
-    assert "1 cell that was" in str(contradiction_sentence(["monocyte"], np.array([True])))
+    assert "1 cell that was" in str(contradiction_sentence({"monocyte": 1}))

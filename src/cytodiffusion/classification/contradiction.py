@@ -7,7 +7,7 @@ one of the two is wrong, and a person should look.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -54,15 +54,15 @@ def mark_contradictions(
     return replace(result, contradiction=bare & nucleated[result.predicted])
 
 
-def contradiction_sentence(predicted: Iterable[str], contradiction: Iterable[bool]) -> str | None:
-    """Return a sentence with the count of contradictions and their classes, None without any."""
-    names = [str(n) for n, flagged in zip(predicted, contradiction, strict=True) if flagged]
-    if not names:
+def contradiction_sentence(counts: Mapping[str, int]) -> str | None:
+    """Return a sentence on the cells that contradict, by class; None without any."""
+    found = sorted(((n, name) for name, n in counts.items() if n), key=lambda c: (-c[0], c[1]))
+    total = sum(n for n, _ in found)
+    if not total:
         return None
-    counts = {name: names.count(name) for name in sorted(set(names))}
-    classes = ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda c: -c[1]))
-    cells = "cell that was" if len(names) == 1 else "cells that were"
+    cells = "cell that was" if total == 1 else "cells that were"
     return (
-        f"{len(names):,} {cells} outlined without a nucleus got a class of cells with one "
-        f"({classes}): for review, and not to be counted unseen."
+        f"{total:,} {cells} outlined without a nucleus got a class of cells with one "
+        f"({', '.join(f'{n:,} {name}' for n, name in found)}): for review, and not to be counted "
+        "unseen."
     )
