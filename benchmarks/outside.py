@@ -91,6 +91,7 @@ def boxed(name: str, fields: list[Field], method: Method, counts: Counts) -> Row
     total, hit = dict.fromkeys(BOX_KINDS, 0), dict.fromkeys(BOX_KINDS, 0)
     objects = matched = 0
     scales: list[float] = []
+    sizes: list[float] = []
     for one in fields:
         image = one.image()
         found = run(method, image, counts)
@@ -98,6 +99,7 @@ def boxed(name: str, fields: list[Field], method: Method, counts: Counts) -> Row
         truth = one.pixel_um(image.shape)
         if truth:
             scales.append(found.pixel_size_um / truth)
+            sizes.append(found.pixel_size_um)
         for kind, (number, least) in BOX_KINDS.items():
             own = one.boxes.get(kind, np.zeros((0, 4)))
             mine = boxes if found.kinds is None else boxes[found.kinds == number]
@@ -112,6 +114,13 @@ def boxed(name: str, fields: list[Field], method: Method, counts: Counts) -> Row
         if total[kind]
     }
     rows[name, "objects that match a box, IoU 0.5"] = f"{matched / max(objects, 1):.3f}"
+    if not scales:
+        return rows
+    true = np.array(sizes) / scales
+    slide = np.abs(np.log(np.median(sizes) / true)) < np.log(1.2)
+    each = np.abs(np.log(scales)) < np.log(1.2)
+    rows[name, "scale within 20 %: each by itself"] = f"{each.mean():.3f}"
+    rows[name, "scale within 20 %: the median of all"] = f"{slide.mean():.3f}"
     return rows | scale_rows(name, scales)
 
 
@@ -216,7 +225,7 @@ def same_cells(plain: np.ndarray, other: np.ndarray, inside: np.ndarray) -> tupl
 
 
 def surrounded(name: str, fields: list[Field], method: Method, counts: Counts) -> Rows:
-    """The same cells with and without a dark surround."""
+    """Compare the cells of fields with those of the same fields under dark surrounds."""
     same: dict[str, list[int]] = {}
     scales: list[float] = []
     surround_cells = 0
@@ -384,7 +393,7 @@ def compared(
     seen = np.bincount(found.labels[~inside], minlength=found.n_cells + 1)[1:]
     areas = np.bincount(found.labels.ravel(), minlength=found.n_cells + 1)[1:]
     if marks := int((seen > 0.5 * np.maximum(areas, 1)).sum()):
-        said.append(f"{marks} objects are no cells")
+        said.append(f"{marks} that are no cells")
     return {name: ", ".join(said)} if said else {}
 
 
@@ -490,10 +499,8 @@ def main() -> None:
     table.index.names = ["set", "figure"]
     lines = ["| " + " | ".join(["set", "figure", *table.columns]) + " |"]
     lines.append("|---|---|" + "---|" * len(table.columns))
-    lines += [
-        "| " + " | ".join([*key, *row]) + " |"
-        for key, row in zip(table.index, table.to_numpy(), strict=True)
-    ]
+    for key, row in zip(table.index, table.fillna("").to_numpy(), strict=True):
+        lines.append("| " + " | ".join([*key, *row]) + " |")
     print("\n".join(lines))
     if options.output:
         options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
