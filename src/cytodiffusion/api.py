@@ -681,5 +681,6 @@ def _classify_single_cells(
     table, skipped = classify_images(
         images, model, settings, pixel_size_um=pixel_size_um, progress=progress
     )
-    record = provenance(model, settings, skipped=skipped, **{CORRECTED: table.attrs[CORRECTED]})
+    said = {"skipped": skipped, "notes": table.attrs["notes"]}
+    record = provenance(model, settings, **said, **{CORRECTED: table.attrs[CORRECTED]})
     return CellResults(table, record)

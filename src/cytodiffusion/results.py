@@ -34,6 +34,7 @@ CELL_COLUMNS = (
     "trials",
     "touches_border",
     "review",
+    "contradiction",
 )
 
 
@@ -80,6 +81,7 @@ def export_results(
             "counts": class_counts(frame, classes),
             "anomalies": int(frame["anomaly"].sum()),
             "review": int(frame["review"].sum()) if "review" in frame else 0,
+            "contradictions": int(frame["contradiction"].sum()) if "contradiction" in frame else 0,
             "pixel_size_um": pixel_size_um,
         }
         write_run_json(staging / "run.json", {**record, "results": results, "outputs": outputs})

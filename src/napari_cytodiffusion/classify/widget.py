@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from cytodiffusion.classification.contradiction import contradiction_sentence
 from cytodiffusion.classification.result import many_unlike
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError, OutOfMemoryError
@@ -117,7 +118,10 @@ class ClassifyWidget(QWidget):
         self.anomalies.setToolTip("Cells unlike anything the model was trained on.")
         self.review = QCheckBox("Outline cells for review (amber)", self)
         self.review.setChecked(True)
-        self.review.setToolTip("Cells that are too unsure for the errors that were allowed.")
+        self.review.setToolTip(
+            "Cells that are too unsure for the errors that were allowed, or whose class "
+            "contradicts what was outlined."
+        )
         self.review.setVisible(False)
         self.legend = Legend(self)
         self.summary = note("", self)
@@ -232,6 +236,7 @@ class ClassifyWidget(QWidget):
             settings=self.form.settings(),
             pixel_size_um=self.pixel_size.value,
             found_at_um=found_at(cells),
+            kinds=note_of(cells).get("kinds"),
         )
 
     def _say_what_is_missing(self, image: Layer | None) -> None:
@@ -303,6 +308,7 @@ class ClassifyWidget(QWidget):
             self._on_corrected(item)
         elif self._views is not None:
             self._views.results.add(item.batch)
+            self._outline_review(self._views)
             if item.painted:
                 self._views.refresh()
             done, total = item.batch.done, item.batch.total
@@ -314,6 +320,7 @@ class ClassifyWidget(QWidget):
             return
         for batch in item.batches:
             self._views.results.add(batch)
+        self._outline_review(self._views)
         self._views.refresh()
         self._show_counts(self._views)
 
@@ -344,7 +351,7 @@ class ClassifyWidget(QWidget):
         if self._request is not None:
             self._views.error_rate = self._request.settings.error_rate
             self._views.model = (self._request.source, self._request.device)
-        review = self.review.isChecked() and self._views.error_rate is not None
+        review = self.review.isChecked() and _has_review(self._views)
         self._views.show_outlines(self.anomalies.isChecked(), review)
         self._session.add_views(self._views)
 
@@ -408,7 +415,7 @@ class ClassifyWidget(QWidget):
         self._show_counts(views)
         self.legend.set_shown(views.shown)
         boxes = [(self.anomalies, views.outlines[0])]
-        if views.error_rate is not None:
+        if _has_review(views):
             boxes.append((self.review, views.outlines[1]))
         for box, checked in boxes:
             with QSignalBlocker(box):
@@ -424,9 +431,12 @@ class ClassifyWidget(QWidget):
             return
         results, total = views.results, len(views.results)
         self.legend.set_counts(results.counts)
-        self.review.setVisible(views.error_rate is not None)
+        self.review.setVisible(_has_review(views))
         few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything in the training."
         said = [many_unlike(results.n_anomalies, total) or few]
+        counts = dict(zip(results.class_names, map(int, results.contradictions), strict=True))
+        if contradiction := contradiction_sentence(counts):
+            said.append(contradiction)
         if views.error_rate is not None:
             said.append(
                 f"{results.n_review:,} of {total:,} are for review; of the other "
@@ -435,15 +445,15 @@ class ClassifyWidget(QWidget):
             )
         self.summary.setText("\n".join(said) if total else "")
 
-    def _show_outlines(self, _: Any = None) -> None:
-        review = self.review.isChecked() and self.error_rate_shown
-        self._session.show_outlines(self.anomalies.isChecked(), review)
+    def _outline_review(self, views: CellViews) -> None:
+        """Outline cells for review once there are any: a contradiction is found on the way."""
+        if self.review.isChecked() and _has_review(views) and not views.outlines[1]:
+            views.show_outlines(views.outlines[0], True)
 
-    @property
-    def error_rate_shown(self) -> bool:
-        """Whether the cells that are shown were accepted by an error rate."""
+    def _show_outlines(self, _: Any = None) -> None:
         views = self._session.current
-        return views is not None and views.error_rate is not None
+        review = self.review.isChecked() and views is not None and _has_review(views)
+        self._session.show_outlines(self.anomalies.isChecked(), review)
 
     def _on_view(self) -> None:
         views = self._session.current
@@ -465,6 +475,11 @@ class ClassifyWidget(QWidget):
     def _on_model(self, model: Any) -> None:
         if self._session.current is None:
             self._show_classes(model.class_names, [c.color for c in model.classes])
+
+
+def _has_review(views: CellViews) -> bool:
+    """Whether cells may be for review: by an error rate, or as their class is contradicted."""
+    return views.error_rate is not None or bool(views.results.contradictions.any())
 
 
 def _short(name: str, letters: int = 24) -> str:
