@@ -3,8 +3,8 @@
     python -m scripts.default_data.photographed_fields DATA results/default-fields
 
 Outlines on BCCD are those of a segmentation that agree with the boxes; what does not agree is
-marked as unknown. The white cells of BCISC have masks; what else is there is unknown. Every third field of
-BCCD and two in five of BCISC stay out, to measure on.
+marked as unknown. The white cells of BCISC have masks; what else is there is unknown. Every third
+field of BCCD and two in five pictures of BCISC stay out, to measure on.
 """
 
 from __future__ import annotations

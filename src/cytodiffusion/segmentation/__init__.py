@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from cytodiffusion.errors import InputError
 from cytodiffusion.image.image import Image, as_rgb8, as_source, open_image
 from cytodiffusion.image.pixels import Scale, known_scale
+from cytodiffusion.image.surround import without_surround
 from cytodiffusion.progress import Progress, silent
+from cytodiffusion.segmentation.resampling import finish
 from cytodiffusion.segmentation.result import Segmentation
 from cytodiffusion.settings import make_settings
 
@@ -49,7 +51,7 @@ def segment(
     if math.prod(source.shape[:2]) <= _tile_above():
         rgb = as_rgb8(source)
         run = _prepare(chosen, rgb, model, device, allow_download, progress, options)
-        found = run(rgb, size, progress)
+        found = _inside(run, rgb, size, progress)
     else:
         found = _segment_large(
             source, chosen, size, model, device, allow_download, progress, options
@@ -125,6 +127,23 @@ def _prepare(
     return lambda part, size, report: segmenter(part, size, report, levels)
 
 
+def _inside(
+    run: _Prepared, rgb: NDArray[np.uint8], size: float | None, progress: Progress
+) -> Segmentation:
+    """Outline a field as if the empty slide went on where something dark or a frame is."""
+    field, filled = without_surround(rgb)
+    found = run(field, size, progress)
+    if filled is None:
+        return found
+    labels, kinds = finish(
+        np.where(filled, 0, found.labels).astype(np.int32),
+        np.zeros(found.n_cells + 1, np.uint8)
+        if found.kinds is None
+        else np.concatenate([np.zeros(1, np.uint8), found.kinds]),
+    )
+    return replace(found, labels=labels, kinds=None if found.kinds is None else kinds)
+
+
 def _segment_large(
     source: Any,
     method: str,
@@ -153,7 +172,7 @@ def _segment_large(
     record: list[Segmentation] = []
 
     def one(rgb: NDArray[np.uint8], report: Progress) -> Segmentation:
-        found = run(rgb, size, report)
+        found = _inside(run, rgb, size, report)
         record[:] = [replace(found, labels=found.labels[:0, :0])]  # only what describes the run
         return found
 
@@ -172,6 +191,7 @@ def _segment_large(
 
 def _estimate(method: str, rgb: NDArray[np.uint8]) -> ScaleEstimate:
     """Measure the scale of a field as the method does."""
+    rgb, _ = without_surround(rgb)
     if method == "network":
         from cytodiffusion.segmentation.network import smear_network
         from cytodiffusion.segmentation.network_scale import measure_scale
