@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import tifffile
-from benchmarks.segmentation import (
+from benchmarks.fields_of_sets import (
     KNOWN_UM,
     box_overlap,
     label_boxes,
@@ -27,6 +27,7 @@ from benchmarks.segmentation import (
 from rich.progress import track
 from scipy import ndimage
 
+from cytodiffusion.model.loading import load_segmenter_of
 from cytodiffusion.segmentation import segment
 from cytodiffusion.segmentation.result import PLATELET, RED, WHITE
 
@@ -48,7 +49,8 @@ def outlines(
     image: np.ndarray, boxes: dict[str, np.ndarray], pixel_um: float, method: str, model: str | None
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Labels that agree with the boxes and their kinds; the rest is unknown."""
-    found = segment(image, method, pixel_um, model=model)
+    own = None if model is None else load_segmenter_of(model)
+    found = segment(image, method, pixel_um, segmenter=own)
     assert found.kinds is not None
     labels = np.where(found.labels > 0, UNKNOWN, 0).astype(np.uint16)
     for own in boxes.values():

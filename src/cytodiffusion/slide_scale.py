@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cytodiffusion.field import check_field, middle_part
 from cytodiffusion.image.image import Image, open_image
 from cytodiffusion.image.pixel_size import ENOUGH_CELLS
-from cytodiffusion.segmentation.scale import estimate_pixel_size
+from cytodiffusion.segmentation.network_scale import field_scale
 
 #: An image whose scale is this many times that of its neighbours is named.
 DIFFERS = 1.3
@@ -109,7 +109,7 @@ def measured_scale(image: Image) -> OwnScale:
 
 def scale_of_pixels(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> OwnScale:
     """Return what the red cells in the pixels measure, which are those of an image or a part."""
-    found = estimate_pixel_size(rgb)
+    found = field_scale(rgb)
     return OwnScale(found.pixel_size_um, found.source, found.n_cells, shape)
 
 

@@ -189,9 +189,9 @@ class Engine:
             from cytodiffusion.image.pixels import check_pixel_size
 
             return check_pixel_size(given), "given"
-        from cytodiffusion.segmentation.scale import estimate_pixel_size
+        from cytodiffusion.segmentation.network_scale import field_scale
 
-        estimate = estimate_pixel_size(rgb)
+        estimate = field_scale(rgb)
         return estimate.pixel_size_um, estimate.source
 
     def as_rgb8(self, image: Any) -> np.ndarray:

@@ -147,9 +147,8 @@ def test_settings_out_of_range_are_refused(mixed: Field) -> None:
 
 
 def test_recalls_on_a_laboratory_never_trained_on(data_root: Path) -> None:
-    from benchmarks.fields_of_sets import box_overlap, label_boxes, matches
-
     import pandas as pd
+    from benchmarks.fields_of_sets import box_overlap, label_boxes, matches
 
     from cytodiffusion.image.image import open_image
 
