@@ -448,9 +448,9 @@ def measure(method: Method, options: argparse.Namespace) -> Rows:
     limit = FEW if options.quick else options.limit
     under = UNDER_FEW if options.quick else UNDER
     kinds = {
-        "bccd": (bccd_fields, boxed),
+        "bccd": (partial(bccd_fields, only_held_out=options.held_out), boxed),
         "dense": (dense_fields, boxed),
-        "bcisc": (bcisc_fields, masked),
+        "bcisc": (partial(bcisc_fields, only_held_out=options.held_out), masked),
         "chula": (chula_fields, pointed),
     }
     for name, (fields_of, of) in kinds.items():
@@ -486,6 +486,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=known, choices=known)
     parser.add_argument("--quick", action="store_true", help="a few fields of each set")
     parser.add_argument("--limit", type=int, default=0, help="fields a set at most; 0 is all")
+    parser.add_argument(
+        "--held-out", action="store_true", help="only fields that the network was not trained on"
+    )
     parser.add_argument("--failures", action="store_true", help="list the files that went wrong")
     parser.add_argument("--output", type=Path, help="write the table here as well")
     options = parser.parse_args()

@@ -18,7 +18,9 @@ import pandas as pd
 import tifffile
 from benchmarks.fields_of_sets import (
     KNOWN_UM,
+    bcisc_held_out,
     box_overlap,
+    held_out,
     label_boxes,
     read,
     read_boxes,
@@ -38,11 +40,6 @@ BOXES = {
     "Platelets": (PLATELET, "platelet", 0.5),
 }
 UNKNOWN = 65535
-
-
-def held_out(number: int) -> bool:
-    """Whether a field of BCCD is never trained on."""
-    return number % 3 == 0
 
 
 def outlines(
@@ -89,7 +86,7 @@ def bccd(data: Path, folder: Path, method: str, model: str | None) -> list[dict[
         boxes = read_boxes(data / "bccd/boxes" / f"{path.stem}.xml")
         image = read(path)
         scale = true_scale(boxes["RBC"], image.shape)
-        if held_out(number) or scale is None:
+        if held_out(path) or scale is None:
             continue
         labels, kinds = outlines(image, boxes, scale, method, model)
         rows.append(_written(folder, path.stem, image, labels, kinds, scale, number % 9 == 1))
@@ -107,7 +104,7 @@ def bcisc(data: Path, folder: Path) -> list[dict[str, object]]:
         by_stem = {p.stem: p for p in (data / masks).iterdir()}
         paths = sorted(p for p in (data / images).iterdir() if p.is_file() and p.stem in by_stem)
         for number, path in enumerate(track(paths, name)):
-            if number % 5 >= 3:
+            if bcisc_held_out(number):
                 continue
             image = read(path)
             white = cv2.imread(str(by_stem[path.stem]), cv2.IMREAD_GRAYSCALE) > 127
