@@ -95,21 +95,36 @@ class SlideScale:
         return {"images": self.images, **own, "own_cells": self.own.n_cells}
 
 
-def own_scale(path: Path) -> OwnScale:
+def own_scale(path: Path, method: str = "watershed", model: str | None = None) -> OwnScale:
     """Open an image file and measure its scale by itself."""
-    return measured_scale(check_field(open_image(path)))
+    return measured_scale(check_field(open_image(path)), method, model)
 
 
-def measured_scale(image: Image) -> OwnScale:
-    """Return the pixel size that an image states, else what its red cells measure."""
+def measured_scale(image: Image, method: str = "watershed", model: str | None = None) -> OwnScale:
+    """Return the pixel size that an image states, else what its red cells measure.
+
+    ``method`` is one that `cytodiffusion.segmentation.choose_method` returns, ``model`` its model:
+    the scale is measured as that method does.
+    """
     if image.pixel_size_um is not None:
         return OwnScale(image.pixel_size_um, "file", 0, image.shape)
-    return scale_of_pixels(middle_part(image), image.shape)
+    return scale_of_pixels(middle_part(image), image.shape, method, model)
 
 
-def scale_of_pixels(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> OwnScale:
+def scale_of_pixels(
+    rgb: NDArray[np.uint8],
+    shape: tuple[int, int],
+    method: str = "watershed",
+    model: str | None = None,
+) -> OwnScale:
     """Return what the red cells in the pixels measure, which are those of an image or a part."""
-    found = estimate_pixel_size(rgb)
+    if method == "network":
+        from cytodiffusion.segmentation.network import smear_network
+        from cytodiffusion.segmentation.network_scale import measure_scale
+
+        found = measure_scale(rgb, smear_network(model or "default"))
+    else:
+        found = estimate_pixel_size(rgb)
     return OwnScale(found.pixel_size_um, found.source, found.n_cells, shape)
 
 
