@@ -502,6 +502,8 @@ def main() -> None:
         for name in options.methods
         if can_run(name)
     }
+    if not columns:
+        parser.exit(1, "None of these methods can run here.\n")
     table = pd.DataFrame({name: pd.Series(rows) for name, rows in columns.items()})
     table.index.names = ["set", "figure"]
     lines = ["| " + " | ".join(["set", "figure", *table.columns]) + " |"]
