@@ -466,12 +466,19 @@ def measure(method: Method, options: argparse.Namespace) -> Rows:
 
 
 def can_run(name: str) -> bool:
-    """Whether a method has what it needs here."""
-    if name != "cellpose":
-        return True
-    from cytodiffusion.segmentation.cellpose_weights import default_model, weights_present
+    """Whether a method has what it needs here; else say what is missing."""
+    if name == "cellpose":
+        from cytodiffusion.segmentation.cellpose_weights import default_model, weights_present
 
-    return weights_present(default_model())
+        if not weights_present(default_model()):
+            print("cellpose is left out: its weights are not here.")
+            return False
+    try:
+        segment(np.full((64, 64, 3), 230, np.uint8), name, 0.2)
+    except CytoDiffusionError as error:
+        print(f"{name} is left out: {error}")
+        return False
+    return True
 
 
 def main() -> None:
@@ -498,6 +505,8 @@ def main() -> None:
         for name in options.methods
         if can_run(name)
     }
+    if not columns:
+        parser.exit(1, "None of these methods can run here.\n")
     table = pd.DataFrame({name: pd.Series(rows) for name, rows in columns.items()})
     table.index.names = ["set", "figure"]
     lines = ["| " + " | ".join(["set", "figure", *table.columns]) + " |"]

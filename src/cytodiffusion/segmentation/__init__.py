@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cytodiffusion.model.segmenter import Segmenter
     from cytodiffusion.segmentation.scale import ScaleEstimate
 
-__all__ = ["METHODS", "Segmentation", "choose_method", "segment"]
+__all__ = ["METHODS", "Segmentation", "choose_method", "estimate_scale", "segment"]
 
 METHODS = ("auto", "network", "watershed", "cellpose")
 
@@ -169,7 +169,7 @@ def _segment_large(
     if size is None:
         progress(0.0, "Estimating the scale")
         # Parts of a slide are empty or crowded: believe the one with the most measurable cells
-        estimate = max((_estimate(method, part) for part in parts), key=lambda e: e.n_cells)
+        estimate = max((estimate_scale(method, part) for part in parts), key=lambda e: e.n_cells)
         size, origin = estimate.pixel_size_um, estimate.source
     thin = np.concatenate([part[::4, ::4].reshape(1, -1, 3) for part in parts], axis=1)
     run = _prepare(method, thin, model, device, allow_download, progress, options, segmenter)
@@ -196,7 +196,7 @@ def _segment_large(
     )
 
 
-def _estimate(method: str, rgb: NDArray[np.uint8]) -> ScaleEstimate:
+def estimate_scale(method: str, rgb: NDArray[np.uint8]) -> ScaleEstimate:
     """Measure the scale of a field as the method does."""
     if method == "network":
         from cytodiffusion.segmentation.network_scale import field_scale
