@@ -83,7 +83,7 @@ def segment(
     method : {"auto", "network", "watershed", "cellpose"}
         The smear network (``"network"``) is a part of the default model and made for blood smears;
         the watershed goes by rules alone; Cellpose needs its weights and is slow without a GPU.
-        ``"auto"`` takes Cellpose where both are there, and the smear network elsewhere.
+        ``"auto"`` takes Cellpose where both are there, and the smear network otherwise.
     pixel_size_um : float, optional
         Micrometres a pixel. By default the value of the image's file, and where that has none an
         estimate from the red cells, which are 7.5 um wide.
