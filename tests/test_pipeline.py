@@ -140,12 +140,13 @@ def test_batches_come_again_corrected_in_the_places_of_the_first(correcting: Mod
         assert other.result.adjusted
     assert not np.allclose(first[0].result.posterior, again[0].result.posterior)
     frame = cells_frame(parts)
-    assert frame.attrs == {"corrected_for_slide": True}
+    accepted = again[-1].result.accept_above
+    assert frame.attrs == {"corrected_for_slide": True, "accepted_above": accepted}
     assert frame["label"].tolist() == list(range(1, 50))
     whole = join([p.result for p in again])
     np.testing.assert_allclose(frame[COLUMNS[14:]], whole.posterior)
     half = cells_frame(parts[:4])  # stopped in between: said, not hidden
-    assert half.attrs == {"corrected_for_slide": False}
+    assert half.attrs["corrected_for_slide"] is False
     alone = settings.model_copy(update={"alone": True})
     parts = list(iter_classify_labels(image, labels, correcting, alone, pixel_size_um=PIXEL_SIZE))
     assert [p.revises for p in parts] == [None, None, None]

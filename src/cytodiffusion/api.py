@@ -658,7 +658,7 @@ def _classify_single_cells(
     from cytodiffusion.errors import InputError
     from cytodiffusion.files.record import provenance
     from cytodiffusion.image.formats import image_files
-    from cytodiffusion.pipeline import CORRECTED, CellResults
+    from cytodiffusion.pipeline import CellResults
     from cytodiffusion.single_cells import classify_images
 
     if isinstance(images, str | Path):
@@ -678,5 +678,5 @@ def _classify_single_cells(
     table, skipped = classify_images(
         images, model, settings, pixel_size_um=pixel_size_um, progress=progress
     )
-    record = provenance(model, settings, skipped=skipped, **{CORRECTED: table.attrs[CORRECTED]})
+    record = provenance(model, settings, skipped=skipped, **table.attrs)
     return CellResults(table, record)

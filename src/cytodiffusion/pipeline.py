@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cytodiffusion.cells.cell_table import cell_table
 from cytodiffusion.cells.crops import Crops, iter_crops
 from cytodiffusion.classification.classifier import Classification, ClassifySettings
-from cytodiffusion.classification.result import join, many_unlike
+from cytodiffusion.classification.result import join, many_unlike, unpromised
 from cytodiffusion.classification.slide_correction import adjust, correctable
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.record import provenance
@@ -36,6 +36,9 @@ FIRST_BATCH = 32
 
 #: Whether the cells of a table were corrected for what they have in common: its key in records.
 CORRECTED = "corrected_for_slide"
+
+#: What certainty accepted cells are above, None where none is for review: its key in records.
+ACCEPTED = "accepted_above"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,13 +150,15 @@ def _revised(
 def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     """Join batches to the table of ``cells.csv``, one row a cell, sorted by label.
 
-    Its ``attrs`` say whether the cells were corrected for what they have in common.
+    Its ``attrs`` say whether the cells were corrected for what they have in common, and what
+    certainty accepted ones are above.
     """
     latest: dict[int, pd.DataFrame] = {}
     corrected: dict[int, bool] = {}
+    above: dict[int, float | None] = {}
     for batch in batches:
         number = len(latest) if batch.revises is None else batch.revises
-        corrected[number] = batch.result.adjusted
+        corrected[number], above[number] = batch.result.adjusted, batch.result.accept_above
         latest[number] = batch_frame(batch)
     parts = list(latest.values())
     if not parts:
@@ -162,6 +167,7 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
 
     frame = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
     frame.attrs[CORRECTED] = all(corrected.values())
+    frame.attrs[ACCEPTED] = next(iter(above.values())) if len({*above.values()}) == 1 else None
     return frame
 
 
@@ -192,7 +198,8 @@ def classify_labels(
         image, labels, model, settings, pixel_size_um=pixel_size_um, progress=progress
     )
     frame = cells_frame(batches)
-    found = {"pixel_size_um": pixel_size_um, CORRECTED: frame.attrs[CORRECTED]}
+    found = {"pixel_size_um": pixel_size_um}
+    found |= {key: frame.attrs[key] for key in (CORRECTED, ACCEPTED)}
     return CellResults(frame, provenance(model, settings, **found))
 
 
@@ -309,7 +316,10 @@ def analyse(
     )
     progress(1.0, "Done")
     anomalies = int(results.frame["anomaly"].sum())
-    unlike = many_unlike(anomalies, len(results.frame))
+    said = (
+        unpromised(settings.error_rate, results.frame.attrs[ACCEPTED]),
+        many_unlike(anomalies, len(results.frame)),
+    )
     return Analysis(
         image=str(image.path or image.name),
         folder=folder,
@@ -319,7 +329,7 @@ def analyse(
         counts=class_counts(results.frame, model.classes),
         pixel_size_um=pixel_size,
         pixel_size_source=origin,
-        warnings=(*image.notes, *found.warnings, *([unlike] if unlike else [])),
+        warnings=(*image.notes, *found.warnings, *filter(None, said)),
         seconds=round(time.perf_counter() - started, 3),
         review=int(results.frame["review"].sum()),
         frame=results.frame,

@@ -152,6 +152,16 @@ def _join(values: Sequence[Any]) -> Any:
     return np.concatenate(values)
 
 
+def unpromised(error_rate: float | None, accept_above: float | None) -> str | None:
+    """Return a sentence where no cell is for review because the model can promise no rate."""
+    if error_rate is None or accept_above is not None:
+        return None
+    return (
+        f"No cell is marked for review: the model cannot promise that at most "
+        f"{100 * error_rate:.3g} % of the others are wrong."
+    )
+
+
 def many_unlike(flagged: int, cells: int) -> str | None:
     """Return a sentence of warning where many of the cells are anomalous, else None."""
     if cells < ENOUGH or flagged <= MANY * cells:
