@@ -279,7 +279,7 @@ def run(
     image : Image, str or Path
         An opened image, or a file.
     folder : str or Path
-        Where ``labels.tif``, ``cells.csv``, ``overlay.png``, ``uncertainty.png`` and ``run.json``
+        Where ``labels.tif``, ``cells.csv``, ``cells.geojson``, two pictures and ``run.json``
         go. It is made where it is missing, and gets all files or none.
     model : ModelBundle, Baseline, str or Path
         A loaded model, or what `load_model` takes.

@@ -27,7 +27,10 @@ from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.results import CELL_COLUMNS
 from cytodiffusion.smear import Smear, SmearSettings, synthetic_smear
 
-RESULTS = ["cells.csv", "labels.tif", "overlay.png", "run.json", "uncertainty.png"]
+RESULTS = [
+    *("cells.csv", "cells.geojson", "labels.tif"),
+    *("overlay.png", "run.json", "uncertainty.png"),
+]
 PIXEL_SIZE = 0.2
 
 

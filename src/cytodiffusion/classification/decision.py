@@ -146,6 +146,6 @@ def accept_above(
 
 
 def promised_rate(model: ModelBundle | Baseline, settings: ClassifySettings) -> float | None:
-    """Return the error rate that accepted cells will have been held to, None where there is none."""
+    """Return the error rate that accepted cells will be held to, None where there is none."""
     kept = records_of(model, settings)[-1]
     return None if accept_above(kept, settings, model) is None else settings.error_rate

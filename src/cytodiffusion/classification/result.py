@@ -94,6 +94,11 @@ class Classification:
             return np.zeros(len(self), bool)
         return np.asarray(self.certainty <= self.accept_above)
 
+    @property
+    def no_class_fits(self) -> NDArray[np.bool_]:
+        """Cells ``(N,)`` that no class fits well enough: their prediction set is empty."""
+        return ~np.asarray(self.prediction_set, bool).any(axis=1)
+
     def __len__(self) -> int:
         return len(self.predicted)
 
@@ -119,6 +124,7 @@ class Classification:
                 "prediction_set": ["|".join(names[row]) for row in self.prediction_set],
                 "trials": self.trials,
                 "review": self.review,
+                "no_class_fits": self.no_class_fits,
             }
         )
         probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])

@@ -51,9 +51,9 @@ def run(
 ) -> None:
     """Find and classify the cells of images.
 
-    Writes labels.tif, cells.csv, overlay.png, uncertainty.png and run.json into FOLDER, or into a
-    folder for each image below it when there are several. An image that fails is reported and the
-    others go on; the exit code is 1 then.
+    Writes labels.tif, cells.csv, cells.geojson (for QuPath), overlay.png, uncertainty.png and
+    run.json into FOLDER, or into a folder for each image below it when there are several. An image
+    that fails is reported and the others go on; the exit code is 1 then.
     """
     with reporting("run", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.inputs import result_folders

@@ -228,7 +228,7 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
     """Replace what an empty row turns into (objects, NaN in text) by plain columns."""
     for name in table.columns:
         column = table[name]
-        if name in ("anomaly", "review", "touches_border"):
+        if name in ("anomaly", "review", "touches_border", "no_class_fits"):
             table[name] = column.where(column.notna(), False).astype(bool)
         elif name in ("predicted", "prediction_set"):
             table[name] = column.where(column.notna(), "").astype(str)
