@@ -22,6 +22,7 @@ from cytodiffusion.files.writers import file_record
 from cytodiffusion.image.image import Image, as_rgb8, open_image
 from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.image.stain import estimate_background
+from cytodiffusion.metrics.differential import FieldCells
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.results import class_counts, export_results
@@ -169,6 +170,26 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     frame.attrs[CORRECTED] = all(corrected.values())
     frame.attrs[ACCEPTED] = next(iter(above.values())) if len({*above.values()}) == 1 else None
     return frame
+
+
+def field_cells(batches: Sequence[CellBatch], white: NDArray[np.bool_]) -> FieldCells:
+    """Gather what a differential count needs of the cells of an image.
+
+    Parameters
+    ----------
+    batches : sequence of CellBatch
+        At least one; none that another revises.
+    white : (K,) bool array
+        Which classes are white cells.
+    """
+    return FieldCells(
+        class_names=batches[0].result.class_names,
+        white=white,
+        predicted=np.concatenate([b.result.predicted for b in batches]),
+        centroids=np.concatenate([b.crops.centroids for b in batches]),
+        touches_border=np.concatenate([b.crops.touches_border for b in batches]),
+        review=np.concatenate([b.result.review for b in batches]),
+    )
 
 
 def batch_frame(batch: CellBatch) -> pd.DataFrame:

@@ -32,8 +32,8 @@ _MORE = (
     "low_data",
 )
 
-#: What stands for no error rate.
-_ANY = "any, review none"
+#: What the form says of the error rate: none unless one is given.
+_RATE: dict[str, Any] = {"none": "any, review none", "default": None}
 
 _TRAINS = (
     "A class left out without a model for it, and few labelled cells, train networks: that takes "
@@ -75,7 +75,7 @@ class EvaluateForm(QWidget):
         self.fields = SettingsForm(
             EvaluateSettings,
             (*_ROWS, *_MORE),
-            widgets={**lists, "error_rate": make_field(ClassifySettings, "error_rate", none=_ANY)},
+            widgets={**lists, "error_rate": make_field(ClassifySettings, "error_rate", **_RATE)},
             words={
                 "data": {"hint": "folder per class, or CSV"},
                 "output": {"hint": "folder for the report"},

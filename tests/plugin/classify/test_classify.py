@@ -50,7 +50,7 @@ def test_layers_lie_on_the_labels_and_show_the_classes(widget, viewer, smear, qt
     uncertainty = viewer.layers["cells uncertainty"].data
     assert uncertainty[ids == 1][0] < uncertainty[ids == 12][0]
     outlined = np.unique(ids[viewer.layers["cells anomalies"].data > 0])
-    assert list(outlined) == [4, 9]
+    assert list(outlined) == [4, 9, 10, 11, 12]  # anomalies, and those for review
     assert not cells.visible
 
 
@@ -112,7 +112,7 @@ def test_legend_counts_and_hides(widget, viewer, smear, qtbot):
     ids = smear[1]
     assert not viewer.layers["cells uncertainty"].data[ids == 1].any()
     assert viewer.layers["cells uncertainty"].data[ids == 2].all()
-    assert set(np.unique(ids[viewer.layers["cells anomalies"].data > 0])) == {4}
+    assert set(np.unique(ids[viewer.layers["cells anomalies"].data > 0])) == {4, 10, 11, 12}
     qtbot.mouseClick(widget.legend.all_button, Qt.MouseButton.LeftButton)
     assert layer.get_color(2)[3] == 1
     qtbot.mouseClick(widget.legend.none_button, Qt.MouseButton.LeftButton)
@@ -121,6 +121,7 @@ def test_legend_counts_and_hides(widget, viewer, smear, qtbot):
 
 def test_anomalies_can_be_hidden(widget, viewer, qtbot):
     widget.anomalies.setChecked(False)
+    widget.review.setChecked(False)
     classify(widget, qtbot)
     assert not viewer.layers["cells anomalies"].visible
     widget.anomalies.setChecked(True)
