@@ -269,12 +269,15 @@ def test_the_boxes_show_how_the_current_cells_are_outlined(window, engine, qtbot
         wait_for_views(window, qtbot)
     window.layers.selection.active = window.layers["A cells class"]
     classify.anomalies.setChecked(False)
+    classify.review.setChecked(False)
     assert not window.layers["A cells anomalies"].visible
     window.layers.selection.active = window.layers["B cells class"]
     assert classify.anomalies.isChecked()
+    assert classify.review.isChecked()
     assert window.layers["B cells anomalies"].visible
     window.layers.selection.active = window.layers["A cells class"]
     assert not classify.anomalies.isChecked()
+    assert not classify.review.isChecked()
     assert not window.layers["A cells anomalies"].visible
 
 

@@ -74,7 +74,9 @@ class DifferentialPanel(QWidget):
             return
         fields = [(own.results.batches, own.results.white) for own in views]
         self.found = found = self._session.engine.differential(fields, self.stop_at.value)
-        self.headline.setText(f"<b>{html.escape(found.headline())}</b>")
+        first, _, shares = found.headline().partition(";")
+        self.headline.setText(f"<b>{html.escape(first)}</b>")
+        self.headline.setToolTip(shares.strip())
         self.table.setText(_as_html(found))
         self.table.setVisible(found.counted > 0)
         self.remarks.setText(" ".join(found.remarks()))
@@ -89,16 +91,13 @@ class DifferentialPanel(QWidget):
 
 def _as_html(found: Differential) -> str:
     """Return the table of the classes with the 95 % intervals of their shares."""
-    rows = [
-        "<tr><td></td><td align='right'>cells&nbsp;&nbsp;</td>"
-        "<td align='right'>%&nbsp;&nbsp;</td><td>95 % interval</td></tr>"
-    ]
+    rows = ["<tr><td></td><td></td><td></td><td>95 % interval</td></tr>"]
     for c in found.classes:
         low, high = (100 * end for end in c.interval)
         rows.append(
             f"<tr><td>{html.escape(c.name)}&nbsp;&nbsp;</td>"
             f"<td align='right'>{c.count:,}&nbsp;&nbsp;</td>"
-            f"<td align='right'>{100 * c.share:.0f}&nbsp;&nbsp;</td>"
-            f"<td>{low:.0f}\u2013{high:.0f}</td></tr>"
+            f"<td align='right'>({100 * c.share:.0f}&nbsp;%)&nbsp;&nbsp;</td>"
+            f"<td>{low:.0f}\u2013{high:.0f}&nbsp;%</td></tr>"
         )
     return f"<table cellspacing='0' cellpadding='1'>{''.join(rows)}</table>"

@@ -140,8 +140,8 @@ class ClassifyWidget(QWidget):
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addLayout(switch)
         for part in (
-            *(self.legend, self.removed, self.anomalies, self.review, self.summary),
-            *(self.differential, self.export),
+            *(self.legend, self.removed, self.differential),
+            *(self.anomalies, self.review, self.summary),
         ):
             inside.addWidget(part)
         inside.addStretch(1)
@@ -149,6 +149,7 @@ class ClassifyWidget(QWidget):
         layout.addWidget(FormArea(self.form.native, self))
         layout.addWidget(self.run_bar)
         layout.addWidget(RestArea(found, self), 1)
+        layout.addWidget(self.export)
 
     def _view_button(self, text: str, kind: str) -> QPushButton:
         button = QPushButton(text, self)
@@ -472,7 +473,7 @@ class ClassifyWidget(QWidget):
         few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything in the training."
         said = [many_unlike(results.n_anomalies, total) or few]
         if results.n_unfit:
-            said.append(f"{results.n_unfit:,} fit no class well enough.")
+            said.append(f"No class fits {results.n_unfit:,} well enough (empty prediction set).")
         if views.error_rate is not None:
             errors = f"{100 * views.error_rate:.3g} %"
             self.review.setText(f"Outline cells too unsure for {errors} errors")

@@ -36,6 +36,9 @@ def test_the_class_layer_has_the_table_of_the_cells(widget, viewer, qtbot):
     qtbot.waitUntil(lambda: "predicted" in shown.features, timeout=30_000)
     pd.testing.assert_frame_equal(shown.features, viewer.layers["cells"].features)
     assert "no_class_fits" in shown.features
+    # its values are classes: what the table says of a number is not said of a pixel
+    outside = shown.get_status(shown.data_to_world((0, 0)), world=True)
+    assert not any("predicted" in text for text in outside.values())
     viewer.layers.remove("cells class")
     widget._session.show("class")
     again = viewer.layers["cells class"].features
