@@ -678,5 +678,7 @@ def _classify_single_cells(
     table, skipped = classify_images(
         images, model, settings, pixel_size_um=pixel_size_um, progress=progress
     )
-    record = provenance(model, settings, skipped=skipped, **table.attrs)
+    record = provenance(
+        model, settings, skipped=skipped, **{str(k): v for k, v in table.attrs.items()}
+    )
     return CellResults(table, record)

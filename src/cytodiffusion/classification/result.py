@@ -97,7 +97,7 @@ class Classification:
     @property
     def no_class_fits(self) -> NDArray[np.bool_]:
         """Cells ``(N,)`` that no class fits well enough: their prediction set is empty."""
-        return ~np.asarray(self.prediction_set, bool).any(axis=1)
+        return np.asarray(~np.asarray(self.prediction_set, bool).any(axis=1))
 
     def __len__(self) -> int:
         return len(self.predicted)

@@ -38,9 +38,16 @@ def write_excel_csv(path: str | Path, frame: pd.DataFrame, *, decimal_comma: boo
     target = Path(path)
     if target.suffix.lower() != ".csv":
         raise InputError(f"The table is written as CSV: {target.name} should end in .csv.")
-    marks = {"sep": ";", "decimal": ","} if decimal_comma else {"sep": ",", "decimal": "."}
+    between, decimal = (";", ",") if decimal_comma else (",", ".")
     with atomic_file(target) as partial:
-        frame.to_csv(partial, index=False, encoding="utf-8-sig", lineterminator="\r\n", **marks)
+        frame.to_csv(
+            partial,
+            sep=between,
+            decimal=decimal,
+            index=False,
+            encoding="utf-8-sig",
+            lineterminator="\r\n",
+        )
     return target
 
 

@@ -131,7 +131,7 @@ class Differential:
         def percent(share: float) -> str:
             return "" if np.isnan(share) else f"{100 * share:.1f}".replace(".", decimal)
 
-        rows = [("class", "cells", "percent", "95 % from", "95 % to")]
+        rows: list[tuple[str, ...]] = [("class", "cells", "percent", "95 % from", "95 % to")]
         rows += [
             (c.name, str(c.count), *(percent(share) for share in (c.share, *c.interval)))
             for c in self.classes
