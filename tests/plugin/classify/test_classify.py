@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from cytodiffusion.errors import DownloadNeeded, InputError, OutOfMemoryError
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.fold import FormArea, RestArea
 
 
 @pytest.fixture
@@ -313,3 +314,19 @@ def test_a_view_that_was_removed_comes_back_when_asked_for(widget, viewer, qtbot
         viewer.layers.remove(f"cells {role}")
     assert not widget.uncertainty_button.isEnabled()
     assert Session.of(viewer).current is None
+
+
+def test_it_fits_a_small_screen_with_all_settings_open(widget, qtbot):
+    classify(widget, qtbot)
+    widget.resize(widget.minimumSizeHint().width(), 660)
+    widget.show()
+    widget.form.fold.setChecked(True)
+    form, rest = widget.findChild(FormArea), widget.findChild(RestArea)
+    qtbot.waitUntil(lambda: form.height() >= form.sizeHint().height(), timeout=5_000)
+    assert widget.height() <= 660
+    assert rest.height() >= 200
+    assert rest.verticalScrollBar().maximum() > 0  # what does not fit can be reached
+    assert rest.widget().width() <= rest.viewport().width()
+    assert widget.export.button.isVisible()
+    widget.form.fold.setChecked(False)
+    qtbot.waitUntil(lambda: rest.height() > 350, timeout=5_000)
