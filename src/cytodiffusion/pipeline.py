@@ -22,12 +22,13 @@ from cytodiffusion.files.writers import file_record
 from cytodiffusion.image.image import Image, as_rgb8, open_image
 from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.image.stain import estimate_background
-from cytodiffusion.metrics.differential import FieldCells
+from cytodiffusion.metrics.differential import FieldCells, differential, table_cells
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.results import class_counts, export_results
 from cytodiffusion.segmentation import Segmentation, segment
 from cytodiffusion.settings import SegmentOptions as SegmentOptions
+from cytodiffusion.taxonomy import white_classes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -307,6 +308,8 @@ def analyse(
         progress=_part(progress, 0.35, 0.93),
     )
     progress(0.93, "Writing results")
+    white = white_classes(model.class_names, [c.group for c in model.classes])
+    counted = differential([table_cells(results.frame, model.class_names, white)])
     record = {
         "program": "cytodiffusion",
         **results.record,
@@ -324,6 +327,7 @@ def analyse(
             "pixel_size_source": origin,
             "warnings": found.warnings,
         },
+        "differential": counted.record(),
         "seconds": round(time.perf_counter() - started, 3),
     }
     files = export_results(

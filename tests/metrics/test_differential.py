@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from cytodiffusion.metrics.differential import DifferentialSettings, FieldCells, differential
+from cytodiffusion.metrics.differential import (
+    DifferentialSettings,
+    FieldCells,
+    differential,
+    table_cells,
+)
 from cytodiffusion.metrics.intervals import wilson_interval
 
 NAMES = ("artefact", "lymphocyte", "neutrophil", "red cell")
@@ -100,3 +106,28 @@ def test_the_setting_has_bounds() -> None:
     assert DifferentialSettings(stop_at=None).stop_at is None
     with pytest.raises(ValidationError):
         DifferentialSettings(stop_at=0)
+
+
+def test_a_table_is_counted_as_its_cells_are() -> None:
+    cells = field([2, 2, 1, 3, 0], y=[4, 3, 2, 1, 0], border=(0,), review=(1,))
+    frame = pd.DataFrame(
+        {
+            "predicted": [NAMES[k] for k in cells.predicted],
+            "y": cells.centroids[:, 0],
+            "x": cells.centroids[:, 1],
+            "touches_border": cells.touches_border,
+            "review": cells.review,
+        }
+    )
+    for stop_at in (None, 1):
+        found = differential([table_cells(frame, NAMES, WHITE)], stop_at)
+        assert found.record() == differential([cells], stop_at).record()
+    assert found.record() == {
+        "counted": 1,
+        "cut_by_border": 1,
+        "for_review": 0,
+        "classes": {
+            "lymphocyte": {"cells": 1, "share": 1.0, "interval": list(wilson_interval(1, 1))},
+            "neutrophil": {"cells": 0, "share": 0.0, "interval": list(wilson_interval(0, 1))},
+        },
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from cytodiffusion.metrics.intervals import Interval, wilson_interval
 from cytodiffusion.settings import setting
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class DifferentialSettings(BaseModel):
@@ -50,6 +54,21 @@ class FieldCells:
     centroids: NDArray[np.float64]
     touches_border: NDArray[np.bool_]
     review: NDArray[np.bool_]
+
+
+def table_cells(
+    frame: pd.DataFrame, class_names: Sequence[str], white: NDArray[np.bool_]
+) -> FieldCells:
+    """Return the cells of a table with the columns of ``cells.csv``."""
+    number = {name: index for index, name in enumerate(class_names)}
+    return FieldCells(
+        class_names=tuple(class_names),
+        white=white,
+        predicted=np.array([number[name] for name in frame["predicted"]], np.int64),
+        centroids=frame[["y", "x"]].to_numpy(np.float64),
+        touches_border=frame["touches_border"].to_numpy(bool),
+        review=frame["review"].to_numpy(bool),
+    )
 
 
 @dataclass(frozen=True)
@@ -124,6 +143,18 @@ class Differential:
         if self.review:
             said.append(f"{self.review:,} of the counted are for review.")
         return said
+
+    def record(self) -> dict[str, Any]:
+        """Return the count for the record of a result."""
+        return {
+            "counted": self.counted,
+            "cut_by_border": self.cut,
+            "for_review": self.review,
+            "classes": {
+                c.name: {"cells": c.count, "share": c.share, "interval": list(c.interval)}
+                for c in self.classes
+            },
+        }
 
     def as_text(self, decimal: str = ".") -> str:
         """Return the count as a table with tabs between its columns, for a spreadsheet."""
