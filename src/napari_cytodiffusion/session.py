@@ -48,7 +48,7 @@ class Session(QObject):
     cells_changed ()
         More cells are classified, or other ones are current.
     view_changed ()
-        Other colours or classes are shown.
+        Other colours or classes are shown, or a layer that shows cells is gone.
     inspected (int)
         A cell was chosen, by its label id.
     stepped (int)
@@ -299,8 +299,7 @@ class Session(QObject):
             self._views.remove(views)
             if views is self.current:
                 self.current = self._views[-1] if self._views else None
-        if gone:
-            self.cells_changed.emit()
+                self.cells_changed.emit()
         if gone or was_shown:
             self.view_changed.emit()
 

@@ -128,9 +128,14 @@ class Differential:
         """Return what one has to know of the count, a sentence each."""
         said = []
         if self.complete and self.found > self.counted:
+            where = (
+                "image by image as they were classified, from the top of each"
+                if self.images > 1
+                else "from the top of the image"
+            )
             said.append(
                 f"{self.stop_at:,} reached: these are the first of {self.found:,} white cells, "
-                "image by image as they were classified, from the top of each."
+                f"{where}."
             )
         elif self.complete:
             said.append(f"{self.stop_at:,} reached.")

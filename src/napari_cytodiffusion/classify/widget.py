@@ -501,6 +501,7 @@ class ClassifyWidget(QWidget):
     def _on_view(self) -> None:
         views = self._session.current
         self._show_legend()
+        self.differential.count_soon()
         if views is None:
             return
         self.class_button.setChecked(views.kind == "class")
