@@ -7,27 +7,29 @@ from __future__ import annotations
 
 import argparse
 import time
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
+from fields_of_sets import (
+    BOX_KINDS,
+    KNOWN_UM,
+    Method,
+    best_overlap,
+    box_overlap,
+    default_data,
+    label_boxes,
+    matches,
+    read,
+    read_boxes,
+    subset,
+    true_scale,
+)
 
-from cytodiffusion.segmentation.result import KIND_NAMES, PLATELET, RED, WHITE, Segmentation
-from cytodiffusion.segmentation.scale import RED_CELL_UM
+from cytodiffusion.segmentation.result import KIND_NAMES, PLATELET, WHITE, Segmentation
 from cytodiffusion.segmentation.watershed import watershed
-
-Method = Callable[[np.ndarray, float | None], Segmentation]
-
-#: Boxes of these kinds in BCCD, and the overlap that counts as found.
-BOX_KINDS = {"RBC": (RED, 0.5), "WBC": (WHITE, 0.5), "Platelets": (PLATELET, 0.3)}
-#: Pixel sizes (um) taken for true: of `pbc` as published, of `chula` from the scale bars in its
-#: images; those of `bcisc` are the median of the estimates, so they measure agreement only.
-KNOWN_UM = {"pbc": 0.1, "bcisc fields": 0.058, "bcisc crops": 0.117, "chula": 0.194}
 
 
 @dataclass
@@ -65,50 +67,6 @@ class Tally:
         per_megapixel = sum(self.seconds) / sum(self.megapixels)
         rows.append(("seconds a megapixel", f"{per_megapixel:.2f}"))
         return rows
-
-
-def read(path: Path) -> np.ndarray:
-    return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
-
-
-def read_boxes(path: Path) -> dict[str, np.ndarray]:
-    """Boxes (y0, x0, y1, x1) by name from a Pascal VOC file."""
-    found: dict[str, list[list[float]]] = {name: [] for name in BOX_KINDS}
-    for item in ElementTree.parse(path).iter("object"):
-        corner = {c.tag: float(c.text or 0) for c in item.iter() if c.tag[1:] in ("min", "max")}
-        box = [corner["ymin"], corner["xmin"], corner["ymax"], corner["xmax"]]
-        found[str(item.findtext("name"))].append(box)
-    return {name: np.array(boxes).reshape(-1, 4) for name, boxes in found.items()}
-
-
-def label_boxes(labels: np.ndarray) -> np.ndarray:
-    """Bounding boxes (N, 4) of labels 1..N."""
-    where = ndimage.find_objects(labels)
-    boxes = [[r.start, c.start, r.stop, c.stop] for r, c in where]
-    return np.array(boxes, float).reshape(-1, 4)
-
-
-def box_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of every pair of boxes, (N, M)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    inner = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
-    return np.asarray(inner / np.maximum(areas[0][:, None] + areas[1][None] - inner, 1e-9))
-
-
-def matches(overlap: np.ndarray, threshold: float) -> np.ndarray:
-    """Overlaps of the best one-to-one assignment that reach the threshold."""
-    rows, columns = linear_sum_assignment(-np.where(overlap >= threshold, overlap, 0))
-    chosen = overlap[rows, columns]
-    return np.asarray(chosen[chosen >= threshold])
-
-
-def true_scale(red: np.ndarray, shape: tuple[int, ...]) -> float | None:
-    """Pixel size that makes the median red-cell box inside the field 7.5 um wide."""
-    inside = (red[:, :2].min(axis=1) > 2) & (red[:, 2] < shape[0] - 2) & (red[:, 3] < shape[1] - 2)
-    sides = np.sqrt(np.prod(red[inside, 2:] - red[inside, :2], axis=1))
-    return RED_CELL_UM / float(np.median(sides)) if len(sides) >= 3 else None
 
 
 def bccd(method: Method, data: Path, limit: int) -> Tally:
@@ -152,14 +110,6 @@ def bccd(method: Method, data: Path, limit: int) -> Tally:
         )
     tally.rows.append(("white cells: precision", f"{len(overlaps['WBC']) / max(predicted, 1):.3f}"))
     return tally
-
-
-def best_overlap(labels: np.ndarray, mask: np.ndarray) -> float:
-    """Highest IoU of any label with a mask."""
-    inner = np.bincount(labels[mask], minlength=int(labels.max()) + 1)
-    areas = np.bincount(labels.ravel(), minlength=len(inner))
-    inner[0] = 0
-    return float(np.max(inner / (areas + mask.sum() - inner)))
 
 
 def bcisc_crops(method: Method, data: Path, limit: int) -> Tally:
@@ -278,13 +228,6 @@ SETS = {
 }
 
 
-def subset(paths: list[Path], limit: int) -> list[Path]:
-    """At most ``limit`` paths spread evenly; all when it is 0."""
-    if not limit or limit >= len(paths):
-        return paths
-    return [paths[int(i)] for i in np.linspace(0, len(paths) - 1, limit)]
-
-
 def methods(wanted: list[str]) -> Iterator[tuple[str, Method]]:
     """Yield the methods that can run here."""
     if "watershed" in wanted:
@@ -307,8 +250,7 @@ def methods(wanted: list[str]) -> Iterator[tuple[str, Method]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    root = Path(__file__).resolve().parents[1]
-    parser.add_argument("--data", type=Path, default=root.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=default_data())
     parser.add_argument("--limit", type=int, default=0, help="images a set at most; 0 is all")
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--methods", nargs="*", default=["watershed", "cellpose"])

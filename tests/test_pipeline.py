@@ -15,20 +15,21 @@ import pytest
 
 from cytodiffusion import pipeline
 from cytodiffusion.classification.classifier import Classification, ClassifySettings
+from cytodiffusion.classification.contradiction import has_nucleus
 from cytodiffusion.classification.result import join
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.files.record import provenance
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.model.testing import DEFAULT_NAMES, tiny_bundle, tiny_slide_correction
 from cytodiffusion.pipeline import FIRST_BATCH, cells_frame, classify_labels, iter_classify_labels
+from cytodiffusion.segmentation.result import RED, WHITE
 from cytodiffusion.single_cells import classify_images
 
 PIXEL_SIZE = 0.5
 COLUMNS = [
     *("label", "y", "x", "area_um2", "predicted", "confidence", "entropy", "margin"),
     *("anomaly_score", "anomaly", "prediction_set", "trials", "touches_border"),
-    "review",
-    "no_class_fits",
+    *("review", "contradiction", "no_class_fits"),
     *(f"p_{name}" for name in DEFAULT_NAMES),
 ]
 QUICK = ClassifySettings(trials=2, min_trials=1)
@@ -61,7 +62,7 @@ def test_the_table_has_the_columns_of_the_contract(model: ModelBundle) -> None:
     frame = results.frame
     assert list(frame.columns) == COLUMNS
     assert frame["label"].tolist() == list(range(1, 10))
-    np.testing.assert_allclose(frame[COLUMNS[15:]].sum(axis=1), 1)
+    np.testing.assert_allclose(frame[COLUMNS[16:]].sum(axis=1), 1)
     assert frame["predicted"].isin(DEFAULT_NAMES).all()
     for names in frame["prediction_set"]:
         assert set(names.split("|")) <= set(DEFAULT_NAMES)
@@ -145,7 +146,7 @@ def test_batches_come_again_corrected_in_the_places_of_the_first(correcting: Mod
     assert frame.attrs == {"corrected_for_slide": True, "accepted_above": accepted}
     assert frame["label"].tolist() == list(range(1, 50))
     whole = join([p.result for p in again])
-    np.testing.assert_allclose(frame[COLUMNS[15:]], whole.posterior)
+    np.testing.assert_allclose(frame[COLUMNS[16:]], whole.posterior)
     half = cells_frame(parts[:4])  # stopped in between: said, not hidden
     assert half.attrs["corrected_for_slide"] is False
     alone = settings.model_copy(update={"alone": True})
@@ -172,7 +173,7 @@ def test_images_of_a_folder_are_corrected_together(correcting: ModelBundle, tmp_
     alone, _ = classify_images(
         paths, correcting, QUICK.model_copy(update={"alone": True}), pixel_size_um=0.4
     )
-    assert not np.allclose(alone[COLUMNS[15:]], tables[4][COLUMNS[15:]])
+    assert not np.allclose(alone[COLUMNS[16:]], tables[4][COLUMNS[16:]])
 
 
 def test_chosen_ids_only(model: ModelBundle) -> None:
@@ -358,3 +359,24 @@ def test_importing_the_pipeline_imports_nothing_slow() -> None:
     ).stdout.split()
     assert "cytodiffusion.classification.classifier" in imported
     assert [name for name in HEAVY if name in imported] == []
+
+
+def test_classes_that_contradict_the_outlines_are_marked_also_once_corrected(
+    correcting: ModelBundle,
+) -> None:
+    """What is corrected for the slide is held against the outlines anew."""
+    image, labels = field(7)
+    kinds = np.full(49, RED, np.uint8)
+    kinds[::2] = WHITE
+    for alone in (True, False):
+        settings = ClassifySettings(trials=2, min_trials=1, batch_size=10, alone=alone)
+        frame = classify_labels(
+            image, labels, correcting, settings, pixel_size_um=PIXEL_SIZE, kinds=kinds
+        ).frame
+        nucleated = frame["predicted"].map(has_nucleus).to_numpy()
+        assert nucleated.any()
+        expected = nucleated & (kinds[frame["label"] - 1] == RED)
+        assert frame["contradiction"].tolist() == expected.tolist()
+        assert frame["review"].tolist() == expected.tolist()
+        unsaid = classify_labels(image, labels, correcting, settings, pixel_size_um=PIXEL_SIZE)
+        assert not unsaid.frame["contradiction"].any()

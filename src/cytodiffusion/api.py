@@ -80,9 +80,10 @@ def segment(
     image : Image, array or path
         An opened image, a file, or an array of shape ``(Y, X)``, ``(Y, X, C)`` or ``(C, Y, X)``
         with 1 to 4 channels. Other types than uint8 are scaled to 8 bits.
-    method : {"auto", "watershed", "cellpose"}
-        The watershed needs no weights; Cellpose needs its weights and is slow without a GPU.
-        ``"auto"`` takes Cellpose where both are there, and the watershed elsewhere.
+    method : {"auto", "network", "watershed", "cellpose"}
+        The smear network (``"network"``) is a part of the default model and made for blood smears;
+        the watershed goes by rules alone; Cellpose needs its weights and is slow without a GPU.
+        ``"auto"`` takes Cellpose where both are there, and the smear network elsewhere.
     pixel_size_um : float, optional
         Micrometres a pixel. By default the value of the image's file, and where that has none an
         estimate from the red cells, which are 7.5 um wide.
@@ -95,8 +96,8 @@ def segment(
     progress : callable
         Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
     **options
-        Fields of `cytodiffusion.segmentation.watershed.WatershedSettings` or
-        `cytodiffusion.segmentation.cellpose.CellposeSettings`.
+        Fields of `cytodiffusion.segmentation.settings.NetworkSettings`, `WatershedSettings` or
+        `CellposeSettings`.
 
     Returns
     -------
@@ -118,9 +119,11 @@ def segment(
 
     Notes
     -----
-    The watershed is this project's own and is described in ``docs/segmentation.md``. Cellpose is
-    the one of Pachitariu, Rariden & Stringer (2025), *Cellpose-SAM: superhuman generalization for
-    cellular segmentation*, bioRxiv.
+    The smear network finds the flows of Stringer, Wang, Michaelos & Pachitariu (2021), *Cellpose:
+    a generalist algorithm for cellular segmentation*, Nature Methods 18:100, section "Methods"; it
+    and the watershed are described in ``docs/segmentation.md``. Cellpose itself is the one of
+    Pachitariu, Rariden & Stringer (2025), *Cellpose-SAM: superhuman generalization for cellular
+    segmentation*, bioRxiv.
 
     Examples
     --------
@@ -283,7 +286,7 @@ def run(
         go. It is made where it is missing, and gets all files or none.
     model : ModelBundle, Baseline, str or Path
         A loaded model, or what `load_model` takes.
-    method : {"auto", "watershed", "cellpose"}
+    method : {"auto", "network", "watershed", "cellpose"}
         How cells are found, see `segment`.
     pixel_size_um : float, optional
         Micrometres a pixel; see `segment` for what is taken without it.
@@ -678,7 +681,6 @@ def _classify_single_cells(
     table, skipped = classify_images(
         images, model, settings, pixel_size_um=pixel_size_um, progress=progress
     )
-    record = provenance(
-        model, settings, skipped=skipped, **{str(k): v for k, v in table.attrs.items()}
-    )
+    said = {str(key): value for key, value in table.attrs.items()}
+    record = provenance(model, settings, skipped=skipped, **said)
     return CellResults(table, record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 from cytodiffusion.cells.cell_table import cell_table
 from cytodiffusion.cells.crops import Crops, iter_crops
 from cytodiffusion.classification.classifier import Classification, ClassifySettings
+from cytodiffusion.classification.contradiction import (
+    contradiction_sentence,
+    mark_contradictions,
+)
 from cytodiffusion.classification.result import join, many_unlike, unpromised
 from cytodiffusion.classification.slide_correction import adjust, correctable
 from cytodiffusion.errors import InputError
@@ -32,6 +37,8 @@ from cytodiffusion.taxonomy import white_classes
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from cytodiffusion.slide_scale import SlideScale
 
 #: Cells in the first batch of a field: few, so that colours show soon.
 FIRST_BATCH = 32
@@ -81,6 +88,7 @@ def iter_classify_labels(
     *,
     pixel_size_um: float,
     ids: Sequence[int] | None = None,
+    kinds: NDArray[np.uint8] | None = None,
     progress: Progress = silent,
 ) -> Generator[CellBatch, None, None]:
     """Classify the cells of a label image, batch by batch, in the order of their ids.
@@ -99,6 +107,9 @@ def iter_classify_labels(
         Micrometres a pixel.
     ids : sequence of int, optional
         Only these labels.
+    kinds : (M,) uint8, optional
+        What the segmentation took each label for (`Segmentation.kinds`); a class that contradicts
+        it is marked.
     progress : callable
         May raise ``Cancelled``; closing the iterator stops it as well.
     """
@@ -125,16 +136,20 @@ def iter_classify_labels(
                 progress(now / total, f"classified {int(now)} of {total} cells")
 
             result = predict(model, crops, settings, background=background, progress=report)
+            result = mark_contradictions(result, crops.ids, kinds)
             done += len(crops)
             batch_done = CellBatch(crops, result, done, total)
             if correctable(model, settings):
                 kept.append(batch_done.without_pixels())
             yield batch_done
-    yield from _revised(kept, model, settings)
+    yield from _revised(kept, model, settings, kinds)
 
 
 def _revised(
-    batches: Sequence[CellBatch], model: Classifier, settings: ClassifySettings
+    batches: Sequence[CellBatch],
+    model: Classifier,
+    settings: ClassifySettings,
+    kinds: NDArray[np.uint8] | None,
 ) -> Iterator[CellBatch]:
     """Yield the batches corrected for what their cells have in common, if they can be."""
     if not batches:
@@ -146,7 +161,8 @@ def _revised(
     for number, batch in enumerate(batches):
         part = slice(done, done + len(batch.crops))
         done = part.stop
-        yield replace(batch, result=result[part], done=done, revises=number)
+        corrected = mark_contradictions(result[part], batch.crops.ids, kinds)
+        yield replace(batch, result=corrected, done=done, revises=number)
 
 
 def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
@@ -212,12 +228,13 @@ def classify_labels(
     settings: ClassifySettings | None = None,
     *,
     pixel_size_um: float,
+    kinds: NDArray[np.uint8] | None = None,
     progress: Progress = silent,
 ) -> CellResults:
     """Classify every cell of a label image; see `iter_classify_labels`."""
     settings = settings or ClassifySettings()
     batches = iter_classify_labels(
-        image, labels, model, settings, pixel_size_um=pixel_size_um, progress=progress
+        image, labels, model, settings, pixel_size_um=pixel_size_um, kinds=kinds, progress=progress
     )
     frame = cells_frame(batches)
     found = {"pixel_size_um": pixel_size_um}
@@ -243,12 +260,16 @@ class Analysis:
         Where the results are.
     files
         Path of every result by its stem.
-    cells, anomalies, review
-        How many; cells are for review where an error rate was asked for.
+    cells, anomalies, review, contradictions
+        How many. Cells are for review where they are too unsure for the error rate that was asked
+        for, or where their class contradicts what the segmentation saw.
     counts
         Cells of each class.
     pixel_size_um, pixel_size_source
-        Scale that was used, and where it comes from.
+        Scale that was used, and where it comes from: ``"given"``, ``"file"``, ``"estimated"``,
+        ``"assumed"``, or ``"slide"`` for the median over the images of a folder.
+    own_pixel_size_um
+        What its red cells measure by themselves, where the scale is that of its folder.
     warnings
         Sentences the user should read.
     seconds
@@ -266,6 +287,8 @@ class Analysis:
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     review: int = 0
+    contradictions: int = 0
+    own_pixel_size_um: float | None = None
     frame: pd.DataFrame = field(default_factory=_no_cells, repr=False, compare=False)
 
     @property
@@ -285,9 +308,15 @@ def analyse(
     settings: ClassifySettings,
     options: SegmentOptions | None = None,
     *,
+    slide: SlideScale | None = None,
+    request: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Analysis:
-    """Segment and classify one image and write all results into `folder`."""
+    """Segment and classify one image and write all results into `folder`.
+
+    ``slide`` is the scale that the images of its folder have in common, for an image whose file
+    states none; ``request`` goes into the record as it is.
+    """
     from cytodiffusion.field import check_field  # it brings what segments
 
     started = time.perf_counter()
@@ -295,8 +324,10 @@ def analyse(
     progress(0.0, "Opening")
     opened = source if isinstance(source, Image) else open_image(source)
     image = check_field(opened, pixel_size_um=options.pixel_size_um)
+    if options.pixel_size_um is not None or image.pixel_size_um is not None:
+        slide = None
     rgb = image.rgb()
-    found = find_cells(image, options, _part(progress, 0.02, 0.35))
+    found = find_cells(image, options, _part(progress, 0.02, 0.35), slide=slide)
     pixel_size = found.pixel_size_um
     origin = found.pixel_size_source
     results = classify_labels(
@@ -305,8 +336,16 @@ def analyse(
         model,
         settings,
         pixel_size_um=pixel_size,
+        kinds=found.kinds,
         progress=_part(progress, 0.35, 0.93),
     )
+    anomalies = int(results.frame["anomaly"].sum())
+    said = (
+        unpromised(settings.error_rate, results.frame.attrs[ACCEPTED]),
+        many_unlike(anomalies, len(results.frame)),
+        contradiction_sentence(Counter(results.frame["predicted"][results.frame["contradiction"]])),
+    )
+    warnings = (*image.notes, *found.warnings, *(sentence for sentence in said if sentence))
     progress(0.93, "Writing results")
     white = white_classes(model.class_names, [c.group for c in model.classes])
     counted = differential([table_cells(results.frame, model.class_names, white)])
@@ -326,8 +365,11 @@ def analyse(
             "pixel_size_um": pixel_size,
             "pixel_size_source": origin,
             "warnings": found.warnings,
+            **({} if slide is None else {"slide": slide.record()}),
         },
         "differential": counted.record(),
+        "warnings": warnings,
+        **({} if request is None else {"request": request}),
         "seconds": round(time.perf_counter() - started, 3),
     }
     files = export_results(
@@ -340,11 +382,6 @@ def analyse(
         record=record,
     )
     progress(1.0, "Done")
-    anomalies = int(results.frame["anomaly"].sum())
-    said = (
-        unpromised(settings.error_rate, results.frame.attrs[ACCEPTED]),
-        many_unlike(anomalies, len(results.frame)),
-    )
     return Analysis(
         image=str(image.path or image.name),
         folder=folder,
@@ -354,9 +391,11 @@ def analyse(
         counts=class_counts(results.frame, model.classes),
         pixel_size_um=pixel_size,
         pixel_size_source=origin,
-        warnings=(*image.notes, *found.warnings, *filter(None, said)),
+        warnings=warnings,
         seconds=round(time.perf_counter() - started, 3),
         review=int(results.frame["review"].sum()),
+        contradictions=int(results.frame["contradiction"].sum()),
+        own_pixel_size_um=None if slide is None else slide.own.pixel_size_um,
         frame=results.frame,
     )
 
@@ -366,10 +405,16 @@ def _part(progress: Progress, start: float, end: float) -> Progress:
     return lambda fraction, message: progress(start + (end - start) * fraction, message)
 
 
-def find_cells(image: Image, options: SegmentOptions, progress: Progress = silent) -> Segmentation:
-    """Segment `image` at the given scale, else at the one its file states, else as estimated."""
+def find_cells(
+    image: Image,
+    options: SegmentOptions,
+    progress: Progress = silent,
+    *,
+    slide: SlideScale | None = None,
+) -> Segmentation:
+    """Segment `image` at the given scale, the one its file states, its slide's, or as estimated."""
     segmentation = segment(
-        image,
+        image if slide is None else replace(image, pixel_size_um=slide.pixel_size_um),
         options.method,
         options.pixel_size_um,
         model=options.model,
@@ -380,4 +425,7 @@ def find_cells(image: Image, options: SegmentOptions, progress: Progress = silen
     if not segmentation.labels.any():
         why = " ".join((f"No cells were found in {image.name}.", *image.notes))
         raise InputError(why)
-    return segmentation
+    if slide is None:
+        return segmentation
+    warnings = (*slide.notes, *segmentation.warnings)
+    return replace(segmentation, pixel_size_source=slide.source, warnings=warnings)

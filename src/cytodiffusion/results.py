@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ CELL_COLUMNS = (
     "trials",
     "touches_border",
     "review",
+    "contradiction",
     "no_class_fits",
 )
 
@@ -88,10 +89,16 @@ def export_results(
             "counts": class_counts(frame, classes),
             "anomalies": int(frame["anomaly"].sum()),
             "review": int(frame["review"].sum()) if "review" in frame else 0,
+            "contradictions": int(frame["contradiction"].sum()) if "contradiction" in frame else 0,
             "pixel_size_um": pixel_size_um,
         }
         write_run_json(staging / "run.json", {**record, "results": results, "outputs": outputs})
         names = [path.name for path in staging.iterdir()]
+    return files_by_key(target, names)
+
+
+def files_by_key(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Return the paths of results by what each is: its stem, or ``outlines``."""
     return {
-        "outlines" if name == OUTLINES else Path(name).stem: target / name for name in sorted(names)
+        "outlines" if name == OUTLINES else Path(name).stem: folder / name for name in sorted(names)
     }

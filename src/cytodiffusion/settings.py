@@ -8,6 +8,7 @@ the command line reads them before it knows what is to be done.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -29,6 +30,7 @@ _REASONS = {
     "bool_parsing": "it must be true or false",
     "finite_number": "it must be a finite number",
     "missing": "it must be given",
+    "string_too_short": "it must not be empty",
 }
 #: Side in micrometres of the square that is cut out around a cell.
 WINDOW_UM = 20.0
@@ -131,18 +133,35 @@ class SegmentOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    method: Literal["auto", "watershed", "cellpose"] = setting(
+    method: Literal["auto", "network", "watershed", "cellpose"] = setting(
         "auto",
         "Method",
-        "How cells are found: watershed, cellpose, or auto, which takes Cellpose where its weights "
-        "and a GPU are at hand.",
+        "How cells are found: network, the smear network of the model; watershed, by rules alone; "
+        "cellpose; or auto, which takes Cellpose where its weights and a GPU are at hand and the "
+        "smear network elsewhere.",
     )
     pixel_size_um: PixelSize = None
+    one_scale: bool = setting(
+        True,
+        "One scale",
+        "Give images of one folder and size, of which no file states the pixel size, the scale "
+        "that most of them measure; otherwise each has its own. For images of several microscopes "
+        "or objectives in one folder, switch it off.",
+        more=True,
+    )
     model: str | None = setting(
         None, "Cellpose model", "Cellpose model by name, or a file of weights.", more=True
     )
     device: Device = "auto"
     allow_download: AllowDownload = False
+
+
+def reason_of(error: ValidationError) -> str:
+    """Return in plain words what is wrong with the first value that pydantic refuses."""
+    first = error.errors()[0]
+    known = _REASONS.get(first["type"])
+    said = re.sub(r"^(Value error|Assertion failed), ", "", first["msg"])
+    return known or re.sub(r"^[A-Z][a-z]+ should ", "it must ", said)
 
 
 def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
@@ -151,13 +170,11 @@ def make_settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings
     try:
         return kind(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        reason = _REASONS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+        first, reason = error.errors()[0], reason_of(error)
         where = ".".join(p for p in first["loc"] if isinstance(p, str))
         where = where.removesuffix("_um").replace("_", " ")
         if not where:  # settings that do not go together
             raise InputError(f"These settings do not go together: {reason}.") from error
-        reason = reason.replace("Input should be", "it must be")
         raise InputError(f"The setting {where} cannot be {first['input']!r}: {reason}.") from error
 
 

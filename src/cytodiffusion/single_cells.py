@@ -34,7 +34,8 @@ def classify_images(
     """Classify single-cell images, the cell in the centre.
 
     All of them are taken to be of one laboratory: one scale, and one correction of their classes
-    for what they have in common (`cytodiffusion.classification.slide_correction`).
+    for what they have in common (`cytodiffusion.classification.slide_correction`). What is odd
+    about files is in the table's ``attrs["notes"]``, a sentence each, and logged.
     """
     settings = settings or ClassifySettings()
     paths = [Path(image) for image in images]
@@ -64,6 +65,9 @@ def classify_images(
     frame = _images_frame(cells, result)
     frame.attrs[CORRECTED] = result.adjusted
     frame.attrs[ACCEPTED] = result.accept_above
+    frame.attrs["notes"] = [
+        f"{path.name}: {note}" for path, notes in folder.notes.items() for note in notes
+    ]
     return frame, skipped
 
 

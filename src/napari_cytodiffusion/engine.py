@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cytodiffusion.model.bundle import ModelBundle
     from cytodiffusion.pipeline import CellBatch
     from cytodiffusion.segmentation import Segmentation
+    from cytodiffusion.slide_scale import SlideScale
     from cytodiffusion.smear import Smear, SmearSettings
 
 _LOCK = Lock()
@@ -113,10 +114,8 @@ class Engine:
         """Outline the cells of an image; where no pixel size is given, its file may state one."""
         from cytodiffusion.image.image import Image
         from cytodiffusion.segmentation import segment
-        from cytodiffusion.segmentation.cellpose_weights import default_model, weights_present
 
-        # the watershed needs no network, and importing one takes seconds
-        if method == "cellpose" or (method == "auto" and weights_present(model or default_model())):
+        if method != "watershed":  # which needs no network, and importing one takes seconds
             self.prepare()
         notes: tuple[str, ...] = ()
         if pixel_size_um is None and path is not None and Path(path).is_file():
@@ -134,6 +133,24 @@ class Engine:
             progress=progress,
         )
         return replace(found, warnings=(*notes, *found.warnings))
+
+    def scale_beside(
+        self, image: Any, path: str | None, others_um: Sequence[float]
+    ) -> SlideScale | None:
+        """Return the scale of other images of a slide where that of an image is another.
+
+        None where it agrees with them, or its file states one.
+        """
+        from cytodiffusion.field import middle_part
+        from cytodiffusion.image.image import Image
+        from cytodiffusion.slide_scale import scale_beside, scale_of_pixels
+
+        known = path is not None and Path(path).is_file()
+        if known and self.stated_scale(str(path), image).value_um is not None:
+            return None
+        part = middle_part(Image((image,), None, path or ""))
+        shape = (int(image.shape[0]), int(image.shape[1]))
+        return scale_beside(scale_of_pixels(part, shape), others_um)
 
     def stated_scale(self, path: str, image: Any) -> StatedScale:
         """Return the pixel size that a file states, held against the red cells in the image."""
@@ -199,13 +216,23 @@ class Engine:
         settings: ClassifySettings,
         *,
         pixel_size_um: float,
+        kinds: Sequence[int] | None = None,
         progress: Progress = silent,
     ) -> Generator[CellBatch, None, None]:
-        """Classify the cells of a label image, batch by batch."""
+        """Classify the cells of a label image, batch by batch.
+
+        ``kinds`` is what the segmentation took each label for, where it said so.
+        """
         from cytodiffusion.pipeline import iter_classify_labels
 
         return iter_classify_labels(
-            rgb, labels, model, settings, pixel_size_um=pixel_size_um, progress=progress
+            rgb,
+            labels,
+            model,
+            settings,
+            pixel_size_um=pixel_size_um,
+            kinds=None if kinds is None else np.asarray(kinds, np.uint8),
+            progress=progress,
         )
 
     def cells_frame(self, batches: Iterable[CellBatch]) -> pd.DataFrame:

@@ -243,6 +243,7 @@ def test_parts_make_the_whole(tiny: ModelBundle, monkeypatch: pytest.MonkeyPatch
     ("counts", "words"),
     [
         ({}, "nothing to generate"),
+        ({"platelet": 10**12}, "1,000,000,000,000 cells are too many"),
         ({"neutrophil": 0}, "at least one cell"),
         ({"neutrophil": -1}, "at least 0, not -1"),
         ({"neutrophil": 2.5}, "whole number"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from napari_cytodiffusion.engine import Engine
 Engine().prepare()  # before anything else imports the networks: see `Engine.prepare`
 
 from cytodiffusion.cells.crops import Crops  # noqa: E402
+from cytodiffusion.classification.contradiction import mark_contradictions  # noqa: E402
 from cytodiffusion.classification.result import Classification  # noqa: E402
 from cytodiffusion.model.bundle import CellClass  # noqa: E402
 from cytodiffusion.pipeline import CellBatch  # noqa: E402
@@ -95,7 +97,15 @@ class FakeEngine(Engine):
         # the confidence of cell i is 0.9 - 0.0065 i: 10, 11 and 12 are for review
         above = None if settings.error_rate is None or not self.promises else 0.84
         together = None if settings.alone else self.corrects
-        return self._run(labels, ids[ids > 0], kw["pixel_size_um"], above, together)
+        found = self._run(labels, ids[ids > 0], kw["pixel_size_um"], above, together)
+        return self._marked(found, kw.get("kinds"))
+
+    def _marked(self, batches: Iterator[CellBatch], kinds: Any) -> Iterator[CellBatch]:
+        kinds = None if kinds is None else np.asarray(kinds, np.uint8)
+        with closing(batches):  # type: ignore[type-var]
+            for batch in batches:
+                result = mark_contradictions(batch.result, batch.crops.ids, kinds)
+                yield replace(batch, result=result)
 
     def _run(
         self,

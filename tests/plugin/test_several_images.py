@@ -77,7 +77,7 @@ def test_each_image_is_classified_at_its_own_scale(window, engine, qtbot):
     segment = open_widget(window, "Segment cells", qtbot)
     classify = open_widget(window, "Classify cells", qtbot)
     sizes = {}
-    for name, radius in (("A", 15), ("B", 20)):
+    for name, radius in (("A", 15), ("B", 19)):
         window.add_image(red_cells(radius), name=name, rgb=True)
         press(segment.run_bar.run_button, window, qtbot)
         cells = window.layers[f"{name} cells"]

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from toys import toy_settings, write_discs
 
 from cytodiffusion.errors import BundleError, Cancelled, InputError
-from cytodiffusion.training.trainer import Trainer, rate_at
+from cytodiffusion.training.loop import rate_at
+from cytodiffusion.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

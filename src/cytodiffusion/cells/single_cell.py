@@ -10,6 +10,7 @@ one folder come from one microscope, so what most of them say is believed instea
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from scipy import ndimage
 
 from cytodiffusion.cells.crops import centre_crop
 from cytodiffusion.errors import CytoDiffusionError, InputError
+from cytodiffusion.image.formats import named
 from cytodiffusion.image.image import Image, open_image
 from cytodiffusion.image.labels import LabelImage, open_label_image
 from cytodiffusion.image.pixel_size import stated_pixel_size
@@ -46,6 +48,8 @@ from cytodiffusion.segmentation.scale import (
     estimate_pixel_size,
 )
 from cytodiffusion.segmentation.watershed import WatershedSettings, watershed
+
+log = logging.getLogger(__name__)
 
 #: Diameter of the circle of a white cell's area: geometric mean of the medians of the five
 #: mature classes of PBC's training images (10.4 to 14.5 um).
@@ -176,6 +180,8 @@ class SingleCells:
         self._centres: dict[Path, tuple[float, float]] = {}
         scales: dict[Path, Scale] = {}
         backgrounds = []
+        #: What is odd about the files that could be read, a sentence each
+        self.notes: dict[Path, tuple[str, ...]] = {}
         for number, path in enumerate(dict.fromkeys(paths)):
             progress(number / len(paths), f"measuring the scale, {number} of {len(paths)}")
             # What cannot be read is told by whoever reads it for good
@@ -184,6 +190,10 @@ class SingleCells:
                 scales[path] = opened.scale(self._given)
                 backgrounds.append(opened.background)
                 self._keep(path, opened)
+                if opened.notes:
+                    self.notes[path] = opened.notes
+        for sentence in self.sentences():
+            log.warning(sentence)
         common = common_scale(list(scales.values()))
         colours = common_backgrounds(np.reshape(backgrounds, (-1, 3)))
         self._known = dict(zip(scales, zip(common, colours, strict=True), strict=True))
@@ -203,6 +213,14 @@ class SingleCells:
         """Of the images that could be read, in their order."""
         return [scale for scale, _ in self._known.values()]
 
+    def sentences(self) -> list[str]:
+        """Return what is odd about the files, each sentence with the names of those it is of."""
+        files: dict[str, list[str]] = {}
+        for path, notes in self.notes.items():
+            for note in notes:
+                files.setdefault(note, []).append(path.name)
+        return [f"{named(names)}: {note}" for note, names in files.items()]
+
     def _keep(self, path: Path, opened: _Opened) -> None:
         size = opened.rgb.nbytes + opened.light.nbytes
         if size <= self._room:
@@ -218,13 +236,14 @@ class _Opened:
     file_um: float | None
     background: NDArray[np.float32]
     light: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, path: Path) -> _Opened:
         image = open_image(path)
         rgb = image.rgb()
         background, light = _light_of(rgb)
-        return cls(rgb, image.pixel_size_um, background, light)
+        return cls(rgb, image.pixel_size_um, background, light, image.notes)
 
     def scale(self, given_um: float | None) -> Scale:
         return known_scale(given_um, self.file_um) or _measured(self.rgb, self.light)

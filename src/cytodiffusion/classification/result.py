@@ -60,6 +60,9 @@ class Classification:
     adjusted : bool
         Whether classes and uncertainty were corrected for what all cells have in common
         (`cytodiffusion.classification.slide_correction`); ``logits`` never are.
+    contradiction : (N,) bool or None
+        Cells whose class contradicts what the segmentation saw
+        (`cytodiffusion.classification.contradiction`); None where it did not say.
     """
 
     class_names: tuple[str, ...]
@@ -81,6 +84,7 @@ class Classification:
     certainty_name: Literal["confidence", "margin"] = "confidence"
     embedding: NDArray[np.float32] | None = None
     adjusted: bool = False
+    contradiction: NDArray[np.bool_] | None = None
 
     @property
     def certainty(self) -> NDArray[np.float64]:
@@ -89,10 +93,18 @@ class Classification:
 
     @property
     def review(self) -> NDArray[np.bool_]:
-        """Cells ``(N,)`` too unsure for the error rate that was asked for."""
+        """Cells ``(N,)`` too unsure for the error rate asked for, or with a contradicted class."""
+        flagged = self.contradicted
         if self.accept_above is None:
+            return flagged
+        return np.asarray((self.certainty <= self.accept_above) | flagged)
+
+    @property
+    def contradicted(self) -> NDArray[np.bool_]:
+        """Cells ``(N,)`` whose class contradicts what the segmentation saw; none where unsaid."""
+        if self.contradiction is None:
             return np.zeros(len(self), bool)
-        return np.asarray(self.certainty <= self.accept_above)
+        return self.contradiction.copy()
 
     @property
     def no_class_fits(self) -> NDArray[np.bool_]:
@@ -124,6 +136,7 @@ class Classification:
                 "prediction_set": ["|".join(names[row]) for row in self.prediction_set],
                 "trials": self.trials,
                 "review": self.review,
+                "contradiction": self.contradicted,
                 "no_class_fits": self.no_class_fits,
             }
         )

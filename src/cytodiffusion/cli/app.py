@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
 
 from cytodiffusion import __version__
 from cytodiffusion.cli import (
@@ -22,8 +24,32 @@ from cytodiffusion.cli import (
     smear,
     train,
 )
+from cytodiffusion.settings import reason_of
+
+
+class _Program(TyperGroup):
+    """The program, whose usage errors are in its own words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; what reads its options may have its reasons from a library."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(cause := error.__cause__, ValidationError):
+                error.message = _usage_error(cause)
+            raise
+
+
+def _usage_error(error: ValidationError) -> str:
+    """Return what is wrong with the value of an option."""
+    reason = reason_of(error)
+    if not reason.startswith("it must"):
+        return reason
+    return f"{reason}, not {error.errors()[0]['input']!r}."
+
 
 app = typer.Typer(
+    cls=_Program,
     name="cytodiffusion",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

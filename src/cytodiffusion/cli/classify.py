@@ -153,7 +153,8 @@ def _classify_folder(
     if skipped:
         reporter.warn(f"{len(skipped)} of {len(files)} images were skipped.")
     write_cells_csv(out, frame)
-    _report(reporter, frame, bundle, settings, out, {"folder": folder, "skipped": skipped})
+    record = {"folder": folder, "skipped": skipped, "notes": frame.attrs["notes"]}
+    _report(reporter, frame, bundle, settings, out, record)
 
 
 def _report(

@@ -9,14 +9,14 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import check_folder
 
 
-def result_folders(images: Sequence[Path], out: Path) -> list[Path]:
+def result_folders(images: Sequence[Path], out: Path, *, several: bool) -> list[Path]:
     """Return a folder for the results of each image.
 
     `out` itself for one image; below it a folder of the image's name for several, numbered
     where names are alike (also where they differ in upper and lower case only).
     """
-    if len(images) == 1:
-        return [out]
+    if not several:
+        return [out for _ in images]
     taken: set[str] = set()
     folders = []
     for image in images:

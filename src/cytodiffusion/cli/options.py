@@ -135,6 +135,14 @@ takes_classification = takes(
     by_class="--by-class/--overall",
     error_rate="--error-rate SHARE|none",
 )
+#: Whether the images of a folder have one scale.
+takes_one_scale = takes(
+    words.SegmentOptions,
+    "one_scale",
+    into="scale",
+    panel="Finding cells",
+    one_scale="--one-scale/--own-scale",
+)
 #: Options of every command that finds cells.
 takes_segmentation = takes(
     words.SegmentOptions,

@@ -140,13 +140,13 @@ def reporting(command: str, *, as_json: bool = False, quiet: bool = False) -> It
 
 @contextlib.contextmanager
 def _libraries_silent() -> Iterator[None]:
-    """Keep warnings and log lines of libraries to themselves, unless Python's -W asks for them."""
+    """Keep warnings of libraries to themselves, unless Python's -W asks for them, and log lines."""
     parser = logging.getLogger("tifffile")  # repeats as a log line what it raises
     before = parser.level
+    parser.setLevel(logging.CRITICAL + 1)
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
-            parser.setLevel(logging.CRITICAL + 1)
         try:
             yield
         finally:

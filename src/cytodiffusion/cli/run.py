@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +20,7 @@ from cytodiffusion.cli.options import (
     classify_settings,
     read_settings,
     takes_classification,
+    takes_one_scale,
     takes_segmentation,
 )
 from cytodiffusion.cli.reporter import FAILED, Reporter, reporting
@@ -25,13 +28,16 @@ from cytodiffusion.errors import Cancelled, CytoDiffusionError, InputError, nami
 from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
+    from cytodiffusion.batch import Outcome, Task
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.pipeline import Analysis
     from cytodiffusion.predict import Classifier
+    from cytodiffusion.slide_scale import SlideScale
 
 
 @takes_classification
 @takes_segmentation
+@takes_one_scale
 def run(
     images: Annotated[
         list[Path],
@@ -40,63 +46,100 @@ def run(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the results.")
     ],
+    redo: Annotated[
+        bool,
+        typer.Option(
+            "--redo",
+            help="Do images again that an earlier run into FOLDER has done with the same "
+            "settings, model and version; otherwise those are skipped.",
+        ),
+    ] = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     *,
     classification: Given,
     allow_download: DownloadOption = False,
     cells: Given,
+    scale: Given,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Find and classify the cells of images.
 
     Writes labels.tif, cells.csv, cells.geojson (for QuPath), overlay.png, uncertainty.png and
-    run.json into FOLDER, or into a folder for each image below it when there are several. An image
-    that fails is reported and the others go on; the exit code is 1 then.
+    run.json into FOLDER, or into a folder for each image below it when there are several or a
+    folder is given; then cells.csv (all cells) and images.csv (a row an image) stand beside these
+    folders. Called again, it goes on where it was stopped. An image that fails is reported and the
+    others go on; the exit code is 1 then.
     """
     with reporting("run", as_json=as_json, quiet=quiet) as reporter:
-        from cytodiffusion.cli.inputs import result_folders
+        from cytodiffusion.batch import check_place, request_of, write_tables
         from cytodiffusion.cli.shared import load_model
         from cytodiffusion.files.atomic import check_folder
 
         computer = {"device": device, "allow_download": allow_download}
-        options = read_settings(SegmentOptions, cells | computer)
+        options = read_settings(SegmentOptions, cells | computer | scale)
         check_folder(out)
-        paths = expand(images, reporter)
+        inputs = expand(images, reporter)
+        check_place(out, several=inputs.several)
         settings = classify_settings(classification)
         bundle = load_model(reporter, model, device, allow_download)
-        folders = result_folders(paths, out)
-        done, failed = _run_all(reporter, paths, folders, bundle, settings, options)
-        record: dict[str, Any] = {"images": [a.record() for a in done], "failed": failed}
-        if failed:
-            reporter.exit_code = FAILED
-            if len(paths) == 1:
-                record["error"] = failed[0]["error"]
-            else:
-                record["error"] = f"{len(failed)} of {len(paths)} images failed."
-                reporter.error(record["error"])
-        reporter.result(record, summary(done) if done else "")
+        tasks = _tasks(inputs, out)
+        work = _Work(reporter, tasks, bundle, settings, options, redo)
+        tables: dict[str, Path] = {}
+        outcomes: list[Outcome] = []
+        try:
+            for outcome in work.outcomes():
+                outcomes.append(outcome)
+        finally:  # what was done before a cancellation is in the tables as well
+            if inputs.several and any(o.analysis for o in outcomes):
+                missing = work.not_reached(outcomes)
+                request = request_of(bundle, settings, options)
+                unread = [str(path) for path in inputs.not_read]
+                tables = write_tables(out, [*outcomes, *missing], request, not_read=unread)
+        _report(reporter, inputs, outcomes, tables)
 
 
-def expand(images: Sequence[Path], reporter: Reporter) -> list[Path]:
+@dataclass(frozen=True)
+class Inputs:
+    """Images to work on, their names in tables, and what is no image."""
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    several: bool
+    not_read: tuple[Path, ...]
+
+
+def expand(images: Sequence[Path], reporter: Reporter) -> Inputs:
     """Return the images to work on: folders replaced by their images, doubles left out."""
     if not any(image.exists() for image in images):
         raise InputError(f"There is no file {images[0]}.")
     from cytodiffusion.image.formats import image_files, list_folder
 
-    paths: dict[Path, Path] = {}
+    paths: dict[Path, tuple[Path, str]] = {}
+    not_read: list[Path] = []
     for image in images:
-        found = image_files(image) if image.is_dir() else [image]
-        notes = list_folder(image).notes if image.is_dir() else ()
+        found: list[Path] = [image]
+        notes: tuple[str, ...] = ()
+        if image.is_dir():
+            listing = list_folder(image)
+            found, notes = image_files(image), listing.notes
+            not_read += listing.unreadable
         if not found:
             raise InputError(" ".join((f"There are no images in the folder {image}.", *notes)))
         for note in notes:
             reporter.warn(note)
         for path in found:
-            if paths.setdefault(path.resolve(), path) is not path:
+            name = path.relative_to(image).as_posix() if image.is_dir() else path.name
+            if paths.setdefault(path.resolve(), (path, name))[0] is not path:
                 reporter.warn(f"{path} is given twice and analysed once.")
-    return list(paths.values())
+    names = [name for _, name in paths.values()]
+    return Inputs(
+        tuple(path for path, _ in paths.values()),
+        tuple(str(p) if names.count(n) > 1 else n for p, n in paths.values()),
+        len(paths) > 1 or any(image.is_dir() for image in images),
+        tuple(not_read),
+    )
 
 
 def summary(analyses: Sequence[Analysis]) -> Any:
@@ -121,31 +164,134 @@ def summary(analyses: Sequence[Analysis]) -> Any:
     return table
 
 
-def _run_all(
-    reporter: Reporter,
-    paths: Sequence[Path],
-    folders: Sequence[Path],
-    bundle: Classifier,
-    settings: ClassifySettings,
-    options: SegmentOptions,
-) -> tuple[list[Analysis], list[dict[str, str]]]:
-    from cytodiffusion.pipeline import analyse
+def _tasks(inputs: Inputs, out: Path) -> list[Task]:
+    from cytodiffusion.batch import Task
+    from cytodiffusion.cli.inputs import result_folders
 
-    done: list[Analysis] = []
-    failed: list[dict[str, str]] = []
-    for number, (path, folder) in enumerate(zip(paths, folders, strict=True), start=1):
-        title = path.name if len(paths) == 1 else f"{number}/{len(paths)} {path.name}"
+    folders = result_folders(inputs.paths, out, several=inputs.several)
+    return [Task(*one) for one in zip(inputs.paths, inputs.names, folders, strict=True)]
+
+
+def _report(
+    reporter: Reporter,
+    inputs: Inputs,
+    outcomes: Sequence[Outcome],
+    tables: Mapping[str, Path],
+) -> None:
+    done = [outcome.analysis for outcome in outcomes if outcome.analysis is not None]
+    failed = [{"image": str(o.task.path), "error": o.error} for o in outcomes if o.error]
+    before = sum(outcome.before for outcome in outcomes)
+    record: dict[str, Any] = {
+        "images": [
+            {**o.analysis.record(), "done_before": o.before} for o in outcomes if o.analysis
+        ],
+        "failed": failed,
+        "not_read": inputs.not_read,
+        "tables": tables,
+    }
+    if before:
+        which = "The image" if len(outcomes) == 1 else f"{before:,} of {len(outcomes):,} images"
+        reporter.say(
+            f"{which} had been done before with the same settings, model and version; --redo "
+            "does that again."
+        )
+    if failed:
+        reporter.exit_code = FAILED
+        if len(outcomes) == 1:
+            record["error"] = failed[0]["error"]
+        else:
+            record["error"] = f"{len(failed)} of {len(outcomes)} images failed."
+            reporter.error(record["error"])
+    reporter.result(record, summary(done) if done else "")
+    if tables:
+        reporter.say(f"All cells are in {tables['cells']}, the images in {tables['images']}.")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The images of a run, to be done one after the other."""
+
+    reporter: Reporter
+    tasks: Sequence[Task]
+    bundle: Classifier
+    settings: ClassifySettings
+    options: SegmentOptions
+    redo: bool
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield what became of each image: analysed now, done before, or failed."""
+        from cytodiffusion.batch import (
+            Outcome,
+            done_before,
+            earlier_record,
+            request_of,
+            slides_of,
+            with_scale,
+        )
+
+        request = request_of(self.bundle, self.settings, self.options)
+        records = {t.path: None if self.redo else earlier_record(t) for t in self.tasks}
+        slides: dict[Path, SlideScale | None] = {}
+        if self.options.one_scale and self.options.pixel_size_um is None and len(self.tasks) > 1:
+            with self.reporter.progress("Measuring the scale of the images") as progress:
+                slides = slides_of(self.tasks, records, request, progress)
+        for number, task in enumerate(self.tasks, start=1):
+            slide = slides.get(task.path)
+            wanted = with_scale(request, slide)
+            known = done_before(task, records[task.path], wanted)
+            if known is not None:
+                outcome = Outcome(task, known, before=True)
+            else:
+                with self._errors(task) as outcome:
+                    outcome.analysis = self._analyse(task, number, slide, wanted)
+            self._tell(outcome)
+            yield outcome
+
+    def _analyse(
+        self, task: Task, number: int, slide: SlideScale | None, request: Mapping[str, Any]
+    ) -> Analysis:
+        from cytodiffusion.pipeline import analyse
+
+        name = task.path.name
+        title = name if len(self.tasks) == 1 else f"{number}/{len(self.tasks)} {name}"
+        with self.reporter.progress(title) as progress:
+            return analyse(
+                task.path,
+                task.folder,
+                self.bundle,
+                self.settings,
+                self.options,
+                slide=slide,
+                request=request,
+                progress=progress,
+            )
+
+    @contextmanager
+    def _errors(self, task: Task) -> Iterator[Outcome]:
+        """Turn what is wrong with one image into its outcome, so that the others go on."""
+        from cytodiffusion.batch import Outcome
+
+        outcome = Outcome(task)
         try:
-            with reporter.progress(title) as progress:
-                analysis = analyse(path, folder, bundle, settings, options, progress=progress)
+            yield outcome
         except Cancelled:
             raise
         except CytoDiffusionError as error:
-            reporter.error(str(error) if len(paths) == 1 else naming(path, error))
-            failed.append({"image": str(path), "error": str(error)})
-            continue
-        for warning in analysis.warnings:
-            reporter.warn(f"{path.name}: {warning}")
-        reporter.say(f"{path.name}: {analysis.cells:,} cells, {analysis.seconds:.1f} s -> {folder}")
-        done.append(analysis)
-    return done, failed
+            outcome.error = str(error)
+            alone = len(self.tasks) == 1
+            self.reporter.error(str(error) if alone else naming(task.path, error))
+
+    def _tell(self, outcome: Outcome) -> None:
+        found, name = outcome.analysis, outcome.task.path.name
+        if found is None:
+            return
+        for warning in found.warnings:
+            self.reporter.warn(f"{name}: {warning}")
+        how = "done before" if outcome.before else f"{found.seconds:.1f} s"
+        self.reporter.say(f"{name}: {found.cells:,} cells, {how} -> {found.folder}")
+
+    def not_reached(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Return the images that a stopped run has not come to."""
+        from cytodiffusion.batch import Outcome
+
+        return [Outcome(task) for task in self.tasks[len(outcomes) :]]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +21,11 @@ from cytodiffusion.cli.options import (
     takes,
 )
 from cytodiffusion.cli.reporter import reporting
+from cytodiffusion.errors import InputError
 from cytodiffusion.training.settings import TrainSettings
+
+#: Largest amount of any variation: twentyfold as a logarithm, half a turn in radians.
+MOST_AUGMENTED = 3.0
 
 
 @takes(
@@ -63,13 +69,60 @@ def train(
         if resume:  # a flag that is not given leaves the file's word alone
             values["resume"] = True
         wanted = read_settings(TrainSettings, values, sets=sets, file=settings)
+        _check_amounts(wanted)
         if dry_run:
             record = wanted.model_dump(mode="json")
             reporter.result({"settings": record}, json.dumps(record, indent=2))
             return
         from cytodiffusion.training.train import train as run
 
-        with reporter.progress(f"Training {out.name}") as progress:
+        _check_seed(wanted)
+        with _no_empty_run(out), reporter.progress(f"Training {out.name}") as progress:
             folder = run(wanted, progress)
         record = {"model": folder, "settings": wanted.model_dump(mode="json")}
         reporter.result(record, f"The model is in {folder}.")
+
+
+def _check_amounts(wanted: TrainSettings) -> None:
+    """Raise InputError for a variation that leaves nothing of a cell."""
+    for name, amount in wanted.augment.model_dump().items():
+        if amount > MOST_AUGMENTED:
+            raise InputError(
+                f"The setting augment.{name} cannot be {amount:g}: it must be at most "
+                f"{MOST_AUGMENTED:g}."
+            )
+
+
+def _check_seed(wanted: TrainSettings) -> None:
+    """Raise InputError where a run would go on with random numbers of another seed."""
+    if not wanted.resume:
+        return
+    from cytodiffusion.training.checkpoint import META, find_checkpoint
+
+    folder = find_checkpoint(_run_folder(wanted.output))
+    if folder is None:
+        return
+    begun = json.loads((folder / META).read_text(encoding="utf-8")).get("settings", {}).get("seed")
+    if begun is not None and begun != wanted.seed:
+        raise InputError(
+            f"The run in {folder.parent} was begun with the seed {begun}: go on with that one, or "
+            "train into a new folder."
+        )
+
+
+@contextmanager
+def _no_empty_run(out: Path) -> Iterator[None]:
+    """Leave no empty folder of a run behind where the training fails before its first step."""
+    run = _run_folder(out)
+    known = run.exists()
+    try:
+        yield
+    except BaseException:
+        if not known:
+            with suppress(OSError):
+                run.rmdir()  # only where it is empty
+        raise
+
+
+def _run_folder(out: Path) -> Path:
+    return out.with_name(f"{out.name}.run")

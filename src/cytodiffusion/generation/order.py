@@ -21,6 +21,9 @@ from cytodiffusion.taxonomy import plain
 #: More cells than these are not begun without insisting.
 MANY = 2000
 
+#: More cells than these are not drawn in one go whoever insists: their list alone fills the memory.
+MOST = 10_000_000
+
 #: Cells and steps of the sampling that an estimate of the time is made from. A generator draws
 #: detail in four fifths of the steps and in no fewer than four: five keep to that proportion.
 _PROBE_CELLS, _PROBE_STEPS = 8, 5
@@ -100,6 +103,10 @@ def take_order(
     wanted = {name: count for name, count in wanted.items() if count}
     if not wanted:
         raise InputError("There is nothing to generate: ask for at least one cell of a class.")
+    if sum(wanted.values()) > MOST:
+        raise InputError(
+            f"{sum(wanted.values()):,} cells are too many: at most {MOST:,} are drawn in one go."
+        )
     names = list(model.class_names)
     index = np.repeat([names.index(name) for name in wanted], list(wanted.values()))
     numbers = np.concatenate([np.arange(count) for count in wanted.values()])

@@ -92,17 +92,17 @@ class FolderListing:
     @property
     def notes(self) -> tuple[str, ...]:
         """A sentence on the files that are not read, one on HEIC; empty where there are none."""
-        heif = [p for p in self.unreadable if p.suffix.lower() in HEIF_SUFFIXES]
-        others = [p for p in self.unreadable if p not in heif]
+        heif = [p.name for p in self.unreadable if p.suffix.lower() in HEIF_SUFFIXES]
+        others = [p.name for p in self.unreadable if p.suffix.lower() not in HEIF_SUFFIXES]
         notes = []
         if heif:
             notes.append(
-                f"{_names(heif)} cannot be read: HEIC needs the package pillow-heif; or save as "
+                f"{named(heif)} cannot be read: HEIC needs the package pillow-heif; or save as "
                 "JPEG."
             )
         if others:
             notes.append(
-                f"{_names(others)} cannot be read: save {'it' if len(others) == 1 else 'them'} as "
+                f"{named(others)} cannot be read: save {'it' if len(others) == 1 else 'them'} as "
                 "TIFF, PNG or JPEG if meant to be an image."
             )
         return tuple(notes)
@@ -114,9 +114,11 @@ def list_folder(folder: Path) -> FolderListing:
     readable = IMAGE_SUFFIXES | (HEIF_SUFFIXES if has_heif() else frozenset())
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or not path.is_file():
-            continue
         suffix = path.suffix.lower()
+        if hidden or not path.is_file():
+            if not hidden and suffix in readable and not path.exists():
+                unreadable.append(path)  # a link that leads nowhere
+            continue
         if suffix in readable or (suffix not in _RAW | _OTHERS and _begins_like_image(path)):
             images.append(path)
         elif suffix not in _OTHERS and suffix and path.stat().st_size:
@@ -134,9 +136,10 @@ def _begins_like_image(path: Path) -> bool:
     return webp or start.startswith(_SIGNATURES)
 
 
-def _names(paths: Sequence[Path]) -> str:
-    shown = ", ".join(path.name for path in paths[:_NAMED])
-    return shown if len(paths) <= _NAMED else f"{shown} and {len(paths) - _NAMED:,} more"
+def named(names: Sequence[str]) -> str:
+    """Return names for a sentence: the first few, and how many more."""
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED:,} more"
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from cytodiffusion.model.codec import Codec
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.schedule import NoiseSchedule, centred_disc
+from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser, hard_disc
 from cytodiffusion.model.validation_record import ValidationRecord
@@ -109,6 +110,8 @@ class ModelBundle(TrainedModel):
         Hierarchy that its classes belong to.
     generator : Generator, optional
         Draws synthetic cells; without one the denoiser does.
+    segmenter : Segmenter, optional
+        Outlines the cells of a field; without one that of the default model does.
     """
 
     disc_radius: float
@@ -118,6 +121,7 @@ class ModelBundle(TrainedModel):
     calibration: Calibration
     taxonomy: Taxonomy | None = None
     generator: Generator | None = None
+    segmenter: Segmenter | None = None
 
     @property
     def validation(self) -> ValidationRecord:

@@ -15,6 +15,7 @@ from cytodiffusion.model.calibration import Calibration
 from cytodiffusion.model.codec import Codec, codec_from_config
 from cytodiffusion.model.files import file_checksum, read_json, read_tensors
 from cytodiffusion.model.generator import FILES as GENERATOR_FILES
+from cytodiffusion.model.segmenter import FILES as SEGMENTER_FILES
 from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.taxonomy import Taxonomy
 
@@ -40,7 +41,12 @@ STABLE_DIFFUSION_FILES = (
 )
 
 #: Files that a bundle may have besides; checked like the others where it has them.
-OPTIONAL_FILES = (TRAINING_IMAGES, *GENERATOR_FILES, *SLIDE_CORRECTION_FILES)
+OPTIONAL_FILES = (
+    TRAINING_IMAGES,
+    *GENERATOR_FILES,
+    *SLIDE_CORRECTION_FILES,
+    *SEGMENTER_FILES,
+)
 
 CHECKSUMS = "checksums.json"
 

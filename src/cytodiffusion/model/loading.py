@@ -22,10 +22,19 @@ from cytodiffusion.model.bundle_files import (
 )
 from cytodiffusion.model.codec import PixelCodec
 from cytodiffusion.model.denoiser import UNetDenoiser, embedding_width
-from cytodiffusion.model.files import check_weights, fetch, read_json, read_tensors, split_classes
+from cytodiffusion.model.files import (
+    check_weights,
+    fetch,
+    file_checksum,
+    read_json,
+    read_tensors,
+    split_classes,
+)
 from cytodiffusion.model.generator import FILES as GENERATOR_FILES
 from cytodiffusion.model.generator import Generator, load_generator
 from cytodiffusion.model.schedule import NoiseSchedule
+from cytodiffusion.model.segmenter import FILES as SEGMENTER_FILES
+from cytodiffusion.model.segmenter import Segmenter, load_segmenter
 from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.model.slide_correction import SlideCorrection, load_slide_correction
 
@@ -91,7 +100,25 @@ def load_bundle(
         training_images=load_training_images(folder),
         generator=_generator(folder, len(classes), target),
         slide_correction=_slide_correction(folder, len(classes), embedding_width(denoiser)),
+        segmenter=_segmenter(folder),
     )
+
+
+def load_segmenter_of(source: str | Path = "default") -> Segmenter:
+    """Load the smear network of a bundle alone; of the default one where that has none."""
+    folder = bundle_folder(source)
+    expected = read_json(folder / CHECKSUMS) if (folder / CHECKSUMS).is_file() else {}
+    if not set(SEGMENTER_FILES) <= expected.keys():
+        if str(source) == "default":
+            raise BundleError("The default model has no smear network; install the package again.")
+        return load_segmenter_of("default")
+    for name in SEGMENTER_FILES:
+        if not (folder / name).is_file() or file_checksum(folder / name) != expected[name]:
+            raise BundleError(
+                f"{name} of the bundle {folder} is not the file it was made with "
+                "(wrong checksum); copy the bundle again."
+            )
+    return load_segmenter(folder)
 
 
 def holds_stable_diffusion(folder: Path) -> bool:
@@ -109,12 +136,22 @@ def _generator(folder: Path, n_classes: int, device: torch.device) -> Generator 
 
 def _slide_correction(folder: Path, n_classes: int, embedding: int) -> SlideCorrection | None:
     """Return the slide correction of a verified bundle; None where it has none."""
-    there = set(SLIDE_CORRECTION_FILES) & read_json(folder / CHECKSUMS).keys()
-    if not there:
+    if not _holds_all(folder, SLIDE_CORRECTION_FILES):
         return None
-    if lost := sorted(set(SLIDE_CORRECTION_FILES) - there):
-        raise BundleError(f"The bundle {folder} lacks {lost[0]}; copy it again in full.")
     return load_slide_correction(folder, n_classes, embedding)
+
+
+def _segmenter(folder: Path) -> Segmenter | None:
+    """Return the smear network of a verified bundle; None where it has none."""
+    return load_segmenter(folder) if _holds_all(folder, SEGMENTER_FILES) else None
+
+
+def _holds_all(folder: Path, files: Sequence[str]) -> bool:
+    """Whether a bundle has files that it may have; BundleError where it has some of them."""
+    there = set(files) & read_json(folder / CHECKSUMS).keys()
+    if there and (lost := sorted(set(files) - there)):
+        raise BundleError(f"The bundle {folder} lacks {lost[0]}; copy it again in full.")
+    return bool(there)
 
 
 def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoiser:

@@ -33,6 +33,8 @@ from cytodiffusion.model.files import file_checksum
 from cytodiffusion.model.generator import FILES as GENERATOR_FILES
 from cytodiffusion.model.generator import save_generator
 from cytodiffusion.model.schedule import NoiseSchedule
+from cytodiffusion.model.segmenter import FILES as SEGMENTER_FILES
+from cytodiffusion.model.segmenter import save_segmenter
 from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.model.slide_correction import save_slide_correction
 from cytodiffusion.model.stable_diffusion import StableDiffusionCodec, StableDiffusionDenoiser
@@ -82,6 +84,9 @@ def save_bundle(folder: Path, model: ModelBundle, dtype: torch.dtype = torch.flo
         if model.slide_correction is not None:
             save_slide_correction(fresh, model.slide_correction)
             files = (*files, *SLIDE_CORRECTION_FILES)
+        if model.segmenter is not None:
+            save_segmenter(fresh, model.segmenter)
+            files = (*files, *SEGMENTER_FILES)
         _write_json(fresh / CHECKSUMS, {n: file_checksum(fresh / n) for n in files})
         for name in files:  # safetensors writes for the owner alone
             (fresh / name).chmod((fresh / CHECKSUMS).stat().st_mode)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,12 @@ from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.result import Segmentation
 from cytodiffusion.settings import make_settings
 
+if TYPE_CHECKING:
+    from cytodiffusion.segmentation.scale import ScaleEstimate
+
 __all__ = ["METHODS", "Segmentation", "choose_method", "segment"]
 
-METHODS = ("auto", "watershed", "cellpose")
+METHODS = ("auto", "network", "watershed", "cellpose")
 
 _Prepared = Callable[[NDArray[np.uint8], float | None, Progress], Segmentation]
 
@@ -51,13 +54,17 @@ def segment(
         found = _segment_large(
             source, chosen, size, model, device, allow_download, progress, options
         )
+    from cytodiffusion.segmentation.trust import doubts
+
+    if said := doubts(_thumbnail(source), found):
+        found = replace(found, warnings=(*found.warnings, *said))
     return found if known is None else replace(found, pixel_size_source=known.source)
 
 
 def choose_method(
     method: str = "auto", *, model: str | Path | None = None, device: str = "auto"
 ) -> str:
-    """Return "watershed" or "cellpose" for a `method` that may be "auto"."""
+    """Return "network", "watershed" or "cellpose" for a `method` that may be "auto"."""
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}; the methods are {', '.join(METHODS)}.")
     if method != "auto":
@@ -67,10 +74,10 @@ def choose_method(
     if model is not None:
         cellpose.weights_path(model)  # raises for one that does not exist
     if not cellpose.weights_present(model or cellpose.default_model()):
-        return "watershed"
+        return "network"
     from cytodiffusion.device import pick_device
 
-    return "watershed" if pick_device(device).type == "cpu" else "cellpose"
+    return "network" if pick_device(device).type == "cpu" else "cellpose"
 
 
 def _source(image: Any, pixel_size_um: float | None) -> tuple[Any, Scale | None]:
@@ -96,6 +103,11 @@ def _prepare(
 
         rules = make_settings(WatershedSettings, options)
         return lambda part, size, report: watershed(part, size, rules, report)
+    if method == "network":
+        from cytodiffusion.segmentation.network import NetworkSettings, network, smear_network
+
+        shape, own = make_settings(NetworkSettings, options), smear_network(model or "default")
+        return lambda part, size, report: network(part, size, shape, report, segmenter=own)
     from cytodiffusion.segmentation.cellpose import (
         CellposeSegmenter,
         CellposeSettings,
@@ -124,7 +136,6 @@ def _segment_large(
     options: dict[str, Any],
 ) -> Segmentation:
     from cytodiffusion.segmentation import tiling
-    from cytodiffusion.segmentation.scale import estimate_pixel_size
 
     parts = _samples(source, min(tiling.TILE, 2048))
     origin = "given"
@@ -132,7 +143,7 @@ def _segment_large(
     if size is None:
         progress(0.0, "Estimating the scale")
         # Parts of a slide are empty or crowded: believe the one with the most measurable cells
-        estimate = max(map(estimate_pixel_size, parts), key=lambda found: found.n_cells)
+        estimate = max((_estimate(method, part) for part in parts), key=lambda e: e.n_cells)
         size, origin = estimate.pixel_size_um, estimate.source
     thin = np.concatenate([part[::4, ::4].reshape(1, -1, 3) for part in parts], axis=1)
     run = _prepare(method, thin, model, device, allow_download, progress, options)
@@ -157,6 +168,24 @@ def _segment_large(
         settings={**record[0].settings, "tile": tiling.TILE, "overlap": overlap},
         warnings=(*notes, *warnings),
     )
+
+
+def _estimate(method: str, rgb: NDArray[np.uint8]) -> ScaleEstimate:
+    """Measure the scale of a field as the method does."""
+    if method == "network":
+        from cytodiffusion.segmentation.network import smear_network
+        from cytodiffusion.segmentation.network_scale import measure_scale
+
+        return measure_scale(rgb, smear_network())
+    from cytodiffusion.segmentation.scale import estimate_pixel_size
+
+    return estimate_pixel_size(rgb)
+
+
+def _thumbnail(source: Any) -> NDArray[np.uint8]:
+    """Return a copy of an image of at most some two thousand pixels a side."""
+    step = max(1, math.ceil(max(source.shape[:2]) / 2048))
+    return as_rgb8(source[::step, ::step])
 
 
 def _samples(source: Any, side: int) -> list[NDArray[np.uint8]]:

@@ -48,6 +48,47 @@ class CellposeSettings(BaseModel):
     )
 
 
+class NetworkSettings(BaseModel):
+    """Settings of `cytodiffusion.segmentation.network.network`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    red_cells: bool = setting(True, "Red cells", "Outline red cells.")
+    platelets: bool = setting(True, "Platelets", "Outline platelets.")
+    cell_threshold: float = setting(
+        0.0,
+        "Cell threshold",
+        "Added to the calibrated threshold; smaller finds more and larger cells.",
+        more=True,
+        ge=-6,
+        le=6,
+    )
+    min_cell_um2: float = setting(
+        8.0,
+        "Smallest cell",
+        "Smaller red and white cells are debris, in square micrometres; also at the border.",
+        unit="um2",
+        more=True,
+        ge=0,
+    )
+    min_platelet_um2: float = setting(
+        1.0,
+        "Smallest platelet",
+        "Smaller platelets are debris, in square micrometres.",
+        unit="um2",
+        more=True,
+        ge=0,
+    )
+    max_red_um2: float = setting(
+        150.0,
+        "Largest red cell",
+        "Nothing larger is called a red cell, in square micrometres.",
+        unit="um2",
+        more=True,
+        gt=0,
+    )
+
+
 class NucleusRules(BaseModel):
     """Sizes that tell nuclei from platelets, and cytoplasm from neighbours."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.foreground import Mask, Stains, foreground, smooth, stain_maps
 from cytodiffusion.segmentation.nuclei import find_nuclei, grow_cytoplasm
 from cytodiffusion.segmentation.platelets import find_platelets
+from cytodiffusion.segmentation.resampling import enlarge, finish, resample
 from cytodiffusion.segmentation.result import PLATELET, RED, WHITE, Segmentation
 from cytodiffusion.segmentation.scale import estimate_pixel_size
 from cytodiffusion.segmentation.settings import WatershedSettings as WatershedSettings
@@ -70,14 +70,14 @@ def watershed(
         kinds = np.zeros(0, np.uint8)
         return _result(empty, kinds, pixel_size_um, source, settings, warnings)
     progress(0.1, "separating the stains")
-    small, working_um = _resample(rgb, pixel_size_um, settings.working_um)
+    small, working_um = resample(rgb, pixel_size_um, settings.working_um)
     if background is not None:
         size = (small.shape[1], small.shape[0])
         light = cv2.resize(background, size, interpolation=cv2.INTER_LINEAR)
         background = np.asarray(light, np.float32)
     labels, kinds = _outline(stain_maps(small, background), working_um, settings, progress)
     progress(0.9, "tracing the outlines")
-    labels, kinds = _finish(_enlarge(labels, rgb.shape[:2]), kinds)
+    labels, kinds = finish(enlarge(labels, rgb.shape[:2]), kinds)
     progress(1.0, f"{len(kinds)} cells")
     return _result(labels, kinds, pixel_size_um, source, settings, warnings)
 
@@ -140,58 +140,3 @@ def _settle(red: Labels, small: Labels, largest: float) -> tuple[Labels, Labels]
     small = np.where((small == 0) & (inside[red] > 0), inside[red], small)
     numbers = np.where(filled, 0, np.cumsum(~filled) - 1)
     return numbers[red].astype(np.int32), small.astype(np.int32)
-
-
-def _resample(
-    rgb: NDArray[np.uint8], pixel_um: float, working_um: float
-) -> tuple[NDArray[np.uint8], float]:
-    """Bring an image to the working pixel size; the pixel size it really got comes along."""
-    height, width = rgb.shape[:2]
-    scale = min(2.0, pixel_um / working_um)
-    if 0.85 < scale < 1.15:
-        return rgb, pixel_um
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = cv2.resize(rgb, size, interpolation=how)
-    return np.asarray(small, dtype=np.uint8), pixel_um * width / size[0]
-
-
-def _enlarge(labels: Labels, shape: tuple[int, ...]) -> Labels:
-    """Bring labels to the size of the image with smooth outlines."""
-    height, width = shape[:2]
-    if labels.shape == (height, width):
-        return labels
-    nearest = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
-    ratio = width / labels.shape[1]
-    if ratio <= 1.0:
-        return np.asarray(nearest, dtype=np.int32)
-    result = np.zeros((height, width), np.int32)
-    pad = 2
-    for index, where in enumerate(ndimage.find_objects(labels), start=1):
-        if where is None:
-            continue
-        rows, columns = (slice(max(0, p.start - pad), p.stop + pad) for p in where)
-        top, left = round(rows.start * ratio), round(columns.start * ratio)
-        part = (labels[rows, columns] == index).astype(np.float32)
-        size = (round(part.shape[1] * ratio), round(part.shape[0] * ratio))
-        large = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) > 0.5
-        large = large[: height - top, : width - left]
-        view = result[top : top + large.shape[0], left : left + large.shape[1]]
-        view[large] = index
-    return result
-
-
-def _finish(labels: Labels, kinds: NDArray[np.uint8]) -> tuple[Labels, NDArray[np.uint8]]:
-    """Keep the largest piece of every label and number them without gaps."""
-    pieces = np.zeros_like(labels)
-    kept: list[int] = []
-    for index, where in enumerate(ndimage.find_objects(labels), start=1):
-        if where is None:
-            continue
-        region = labels[where] == index
-        parts, count = ndimage.label(region)
-        if count > 1:
-            region = parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
-        kept.append(int(kinds[index]))
-        pieces[where][region] = len(kept)
-    return pieces, np.array(kept, np.uint8)

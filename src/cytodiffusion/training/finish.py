@@ -19,6 +19,7 @@ from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
+from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy, colors_and_groups, load_taxonomy, taxonomy_for
@@ -171,7 +172,7 @@ def save_with(
     settings: TrainSettings,
     heading: str,
     lines: Sequence[str],
-    **added: Generator | SlideCorrection,
+    **added: Generator | SlideCorrection | Segmenter,
 ) -> Path:
     """Save a trained model together with a part that was trained for it, at ``settings.output``."""
     kind = ON_DISK.get(settings.kind, settings.kind)

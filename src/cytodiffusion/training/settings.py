@@ -30,8 +30,11 @@ from cytodiffusion.settings import (
 from cytodiffusion.training.augmentation.settings import AugmentSettings, nothing_but
 
 #: Ours; the baselines; the published network; what draws synthetic cells; what corrects the cells
-#: of a slide for what they have in common.
-Kind = Literal["diffusion", "resnet18", "vit", "stable-diffusion", "generator", "slide-correction"]
+#: of a slide for what they have in common; what outlines the cells of a field.
+Kind = Literal[
+    *("diffusion", "resnet18", "vit", "stable-diffusion"),
+    *("generator", "slide-correction", "segmenter"),
+]
 #: Names on disk of kinds that are called otherwise.
 ON_DISK = {"slide-correction": "laboratory"}
 _BY_ALIAS = {alias: name for name, alias in ON_DISK.items()}
@@ -61,6 +64,19 @@ RECIPES: dict[str, dict[str, Any]] = {
             "blur": 2.4,
             "plain_share": 0.1,
         },
+    },
+    "segmenter": {
+        "input_size": 192,
+        "patch": 2,
+        "widths": (32, 64, 96, 160),
+        "blocks": (1, 1, 1, 1),
+        "batch_size": 8,
+        "steps": 3000,
+        "learning_rate": 1.5e-3,
+        "weight_decay": 1e-4,
+        "warmup": 50,
+        "cooldown": 0.6,
+        "ema_decay": 0.995,
     },
     "stable-diffusion": {  # as published for few images; `balance` and augmentation are ours
         "input_size": 360,
@@ -101,8 +117,9 @@ class TrainSettings(BaseModel):
         "Kind of model",
         "diffusion; a baseline to compare it with: resnet18 or vit; stable-diffusion, the "
         "published network, fine-tuned from init; or what is added to the model init: generator, "
-        "which draws synthetic cells, or slide-correction, which corrects the cells of a slide "
-        "for what they have in common.",
+        "which draws synthetic cells, slide-correction, which corrects the cells of a slide for "
+        "what they have in common, or segmenter, the smear network, which outlines the cells of a "
+        "field.",
         aliases=list(_BY_ALIAS),
     )
     pretrained: bool = setting(
@@ -192,6 +209,28 @@ class TrainSettings(BaseModel):
         "Simulated laboratories",
         "slide-correction: number of laboratories whose stain and camera are simulated.",
         more=True,
+    )
+    fields: PositiveInt = setting(
+        400,
+        "Drawn fields",
+        "segmenter: number of synthetic fields that are drawn for the training.",
+        more=True,
+        ge=12,
+    )
+    photographs: Path | None = setting(
+        None,
+        "Photographed fields",
+        "segmenter: a folder with fields.csv, which names photographs and their label images (the "
+        "columns image, labels, kinds and pixel_size_um).",
+        more=True,
+    )
+    photograph_share: float = setting(
+        0.35,
+        "Share of photographs",
+        "segmenter: share of the views that are of photographed fields, where there are any.",
+        more=True,
+        ge=0,
+        le=1,
     )
     steps: PositiveInt = setting(7000, "Steps", "Training steps.", unit="steps")
     batch_size: PositiveInt = setting(64, "Batch size", "Cells of a training step.", unit="cells")
@@ -386,6 +425,8 @@ class TrainSettings(BaseModel):
             raise ValueError("name the model that the generator is for with init")
         if self.kind == "slide-correction" and self.init is None:
             raise ValueError("name the model that the correction is for with init")
+        if self.kind == "segmenter" and self.init is None:
+            raise ValueError("name the model that the smear network is for with init")
         if self.kind != "stable-diffusion" and self.lora:
             raise ValueError("low-rank adapters (lora) are for the kind stable-diffusion")
         if self.kind != "diffusion" and self.pseudo_labels:

@@ -11,7 +11,9 @@ from cytodiffusion.training.trainer import Trainer
 
 
 def train(settings: TrainSettings, progress: Progress = silent) -> Path:
-    """Train a bundle, a baseline, or what is added to a bundle: a generator, a correction.
+    """Train a bundle, a baseline, or what is added to a bundle.
+
+    That is a generator, a slide correction or a smear network.
 
     Every random draw depends on the seed and the step alone, so a run that was killed and
     resumed ends as an unbroken one does.
@@ -30,6 +32,10 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
         from cytodiffusion.training.slide_correction import train_slide_correction
 
         return train_slide_correction(settings, progress)
+    if settings.kind == "segmenter":
+        from cytodiffusion.training.segmenter import train_segmenter  # imports this module
+
+        return train_segmenter(settings, progress)
     if settings.kind != "diffusion":
         from cytodiffusion.training.baseline import train_baseline  # imports this module
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ class ClassifyRequest:
     """What *Classify cells* asks for.
 
     ``found_at_um`` is the pixel size that the cells were found at, where the run is not to go on
-    at another one.
+    at another one; ``kinds`` is what the segmentation took each label for, where it said so.
     """
 
     image: Any
@@ -53,6 +53,7 @@ class ClassifyRequest:
     pixel_size_um: float | None
     allow_download: bool = False
     found_at_um: float | None = None
+    kinds: Sequence[int] | None = None
 
 
 class ScalesDiffer(CytoDiffusionError):
@@ -119,7 +120,13 @@ def classify_body(
         pixel_size, origin = engine.pixel_size(rgb, request.pixel_size_um)
         check_scales(request.found_at_um, pixel_size)
         batches = engine.iter_classify(
-            rgb, labels, model, settings, pixel_size_um=pixel_size, progress=report
+            rgb,
+            labels,
+            model,
+            settings,
+            pixel_size_um=pixel_size,
+            kinds=request.kinds,
+            progress=report,
         )
         with closing(batches):
             outline = max(_OUTLINE_LEAST, round(_OUTLINE_UM / pixel_size))

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from cytodiffusion.classification.contradiction import contradiction_sentence
 from cytodiffusion.classification.result import many_unlike, unpromised
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError, OutOfMemoryError
@@ -124,7 +125,10 @@ class ClassifyWidget(QWidget):
         self.anomalies.setToolTip("Cells unlike anything the model was trained on.")
         self.review = QCheckBox("", self)
         self.review.setChecked(True)
-        self.review.setToolTip("Outlined in amber: look at these before you rely on their class.")
+        self.review.setToolTip(
+            "Outlined in amber: cells that are too unsure for the errors that were allowed, or "
+            "whose class contradicts what was outlined."
+        )
         self.review.setVisible(False)
         self.legend = Legend(self)
         self.removed = note(_REMOVED, self)
@@ -248,6 +252,7 @@ class ClassifyWidget(QWidget):
             settings=self._settings(),
             pixel_size_um=self.pixel_size.value,
             found_at_um=found_at(cells),
+            kinds=note_of(cells).get("kinds"),
         )
 
     def _settings(self) -> ClassifySettings:
@@ -334,6 +339,7 @@ class ClassifyWidget(QWidget):
             self._prepared = None
         if self._views is not None:
             self._views.results.add(item.batch)
+            self._outline_review(self._views)
             if item.painted:
                 self._views.refresh()
             done, total = item.batch.done, item.batch.total
@@ -345,6 +351,7 @@ class ClassifyWidget(QWidget):
             return
         for batch in item.batches:
             self._views.results.add(batch)
+        self._outline_review(self._views)
         self._views.refresh()
         self._show_counts(self._views)
 
@@ -381,7 +388,7 @@ class ClassifyWidget(QWidget):
             rate = self._request.settings.error_rate
             self._views.no_promise = unpromised(rate, prepared.error_rate)
             self._views.model = (self._request.source, self._request.device)
-        review = self.review.isChecked() and self._views.error_rate is not None
+        review = self.review.isChecked() and _has_review(self._views)
         self._views.show_outlines(self.anomalies.isChecked(), review)
         self._session.add_views(self._views)
 
@@ -453,7 +460,7 @@ class ClassifyWidget(QWidget):
         self._show_counts(views)
         self.legend.set_shown(views.shown)
         boxes = [(self.anomalies, views.outlines[0])]
-        if views.error_rate is not None:
+        if _has_review(views):
             boxes.append((self.review, views.outlines[1]))
         for box, outlined in boxes:
             with QSignalBlocker(box):
@@ -469,17 +476,23 @@ class ClassifyWidget(QWidget):
             return
         results, total = views.results, len(views.results)
         self.legend.set_counts(results.counts)
-        self.review.setVisible(views.error_rate is not None)
+        self.review.setVisible(_has_review(views))
+        self.review.setText("Outline cells for review")
         few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything in the training."
         said = [many_unlike(results.n_anomalies, total) or few]
+        counts = dict(zip(results.class_names, map(int, results.contradictions), strict=True))
+        contradiction = contradiction_sentence(counts)
+        if contradiction:
+            said.append(contradiction)
         if results.n_unfit:
             said.append(f"No class fits {results.n_unfit:,} well enough (empty prediction set).")
         if views.error_rate is not None:
             errors = f"{100 * views.error_rate:.3g} %"
             self.review.setText(f"Outline cells too unsure for {errors} errors")
+            unsure = f"too unsure for {errors} errors" + " or contradicted" * bool(contradiction)
             said.append(
-                f"{results.n_review:,} of {total:,} cells are too unsure for {errors} errors: "
-                f"review them. At most {errors} of the others, and of the white cells among them, "
+                f"{results.n_review:,} of {total:,} cells are {unsure}: review them. "
+                f"At most {errors} of the others, and of the white cells among them, "
                 "are wrong, if they are like the cells that the model was validated on."
             )
         elif views.no_promise is not None:
@@ -488,15 +501,15 @@ class ClassifyWidget(QWidget):
         self.differential.count_soon()
         self.export.refresh()
 
-    def _show_outlines(self, _: Any = None) -> None:
-        review = self.review.isChecked() and self.error_rate_shown
-        self._session.show_outlines(self.anomalies.isChecked(), review)
+    def _outline_review(self, views: CellViews) -> None:
+        """Outline cells for review once there are any: a contradiction is found on the way."""
+        if self.review.isChecked() and _has_review(views) and not views.outlines[1]:
+            views.show_outlines(views.outlines[0], True)
 
-    @property
-    def error_rate_shown(self) -> bool:
-        """Whether the cells that are shown were accepted by an error rate."""
+    def _show_outlines(self, _: Any = None) -> None:
         views = self._session.current
-        return views is not None and views.error_rate is not None
+        review = self.review.isChecked() and views is not None and _has_review(views)
+        self._session.show_outlines(self.anomalies.isChecked(), review)
 
     def _on_view(self) -> None:
         views = self._session.current
@@ -530,6 +543,11 @@ class ClassifyWidget(QWidget):
     def _on_model(self, model: Any) -> None:
         if self._session.current is None:
             self._show_classes(model.class_names, [c.color for c in model.classes])
+
+
+def _has_review(views: CellViews) -> bool:
+    """Whether cells may be for review: by an error rate, or as their class is contradicted."""
+    return views.error_rate is not None or bool(views.results.contradictions.any())
 
 
 def _short(name: str, letters: int = 24) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Layer
 
-from napari_cytodiffusion.layers.placement import NOTE, full_size, note_of
+from napari_cytodiffusion.layers.placement import NOTE, full_size, is_cells, is_image, note_of
 
 #: What labels are to an image: known to be of it or the only ones that can be, of another one,
 #: of any of several, of none.
@@ -66,6 +66,25 @@ def image_of(cells: Layer, images: Iterable[Layer]) -> Layer | None:
             if _is_noted(note, image):
                 return image
     return None
+
+
+def scales_beside(image: Layer, layers: Iterable[Layer]) -> tuple[float, ...]:
+    """Return what the red cells of the other images of the same size measured, one an image.
+
+    Upright and lying images are of one size: the microscope is the same.
+    """
+    layers = list(layers)
+    images = [other for other in layers if is_image(other)]
+    found: dict[int, float] = {}
+    for cells in layers:
+        if not is_cells(cells) or note_of(cells).get("pixel_size_source") != "estimated":
+            continue
+        other = image_of(cells, images)
+        if other is None or _is_noted(image_note(other), image):
+            continue
+        if sorted(_shape(other)) == sorted(_shape(image)):
+            found[id(other)] = float(note_of(cells)["pixel_size_um"])
+    return tuple(found.values())
 
 
 def name_of_image(cells: Layer) -> str | None:

@@ -102,6 +102,7 @@ class Results:
         self.n_anomalies = 0
         self.n_review = 0
         self.n_unfit = 0
+        self.contradictions = np.zeros(len(self.class_names), int)  #: by class
         self.total = 0
         self._where: dict[int, tuple[int, int]] = {}
 
@@ -131,6 +132,8 @@ class Results:
         self.n_anomalies += sign * int(np.count_nonzero(result.anomaly))
         self.n_review += sign * int(np.count_nonzero(result.review))
         self.n_unfit += sign * int(np.count_nonzero(result.no_class_fits))
+        contradicted = result.predicted[result.contradicted]
+        self.contradictions += sign * np.bincount(contradicted, minlength=len(self.counts))
 
     def record(self, label: int) -> CellRecord | None:
         """Everything about one cell, or None when it is not classified."""

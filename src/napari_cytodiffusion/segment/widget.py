@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, OutOfMemoryError
 from cytodiffusion.settings import SegmentOptions
-from napari_cytodiffusion.layers.belonging import bind
+from napari_cytodiffusion.layers.belonging import bind, scales_beside
 from napari_cytodiffusion.layers.placement import NOTE, full_size, is_image, placement
 from napari_cytodiffusion.segment import jobs
 from napari_cytodiffusion.session import Session
@@ -23,13 +23,14 @@ from napari_cytodiffusion.workers import Job, duration
 
 #: What the form says otherwise than the settings.
 _WORDS: dict[str, dict[str, Any]] = {
-    "method": {"choices": {"auto": "Automatic"}},
+    "method": {"choices": {"auto": "Automatic", "network": "Smear network"}},
     "pixel_size_um": {"none": "by the red cells"},
 }
 
 _WHAT = {
-    "auto": "Cellpose where its weights and a GPU are at hand, else Watershed.",
-    "watershed": "Fast and without downloads; made for stained blood smears.",
+    "auto": "Cellpose where its weights and a GPU are at hand, else the smear network.",
+    "network": "A small neural network made for stained blood smears; fast, no download.",
+    "watershed": "By rules of colour and size alone; for smears that are not crowded.",
     "cellpose": "A neural network for cells of any kind; slow without a GPU.",
 }
 
@@ -140,6 +141,7 @@ class SegmentWidget(QWidget):
             model=self.model.value if own else None,
             device=self.device.value if own else "auto",
             path=getattr(layer.source, "path", None),
+            beside_um=scales_beside(layer, self._session.viewer.layers),
         )
         self._begin(request, layer)
 
@@ -173,6 +175,7 @@ class SegmentWidget(QWidget):
                     "pixel_size_source": result.pixel_size_source,
                     "method": result.method,
                     "settings": dict(result.settings),
+                    **({} if result.kinds is None else {"kinds": result.kinds.tolist()}),
                 }
             },
             **placement(layer),
@@ -184,6 +187,7 @@ class SegmentWidget(QWidget):
             "estimated": "by the red cells",
             "assumed": "assumed, please check",
             "file": "as the file states",
+            "slide": "as in the other open images",
         }
         origin_text = origin.get(result.pixel_size_source)
         self._found = f"{result.n_cells:,} cells; {size}" + (
@@ -209,6 +213,12 @@ class SegmentWidget(QWidget):
         if isinstance(error, DownloadNeeded) and not request.allow_download:
             if ask(self, "Download Cellpose's weights", f"{error}\n\nDownload them now?"):
                 self._begin(dataclasses.replace(request, allow_download=True))
+            return
+        if isinstance(error, jobs.ScaleUnlike):
+            slide = error.slide
+            size = f"{slide.pixel_size_um:.3g} \u00b5m a pixel"
+            common = ask(self, "Two scales", f"{error}\n\nUse {size} for this image too?")
+            self._begin(dataclasses.replace(request, beside_um=(), slide=slide if common else None))
             return
         tell(error)
         if isinstance(error, OutOfMemoryError) and request.device != "cpu":

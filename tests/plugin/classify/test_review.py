@@ -172,3 +172,29 @@ def test_inspect_is_silent_where_nothing_was_asked(widget, viewer, qtbot):
     inspect.show_cell(12)
     assert inspect.only.findData("review") == -1
     assert not inspect.review.isVisibleTo(inspect)
+
+
+def test_classes_that_contradict_the_outlines_are_told_and_outlined(
+    widget, engine, viewer, smear, qtbot
+):
+    """Cells 1, 5 and 9 are neutrophils to the stand-in; all cells were outlined as red ones."""
+    cells = viewer.layers["cells"]
+    cells.metadata["cytodiffusion"] = {"kinds": [1] * 12}
+    classify(widget, qtbot, 0)
+    assert engine.requests[0]["kinds"] == [1] * 12
+    contradicted = {i for i in range(1, 13) if i % 4 in (0, 1)}  # basophils and neutrophils
+    said = widget.summary.text()
+    assert "6 cells that were outlined without a nucleus" in said
+    assert "3 basophil, 3 neutrophil" in said
+    assert widget.review.isVisibleTo(widget)
+    assert outlined(viewer, smear[1], AMBER) == contradicted - ANOMALIES
+    qtbot.waitUntil(lambda: "contradiction" in cells.features, timeout=30_000)
+    assert set(np.flatnonzero(cells.features["contradiction"])) == contradicted
+    widget.review.setChecked(False)
+    assert outlined(viewer, smear[1], AMBER) == set()
+
+
+def test_labels_of_other_tools_contradict_nothing(widget, engine, viewer, smear, qtbot):
+    classify(widget, qtbot, 0)
+    assert engine.requests[0]["kinds"] is None
+    assert "without a nucleus" not in widget.summary.text()

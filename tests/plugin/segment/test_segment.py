@@ -185,3 +185,109 @@ def test_the_scale_that_the_file_states_is_used_and_held_against_the_red_cells(
     assert noted["pixel_size_source"] == "file"
     assert noted["pixel_size_um"] == pytest.approx(stated, rel=1e-3)
     assert words in " ".join([widget.run_bar.line.text(), *messages])
+
+
+# --- images that are open together ---------------------------------------------------------------
+
+
+def add_fields(viewer, *radii, names="ABCDEF"):
+    """Fields of red cells of these radii in pixels, so that their scales can be measured."""
+    return [
+        viewer.add_image(red_cells(radius), name=name, rgb=True)
+        for name, radius in zip(names, radii, strict=False)
+    ]
+
+
+def red_cells(radius: int) -> np.ndarray:
+    y, x = np.mgrid[:300, :360]
+    rgb = np.full((300, 360, 3), 235, np.uint8)
+    for number in range(30):
+        cy, cx = 30 + 60 * (number // 6), 30 + 60 * (number % 6)
+        rgb[(y - cy) ** 2 + (x - cx) ** 2 < radius**2] = (200, 120, 140)
+    return rgb
+
+
+@pytest.fixture
+def real(engine, qtbot):
+    """The form on an empty viewer, with the real segmentation."""
+    viewer = ViewerModel()
+    session = Session.of(viewer, engine)
+    widget = SegmentWidget(viewer)
+    qtbot.addWidget(widget)
+    yield widget
+    viewer.layers.clear()
+    session.close()
+
+
+def noted(widget, name):
+    return widget._session.viewer.layers[f"{name} cells"].metadata["cytodiffusion"]
+
+
+def segment_each(widget, qtbot, names):
+    for name in names:
+        widget.image.choose(widget._session.viewer.layers[name])
+        segment(widget, qtbot)
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_an_image_of_another_scale_than_the_others_asks_which(real, answer, qtbot, common):
+    asked = answer(common)
+    add_fields(real._session.viewer, 15, 15, 24)
+    segment_each(real, qtbot, "AB")
+    assert asked == []
+    segment_each(real, qtbot, "C")
+    qtbot.waitUntil(lambda: "C cells" in real._session.viewer.layers, timeout=60_000)
+    own, others = noted(real, "C"), noted(real, "A")["pixel_size_um"]
+    assert len(asked) == 1
+    assert "those of 2 other open images" in asked[0]
+    assert f"Use {others:.3g}" in asked[0]
+    if common:
+        assert (own["pixel_size_um"], own["pixel_size_source"]) == (others, "slide")
+        assert "as in the other open images" in real.run_bar.line.text()
+    else:
+        assert own["pixel_size_um"] < 0.75 * others
+        assert own["pixel_size_source"] == "estimated"
+
+
+def test_images_that_agree_or_are_of_another_size_ask_nothing(real, answer, qtbot):
+    asked = answer(True)
+    viewer = real._session.viewer
+    add_fields(viewer, 15, 18)
+    viewer.add_image(red_cells(24)[:280], name="C", rgb=True)
+    segment_each(real, qtbot, "ABC")
+    assert asked == []
+    assert {noted(real, name)["pixel_size_source"] for name in "ABC"} == {"estimated"}
+
+
+def test_a_size_that_was_typed_is_not_asked_about(real, answer, qtbot):
+    asked = answer(True)
+    add_fields(real._session.viewer, 15, 24)
+    segment_each(real, qtbot, "A")
+    real.image.choose(real._session.viewer.layers["B"])
+    real.pixel_size.value = 0.11
+    segment(real, qtbot)
+    assert asked == []
+    assert noted(real, "B")["pixel_size_um"] == pytest.approx(0.11)
+
+
+def test_without_red_cells_the_scale_of_the_others_is_taken_and_said(real, answer, messages, qtbot):
+    asked = answer(True)
+    viewer = real._session.viewer
+    add_fields(viewer, 15)
+    rgb = np.full((300, 360, 3), 235, np.uint8)
+    y, x = np.mgrid[:300, :360]
+    rgb[(y - 150) ** 2 + (x - 180) ** 2 < 30**2] = (80, 40, 130)
+    viewer.add_image(rgb, name="B", rgb=True)
+    segment_each(real, qtbot, "AB")
+    assert asked == []
+    assert noted(real, "B")["pixel_size_source"] == "slide"
+    assert noted(real, "B")["pixel_size_um"] == noted(real, "A")["pixel_size_um"]
+    assert any("that of the other open image was taken" in text for text in messages)
+
+
+def test_kinds_of_the_cells_are_noted(real, qtbot):
+    add_fields(real._session.viewer, 15)
+    segment_each(real, qtbot, "A")
+    kinds = noted(real, "A")["kinds"]
+    assert len(kinds) == real._session.viewer.layers["A cells"].data.max()
+    assert set(kinds) == {1}

@@ -1,0 +1,224 @@
+"""The training loop: Accelerate, EMA, atomic checkpoints, exact resumption."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+
+from cytodiffusion.device import half_precision_pays, pick_device
+from cytodiffusion.errors import InputError
+from cytodiffusion.model.bundle_files import FILES
+from cytodiffusion.model.saving import check_target
+from cytodiffusion.progress import Progress, silent
+from cytodiffusion.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from cytodiffusion.training.data import generator_for
+from cytodiffusion.training.settings import TrainSettings
+
+log = logging.getLogger(__name__)
+
+#: Settings that may differ between a run and its resumption.
+FREE_SETTINGS = {
+    "allow_download",
+    "resume",
+    "device",
+    "checkpoint_every",
+    "validate_every",
+    "output",
+    "data",
+    "layout",
+}
+
+
+class TrainingLoop:
+    """State of one run: network, optimiser, averages, history.
+
+    Every random draw depends on the seed and the step alone. A kind of training says what its
+    network is, what a batch is, and how it is validated.
+    """
+
+    #: Files of the folder that the run ends in.
+    files: tuple[str, ...] = FILES
+
+    #: Names of the classes, where there are any.
+    names: list[str]
+
+    def __init__(self, settings: TrainSettings, progress: Progress = silent):
+        self.settings = settings
+        self.progress = progress
+        check_target(settings.output, self.files)
+        self.run = settings.output.with_name(settings.output.name + ".run")
+        self._check_folder()
+        self._load()
+        self.history: list[dict[str, float]] = []
+        self.step = 0
+        self._build()
+        if settings.resume:
+            self._resume()
+
+    def _load(self) -> None:
+        """Read what the network is trained on."""
+        raise NotImplementedError
+
+    def _network(self) -> nn.Module:
+        """Build the network together with its loss, as one module."""
+        raise NotImplementedError
+
+    def _batch(self, step: int) -> tuple[Tensor, ...]:
+        """Make what the network is given at a step."""
+        raise NotImplementedError
+
+    def _validate(self, parts: dict[str, float]) -> None:
+        """Add a row with ``validation`` to the history."""
+        raise NotImplementedError
+
+    def _told(self, parts: dict[str, float]) -> str:
+        """Words of the progress on the last batch."""
+        raise NotImplementedError
+
+    def _check_folder(self) -> None:
+        """Make sure before hours of work that its result can be written."""
+        if not self.settings.resume and find_checkpoint(self.run) is not None:
+            raise InputError(
+                f"{self.run} holds an earlier run; add --resume to go on with it, or remove it."
+            )
+        try:
+            self.run.mkdir(parents=True, exist_ok=True)
+            (self.run / ".writable").touch()
+            (self.run / ".writable").unlink()
+        except OSError as error:
+            raise InputError(f"{self.run} cannot be written: {error.strerror}.") from error
+
+    def _build(self) -> None:
+        s = self.settings
+        device = pick_device(s.device)
+        precision = s.mixed_precision
+        if precision == "auto":
+            precision = "bf16" if half_precision_pays(device) else "no"
+        self.accelerator = _accelerator(precision, device)
+        torch.manual_seed(s.seed)
+        model = self._network()
+        decay = [p for p in model.parameters() if p.ndim > 1]
+        rest = [p for p in model.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": decay, "weight_decay": s.weight_decay},
+                {"params": rest, "weight_decay": 0},
+            ],
+            lr=s.learning_rate,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.ema = EMAModel(model.parameters(), decay=s.ema_decay, use_ema_warmup=True, power=0.75)
+        self.ema.to(self.accelerator.device)
+
+    def _resume(self) -> None:
+        folder = find_checkpoint(self.run)
+        if folder is None:
+            return
+        plain = self.accelerator.unwrap_model(self.model)
+        meta = load_checkpoint(folder, plain, self.optimizer, self.ema)
+        if meta.get("classes", self.names) not in ([], self.names):
+            raise InputError(
+                f"The run in {folder} was begun with other classes "
+                f"({', '.join(meta['classes'])}); train into a new folder."
+            )
+        current = self._plain_settings()
+        changed = sorted(k for k, v in current.items() if meta["settings"].get(k) != v)
+        if changed:
+            log.warning("resumed with other settings than before: %s", ", ".join(changed))
+        self.step = int(meta["step"])
+        self.history = meta["history"]
+
+    def _plain_settings(self) -> dict[str, Any]:
+        return json.loads(self.settings.model_dump_json(exclude=FREE_SETTINGS))  # type: ignore[no-any-return]
+
+    def fit(self) -> None:
+        """Train from the current step to the last."""
+        s = self.settings
+        self.model.train()
+        started, first = time.monotonic(), self.step
+        while self.step < s.steps:
+            parts = self._train_step(self.step)
+            self.step += 1
+            if not all(map(math.isfinite, parts.values())):
+                raise InputError(
+                    f"The training diverged at step {self.step}; go on from the last checkpoint "
+                    "with a lower learning rate."
+                )
+            if self.step % 20 == 0 or self.step == s.steps:
+                self._report(parts, (time.monotonic() - started) / (self.step - first))
+            if self.step % s.validate_every == 0 or self.step == s.steps:
+                self._validate(parts)
+            if self.step % s.checkpoint_every == 0 or self.step == s.steps:
+                self._save()
+
+    def _train_step(self, step: int) -> dict[str, float]:
+        s = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = s.learning_rate * rate_at(step, s)
+        torch.manual_seed(generator_for(s.seed, step, "dropout").initial_seed())
+        batch = self._batch(step)
+        with self.accelerator.autocast():
+            loss, parts = self.model(*batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.ema.step(self.model.parameters())
+        return {k: float(v) for k, v in parts.items()}
+
+    def _report(self, parts: dict[str, float], seconds: float) -> None:
+        last = self.history[-1]["validation"] if self.history else float("nan")
+        self.progress(
+            self.step / self.settings.steps,
+            f"step {self.step}/{self.settings.steps}, {self._told(parts)}, validation {last:.3f}, "
+            f"{seconds:.2f} s a step",
+        )
+
+    def _save(self) -> None:
+        plain = self.accelerator.unwrap_model(self.model)
+        save_checkpoint(
+            self.run,
+            self.step,
+            plain,
+            self.optimizer,
+            self.ema,
+            self._plain_settings(),
+            self.history,
+            self.names,
+        )
+
+
+def _accelerator(precision: str, device: torch.device) -> Accelerator:
+    """Accelerator of this run, whatever an earlier one in the same process used.
+
+    Accelerate keeps precision and device for the life of a process: a second run with others
+    would be refused, or stay on the device of the first.
+    """
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    if AcceleratorState._shared_state:
+        state = AcceleratorState()
+        other = (state.mixed_precision, state.device.type) != (precision, device.type)
+        if other and state.num_processes == 1:
+            AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+
+
+def rate_at(step: int, settings: TrainSettings) -> float:
+    """Learning rate, relative: linear warm-up, constant, linear fall over the last share."""
+    rise = min(1.0, (step + 1) / settings.warmup)
+    fall = settings.cooldown * settings.steps
+    if fall <= 0:
+        return rise
+    return rise * min(1.0, (settings.steps - step) / fall)
