@@ -77,7 +77,7 @@ def test_a_model_that_can_promise_nothing_says_so_and_goes_on(
         "--pixel-size", PIXEL_SIZE_UM, "--method", "watershed",
     )  # fmt: skip
     assert code == 0
-    assert any("No cell is marked for review" in said for said in found["images"][0]["warnings"])
+    assert any("No cell is marked as too unsure" in said for said in found["images"][0]["warnings"])
     assert json.loads((tmp_path / "out" / "run.json").read_text())["accepted_above"] is None
 
 

@@ -172,11 +172,11 @@ def _join(values: Sequence[Any]) -> Any:
 
 
 def unpromised(error_rate: float | None, accept_above: float | None) -> str | None:
-    """Return a sentence where no cell is for review because the model can promise no rate."""
+    """Return a sentence where no cell is too unsure because the model can promise no rate."""
     if error_rate is None or accept_above is not None:
         return None
     return (
-        f"No cell is marked for review: the model cannot promise that at most "
+        f"No cell is marked as too unsure: the model cannot promise that at most "
         f"{100 * error_rate:.3g} % of the others are wrong."
     )
 

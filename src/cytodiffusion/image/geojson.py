@@ -36,6 +36,7 @@ MEASUREMENTS = {
     "anomaly_score": "Anomaly score",
     "anomaly": "Anomaly",
     "review": "For review",
+    "contradiction": "Contradiction",
     "no_class_fits": "No class fits",
     "touches_border": "Touches border",
     "trials": "Trials",

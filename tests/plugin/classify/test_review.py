@@ -97,7 +97,7 @@ def test_the_rate_that_stands_there_is_not_insisted_on(widget, engine, qtbot):
 def test_a_model_that_can_promise_nothing_says_so(widget, engine, viewer, smear, qtbot):
     engine.promises = False
     classify(widget, qtbot)
-    assert "No cell is marked for review" in widget.summary.text()
+    assert "No cell is marked as too unsure" in widget.summary.text()
     assert not widget.review.isVisibleTo(widget)
     assert outlined(viewer, smear[1], AMBER) == set()
     classify(widget, qtbot, 0)
@@ -192,6 +192,13 @@ def test_classes_that_contradict_the_outlines_are_told_and_outlined(
     assert set(np.flatnonzero(cells.features["contradiction"])) == contradicted
     widget.review.setChecked(False)
     assert outlined(viewer, smear[1], AMBER) == set()
+
+
+def test_the_unsure_and_the_contradicted_are_told_together(widget, viewer, smear, qtbot):
+    viewer.layers["cells"].metadata["cytodiffusion"] = {"kinds": [1] * 12}
+    classify(widget, qtbot)
+    assert "8 of 12 cells are too unsure for 2 % errors or contradicted" in widget.summary.text()
+    assert outlined(viewer, smear[1], AMBER) == {1, 5, 8, 10, 11, 12}
 
 
 def test_labels_of_other_tools_contradict_nothing(widget, engine, viewer, smear, qtbot):
