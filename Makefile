@@ -29,6 +29,8 @@ screenshots: $(STAMP)  ## the README's pictures, under Xvfb
 	xvfb-run -a -s "-screen 0 1920x1200x24" $(BIN)/python scripts/screenshots.py
 
 PBC ?= pbc
+# the folder with bccd and bcisc
+FIELDS ?= data
 default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 	test -f results/default-data/cells.csv || $(BIN)/python -m scripts.default_data.make $(PBC) results/default-data
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-first \
@@ -45,6 +47,15 @@ default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 		--init results/default --settings scripts/default_generator.json --resume
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-slides \
 		--init results/default-drawing --settings scripts/default_laboratory.json --resume
+	test -f results/default-fields-first/fields.csv || $(BIN)/python -m scripts.default_data.photographed_fields \
+		$(FIELDS) results/default-fields-first --method watershed
+	$(BIN)/cytodiffusion train $(PBC) -o results/default-outlines --init results/default-slides \
+		--settings scripts/default_segmenter_first.json --resume \
+		--set photographs=results/default-fields-first
+	test -f results/default-fields/fields.csv || $(BIN)/python -m scripts.default_data.photographed_fields \
+		$(FIELDS) results/default-fields --method network --model results/default-outlines
+	$(BIN)/cytodiffusion train $(PBC) -o results/default-whole --init results/default-outlines \
+		--settings scripts/default_segmenter.json --resume --set photographs=results/default-fields
 
 clean:
 	rm -rf results .pytest_cache .mypy_cache .ruff_cache

@@ -60,8 +60,15 @@ class Field:
         return true_scale(self.boxes["RBC"], shape) if len(self.boxes.get("RBC", ())) else None
 
 
-def bccd_fields(data: Path) -> Iterator[Field]:
+def held_out(path: Path) -> bool:
+    """Whether the smear network was not trained on a field of BCCD: on every third it was not."""
+    return int(path.stem.split("_")[-1]) % 3 == 0
+
+
+def bccd_fields(data: Path, only_held_out: bool = False) -> Iterator[Field]:
     for path in sorted((data / "bccd/images").glob("*.jpg")):
+        if only_held_out and not held_out(path):
+            continue
         yield Field(path.stem, path, read_boxes(data / "bccd/boxes" / f"{path.stem}.xml"))
 
 
@@ -83,9 +90,20 @@ def dense_fields(data: Path) -> Iterator[Field]:
         yield Field(path.stem, path, boxes)
 
 
-def bcisc_fields(data: Path) -> Iterator[Field]:
+def bcisc_held_out(number: int) -> bool:
+    """Whether the smear network was not trained on the n-th picture of BCISC with a mask."""
+    return number % 5 >= 3
+
+
+def bcisc_fields(data: Path, only_held_out: bool = False) -> Iterator[Field]:
     folder = data / "bcisc/fields"
+    with_mask = [
+        p for p in sorted(folder.glob("*.jpg")) if (folder / f"masks/{p.stem}.png").is_file()
+    ]
+    trained_on = {p for number, p in enumerate(with_mask) if not bcisc_held_out(number)}
     for path in sorted(folder.glob("*.jpg")):
+        if only_held_out and path in trained_on:
+            continue
         masks = sorted((folder / "masks").glob(f"{path.stem}.png"))
         masks += sorted((folder / "masks").glob(f"{path.stem}(*.png"))
         yield Field(path.stem, path, masks=tuple(masks), known_um=KNOWN_UM["bcisc fields"])

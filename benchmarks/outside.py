@@ -448,9 +448,9 @@ def measure(method: Method, options: argparse.Namespace) -> Rows:
     limit = FEW if options.quick else options.limit
     under = UNDER_FEW if options.quick else UNDER
     kinds = {
-        "bccd": (bccd_fields, boxed),
+        "bccd": (partial(bccd_fields, only_held_out=options.held_out), boxed),
         "dense": (dense_fields, boxed),
-        "bcisc": (bcisc_fields, masked),
+        "bcisc": (partial(bcisc_fields, only_held_out=options.held_out), masked),
         "chula": (chula_fields, pointed),
     }
     for name, (fields_of, of) in kinds.items():
@@ -466,12 +466,19 @@ def measure(method: Method, options: argparse.Namespace) -> Rows:
 
 
 def can_run(name: str) -> bool:
-    """Whether a method has what it needs here."""
-    if name != "cellpose":
-        return True
-    from cytodiffusion.segmentation.cellpose_weights import default_model, weights_present
+    """Whether a method has what it needs here; else say what is missing."""
+    if name == "cellpose":
+        from cytodiffusion.segmentation.cellpose_weights import default_model, weights_present
 
-    return weights_present(default_model())
+        if not weights_present(default_model()):
+            print("cellpose is left out: its weights are not here.")
+            return False
+    try:
+        segment(np.full((64, 64, 3), 230, np.uint8), name, 0.2)
+    except CytoDiffusionError as error:
+        print(f"{name} is left out: {error}")
+        return False
+    return True
 
 
 def main() -> None:
@@ -486,6 +493,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=known, choices=known)
     parser.add_argument("--quick", action="store_true", help="a few fields of each set")
     parser.add_argument("--limit", type=int, default=0, help="fields a set at most; 0 is all")
+    parser.add_argument(
+        "--held-out", action="store_true", help="only fields that the network was not trained on"
+    )
     parser.add_argument("--failures", action="store_true", help="list the files that went wrong")
     parser.add_argument("--output", type=Path, help="write the table here as well")
     options = parser.parse_args()
@@ -495,6 +505,8 @@ def main() -> None:
         for name in options.methods
         if can_run(name)
     }
+    if not columns:
+        parser.exit(1, "None of these methods can run here.\n")
     table = pd.DataFrame({name: pd.Series(rows) for name, rows in columns.items()})
     table.index.names = ["set", "figure"]
     lines = ["| " + " | ".join(["set", "figure", *table.columns]) + " |"]

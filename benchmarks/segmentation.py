@@ -230,6 +230,10 @@ SETS = {
 
 def methods(wanted: list[str]) -> Iterator[tuple[str, Method]]:
     """Yield the methods that can run here."""
+    if "network" in wanted:
+        from cytodiffusion.segmentation import segment
+
+        yield "network", lambda image, pixel_um: segment(image, "network", pixel_um)
     if "watershed" in wanted:
         yield "watershed", lambda image, pixel_um: watershed(image, pixel_um)
     if "cellpose" in wanted:
@@ -253,7 +257,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default_data())
     parser.add_argument("--limit", type=int, default=0, help="images a set at most; 0 is all")
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
-    parser.add_argument("--methods", nargs="*", default=["watershed", "cellpose"])
+    parser.add_argument("--methods", nargs="*", default=["network", "watershed", "cellpose"])
     parser.add_argument("--failures", action="store_true", help="list the images that went wrong")
     parser.add_argument("--output", type=Path, help="write the table here as well")
     options = parser.parse_args()

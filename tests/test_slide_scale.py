@@ -14,6 +14,8 @@ from cytodiffusion.slide_scale import (
     OwnScale,
     SlideScale,
     own_scale,
+    scale_beside,
+    scale_of_pixels,
     slide_of,
     slide_scales,
 )
@@ -113,6 +115,36 @@ def test_a_file_without_cells_is_assumed(tmp_path: Path) -> None:
     Picture.fromarray(np.full((100, 120, 3), 230, np.uint8)).save(path)
     found = own_scale(path)
     assert (found.source, found.shape, found.is_trusted) == ("assumed", (100, 120), False)
+
+
+def test_the_scale_is_measured_as_the_method_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cytodiffusion.segmentation import network_scale
+    from cytodiffusion.segmentation.scale import ScaleEstimate
+
+    found = ScaleEstimate(0.123, "estimated", 9, 0.1)
+    monkeypatch.setattr(network_scale, "field_scale", lambda rgb: found)
+    rgb = np.full((40, 50, 3), 230, np.uint8)
+    assert scale_of_pixels(rgb, (40, 50), "network").pixel_size_um == 0.123
+    assert scale_of_pixels(rgb, (40, 50), "watershed").source == "assumed"
+    assert scale_of_pixels(rgb, (40, 50), "cellpose").source == "assumed"
+
+
+@pytest.mark.parametrize(
+    ("size", "source", "asked"),
+    [
+        (0.08, "estimated", False),
+        (0.047, "estimated", True),
+        (0.1, "assumed", True),
+        (0.3, "file", False),
+    ],
+)
+def test_an_image_beside_others(size: float, source: str, asked: bool) -> None:
+    found = scale_beside(own(size, source=source), [0.07, 0.075, 0.078])
+    assert (found is not None) is asked
+    if found is not None:
+        assert found.pixel_size_um == pytest.approx(0.075)
+        assert "3 other open images" in found.note
+    assert scale_beside(own(size, source=source), []) is None
 
 
 @pytest.mark.data

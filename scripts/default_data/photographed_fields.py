@@ -3,8 +3,8 @@
     python -m scripts.default_data.photographed_fields DATA results/default-fields
 
 Outlines on BCCD are those of a segmentation that agree with the boxes; what does not agree is
-marked as unknown. The white cells of BCISC have masks; what else is there is unknown. Every third field of
-BCCD and two in five of BCISC stay out, to measure on.
+marked as unknown. The white cells of BCISC have masks; what else is there is unknown. Every third
+field of BCCD and two in five pictures of BCISC stay out, to measure on.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import tifffile
-from benchmarks.segmentation import (
+from benchmarks.fields_of_sets import (
     KNOWN_UM,
+    bcisc_held_out,
     box_overlap,
+    held_out,
     label_boxes,
     read,
     read_boxes,
@@ -27,6 +29,7 @@ from benchmarks.segmentation import (
 from rich.progress import track
 from scipy import ndimage
 
+from cytodiffusion.model.loading import load_segmenter_of
 from cytodiffusion.segmentation import segment
 from cytodiffusion.segmentation.result import PLATELET, RED, WHITE
 
@@ -39,16 +42,12 @@ BOXES = {
 UNKNOWN = 65535
 
 
-def held_out(number: int) -> bool:
-    """Whether a field of BCCD is never trained on."""
-    return number % 3 == 0
-
-
 def outlines(
     image: np.ndarray, boxes: dict[str, np.ndarray], pixel_um: float, method: str, model: str | None
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Labels that agree with the boxes and their kinds; the rest is unknown."""
-    found = segment(image, method, pixel_um, model=model)
+    own = None if model is None else load_segmenter_of(model)
+    found = segment(image, method, pixel_um, segmenter=own)
     assert found.kinds is not None
     labels = np.where(found.labels > 0, UNKNOWN, 0).astype(np.uint16)
     for own in boxes.values():
@@ -87,7 +86,7 @@ def bccd(data: Path, folder: Path, method: str, model: str | None) -> list[dict[
         boxes = read_boxes(data / "bccd/boxes" / f"{path.stem}.xml")
         image = read(path)
         scale = true_scale(boxes["RBC"], image.shape)
-        if held_out(number) or scale is None:
+        if held_out(path) or scale is None:
             continue
         labels, kinds = outlines(image, boxes, scale, method, model)
         rows.append(_written(folder, path.stem, image, labels, kinds, scale, number % 9 == 1))
@@ -105,7 +104,7 @@ def bcisc(data: Path, folder: Path) -> list[dict[str, object]]:
         by_stem = {p.stem: p for p in (data / masks).iterdir()}
         paths = sorted(p for p in (data / images).iterdir() if p.is_file() and p.stem in by_stem)
         for number, path in enumerate(track(paths, name)):
-            if number % 5 >= 3:
+            if bcisc_held_out(number):
                 continue
             image = read(path)
             white = cv2.imread(str(by_stem[path.stem]), cv2.IMREAD_GRAYSCALE) > 127

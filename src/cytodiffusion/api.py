@@ -635,8 +635,8 @@ def _labels_and_scale(
     from cytodiffusion.image.image import as_rgb8
     from cytodiffusion.image.labels import understand_labels
     from cytodiffusion.image.pixels import check_pixel_size, known_scale
+    from cytodiffusion.segmentation.network_scale import field_scale
     from cytodiffusion.segmentation.result import Segmentation
-    from cytodiffusion.segmentation.scale import estimate_pixel_size
 
     if isinstance(cells, Segmentation):
         if pixel_size_um is not None:
@@ -651,7 +651,7 @@ def _labels_and_scale(
     known = known_scale(pixel_size_um, image.pixel_size_um)
     if known is not None:
         return labels, (known.pixel_size_um, known.source)
-    found = estimate_pixel_size(image.rgb())
+    found = field_scale(image.rgb())
     return labels, (found.pixel_size_um, found.source)
 
 

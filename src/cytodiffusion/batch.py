@@ -97,7 +97,7 @@ def request_of(
         "cells": {
             "method": method,
             "pixel_size_um": options.pixel_size_um,
-            "model": options.model if method == "cellpose" else None,
+            "model": options.model,
         },
     }
 
@@ -165,14 +165,15 @@ def slides_of(
     Images that cannot be opened are left out; the analysis says why. What an earlier run has
     measured is not measured again, and its scale stays while it fits.
     """
+    cells = request["cells"]
     beside = Counter(task.path.parent.resolve() for task in tasks)
     several = [task for task in tasks if beside[task.path.parent.resolve()] > 1]
     groups: dict[tuple[Path, int, int], list[tuple[Task, OwnScale]]] = {}
     for number, task in enumerate(several):
         progress(number / len(several), task.path.name)
-        own = _measured_before(records.get(task.path))
+        own = _measured_before(records.get(task.path), cells)
         with contextlib.suppress(CytoDiffusionError):
-            own = own or own_scale(task.path)
+            own = own or own_scale(task.path, cells["method"])
             slide = slide_of(task.path.parent.resolve(), own.shape)
             groups.setdefault(slide, []).append((task, own))
     scales: dict[Path, SlideScale | None] = {}
@@ -190,11 +191,13 @@ def slides_of(
     return scales
 
 
-def _measured_before(record: Mapping[str, Any] | None) -> OwnScale | None:
-    """Return what an earlier run has noted of the scale of an image by itself."""
+def _measured_before(record: Mapping[str, Any] | None, cells: Mapping[str, Any]) -> OwnScale | None:
+    """Return what an earlier run has noted of the scale of an image, measured in the same way."""
     if record is None:
         return None
     try:
+        if record["request"]["cells"] != cells:
+            return None
         height, width = record["image"]["shape"][:2]
         slide = record["segmentation"].get("slide")
         if slide is not None:

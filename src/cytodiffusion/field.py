@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cytodiffusion.image.colours import colour_doubts
 from cytodiffusion.image.image import Image, as_rgb8, open_image
 from cytodiffusion.image.pixel_size import StatedScale, scale_doubt, stated_pixel_size
-from cytodiffusion.segmentation.scale import estimate_pixel_size
+from cytodiffusion.segmentation.network_scale import field_scale
 
 #: Side in pixels of the part of a large image that is looked at.
 _PART = 2048
@@ -43,7 +43,7 @@ def contradiction(stated: StatedScale, rgb: NDArray[np.uint8]) -> str | None:
     """Return a sentence where the red cells of a field contradict the scale its file states."""
     if stated.value_um is None:
         return None
-    found = estimate_pixel_size(rgb)
+    found = field_scale(rgb)
     return scale_doubt(stated, found.pixel_size_um, found.n_cells)
 
 

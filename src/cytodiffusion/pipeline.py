@@ -38,6 +38,7 @@ from cytodiffusion.taxonomy import white_classes
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cytodiffusion.model.segmenter import Segmenter
     from cytodiffusion.slide_scale import SlideScale
 
 #: Cells in the first batch of a field: few, so that colours show soon.
@@ -327,7 +328,8 @@ def analyse(
     if options.pixel_size_um is not None or image.pixel_size_um is not None:
         slide = None
     rgb = image.rgb()
-    found = find_cells(image, options, _part(progress, 0.02, 0.35), slide=slide)
+    own: Segmenter | None = getattr(model, "segmenter", None)  # a baseline has none
+    found = find_cells(image, options, _part(progress, 0.02, 0.35), slide=slide, segmenter=own)
     pixel_size = found.pixel_size_um
     origin = found.pixel_size_source
     results = classify_labels(
@@ -411,6 +413,7 @@ def find_cells(
     progress: Progress = silent,
     *,
     slide: SlideScale | None = None,
+    segmenter: Segmenter | None = None,
 ) -> Segmentation:
     """Segment `image` at the given scale, the one its file states, its slide's, or as estimated."""
     segmentation = segment(
@@ -420,6 +423,7 @@ def find_cells(
         model=options.model,
         device=options.device,
         allow_download=options.allow_download,
+        segmenter=segmenter,
         progress=progress,
     )
     if not segmentation.labels.any():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cytodiffusion.field import check_field, middle_part
 from cytodiffusion.image.image import Image, open_image
 from cytodiffusion.image.pixel_size import ENOUGH_CELLS
-from cytodiffusion.segmentation.scale import estimate_pixel_size
+from cytodiffusion.segmentation import estimate_scale
 
 #: An image whose scale is this many times that of its neighbours is named.
 DIFFERS = 1.3
@@ -95,21 +95,29 @@ class SlideScale:
         return {"images": self.images, **own, "own_cells": self.own.n_cells}
 
 
-def own_scale(path: Path) -> OwnScale:
+def own_scale(path: Path, method: str = "watershed") -> OwnScale:
     """Open an image file and measure its scale by itself."""
-    return measured_scale(check_field(open_image(path)))
+    return measured_scale(check_field(open_image(path)), method)
 
 
-def measured_scale(image: Image) -> OwnScale:
-    """Return the pixel size that an image states, else what its red cells measure."""
+def measured_scale(image: Image, method: str = "watershed") -> OwnScale:
+    """Return the pixel size that an image states, else what its red cells measure.
+
+    ``method`` is one that `cytodiffusion.segmentation.choose_method` returns: the
+    scale is measured as that method does.
+    """
     if image.pixel_size_um is not None:
         return OwnScale(image.pixel_size_um, "file", 0, image.shape)
-    return scale_of_pixels(middle_part(image), image.shape)
+    return scale_of_pixels(middle_part(image), image.shape, method)
 
 
-def scale_of_pixels(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> OwnScale:
+def scale_of_pixels(
+    rgb: NDArray[np.uint8],
+    shape: tuple[int, int],
+    method: str = "watershed",
+) -> OwnScale:
     """Return what the red cells in the pixels measure, which are those of an image or a part."""
-    found = estimate_pixel_size(rgb)
+    found = estimate_scale(method, rgb)
     return OwnScale(found.pixel_size_um, found.source, found.n_cells, shape)
 
 

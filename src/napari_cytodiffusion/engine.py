@@ -135,22 +135,33 @@ class Engine:
         return replace(found, warnings=(*notes, *found.warnings))
 
     def scale_beside(
-        self, image: Any, path: str | None, others_um: Sequence[float]
+        self,
+        image: Any,
+        path: str | None,
+        others_um: Sequence[float],
+        *,
+        method: str = "auto",
+        model: str | None = None,
+        device: str = "auto",
     ) -> SlideScale | None:
         """Return the scale of other images of a slide where that of an image is another.
 
-        None where it agrees with them, or its file states one.
+        None where it agrees with them, or its file states one. It is measured as the method does.
         """
         from cytodiffusion.field import middle_part
         from cytodiffusion.image.image import Image
+        from cytodiffusion.segmentation import choose_method
         from cytodiffusion.slide_scale import scale_beside, scale_of_pixels
 
+        if method != "watershed":  # which needs no network, and importing one takes seconds
+            self.prepare()
+        chosen = choose_method(method, model=model, device=device)
         known = path is not None and Path(path).is_file()
         if known and self.stated_scale(str(path), image).value_um is not None:
             return None
         part = middle_part(Image((image,), None, path or ""))
         shape = (int(image.shape[0]), int(image.shape[1]))
-        return scale_beside(scale_of_pixels(part, shape), others_um)
+        return scale_beside(scale_of_pixels(part, shape, chosen), others_um)
 
     def stated_scale(self, path: str, image: Any) -> StatedScale:
         """Return the pixel size that a file states, held against the red cells in the image."""
@@ -190,9 +201,9 @@ class Engine:
             from cytodiffusion.image.pixels import check_pixel_size
 
             return check_pixel_size(given), "given"
-        from cytodiffusion.segmentation.scale import estimate_pixel_size
+        from cytodiffusion.segmentation.network_scale import field_scale
 
-        estimate = estimate_pixel_size(rgb)
+        estimate = field_scale(rgb)
         return estimate.pixel_size_um, estimate.source
 
     def as_rgb8(self, image: Any) -> np.ndarray:

@@ -51,7 +51,7 @@ def slides(tmp_path: Path, fields: list[np.ndarray]) -> Path:
 def analyse(run: Run, model: Path, tmp_path: Path) -> Run:
     def call(*arguments: object) -> tuple[int, dict[str, Any]]:
         common = ("-o", tmp_path / "out", "-m", model, "--device", "cpu", "--trials", 1)
-        return run("run", *arguments, *common)
+        return run("run", *arguments, *common, "--method", "watershed")
 
     return call
 
@@ -113,7 +113,7 @@ def test_another_model_does_it_again(run: Run, model: Path, slides: Path, tmp_pa
     for bundle, expected in ((model, 3), (model, 0), (other, 3)):
         _, told = run(
             *("run", slides, "-o", tmp_path / "out", "-m", bundle, "--device", "cpu"),
-            *("--trials", 1, "--pixel-size", PIXEL_SIZE),
+            *("--trials", 1, "--pixel-size", PIXEL_SIZE, "--method", "watershed"),
         )
         assert len(done_now(told)) == expected
 
@@ -197,7 +197,7 @@ def test_results_of_other_kinds_are_not_overwritten(
     assert code == 1
     assert "holds the results of several images" in told["error"]
     (slides / "cells.csv").write_text("my own annotations")
-    common = ("-m", model, "--device", "cpu", "--trials", 1)
+    common = ("-m", model, "--device", "cpu", "--trials", 1, "--method", "watershed")
     code, told = run("run", slides, "-o", slides, *common, *size)
     assert code == 1
     assert "no result of an earlier run" in told["error"]
@@ -229,7 +229,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, slides: Path) -> dict[str, tuple[f
     for name in ("c.png", "d.png"):
         shutil.copy(slides / "a.png", slides / name)
 
-    def own_scale(path: Path) -> OwnScale:
+    def own_scale(path: Path, method: str) -> OwnScale:
         with Picture.open(path) as opened:
             width, height = opened.size
         return OwnScale(*said[path.name], (height, width))

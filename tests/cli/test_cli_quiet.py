@@ -60,7 +60,7 @@ def test_tifffile_never_speaks(
     damaged_tiffs(tmp_path / "data" / "b")
     own = ["-m", str(model), "--device", "cpu"]
     arguments = {
-        "run": [folder, "-o", tmp_path / "out", *own],
+        "run": [folder, "-o", tmp_path / "out", "--method", "watershed", *own],
         "classify": [folder, "-o", tmp_path / "c.csv", "--pixel-size", 0.2, *own],
         "train": [tmp_path / "data", "-o", tmp_path / "m", "--device", "cpu"],
         "heatmap": [folder / "cut0.tif", "-o", tmp_path / "h", *own],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,15 @@ def test_heic_without_a_reader(tmp_path: Path) -> None:
     assert "pillow-heif" in note
     with pytest.raises(InputError, match="pillow-heif"):
         open_image(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "no.png")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "no.txt")
+    found = list_folder(tmp_path)
+    assert [p.name for p in found.images] == ["a.png", "b.png"]
+    assert [p.name for p in found.unreadable] == ["gone.png"]
+    assert "gone.png cannot be read" in found.notes[0]

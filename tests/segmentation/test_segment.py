@@ -105,16 +105,16 @@ def test_large_images_are_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_wants_weights_and_a_gpu(monkeypatch: pytest.MonkeyPatch, no_models: Path) -> None:
     from cytodiffusion import device
 
-    assert choose_method("auto") == "watershed"
+    assert choose_method("auto") == "network"
     no_models.mkdir()
     (no_models / "cpsam").write_bytes(b"weights")
     monkeypatch.setattr(device.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(device.torch.backends.mps, "is_available", lambda: False)
-    assert choose_method("auto") == "watershed"
+    assert choose_method("auto") == "network"
     monkeypatch.setattr(device.torch.cuda, "is_available", lambda: True)
     assert choose_method("auto") == "cellpose"
-    assert choose_method("auto", model="cpsam_v2") == "watershed"
-    assert choose_method("auto", device="cpu") == "watershed"
+    assert choose_method("auto", model="cpsam_v2") == "network"
+    assert choose_method("auto", device="cpu") == "network"
 
 
 def test_a_missing_model_is_not_passed_over() -> None:
@@ -161,4 +161,4 @@ def test_cancel() -> None:
 
 
 def test_all_methods_are_named() -> None:
-    assert segmentation.METHODS == ("auto", "watershed", "cellpose")
+    assert segmentation.METHODS == ("auto", "network", "watershed", "cellpose")

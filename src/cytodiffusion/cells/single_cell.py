@@ -385,7 +385,9 @@ def labelled_scale(image: Image, labels: Path, given: float | None) -> Scale:
             stored = stated_pixel_size(labels).value_um
     if known := known_scale(given, image.pixel_size_um, stored):
         return known
-    estimate = estimate_pixel_size(image.rgb())
+    from cytodiffusion.segmentation.network_scale import field_scale  # slow to import
+
+    estimate = field_scale(image.rgb())
     return Scale(estimate.pixel_size_um, estimate.source)
 
 

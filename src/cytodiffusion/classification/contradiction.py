@@ -61,8 +61,8 @@ def contradiction_sentence(counts: Mapping[str, int]) -> str | None:
     if not total:
         return None
     cells = "cell that was" if total == 1 else "cells that were"
+    classes = ", ".join(f"{n:,} {name}" for n, name in found)
     return (
-        f"{total:,} {cells} outlined without a nucleus got a class of cells with one "
-        f"({', '.join(f'{n:,} {name}' for n, name in found)}): for review, and not to be counted "
-        "unseen."
+        f"{total:,} {cells} outlined without a nucleus got a class of cells with one ({classes}): "
+        "for review. Check them before you count."
     )

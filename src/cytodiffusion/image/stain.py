@@ -21,6 +21,9 @@ _WORK_SIDE = 224
 #: little, so that a smaller copy will do there, at a twentieth of the time.
 MAP_SIDE, SINGLE_CELL_MAP_SIDE = 336, 96
 
+#: A background of which no channel reaches this (0..255) is not that of a transmitted-light image.
+DARKEST_BACKGROUND = 40.0
+
 #: A brightness peak below this share of the highest one is not taken for the background.
 _PEAK_SHARE = 0.12
 

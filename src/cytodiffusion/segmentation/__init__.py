@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from cytodiffusion.errors import InputError
 from cytodiffusion.image.image import Image, as_rgb8, as_source, open_image
 from cytodiffusion.image.pixels import Scale, known_scale
+from cytodiffusion.image.surround import without_surround
 from cytodiffusion.progress import Progress, silent
+from cytodiffusion.segmentation.resampling import finish
 from cytodiffusion.segmentation.result import Segmentation
 from cytodiffusion.settings import make_settings
 
 if TYPE_CHECKING:
+    from cytodiffusion.model.segmenter import Segmenter
     from cytodiffusion.segmentation.scale import ScaleEstimate
 
-__all__ = ["METHODS", "Segmentation", "choose_method", "segment"]
+__all__ = ["METHODS", "Segmentation", "choose_method", "estimate_scale", "segment"]
 
 METHODS = ("auto", "network", "watershed", "cellpose")
 
@@ -36,23 +39,26 @@ def segment(
     model: str | Path | None = None,
     device: str = "auto",
     allow_download: bool = False,
+    segmenter: Segmenter | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Segmentation:
     """Outline the cells of an image.
 
     Large images are segmented in overlapping tiles, read one by one where the image is lazy.
+    ``model`` is one of Cellpose's; ``segmenter`` is the smear network to use, that of the default
+    model where it is missing.
     """
     chosen = choose_method(method, model=model, device=device)
     source, known = _source(image, pixel_size_um)
     size = None if known is None else known.pixel_size_um
     if math.prod(source.shape[:2]) <= _tile_above():
         rgb = as_rgb8(source)
-        run = _prepare(chosen, rgb, model, device, allow_download, progress, options)
-        found = run(rgb, size, progress)
+        run = _prepare(chosen, rgb, model, device, allow_download, progress, options, segmenter)
+        found = _inside(run, rgb, size, progress)
     else:
         found = _segment_large(
-            source, chosen, size, model, device, allow_download, progress, options
+            source, chosen, size, model, device, allow_download, progress, options, segmenter
         )
     from cytodiffusion.segmentation.trust import doubts
 
@@ -96,6 +102,7 @@ def _prepare(
     allow_download: bool,
     progress: Progress,
     options: dict[str, Any],
+    segmenter: Segmenter | None,
 ) -> _Prepared:
     """Return the method with everything loaded; `rgb` is the image or a sample of it."""
     if method == "watershed":
@@ -106,7 +113,8 @@ def _prepare(
     if method == "network":
         from cytodiffusion.segmentation.network import NetworkSettings, network, smear_network
 
-        shape, own = make_settings(NetworkSettings, options), smear_network(model or "default")
+        shape = make_settings(NetworkSettings, options)
+        own = segmenter or smear_network()
         return lambda part, size, report: network(part, size, shape, report, segmenter=own)
     from cytodiffusion.segmentation.cellpose import (
         CellposeSegmenter,
@@ -125,6 +133,23 @@ def _prepare(
     return lambda part, size, report: segmenter(part, size, report, levels)
 
 
+def _inside(
+    run: _Prepared, rgb: NDArray[np.uint8], size: float | None, progress: Progress
+) -> Segmentation:
+    """Outline a field as if the empty slide went on where something dark or a frame is."""
+    field, filled = without_surround(rgb)
+    found = run(field, size, progress)
+    if filled is None:
+        return found
+    labels, kinds = finish(
+        np.where(filled, 0, found.labels).astype(np.int32),
+        np.zeros(found.n_cells + 1, np.uint8)
+        if found.kinds is None
+        else np.concatenate([np.zeros(1, np.uint8), found.kinds]),
+    )
+    return replace(found, labels=labels, kinds=None if found.kinds is None else kinds)
+
+
 def _segment_large(
     source: Any,
     method: str,
@@ -134,6 +159,7 @@ def _segment_large(
     allow_download: bool,
     progress: Progress,
     options: dict[str, Any],
+    segmenter: Segmenter | None,
 ) -> Segmentation:
     from cytodiffusion.segmentation import tiling
 
@@ -143,17 +169,17 @@ def _segment_large(
     if size is None:
         progress(0.0, "Estimating the scale")
         # Parts of a slide are empty or crowded: believe the one with the most measurable cells
-        estimate = max((_estimate(method, part) for part in parts), key=lambda e: e.n_cells)
+        estimate = max((estimate_scale(method, part) for part in parts), key=lambda e: e.n_cells)
         size, origin = estimate.pixel_size_um, estimate.source
     thin = np.concatenate([part[::4, ::4].reshape(1, -1, 3) for part in parts], axis=1)
-    run = _prepare(method, thin, model, device, allow_download, progress, options)
+    run = _prepare(method, thin, model, device, allow_download, progress, options, segmenter)
     if origin == "assumed":
         notes = (f"Too few red cells to measure the scale; {size:.3f} um a pixel was assumed.",)
     overlap = max(16, min(tiling.TILE // 2 - 1, math.ceil(tiling.OVERLAP_UM / size)))
     record: list[Segmentation] = []
 
     def one(rgb: NDArray[np.uint8], report: Progress) -> Segmentation:
-        found = run(rgb, size, report)
+        found = _inside(run, rgb, size, report)
         record[:] = [replace(found, labels=found.labels[:0, :0])]  # only what describes the run
         return found
 
@@ -170,16 +196,15 @@ def _segment_large(
     )
 
 
-def _estimate(method: str, rgb: NDArray[np.uint8]) -> ScaleEstimate:
+def estimate_scale(method: str, rgb: NDArray[np.uint8]) -> ScaleEstimate:
     """Measure the scale of a field as the method does."""
     if method == "network":
-        from cytodiffusion.segmentation.network import smear_network
-        from cytodiffusion.segmentation.network_scale import measure_scale
+        from cytodiffusion.segmentation.network_scale import field_scale
 
-        return measure_scale(rgb, smear_network())
+        return field_scale(rgb)
     from cytodiffusion.segmentation.scale import estimate_pixel_size
 
-    return estimate_pixel_size(rgb)
+    return estimate_pixel_size(without_surround(rgb)[0])
 
 
 def _thumbnail(source: Any) -> NDArray[np.uint8]:

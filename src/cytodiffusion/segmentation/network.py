@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from cytodiffusion.image.stain import DARKEST_BACKGROUND, estimate_background
 from cytodiffusion.model.loading import load_segmenter_of
 from cytodiffusion.model.segmenter import FLOW_SCALE, Segmenter
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.resampling import enlarge, finish, resample
 from cytodiffusion.segmentation.result import PLATELET, RED, UNKNOWN, WHITE, Segmentation
-from cytodiffusion.segmentation.scale import ScaleEstimate, estimate_pixel_size
+from cytodiffusion.segmentation.scale import DEFAULT_PIXEL_UM, ScaleEstimate, estimate_pixel_size
 from cytodiffusion.segmentation.settings import NetworkSettings
 
 Labels = NDArray[np.int32]
@@ -86,6 +87,8 @@ def network(
     """
     settings = settings or NetworkSettings()
     segmenter = segmenter or smear_network()
+    if float(estimate_background(rgb).max()) < DARKEST_BACKGROUND:
+        return _empty(rgb, pixel_size_um, settings)
     estimate, labels, kinds = None, None, None
     if pixel_size_um is None:
         progress(0.0, "estimating the scale")
@@ -113,6 +116,21 @@ def network(
         settings.model_dump(),
         tuple(warnings),
         found,
+    )
+
+
+def _empty(
+    rgb: NDArray[np.uint8], pixel_size_um: float | None, settings: NetworkSettings
+) -> Segmentation:
+    """No cells, since there is no bright background to see them on."""
+    return Segmentation(
+        np.zeros(rgb.shape[:2], np.int32),
+        pixel_size_um or DEFAULT_PIXEL_UM,
+        "assumed" if pixel_size_um is None else "given",
+        "network",
+        settings.model_dump(),
+        ("The image is dark: cells are looked for on a bright background.",),
+        np.zeros(0, np.uint8),
     )
 
 

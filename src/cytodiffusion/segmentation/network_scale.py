@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cytodiffusion.image.surround import without_surround
 from cytodiffusion.model.segmenter import Segmenter
-from cytodiffusion.segmentation.network import outline
+from cytodiffusion.segmentation.network import outline, smear_network
 from cytodiffusion.segmentation.resampling import resample
 from cytodiffusion.segmentation.result import RED
 from cytodiffusion.segmentation.scale import (
@@ -71,6 +72,11 @@ class RedCellMeasure:
     def fits(self) -> bool:
         """Whether the pixel size that was taken is about the right one."""
         return self.merit >= LEAST_MERIT and 1 / AGREEING < self.ratio < AGREEING
+
+
+def field_scale(rgb: NDArray[np.uint8]) -> ScaleEstimate:
+    """Measure the pixel size of a field, whatever surrounds it, by the default smear network."""
+    return measure_scale(without_surround(rgb)[0], smear_network())
 
 
 def measure_scale(rgb: NDArray[np.uint8], segmenter: Segmenter) -> ScaleEstimate:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.image.stain import background_map, optical_density
+from cytodiffusion.image.surround import surround
 from cytodiffusion.segmentation.result import Segmentation
 
 #: Area of a red cell in square micrometres.
@@ -15,8 +16,8 @@ CELL_UM2 = 44.0
 #: One object over this share of a picture is no cell, nor one of so many times a cell.
 LARGEST_SHARE, LARGEST_CELLS = 0.2, 10
 
-#: Optical density of what is stained; denser is a frame or an eyepiece rather than a cell.
-STAINED, OPAQUE = 0.12, 2.2
+#: Optical density of what is stained.
+STAINED = 0.12
 
 #: Share of what is stained that may be left without an outline, and how many cells that must be.
 UNEXPLAINED, UNEXPLAINED_CELLS = 0.35, 6
@@ -78,15 +79,5 @@ def _stained(rgb: NDArray[np.uint8], labels: NDArray[np.int32]) -> tuple[float, 
     covered = np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_AREA)) > 0.05
     density = optical_density(small, background_map(small, side=_SIDE)).mean(axis=2)
     smooth = cv2.GaussianBlur(density, (0, 0), 1.5)
-    stained = (smooth > STAINED) & ~_surround(small)
+    stained = (smooth > STAINED) & ~surround(small)
     return float(stained.mean()), float((stained & ~covered).mean())
-
-
-def _surround(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Find what is dark and reaches the border: a frame, an eyepiece, a stopped-down corner."""
-    dark = (rgb.max(axis=2) < 70).astype(np.uint8)
-    dark = np.asarray(cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    _, pieces = cv2.connectedComponents(np.pad(dark, 1, constant_values=1))
-    reached = pieces[1:-1, 1:-1] == pieces[0, 0]
-    near = cv2.dilate(reached.astype(np.uint8), np.ones((9, 9), np.uint8))
-    return np.asarray(near > 0)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.image.stain import estimate_background
+from cytodiffusion.image.stain import DARKEST_BACKGROUND, estimate_background
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.foreground import Mask, Stains, foreground, smooth, stain_maps
 from cytodiffusion.segmentation.nuclei import find_nuclei, grow_cytoplasm
@@ -23,9 +23,6 @@ from cytodiffusion.segmentation.settings import WatershedSettings as WatershedSe
 from cytodiffusion.segmentation.splitting import split_red_cells
 
 Labels = NDArray[np.int32]
-
-#: A background of which no channel reaches this (0..255) is not that of a transmitted-light image.
-DARKEST_BACKGROUND = 40.0
 
 
 def watershed(

@@ -46,7 +46,14 @@ def _settled(engine: Engine, request: SegmentRequest) -> SegmentRequest:
     """Return a request with the scale of its slide; `ScaleUnlike` where a person should choose."""
     if request.slide is not None or request.pixel_size_um is not None or not request.beside_um:
         return request
-    slide = engine.scale_beside(request.image, request.path, request.beside_um)
+    slide = engine.scale_beside(
+        request.image,
+        request.path,
+        request.beside_um,
+        method=request.method,
+        model=request.model,
+        device=request.device,
+    )
     if slide is not None and slide.own.source == "estimated":
         raise ScaleUnlike(slide)
     return replace(request, slide=slide)

@@ -214,6 +214,7 @@ def real(engine, qtbot):
     session = Session.of(viewer, engine)
     widget = SegmentWidget(viewer)
     qtbot.addWidget(widget)
+    widget.method.value = "watershed"
     yield widget
     viewer.layers.clear()
     session.close()
