@@ -273,9 +273,11 @@ def test_the_boxes_show_how_the_current_cells_are_outlined(window, engine, qtbot
     assert not window.layers["A cells anomalies"].visible
     window.layers.selection.active = window.layers["B cells class"]
     assert classify.anomalies.isChecked()
+    assert classify.review.isChecked()
     assert window.layers["B cells anomalies"].visible
     window.layers.selection.active = window.layers["A cells class"]
     assert not classify.anomalies.isChecked()
+    assert not classify.review.isChecked()
     assert not window.layers["A cells anomalies"].visible
 
 

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.layers.placement import full_size
-from napari_cytodiffusion.layers.results import REVIEW, CellRecord, percent
+from napari_cytodiffusion.layers.results import FILTERS, REVIEW, CellRecord, percent
 from napari_cytodiffusion.layers.views import CellViews, mark_cell
 from napari_cytodiffusion.session import NEXT_KEY, PREVIOUS_KEY, Session
 from napari_cytodiffusion.shared.common import TallArea, note, tell
@@ -177,6 +177,8 @@ class InspectWidget(QWidget):
                 return
             if views.error_rate is not None:
                 self.only.addItem("for review", REVIEW)
+            for value, text in FILTERS:
+                self.only.addItem(text, value)
             for index, name in enumerate(views.results.class_names):
                 self.only.addItem(name, index)
         self.posterior.set_classes(views.results.class_names, views.results.colors)
@@ -236,7 +238,8 @@ class InspectWidget(QWidget):
         border = "; touches the border, judge with care" if record.touches_border else ""
         self.where.setText(f"At y {record.y:,.0f}, x {record.x:,.0f} px{border}")
         members = [results.class_names[k] for k in np.flatnonzero(record.prediction_set)]
-        self.members.setText(f"Prediction set (\u2022): {', '.join(members) or 'empty'}")
+        in_words = ", ".join(members) or "no class fits well enough"
+        self.members.setText(f"Prediction set (\u2022): {in_words}")
         self.posterior.set_posterior(record.posterior, record.prediction_set, text_color(self))
         top = max(1.5 * record.anomaly_threshold, 1.1 * record.anomaly_score)
         self.gauge.set_value(record.anomaly_score, record.anomaly_threshold, top)

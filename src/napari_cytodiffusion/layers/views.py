@@ -55,6 +55,7 @@ class CellViews:
         self.pixel_size_um = 0.0
         self.window_um = 0.0
         self.error_rate: float | None = None  # that cells were accepted by
+        self.no_promise: str | None = None  # why there is none although one was asked for
         self.model = ("default", "auto")  # where it was loaded from, and the device
         self.background: np.ndarray | None = None  # of the image, once somebody measured it
         self.shown = [True] * len(results.class_names)
@@ -101,6 +102,8 @@ class CellViews:
             **placement(self.labels),
         )
         layer.editable = False
+        if role == "class" and "predicted" in self.labels.features:  # it comes back
+            layer.features = self.labels.features
         tell_cells(layer, self.describe)
         active = viewer.layers.selection.active
         self.layers[role] = layer
@@ -182,6 +185,8 @@ class CellViews:
         if stays and len(before) == len(table):
             table = table.assign(**{name: before[name].to_numpy() for name in stays})
         self.labels.features = table
+        if "class" in self.layers:
+            self.layers["class"].features = table
 
 
 _ROLE = "inspected"
