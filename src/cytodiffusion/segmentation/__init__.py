@@ -111,7 +111,8 @@ def _prepare(
         rules = make_settings(WatershedSettings, options)
         return lambda part, size, report: watershed(part, size, rules, report)
     if method == "network":
-        from cytodiffusion.segmentation.network import NetworkSettings, network, smear_network
+        from cytodiffusion.segmentation.network import network, smear_network
+        from cytodiffusion.segmentation.settings import NetworkSettings
 
         shape = make_settings(NetworkSettings, options)
         own = segmenter or smear_network()
@@ -122,7 +123,7 @@ def _prepare(
         brightness_levels,
     )
 
-    segmenter = CellposeSegmenter(
+    cellpose = CellposeSegmenter(
         model,
         device,
         allow_download=allow_download,
@@ -130,7 +131,7 @@ def _prepare(
         progress=lambda fraction, message: progress(0.0, message),
     )
     levels = brightness_levels(rgb)
-    return lambda part, size, report: segmenter(part, size, report, levels)
+    return lambda part, size, report: cellpose(part, size, report, levels)
 
 
 def _inside(

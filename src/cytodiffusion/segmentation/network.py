@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -210,7 +211,8 @@ def follow(reading: FieldReading, threshold: float) -> Labels:
 
     if not (reading.cells > threshold).any():
         return np.zeros(reading.cells.shape, np.int32)
-    with torch.sparse.check_sparse_tensor_invariants(enable=False):  # else PyTorch warns
+    unchecked: Any = torch.sparse.check_sparse_tensor_invariants  # else PyTorch warns
+    with unchecked(enable=False):
         masks = compute_masks(
             reading.flows * (5.0 / FLOW_SCALE),
             reading.cells,

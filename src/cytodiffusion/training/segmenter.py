@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -116,7 +119,7 @@ class SegmenterTrainer(TrainingLoop):
             views.append(field_view(field, s.input_size, s.patch, rng))
         return self._stacked(views)
 
-    def _stacked(self, views: list[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
+    def _stacked(self, views: Sequence[tuple[NDArray[Any], ...]]) -> tuple[Tensor, ...]:
         pixels, flows, kinds, cells = (
             torch.from_numpy(np.stack(part)) for part in zip(*views, strict=True)
         )

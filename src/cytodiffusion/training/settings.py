@@ -41,7 +41,7 @@ Kind = Literal[
     "segmenter",
 ]
 #: Names on disk of kinds that are called otherwise.
-ON_DISK = {"slide-correction": "laboratory"}
+ON_DISK: dict[str, str] = {"slide-correction": "laboratory"}
 _BY_ALIAS = {alias: name for name, alias in ON_DISK.items()}
 
 #: Side in pixels from which on a generator has enough of a coarse picture to learn detail from.

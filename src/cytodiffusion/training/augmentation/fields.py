@@ -48,7 +48,7 @@ def field_view(
         )
         return np.asarray(warped, np.float32)
 
-    pixels = seen(field.rgb, False, cv2.INTER_LINEAR) / 255
+    pixels = np.asarray(seen(field.rgb, False, cv2.INTER_LINEAR) / 255, np.float32)
     cells = seen(field.cells, False, cv2.INTER_NEAREST, 255)
     kinds = seen(field.kinds, True, cv2.INTER_NEAREST, 0).astype(np.int64)
     flows = np.stack([seen(flow, True, cv2.INTER_LINEAR, 0) for flow in field.flows])
@@ -96,26 +96,29 @@ def _photographed_otherwise(
         pixels = np.exp(-np.clip(density, -0.1, 4)).astype(np.float32)
     if rng.random() < 0.05:
         pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
-    pixels = pixels * rng.uniform(0.6, 1.1, 3) * rng.uniform(0.75, 1.1)
+    lit = pixels * rng.uniform(0.6, 1.1, 3) * rng.uniform(0.75, 1.1)
     if rng.random() < 0.35:
-        pixels = np.clip(pixels, 0, 2) ** rng.uniform(0.6, 1.7)
-    pixels = _lit(np.asarray(pixels, np.float32), rng)
+        lit = np.clip(lit, 0, 2) ** rng.uniform(0.6, 1.7)
+    pixels = _lit(np.asarray(lit, np.float32), rng)
     if rng.random() < 0.5:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.4, 2.2))
+        pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.4, 2.2)), np.float32)
     elif rng.random() < 0.3:
-        pixels = pixels + rng.uniform(0.5, 2) * (pixels - cv2.GaussianBlur(pixels, (0, 0), 1.2))
+        soft = cv2.GaussianBlur(pixels, (0, 0), 1.2)
+        pixels = np.asarray(pixels + rng.uniform(0.5, 2) * (pixels - soft), np.float32)
     hidden = np.zeros(pixels.shape[:2], bool)
     if rng.random() < 0.3:
         hidden = surround(pixels.shape[0], rng)
         shade = rng.uniform(0, 0.3) if rng.random() < 0.75 else rng.uniform(0.3, 1.0)
         soft = cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), rng.uniform(0.3, 3))[..., None]
-        pixels = pixels * (1 - soft) + soft * np.clip(shade + rng.normal(0, 0.03, 3), 0, 1)
-    pixels = pixels + rng.normal(0, rng.uniform(0, 0.04), pixels.shape)
+        colour = np.clip(shade + rng.normal(0, 0.03, 3), 0, 1)
+        pixels = np.asarray(pixels * (1 - soft) + soft * colour, np.float32)
+    noisy = pixels + rng.normal(0, rng.uniform(0, 0.04), pixels.shape)
     if rng.random() < 0.35:
-        bytes_ = np.clip(pixels * 255, 0, 255).astype(np.uint8)
-        _, coded = cv2.imencode(".jpg", bytes_, [cv2.IMWRITE_JPEG_QUALITY, rng.integers(25, 90)])
-        pixels = cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.float32) / 255
-    return np.asarray(pixels, np.float32), hidden
+        quality = int(rng.integers(25, 90))
+        bytes_ = np.clip(noisy * 255, 0, 255).astype(np.uint8)
+        _, coded = cv2.imencode(".jpg", bytes_, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        noisy = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.float64) / 255
+    return np.asarray(noisy, np.float32), hidden
 
 
 def _lit(pixels: _Floats, rng: np.random.Generator) -> _Floats:
