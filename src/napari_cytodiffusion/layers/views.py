@@ -14,6 +14,7 @@ from napari_cytodiffusion.layers.placement import (
     OUTLINE_COLORS,
     colormap_of,
     note_of,
+    part_placement,
     placement,
     tell_cells,
 )
@@ -188,24 +189,30 @@ _ROLE = "inspected"
 
 
 def mark_cell(viewer: Any, views: CellViews, record: CellRecord) -> None:
-    """Frame the window of a cell, without taking the selection from another layer."""
+    """Frame the window of a cell, without taking the selection from another layer.
+
+    The frame is moved by its translation: napari cannot exchange flat shapes in its 3D view.
+    """
     half = views.window_um / views.pixel_size_um / 2
-    corners = [(-half, -half), (-half, half), (half, half), (half, -half)]
-    frame = np.array(corners) + np.array([record.y, record.x])
-    for layer in viewer.layers:
+    place = part_placement(views.labels, (record.y, record.x))
+    for layer in list(viewer.layers):
         note = note_of(layer)
-        if note.get("role") == _ROLE and note.get("labels_id") == str(views.labels.unique_id):
-            layer.data = [frame]
+        if note.get("role") != _ROLE or note.get("labels_id") != str(views.labels.unique_id):
+            continue
+        if note.get("half") == half:
+            for name in ("scale", "rotate", "shear", "affine", "translate"):
+                setattr(layer, name, place[name])
             return
+        viewer.layers.remove(layer)
     active = viewer.layers.selection.active
     marker = Shapes(
-        [frame],
+        [np.array([(-half, -half), (-half, half), (half, half), (half, -half)])],
         name="inspected cell",
         edge_color="#111111",
         face_color="transparent",
         edge_width=max(1.0, half / 60),
-        metadata={NOTE: {"role": _ROLE, "labels_id": str(views.labels.unique_id)}},
-        **placement(views.labels),
+        metadata={NOTE: {"role": _ROLE, "labels_id": str(views.labels.unique_id), "half": half}},
+        **place,
     )
     viewer.add_layer(marker)
     viewer.layers.selection.active = active
