@@ -34,6 +34,9 @@ OnEnd = Callable[[str, CytoDiffusionError | None], None]
 #: Milliseconds between two layers that are added, for the window to answer in between.
 _LAYER_PAUSE_MS = 60
 
+#: Milliseconds between two looks whether a cancelled run has left its last step.
+_LOOK_MS = 50
+
 #: Keys bound in the viewer: switch the colours, step through the inspected cells.
 SWITCH_KEY, PREVIOUS_KEY, NEXT_KEY = "U", "J", "K"
 
@@ -45,6 +48,8 @@ class Session(QObject):
     -------
     busy_changed (bool)
         A run started or ended.
+    ready_changed (bool)
+        A cancelled run began or ended to finish its last step, in which no other can start.
     cells_changed ()
         More cells are classified, or other ones are current.
     view_changed ()
@@ -56,6 +61,7 @@ class Session(QObject):
     """
 
     busy_changed = Signal(bool)
+    ready_changed = Signal(bool)
     cells_changed = Signal()
     view_changed = Signal()
     inspected = Signal(int)
@@ -70,6 +76,9 @@ class Session(QObject):
         self._job_owner = 0
         self._on_end: OnEnd | None = None
         self._lingering: list[Job] = []
+        self._look = QTimer(self)
+        self._look.setInterval(_LOOK_MS)
+        self._look.timeout.connect(self._look_after)
         self._views: list[CellViews] = []
         self.current: CellViews | None = None
         self._chosen: tuple[weakref.ref[CellViews], int] | None = None
@@ -126,7 +135,7 @@ class Session(QObject):
     @property
     def ready(self) -> bool:
         """Whether `start` would start: nothing runs, and no cancelled run is in its last step."""
-        return self._job is None and not any(job.is_lingering for job in self._lingering)
+        return self._job is None and not self.finishing
 
     def owns_run(self, widget: QObject) -> bool:
         """Whether the run that is going on is that of a widget."""
@@ -143,11 +152,10 @@ class Session(QObject):
         on_end: OnEnd,
     ) -> Job | None:
         """Start a run; refused with a message while another one runs."""
-        self._lingering = [job for job in self._lingering if job.is_lingering]
         if self._job is not None:
             notifications.show_warning("A run is going on: wait until it ends, or cancel it first.")
             return None
-        if self._lingering:
+        if self.finishing:
             notifications.show_warning(
                 "The cancelled run is still finishing its last step: try again in a moment."
             )
@@ -175,7 +183,7 @@ class Session(QObject):
         job, self._job, self._on_end = self._job, None, None
         if job is not None:
             job.abandon()
-            self._lingering.append(job)
+            self._linger(job)
             self.busy_changed.emit(False)
 
     def _on_ended(self, outcome: str) -> None:
@@ -185,11 +193,28 @@ class Session(QObject):
         if job is None or on_end is None:
             return
         if job.is_lingering:
-            self._lingering.append(job)
+            self._linger(job)
         try:
             on_end(outcome, job.error)
         finally:
             self.busy_changed.emit(self.busy)
+
+    @property
+    def finishing(self) -> bool:
+        """Whether a cancelled run is still in its last step."""
+        return any(job.is_lingering for job in self._lingering)
+
+    def _linger(self, job: Job) -> None:
+        """Keep an eye on a run that was let go until its thread is free."""
+        self._lingering.append(job)
+        self._look.start()
+        self.ready_changed.emit(False)
+
+    def _look_after(self) -> None:
+        if not self.finishing:
+            self._look.stop()
+            self._lingering = []
+            self.ready_changed.emit(True)
 
     # -- classified cells ---------------------------------------------------------------------
 
@@ -327,6 +352,7 @@ class Session(QObject):
     def close(self) -> None:
         """Stop work, disconnect from the viewer, forget everything."""
         self.abandon()
+        self._look.stop()
         self._views, self.current = [], None
         self.engine.forget_models()
         viewer = self.viewer

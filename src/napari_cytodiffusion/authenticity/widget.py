@@ -56,6 +56,7 @@ class AuthenticityWidget(QWidget):
         self._pace = Pace()
         self.pages = QStackedWidget(self)
         self.start_page = StartPage(self.pages)
+        self.start_page.form.run_bar.follow(self._session)
         self.trial_page = TrialPage(self.pages)
         self.result_page = ResultPage(self.pages)
         self.pages.addWidget(TallArea(self.start_page, self.pages))

@@ -111,6 +111,7 @@ class ClassifyWidget(QWidget):
             more=_MORE,
         )
         self.run_bar = RunBar("Classify cells", self)
+        self.run_bar.follow(self._session)
         self.class_button = self._view_button("Class", "class")
         self.uncertainty_button = self._view_button("Uncertainty", "uncertainty")
         self.anomalies = QCheckBox("Outline anomalies", self)
@@ -196,8 +197,7 @@ class ClassifyWidget(QWidget):
         if image is not None and cells is None:
             text = f"Segment {_short(image.name)} first"
             tip = f"There are no cells of '{image.name}' yet."
-        self.run_bar.run_button.setText(text)
-        self.run_bar.run_button.setToolTip(tip)
+        self.run_bar.set_text(text, tip)
         self.cells.set_nothing("segment cells first" if image is None else "none of this image yet")
 
     def _follow_scale(self) -> None:

@@ -79,6 +79,7 @@ class CounterfactualWidget(QWidget):
         self.save = SaveButton(self.saveable, self)
         self.form = CounterfactualForm(self.save, self)
         self.run_bar = RunBar(_BUTTONS[HEATMAP], self)
+        self.run_bar.follow(self._session)
         self.page = HeatmapPage(colors, self)
         self.grid = ClassGrid(colors, self)
         self.morph = MorphPage(self)
@@ -129,7 +130,7 @@ class CounterfactualWidget(QWidget):
         known = views is not None and len(views.results) > 0
         one = views is not None and len(views.results.class_names) < 2
         self._why_empty = _NOTHING if not known else _ONE_CLASS if one else _CLICK
-        self.run_bar.run_button.setEnabled(known and not one and not self._run.busy)
+        self.run_bar.offer(known and not one)
         self.form.show_cell(self._record, views)
         self._refresh()
 
@@ -170,7 +171,7 @@ class CounterfactualWidget(QWidget):
         self.form.choose(target)
 
     def _on_tab(self, index: int) -> None:
-        self.run_bar.run_button.setText(_BUTTONS[index])
+        self.run_bar.set_text(_BUTTONS[index])
         self.look.setVisible(index != MORPH)
         self.form.show_strength(index != CLASSES)
         self._refresh()

@@ -80,6 +80,7 @@ class ReportWidget(QWidget):
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.hint = note(_EMPTY, self)
         self.form = EvaluateForm(self)
+        self.form.run_bar.follow(self._session)
         self.form.hide()
         self.problem = note("", self)
         self.problem.hide()

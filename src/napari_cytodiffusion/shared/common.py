@@ -20,7 +20,11 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.workers import duration
+
+#: Said of a button that cannot start anything yet.
+_FINISHING = "The cancelled run is finishing its last step; then this works again."
 
 
 class RunBar(QWidget):
@@ -52,10 +56,35 @@ class RunBar(QWidget):
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self._on_cancel)
         self.bar.hide()
+        self._working, self._wanted, self._tip = False, True, ""
+        self._session: Session | None = None
+
+    def follow(self, session: Session) -> None:
+        """Offer to start only what can start: not while a cancelled run is in its last step."""
+        self._session = session
+        session.ready_changed.connect(self._offer)
+        self._offer()
+
+    def offer(self, wanted: bool) -> None:
+        """Say whether there is anything to start."""
+        self._wanted = wanted
+        self._offer()
+
+    def set_text(self, text: str, tip: str = "") -> None:
+        """Set what stands on the button that starts."""
+        self._tip = tip
+        self.run_button.setText(text)
+        self._offer()
+
+    def _offer(self, _: bool = True) -> None:
+        finishing = self._session is not None and self._session.finishing
+        self.run_button.setEnabled(self._wanted and not self._working and not finishing)
+        self.run_button.setToolTip(_FINISHING if finishing else self._tip)
 
     def begin(self, text: str) -> None:
         """Show that work has begun."""
-        self.run_button.setEnabled(False)
+        self._working = True
+        self._offer()
         self.cancel_button.setEnabled(True)
         # a moving bar until the first real progress arrives
         self.bar.setRange(0, 0)
@@ -72,7 +101,8 @@ class RunBar(QWidget):
 
     def end(self, text: str) -> None:
         """Show that work has ended."""
-        self.run_button.setEnabled(True)
+        self._working = False
+        self._offer()
         self.cancel_button.setEnabled(False)
         self.bar.hide()
         self.line.setText(text)
