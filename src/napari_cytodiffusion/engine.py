@@ -23,7 +23,7 @@ from cytodiffusion.progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cytodiffusion.authenticity import AuthenticitySettings
+    from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
     from cytodiffusion.authenticity.result import AuthenticityResult
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.counterfactual.cells import Counterfactuals
@@ -373,6 +373,13 @@ class Engine:
         from cytodiffusion.authenticity.make import make_test
 
         return make_test(settings, progress, model=model)
+
+    def test_summary(self, test: AuthenticityTest) -> str:
+        """Say what an authenticity test is, and what its pictures give away."""
+        from cytodiffusion.authenticity.make import summary
+
+        text = summary(test.record, len(test), test.classes)
+        return f"{text[:1].upper()}{text[1:]}."
 
     def explain(
         self,

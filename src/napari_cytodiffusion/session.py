@@ -50,6 +50,8 @@ class Session(QObject):
         A run started or ended.
     ready_changed (bool)
         A cancelled run began or ended to finish its last step, in which no other can start.
+    closed (object)
+        A widget was closed; what it is known by, its ``id``.
     cells_changed ()
         More cells are classified, or other ones are current.
     view_changed ()
@@ -62,6 +64,7 @@ class Session(QObject):
 
     busy_changed = Signal(bool)
     ready_changed = Signal(bool)
+    closed = Signal(object)
     cells_changed = Signal()
     view_changed = Signal()
     inspected = Signal(int)
@@ -116,9 +119,10 @@ class Session(QObject):
 
     def attach(self, widget: QObject) -> None:
         """Stop the run of a widget that is destroyed, as when its dock or its window closes."""
-        widget.destroyed.connect(partial(_owner_gone, weakref.ref(self), id(widget)))
+        gone = partial(_owner_gone, weakref.ref(self), id(widget))
+        widget.destroyed.connect(gone)
         if isinstance(widget, QWidget):
-            share_place(widget, self._docked)
+            share_place(widget, self._docked, gone)
 
     def watch(self, widget: QObject) -> None:
         """Tell of clicked cells, by ``inspected``, while a widget that shows them lives."""
@@ -375,6 +379,7 @@ def _owner_gone(session: weakref.ref[Session], owner: int, *_: Any) -> None:
         # when Python ends, the session may be gone in Qt before its widgets
         with contextlib.suppress(RuntimeError):
             alive.abandon(owner)
+            alive.closed.emit(owner)
 
 
 def _watcher_gone(session: weakref.ref[Session], watcher: int, *_: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Shapes
 from qtpy.QtCore import QSize
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.counterfactual import exports, targets
@@ -26,7 +26,7 @@ from napari_cytodiffusion.layers.placement import is_derived
 from napari_cytodiffusion.layers.results import CellRecord
 from napari_cytodiffusion.layers.views import CellViews, mark_cell
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import RunBar, tell
+from napari_cytodiffusion.shared.common import RunBar, Squeezed, SqueezedTabs, TallArea, tell
 from napari_cytodiffusion.shared.defaults import default
 from napari_cytodiffusion.shared.latest_run import LatestRun
 
@@ -84,7 +84,7 @@ class CounterfactualWidget(QWidget):
         self.grid = ClassGrid(colors, self)
         self.morph = MorphPage(self)
         self.batch = BatchPage(self)
-        self.tabs = QTabWidget(self)
+        self.tabs = SqueezedTabs(self)
         pages = (self.page, self.grid, self.morph, self.batch)
         for title, page in zip(_PAGES, pages, strict=True):
             self.tabs.addTab(page, title)
@@ -92,11 +92,15 @@ class CounterfactualWidget(QWidget):
         self.tabs.setTabToolTip(MORPH, "From the cell to the other class's version of it")
         self.tabs.setTabToolTip(MANY, "Heatmaps of a selection of cells")
         self.look = HeatLook(colors, default("counterfactual", "threshold"), self)
+        inside = Squeezed(self)
+        parts = QVBoxLayout(inside)
+        parts.setContentsMargins(0, 0, 0, 0)
+        parts.addWidget(self.form)
+        parts.addWidget(self.run_bar)
+        parts.addWidget(self.tabs, 1)
+        parts.addWidget(self.look)
         layout = QVBoxLayout(self)
-        layout.addWidget(self.form)
-        layout.addWidget(self.run_bar)
-        layout.addWidget(self.tabs, 1)
-        layout.addWidget(self.look)
+        layout.addWidget(TallArea(inside, self))
 
     def _connect(self) -> None:
         self.run_bar.run.connect(self.start)

@@ -10,11 +10,13 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QMessageBox,
     QProgressBar,
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -22,6 +24,9 @@ from qtpy.QtWidgets import (
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.workers import duration
+
+#: What the theme puts around the content of an area that scrolls.
+EDGE = 4
 
 #: Said of a button that cannot start anything yet.
 _FINISHING = "The cancelled run is finishing its last step; then this works again."
@@ -113,6 +118,31 @@ class RunBar(QWidget):
         self.cancel.emit()
 
 
+class OpenButton(QWidget):
+    """A button that opens something, and beside it an arrow that offers what was opened before.
+
+    A tool button would do both, but looks like plain text in napari's themes.
+    """
+
+    clicked = Signal()
+
+    def __init__(self, text: str, tip: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.button, arrow = QPushButton(text, self), QPushButton("", self)
+        self.recent = QMenu(arrow)
+        arrow.setMenu(self.recent)
+        arrow.setFixedWidth(26)
+        arrow.setToolTip("Opened before")
+        arrow.setAccessibleName("Opened before")
+        self.button.setToolTip(tip)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(1)
+        layout.addWidget(self.button, 1)
+        layout.addWidget(arrow)
+        self.button.clicked.connect(self.clicked)
+
+
 class TallArea(QScrollArea):
     """Scrolls up and down, and is always wide enough for what is in it."""
 
@@ -129,13 +159,32 @@ class TallArea(QScrollArea):
         if inside is None:
             return super().minimumSizeHint()
         bar = self.verticalScrollBar().sizeHint().width()
-        return QSize(inside.minimumSizeHint().width() + bar, 120)
+        return QSize(inside.minimumSizeHint().width() + bar + EDGE, 120)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Take the new width when the content asks for another layout."""
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return super().eventFilter(watched, event)
+
+
+class Squeezed(QWidget):
+    """Takes as little height as its parts can do with before the area around it scrolls."""
+
+    def heightForWidth(self, width: int) -> int:
+        """Least height, for text that goes over several lines."""
+        layout = self.layout()
+        if layout is None:
+            return super().heightForWidth(width)
+        return layout.minimumHeightForWidth(width)
+
+
+class SqueezedTabs(QTabWidget):
+    """Pages that take as little height as they can do with, whatever text is in them."""
+
+    def hasHeightForWidth(self) -> bool:
+        """Go by the least size of the pages, not by the height that their texts like to have."""
+        return False
 
 
 class Pace:
