@@ -22,6 +22,7 @@ from napari_cytodiffusion.docks import find_docked, raise_dock, share_place
 from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.belonging import bind_if_certain
 from napari_cytodiffusion.layers.placement import is_cells, is_image
+from napari_cytodiffusion.layers.saved import restore
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.workers import Body, Job
 
@@ -302,6 +303,7 @@ class Session(QObject):
 
     def _bind(self, layer: Layer) -> None:
         """Let labels that come from elsewhere know their image while there is no doubt."""
+        restore(layer)
         viewer = self.viewer
         if viewer is not None and is_cells(layer):
             bind_if_certain(layer, [other for other in viewer.layers if is_image(other)])

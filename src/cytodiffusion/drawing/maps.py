@@ -7,12 +7,14 @@ painting is ``table[labels]``: a few milliseconds a megapixel, whatever the numb
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from cmap import Colormap
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 
 from cytodiffusion.errors import InputError
 
@@ -27,6 +29,11 @@ _MAX_DIRECT_ID = 4_000_000
 
 #: What the outline of a cell for review is multiplied by.
 REVIEW = 3
+
+#: Names of saved maps, and of what napari makes of them: "cells class [1]", "cells class copy".
+_SAVED_NAME = re.compile(
+    r"(?:^|[ _])(class|uncertainty|anomalies)(?: copy)*(?: ?\[\d+\])*(?: copy)*$", re.IGNORECASE
+)
 
 #: Classes a ``uint8`` map can tell apart, 0 being "no cell or not classified yet".
 MAX_CLASSES = 254
@@ -206,6 +213,41 @@ def class_colors(colors: Sequence[str], shown: Sequence[bool] | None = None) -> 
         table[row, :3] = [int(color.lstrip("#")[i : i + 2], 16) / 255 for i in (0, 2, 4)]
         table[row, 3] = 1.0 if shown is None or shown[row - 1] else 0.0
     return table
+
+
+def kind_of_map(labels: ArrayLike, name: str) -> str | None:
+    """Say what a label image with no cells in it shows, by its name and its numbers.
+
+    Maps that were saved by a program that keeps pixels only come back as label images. Their
+    numbers are classes, levels or parts of outlines, never those of cells.
+
+    Parameters
+    ----------
+    labels : (Y, X) integer
+    name : str
+        Of the layer or file, such as ``smear cells class``.
+
+    Returns
+    -------
+    str or None
+        ``"class"``, ``"uncertainty"``, ``"anomalies"``; None where they are cells.
+    """
+    named = _SAVED_NAME.search(name)
+    array = np.asarray(labels)
+    if named is None or array.ndim != 2 or array.size == 0 or array.dtype.kind not in "iu":
+        return None
+    kind = named[1].lower()
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > 255:
+        return None
+    counts = np.bincount(array.ravel())
+    numbers = np.flatnonzero(counts)[1 if counts[0] else 0 :]
+    if kind == "anomalies":
+        return kind if set(numbers.tolist()) <= {1, 2, REVIEW, 2 * REVIEW} else None
+    if kind == "uncertainty" or not len(numbers):
+        return kind
+    pieces = ndimage.label(array > 0)[1]
+    return kind if high <= MAX_CLASSES and pieces > len(numbers) else None
 
 
 def features_table(frame: pd.DataFrame, max_id: int) -> pd.DataFrame:

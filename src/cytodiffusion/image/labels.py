@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from scipy import ndimage
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import atomic_file
+from cytodiffusion.image.calibrated_tiff import write_plane
 from cytodiffusion.image.pixels import check_loadable, quiet_parser
 
 _TIFF = {".tif", ".tiff"}
@@ -55,7 +54,7 @@ def write_labels_tif(
         raise InputError(f"Labels are written as TIFF: {target.name} should end in .tif.")
     stored = check_labels(labels)
     with atomic_file(target) as partial:
-        _write_tiff(partial, stored, pixel_size_um)
+        write_plane(partial, stored, pixel_size_um, name="labels")
     return target
 
 
@@ -373,18 +372,3 @@ def _tiff_array(path: Path) -> NDArray[Any]:
         tag = tif.pages.first.tags.get("Orientation")
     turn = int(tag.value) if tag is not None else 1
     return np.asarray(oriented(array, turn)) if array.ndim == 2 and turn != 1 else array
-
-
-def _write_tiff(path: Path, labels: NDArray[Any], pixel_size_um: float | None) -> None:
-    # The identifier follows from the content, so that equal labels give equal files.
-    identity = uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(labels.tobytes()).hexdigest())
-    metadata: dict[str, Any] = {"axes": "YX", "Name": "labels", "UUID": identity.urn}
-    resolution: dict[str, Any] = {}
-    if pixel_size_um is not None:
-        metadata |= {"PhysicalSizeX": pixel_size_um, "PhysicalSizeXUnit": "µm"}
-        metadata |= {"PhysicalSizeY": pixel_size_um, "PhysicalSizeYUnit": "µm"}
-        per_cm = 1e4 / pixel_size_um
-        resolution = {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
-    tifffile.imwrite(
-        path, labels, ome=True, compression="zlib", predictor=True, metadata=metadata, **resolution
-    )

@@ -204,7 +204,8 @@ class LayerChoice(Choice):
         self._offered: list[Layer] = []
         super().__init__((), **options)
         for event in self._events():
-            event.connect(self._refill)
+            # last: the session has told by then what a new layer is
+            event.connect(self._refill, position="last")
         self.native.activated.connect(self._on_activated)
         # what is left of it in Python must not be told of layers
         self.native.destroyed.connect(partial(_release, weakref.ref(self)))
