@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cytodiffusion.evaluation.stored import StoredReport
     from cytodiffusion.generation import GeneratedCells, GenerationSettings, Mix
     from cytodiffusion.generation.order import Effort, GenerationOrder
+    from cytodiffusion.image.label_changes import CellChanges
     from cytodiffusion.image.pixel_size import StatedScale
     from cytodiffusion.model.bundle import ModelBundle
     from cytodiffusion.pipeline import CellBatch
@@ -226,11 +227,13 @@ class Engine:
         *,
         pixel_size_um: float,
         kinds: Sequence[int] | None = None,
+        known: Sequence[CellBatch] = (),
         progress: Progress = silent,
     ) -> Generator[CellBatch, None, None]:
         """Classify the cells of a label image, batch by batch.
 
-        ``kinds`` is what the segmentation took each label for, where it said so.
+        ``kinds`` is what the segmentation took each label for, where it said so; cells that are
+        known already come first.
         """
         from cytodiffusion.pipeline import iter_classify_labels
 
@@ -241,8 +244,15 @@ class Engine:
             settings,
             pixel_size_um=pixel_size_um,
             kinds=None if kinds is None else np.asarray(kinds, np.uint8),
+            known=known,
             progress=progress,
         )
+
+    def changed_cells(self, before: Any, after: Any) -> CellChanges:
+        """Compare two states of a label image."""
+        from cytodiffusion.image.label_changes import changed_cells
+
+        return changed_cells(before, after)
 
     def cells_frame(self, batches: Iterable[CellBatch]) -> pd.DataFrame:
         """Make the table of classified cells."""

@@ -75,7 +75,7 @@ class CellMaps:
             )
         if not 1 <= n_classes <= MAX_CLASSES:
             raise InputError(f"Maps show 1 to {MAX_CLASSES} classes, not {n_classes}.")
-        self.n_classes = n_classes
+        self.n_classes, self.outline_px = n_classes, outline_px
         self._rows, self._ids = _row_image(cells)
         n_rows = len(self._ids) if self._ids is not None else int(self._rows.max()) + 1
         self._predicted = np.zeros(n_rows, np.uint8)
@@ -89,6 +89,11 @@ class CellMaps:
         self.class_map = np.zeros(cells.shape, np.uint8)
         self.uncertainty_map = np.zeros(cells.shape, np.uint8)
         self.outline_map = np.zeros(cells.shape, np.uint8)
+
+    @property
+    def labels(self) -> NDArray[np.integer]:
+        """The label image (Y, X) as it was when the maps were made."""
+        return self._rows if self._ids is None else self._ids[self._rows]
 
     def put(
         self,

@@ -175,6 +175,8 @@ class InspectWidget(QWidget):
         if views is not self._views:
             self._views, self._label = views, 0
             self._fill_classes(views)
+        if views is not None and self._label and views.results.record(self._label) is None:
+            self._label = 0  # it was deleted
         known = views is not None and len(views.results) > 0
         for widget in (self.previous, self.next, self.order, self.only):
             widget.setEnabled(known)
@@ -244,8 +246,12 @@ class InspectWidget(QWidget):
         )
         self.summary.setText(texts.runner_up(record, names))
         self.members.setText(texts.fitting(record, names))
-        self.border.setText(texts.border(record))
-        self.border.setVisible(record.touches_border)
+        said = (
+            texts.border(record),
+            texts.CHANGED if record.label in views.changes.changed else "",
+        )
+        self.border.setText("<br>".join(filter(None, said)))
+        self.border.setVisible(any(said))
         self.posterior.set_posterior(record.posterior, record.prediction_set, text_color(self))
         top = max(1.5 * record.anomaly_threshold, 1.1 * record.anomaly_score)
         self.gauge.set_value(record.anomaly_score, record.anomaly_threshold, top)

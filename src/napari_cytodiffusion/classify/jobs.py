@@ -54,6 +54,7 @@ class ClassifyRequest:
     allow_download: bool = False
     found_at_um: float | None = None
     kinds: Sequence[int] | None = None
+    known: tuple[CellBatch, ...] = ()  #: cells that are not to be classified again
 
 
 class ScalesDiffer(CytoDiffusionError):
@@ -125,6 +126,7 @@ def classify_body(
             settings,
             pixel_size_um=pixel_size,
             kinds=request.kinds,
+            known=request.known,
             progress=report,
         )
         with closing(batches):

@@ -36,6 +36,9 @@ TERMS: dict[str, tuple[str, str]] = {
     "place": ("Place", "Centre of the cell in pixels of the image, from its upper left corner."),
 }
 
+#: Said of a cell that is not the one that was classified.
+CHANGED = "<b>Changed since the classification</b>: Classify cells brings it up to date."
+
 #: Heading of the plot of errors, and what it means.
 ERRORS = (
     "How badly each class fits, by amount of noise",

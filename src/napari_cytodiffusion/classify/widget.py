@@ -23,6 +23,7 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError, OutOfMemoryError
 from cytodiffusion.settings import SegmentOptions
 from napari_cytodiffusion.classify import jobs
+from napari_cytodiffusion.classify.changes import ChangedCells
 from napari_cytodiffusion.classify.legend import Legend
 from napari_cytodiffusion.engine import model_body
 from napari_cytodiffusion.layers.belonging import (
@@ -112,6 +113,8 @@ class ClassifyWidget(QWidget):
         )
         self.run_bar = RunBar("Classify cells", self)
         self.run_bar.follow(self._session)
+        self.changes = ChangedCells(self._session, self)
+        self.changes.asked.connect(self._begin)
         self.class_button = self._view_button("Class", "class")
         self.uncertainty_button = self._view_button("Uncertainty", "uncertainty")
         self.anomalies = QCheckBox("Outline anomalies", self)
@@ -133,6 +136,7 @@ class ClassifyWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.addWidget(FormArea(self.form.native, self))
         layout.addWidget(self.run_bar)
+        layout.addWidget(self.changes)
         layout.addLayout(switch)
         layout.addWidget(self.legend)
         layout.addWidget(self.anomalies)
@@ -291,6 +295,7 @@ class ClassifyWidget(QWidget):
             # only now: a run that goes on keeps its own
             self._layers = layers
             self._request, self._views, self._pace = request, None, Pace()
+            self.changes.request = request
             self.run_bar.begin("Starting ...")
 
     def _on_progress(self, fraction: float, text: str) -> None:

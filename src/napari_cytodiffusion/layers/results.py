@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,22 @@ class Results:
         elif only is not None:
             order = order[predicted[order] == only]
         return [int(label) for label in ids[order]]
+
+    def without(self, labels: Collection[int]) -> Results:
+        """Return the results of all other cells."""
+        other = copy.copy(self)
+        other.batches, other._where = [], {}
+        other.counts = np.zeros_like(self.counts)
+        for name in [name for name in vars(self) if name.startswith("n_")]:
+            setattr(other, name, 0)
+        gone = np.asarray(sorted(labels), np.int64)
+        for batch in self.batches:
+            stays = ~np.isin(batch.crops.ids, gone)
+            if stays.any():
+                part = {"crops": batch.crops[stays], "result": batch.result[stays]}
+                other.add(batch if stays.all() else replace(batch, **part))
+        other.total = len(other)
+        return other
 
     def _column(self, get: Callable[[CellBatch], Any]) -> np.ndarray:
         return np.concatenate([np.asarray(get(batch)) for batch in self.batches])

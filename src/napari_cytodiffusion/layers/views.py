@@ -9,10 +9,12 @@ import numpy as np
 from napari.layers import Labels, Layer, Shapes
 
 from cytodiffusion.drawing.maps import CellMaps, class_colors, uncertainty_colors
+from cytodiffusion.image.label_changes import CellChanges
 from napari_cytodiffusion.layers.placement import (
     NOTE,
     OUTLINE_COLORS,
     colormap_of,
+    full_size,
     note_of,
     part_placement,
     placement,
@@ -59,8 +61,10 @@ class CellViews:
         self.model = ("default", "auto")  # where it was loaded from, and the device
         self.background: np.ndarray | None = None  # of the image, once somebody measured it
         self.shown = [True] * len(results.class_names)
-        self._ids = labels.data[0] if labels.multiscale else labels.data
         self.layers: dict[str, Labels] = {}
+        self.request: Any = None  # what was asked for, to ask it again for some of the cells
+        self.classified: tuple[Any, Results] | None = None  # labels and results, while these change
+        self.changes = CellChanges()
         self.kind = "class"
         self.outlines = (True, True)  # of anomalies, of cells for review
         self._looks = {
@@ -119,10 +123,11 @@ class CellViews:
 
     def cell_at(self, row: int, column: int) -> int:
         """Label id at a pixel, 0 outside cells."""
-        height, width = self._ids.shape[:2]
+        ids = full_size(self.labels)
+        height, width = ids.shape[:2]
         if not (0 <= row < height and 0 <= column < width):
             return 0
-        return int(np.asarray(self._ids[row, column]))
+        return int(np.asarray(ids[row, column]))
 
     def cell_at_world(self, position: Any) -> int:
         """Label id at a position of the canvas in world coordinates, 0 outside cells."""
@@ -132,7 +137,28 @@ class CellViews:
     def describe(self, row: int, column: int) -> str | None:
         """Text for the status bar at a pixel."""
         label = self.cell_at(row, column)
-        return self.results.describe(label) if label else None
+        if not label:
+            return None
+        text = self.results.describe(label)
+        if label in self.changes.added:
+            return f"not classified yet (cell {label})"
+        return f"{text}, changed since classification" if label in self.changes.changed else text
+
+    def show_changes(self, changes: CellChanges, maps: CellMaps) -> None:
+        """Show the cells as they are now, with what is still known of them."""
+        if self.classified is None:
+            self.classified = (self.maps.labels, self.results)
+        self.changes = changes
+        self.results = self.classified[1].without({*changes.removed, *changes.added})
+        self.maps = maps
+        maps.show(self.shown)
+        maps.outline(*self.outlines)
+        maps.paint()
+        arrays = (maps.class_map, maps.uncertainty_map, maps.outline_map)
+        for role, data in zip(("class", "uncertainty", "anomalies"), arrays, strict=True):
+            self._looks[role] = (data, *self._looks[role][1:])
+            if role in self.layers:
+                self.layers[role].data = data
 
     def show(self, kind: str, viewer: Any) -> None:
         """Colour the cells by ``"class"`` or by ``"uncertainty"``."""
