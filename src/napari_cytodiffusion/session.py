@@ -23,7 +23,8 @@ from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.belonging import bind_if_certain
 from napari_cytodiffusion.layers.placement import is_cells, is_image
 from napari_cytodiffusion.layers.saved import restore
-from napari_cytodiffusion.layers.views import CellViews
+from napari_cytodiffusion.layers.views import FILL, OUTLINE, STYLES, CellViews
+from napari_cytodiffusion.remembered import remember, remembered
 from napari_cytodiffusion.workers import Body, Job
 
 #: The sessions, weakly by viewer; the only state outside of objects.
@@ -38,8 +39,15 @@ _LAYER_PAUSE_MS = 60
 #: Milliseconds between two looks whether a cancelled run has left its last step.
 _LOOK_MS = 50
 
-#: Keys bound in the viewer: switch the colours, step through the inspected cells.
-SWITCH_KEY, PREVIOUS_KEY, NEXT_KEY = "U", "J", "K"
+#: Milliseconds without a turn of the wheel after which outlines get their width for the zoom.
+_ZOOM_MS = 150
+
+#: Keys bound in the viewer: switch the colours, hide or show them, step through the inspected
+#: cells. Of the letters napari 0.9 leaves G, H, J, K, N, Q, U and W free on every layer.
+SWITCH_KEY, HIDE_KEY, PREVIOUS_KEY, NEXT_KEY = "U", "H", "J", "K"
+
+#: What is remembered of how cells are shown.
+_STYLE = "view/style"
 
 
 class Session(QObject):
@@ -87,14 +95,22 @@ class Session(QObject):
         self.current: CellViews | None = None
         self._chosen: tuple[weakref.ref[CellViews], int] | None = None
         self._watchers: set[int] = set()
+        kept = remembered(_STYLE, FILL)
+        self.style = kept if kept in dict(STYLES) else FILL
+        self._zooming = QTimer(self)
+        self._zooming.setSingleShot(True)
+        self._zooming.setInterval(_ZOOM_MS)
+        self._zooming.timeout.connect(self._apply_style)
         self._docked: weakref.WeakSet[QWidget] = weakref.WeakSet()
         for layer in viewer.layers:
             self._bind(layer)
         viewer.layers.events.inserted.connect(self._on_layer_inserted)
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.layers.selection.events.active.connect(self._on_active_layer)
+        viewer.scene.camera.events.zoom.connect(self._on_zoom)
         viewer.mouse_drag_callbacks.append(self._on_mouse)
         viewer.bind_key(SWITCH_KEY, self._on_switch_key, overwrite=True)
+        viewer.bind_key(HIDE_KEY, self._on_hide_key, overwrite=True)
         viewer.bind_key(PREVIOUS_KEY, self._on_previous_key, overwrite=True)
         viewer.bind_key(NEXT_KEY, self._on_next_key, overwrite=True)
 
@@ -235,6 +251,7 @@ class Session(QObject):
         """Make newly classified cells the current ones."""
         self._views.append(views)
         self.current = views
+        self._apply_style()
         self.cells_changed.emit()
         self.view_changed.emit()
         if self._job is not None:
@@ -262,6 +279,29 @@ class Session(QObject):
         """Switch between the colours of class and of uncertainty."""
         if self.current is not None:
             self.show("uncertainty" if self.current.kind == "class" else "class")
+
+    def toggle_colors(self) -> None:
+        """Hide the colours of the cells, to see the image, or show them again."""
+        if self.current is not None:
+            self.current.toggle_colors()
+            self.view_changed.emit()
+
+    def set_style(self, style: str) -> None:
+        """Show cells filled or as outlines, from now on."""
+        if style != self.style:
+            self.style = style
+            remember(_STYLE, style)
+            self._apply_style()
+            self.view_changed.emit()
+
+    def _apply_style(self) -> None:
+        if self.viewer is not None:
+            for views in self._views:
+                views.set_style(self.style, float(self.viewer.scene.camera.zoom))
+
+    def _on_zoom(self, _: Any = None) -> None:
+        if self.style == OUTLINE and self._views:
+            self._zooming.start()
 
     def open_dock(self, name: str) -> QWidget | None:
         """Bring a widget of this plugin to the front, opened if need be; None without a window."""
@@ -349,6 +389,9 @@ class Session(QObject):
     def _on_switch_key(self, viewer: Any) -> None:
         self.switch()
 
+    def _on_hide_key(self, viewer: Any) -> None:
+        self.toggle_colors()
+
     def _on_previous_key(self, viewer: Any) -> None:
         self.stepped.emit(-1)
 
@@ -359,6 +402,7 @@ class Session(QObject):
         """Stop work, disconnect from the viewer, forget everything."""
         self.abandon()
         self._look.stop()
+        self._zooming.stop()
         self._views, self.current = [], None
         self.engine.forget_models()
         viewer = self.viewer
@@ -370,7 +414,8 @@ class Session(QObject):
         viewer.layers.selection.events.active.disconnect(self._on_active_layer)
         if self._on_mouse in viewer.mouse_drag_callbacks:
             viewer.mouse_drag_callbacks.remove(self._on_mouse)
-        for key in (SWITCH_KEY, PREVIOUS_KEY, NEXT_KEY):
+        viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
+        for key in (SWITCH_KEY, HIDE_KEY, PREVIOUS_KEY, NEXT_KEY):
             viewer.bind_key(key, None)
 
 

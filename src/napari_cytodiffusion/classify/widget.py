@@ -128,6 +128,7 @@ class ClassifyWidget(QWidget):
         )
         self.review.setVisible(False)
         self.legend = Legend(self)
+        self.legend.style_choice.follow(self._session)
         self.summary = note("", self)
         switch = QHBoxLayout()
         switch.setSpacing(0)

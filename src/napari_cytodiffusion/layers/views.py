@@ -25,6 +25,13 @@ from napari_cytodiffusion.layers.results import CellRecord, Results
 #: What the cells can be coloured by.
 KINDS = ("class", "uncertainty")
 
+#: How they can be coloured, and what that is called.
+FILL, OUTLINE = "fill", "outline"
+STYLES = ((FILL, "Filled cells"), (OUTLINE, "Outlines"))
+
+#: Width of outlines on the screen in pixels, most pixels of the image that they take, opacity.
+_WIDTH, _WIDEST, _OUTLINE_OPACITY = 3.0, 12, 0.9
+
 
 class CellViews:
     """Layers that show `Results`; they lie exactly on the labels they were made from.
@@ -67,6 +74,8 @@ class CellViews:
         self.changes = CellChanges()
         self.kind = "class"
         self.outlines = (True, True)  # of anomalies, of cells for review
+        self.hidden = False  # the colours, to see the image
+        self.style, self._zoom = FILL, 1.0
         self._looks = {
             "class": (maps.class_map, class_colors(results.colors), 0.5),
             "uncertainty": (maps.uncertainty_map, uncertainty_colors(), 0.6),
@@ -106,6 +115,7 @@ class CellViews:
             **placement(self.labels),
         )
         layer.editable = False
+        self._apply_style(role, layer)
         tell_cells(layer, self.describe)
         active = viewer.layers.selection.active
         self.layers[role] = layer
@@ -113,6 +123,36 @@ class CellViews:
         if active is not None:
             viewer.layers.selection.active = active
         return len(waiting) > 1
+
+    def set_style(self, style: str, zoom: float) -> None:
+        """Fill the cells with their colours, or draw their outlines, equally wide at any zoom.
+
+        ``zoom`` is that of the camera: pixels of the screen for a unit of the world.
+        """
+        before, self.style, self._zoom = self.style, style, zoom
+        for role in KINDS:
+            layer = self.layers.get(role)
+            if layer is not None and (style != before or layer.visible):
+                self._apply_style(role, layer, style != before)
+
+    def _apply_style(self, role: str, layer: Labels, anew: bool = True) -> None:
+        if role not in KINDS:
+            return
+        filled = self.style == FILL
+        shown = max(abs(float(self.labels.scale[-1])) * self._zoom, 1e-6)
+        width = 0 if filled else min(_WIDEST, max(1, round(_WIDTH / shown)))
+        if layer.contour != width:
+            layer.contour = width
+        if anew and not filled:
+            layer.opacity = _OUTLINE_OPACITY
+        elif anew and layer.opacity == _OUTLINE_OPACITY:
+            layer.opacity = self._looks[role][2]
+
+    def toggle_colors(self) -> None:
+        """Hide what lies on the image, or show it again."""
+        self.hidden = any(layer.visible for layer in self.layers.values())
+        for role, layer in self.layers.items():
+            layer.visible = not self.hidden and self._is_shown(role)
 
     def _is_shown(self, role: str) -> bool:
         return any(self.outlines) if role == "anomalies" else role == self.kind
@@ -162,12 +202,13 @@ class CellViews:
 
     def show(self, kind: str, viewer: Any) -> None:
         """Colour the cells by ``"class"`` or by ``"uncertainty"``."""
-        self.kind = kind
+        self.kind, self.hidden = kind, False
         while kind not in self.layers and self.add_next(viewer):
             pass
         for role in KINDS:
             if role in self.layers:
                 self.layers[role].visible = role == kind
+                self._apply_style(role, self.layers[role], False)
         # the status bar speaks of the active layer: keep it one that is visible
         selection = viewer.layers.selection
         if any(selection.active is self.layers.get(role) for role in KINDS):
