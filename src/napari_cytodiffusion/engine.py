@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cytodiffusion.generation import GeneratedCells, GenerationSettings, Mix
     from cytodiffusion.generation.order import Effort, GenerationOrder
     from cytodiffusion.image.label_changes import CellChanges
+    from cytodiffusion.image.labels import LabelImage
     from cytodiffusion.image.pixel_size import StatedScale
     from cytodiffusion.model.bundle import ModelBundle
     from cytodiffusion.pipeline import CellBatch
@@ -247,6 +248,15 @@ class Engine:
             known=known,
             progress=progress,
         )
+
+    def understand_labels(self, labels: Any, name: str) -> LabelImage:
+        """Make labels of cells of what another tool has written as such."""
+        from cytodiffusion.image.labels import LabelImage, understand_labels
+
+        array = np.asarray(labels)
+        if array.dtype.kind in "iu" and array.size and array.max() > np.iinfo(np.int32).max:
+            return LabelImage(array)  # no mask and no kinds of cells have such numbers
+        return understand_labels(labels, name)
 
     def changed_cells(self, before: Any, after: Any) -> CellChanges:
         """Compare two states of a label image."""

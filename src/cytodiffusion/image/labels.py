@@ -29,6 +29,9 @@ _LOSSY = {".jpg", ".jpeg", ".jfif", ".jpe"}
 #: Numbers that change between more than this share of neighbours are a picture.
 _RESTLESS = 0.4
 
+#: Labels are known by a part of so many pixels, where this share of neighbours in cells are alike.
+_PART, _SETTLED = 1024, 0.9
+
 #: Pieces of a mask of more than this share of their convex hull are one cell.
 _CONVEX = 0.93
 
@@ -119,6 +122,30 @@ def understand_labels(labels: Any, name: str = "the label image") -> LabelImage:
             "pixel to pixel. Labels have one number for all pixels of a cell."
         )
     return LabelImage(*split_ids(checked, notes))
+
+
+def looks_like_labels(picture: Any) -> bool:
+    """Tell labels, or a mask, from a photograph in grey, by a part of it.
+
+    Labels have one number for the background, on a good part of the image, and the same number
+    for the pixels of a cell.
+    """
+    shape = np.shape(picture)
+    if len(shape) != 2 or min(shape) < 2:
+        return False
+    top, left = (max(0, (size - _PART) // 2) for size in shape)
+    part = np.asarray(picture[top : top + _PART, left : left + _PART])
+    if part.dtype == bool:
+        return bool(part.any())
+    if part.dtype.kind not in "iuf":
+        return False
+    part = np.nan_to_num(part) if part.dtype.kind == "f" else part
+    inside = part != 0
+    if part.min() < 0 or not 0.001 <= inside.mean() <= 0.9:
+        return False
+    pairs = inside[:, 1:] & inside[:, :-1]
+    alike = (part[:, 1:] == part[:, :-1]) & pairs
+    return bool(pairs.any() and alike.sum() >= _SETTLED * pairs.sum())
 
 
 def check_labels(labels: NDArray[Any], name: str = "the label image") -> NDArray[Any]:

@@ -206,6 +206,7 @@ class ChangedCells(QWidget):
             image=full_size(views.image),
             labels=full_size(views.labels),
             pixel_size_um=views.pixel_size_um,
+            foreign=None,
             found_at_um=None,  # whoever asked for it was asked about it
             known=tuple(known.batches),
         )

@@ -14,6 +14,7 @@ from napari.utils.transforms import Affine
 
 from cytodiffusion.drawing.maps import kind_of_map
 from cytodiffusion.errors import InputError
+from cytodiffusion.image.labels import looks_like_labels
 
 #: Key in ``layer.metadata`` under which this plugin notes what a layer is.
 NOTE = "cytodiffusion"
@@ -25,6 +26,9 @@ CLASSIFIED_AT = "classified_at_um"
 _ADDED = r"(?: copy)*(?: ?\[\d+\])*(?: copy)*$"
 _HEATMAP = re.compile(rf"(?:^|[ _])heatmap{_ADDED}", re.IGNORECASE)
 _FRAME = re.compile(rf"inspected cell{_ADDED}", re.IGNORECASE)
+
+#: Key in a note: whether a grey picture is a photograph or has labels in it.
+_PICTURE = "picture"
 
 _NOTHING, _WHITE, _BLACK = (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0)
 
@@ -66,12 +70,28 @@ def _lost_role(layer: Layer) -> str | None:
 
 def is_image(layer: Layer) -> bool:
     """Whether cells can be looked for in a layer: 2D RGB or grey, multiscale or not, not ours."""
-    return type(layer) is Image and layer.ndim == 2 and not is_derived(layer)
+    flat = type(layer) is Image and layer.ndim == 2
+    return flat and not is_derived(layer) and not is_label_picture(layer)
 
 
 def is_cells(layer: Layer) -> bool:
     """Whether a layer is a label image of cells rather than one of our views."""
     return isinstance(layer, Labels) and layer.ndim == 2 and not is_derived(layer)
+
+
+def may_be_cells(layer: Layer) -> bool:
+    """Whether cells can be made of a layer: a label layer, or labels that opened as a picture."""
+    return is_cells(layer) or is_label_picture(layer)
+
+
+def is_label_picture(layer: Layer) -> bool:
+    """Whether there are labels in a picture, as which napari opens 8 or 16 bits and fractions."""
+    if type(layer) is not Image or layer.ndim != 2 or layer.rgb or is_derived(layer):
+        return False
+    if _PICTURE not in note_of(layer):  # not looked at again whenever a layer comes or goes
+        found = "labels" if looks_like_labels(full_size(layer)) else "photograph"
+        layer.metadata[NOTE] = {**note_of(layer), _PICTURE: found}
+    return bool(note_of(layer)[_PICTURE] == "labels")
 
 
 def full_size(layer: Layer) -> Any:
@@ -163,10 +183,11 @@ def found_at(cells: Layer) -> float | None:
     noted = note_of(cells).get("pixel_size_um")
     if noted is not None:
         return float(noted)
-    return pixel_size_of(cells) if _physical(cells) else None
+    return pixel_size_of(cells) if is_physical(cells) else None
 
 
-def _physical(layer: Layer) -> bool:
+def is_physical(layer: Layer) -> bool:
+    """Whether a layer has a scale in units of length."""
     return all(_micrometres(s, u) for s, u in zip(layer.scale, layer.units, strict=True))
 
 
