@@ -62,7 +62,7 @@ def runner_up(record: CellRecord, names: Sequence[str]) -> str:
 
 def fitting(record: CellRecord, names: Sequence[str]) -> str:
     """Say which classes the cell may be of: the prediction set."""
-    members = np.flatnonzero(record.prediction_set)
+    members = [int(k) for k in np.flatnonzero(record.prediction_set)]
     order = sorted(members, key=lambda k: -float(record.posterior[k]))
     if not order:
         return "No class fits well enough."

@@ -87,7 +87,7 @@ def _scales(image: Layer, cells: Layer) -> list[str]:
         one, other = (float(pixel_size_of(layer) or 0) for layer in (image, cells))
         if _alike(one, other):
             return []
-    elif same_units and np.allclose(*scales, rtol=SAME_SCALE - 1):
+    elif same_units and np.allclose(scales[0], scales[1], rtol=SAME_SCALE - 1):
         return []
     return [
         f"The scale of '{image.name}' is {_scale_text(image)} and that of '{cells.name}' "

@@ -176,8 +176,8 @@ class Results:
         for batch in self.batches:
             stays = ~np.isin(batch.crops.ids, gone)
             if stays.any():
-                part = {"crops": batch.crops[stays], "result": batch.result[stays]}
-                other.add(batch if stays.all() else replace(batch, **part))
+                crops, result = batch.crops[stays], batch.result[stays]
+                other.add(replace(batch, crops=crops, result=result))
         other.total = len(other)
         return other
 

@@ -36,9 +36,11 @@ def write_folder(path: str, layers: Sequence[LayerTuple]) -> list[str]:
     files = {meta["name"]: folder / file_name(meta["name"]) for _, meta, _ in own}
     written = [write_layer(str(files[meta["name"]]), data, meta, files) for data, meta, _ in own]
     if rest:
-        from napari_builtins.io import write_layer_data_with_plugins
+        from napari_builtins.io import (  # type: ignore[import-untyped]
+            write_layer_data_with_plugins,
+        )
 
-        written += [write_layer_data_with_plugins(path, rest)]  # type: ignore[list-item]
+        written += [write_layer_data_with_plugins(path, rest)]
     return [name for names in written for name in names]
 
 
