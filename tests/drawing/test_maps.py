@@ -220,3 +220,21 @@ def test_only_label_images_are_maps():
     assert maps.kind_of_map(np.zeros((4, 4), float), "cells class") is None
     assert maps.kind_of_map(np.zeros((2, 4, 4), int), "cells class") is None
     assert maps.kind_of_map(np.full((4, 4), -1), "cells class") is None
+
+
+def test_cells_that_touch_are_kept_apart_for_outlines():
+    labels = np.zeros((12, 20), np.int32)
+    labels[2:10, 2:9], labels[2:10, 9:16] = 1, 2
+    cells = maps.CellMaps(labels, n_classes=3)
+    cells.put([1, 2], [1, 1], [0.5, 0.5], [False, False])
+    cells.paint()
+    whole = cells.class_map.copy()
+    cells.separate(True)
+    cells.paint()
+    for shown in (cells.class_map, cells.uncertainty_map):
+        assert (shown[2:10, 8] == 0).all()
+        assert (shown[2:10, 9] > 0).all()
+        assert np.count_nonzero(shown) == 2 * 7 * 8 - 8
+    cells.separate(False)
+    cells.paint()
+    np.testing.assert_array_equal(cells.class_map, whole)

@@ -84,6 +84,7 @@ class CellMaps:
         self._review = np.zeros(n_rows, bool)
         self._outlined = (True, True)
         self._shown = np.ones(n_classes + 1, bool)
+        self._gaps: NDArray[np.bool_] | None = None
         self._edges = cell_edges(self._rows, (outline_px + 1) // 2)
         self._edges += cell_edges(self._rows, max(2, outline_px))
         self.class_map = np.zeros(cells.shape, np.uint8)
@@ -132,12 +133,23 @@ class CellMaps:
         """Choose which cells have an outline."""
         self._outlined = (anomalies, review)
 
+    def separate(self, apart: bool) -> None:
+        """Choose whether cells that touch have a gap of a pixel between them.
+
+        Outlines that a viewer draws around equal numbers then go around each cell.
+        """
+        self._gaps = _borders(self._rows) if apart else None
+
     def paint(self) -> None:
         """Write the tables into the three maps. Safe to call from another thread."""
         # the class map stays whole: hidden classes are hidden by their colour, not by their absence
         np.take(self._predicted, self._rows, out=self.class_map, mode="clip")
         shown = self._shown[self._predicted]
         np.take(self._uncertainty * shown, self._rows, out=self.uncertainty_map, mode="clip")
+        gaps = self._gaps
+        if gaps is not None:
+            for shown_map in (self.class_map, self.uncertainty_map):
+                shown_map[gaps] = 0
         anomalies, review = self._outlined
         outlined = np.where(self._anomaly & anomalies, 1, REVIEW * (self._review & review)) * shown
         np.take(outlined.astype(np.uint8), self._rows, out=self.outline_map, mode="clip")
@@ -167,6 +179,15 @@ def _row_image(
     if ids[0] != 0:
         ids, rows = np.concatenate([[0], ids]), rows + 1
     return rows, ids
+
+
+def _borders(rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Pixels of cells whose right or lower neighbour is of another cell."""
+    found = np.zeros(rows.shape, bool)
+    for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        one, other = rows[here], rows[there]
+        found[here] |= (one != other) & (one > 0) & (other > 0)
+    return found
 
 
 def cell_edges(labels: NDArray[np.integer], thickness: int = 2) -> NDArray[np.uint8]:

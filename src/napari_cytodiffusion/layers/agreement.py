@@ -85,13 +85,16 @@ def _scales(image: Layer, cells: Layer) -> list[str]:
     scales = [np.abs(np.asarray(layer.scale, float)) for layer in (image, cells)]
     if is_physical(image) and is_physical(cells):
         one, other = (float(pixel_size_of(layer) or 0) for layer in (image, cells))
+        why = "one of them is wrong, or was set by hand."
         if _alike(one, other):
             return []
     elif same_units and np.allclose(scales[0], scales[1], rtol=SAME_SCALE - 1):
         return []
+    else:
+        why = "one of them was set by hand, or is missing in its file."
     return [
         f"The scale of '{image.name}' is {_scale_text(image)} and that of '{cells.name}' "
-        f"{_scale_text(cells)}: one of them was set by hand, or is missing in its file."
+        f"{_scale_text(cells)}: {why}"
     ]
 
 

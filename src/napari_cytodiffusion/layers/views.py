@@ -130,10 +130,18 @@ class CellViews:
         ``zoom`` is that of the camera: pixels of the screen for a unit of the world.
         """
         before, self.style, self._zoom = self.style, style, zoom
+        if style != before:
+            self._separate(self.maps)
+            self.refresh()
         for role in KINDS:
             layer = self.layers.get(role)
             if layer is not None and (style != before or layer.visible):
                 self._apply_style(role, layer, style != before)
+
+    def _separate(self, maps: CellMaps) -> None:
+        """Keep cells that touch apart where they are outlined."""
+        maps.separate(self.style == OUTLINE)
+        maps.paint()
 
     def _apply_style(self, role: str, layer: Labels, anew: bool = True) -> None:
         if role not in KINDS:
@@ -193,7 +201,7 @@ class CellViews:
         self.maps = maps
         maps.show(self.shown)
         maps.outline(*self.outlines)
-        maps.paint()
+        self._separate(maps)
         arrays = (maps.class_map, maps.uncertainty_map, maps.outline_map)
         for role, data in zip(("class", "uncertainty", "anomalies"), arrays, strict=True):
             self._looks[role] = (data, *self._looks[role][1:])

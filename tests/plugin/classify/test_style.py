@@ -67,6 +67,21 @@ def test_outlines_are_as_wide_on_the_screen_at_any_zoom(widget, viewer, qtbot):
     assert widths == {0.25: 12, 0.5: 6, 1: 3, 3: 1, 20: 1}
 
 
+def test_each_of_two_cells_that_touch_has_its_outline(widget, viewer, qtbot):
+    cells = viewer.layers["cells"]
+    data = cells.data.copy()
+    data[20:40, 40:61] = 1  # reaches cell 2
+    cells.data = data
+    choose(widget, OUTLINE)
+    widget.start()
+    session = Session.of(viewer)
+    qtbot.waitUntil(lambda: not session.busy, timeout=30_000)
+    shown = viewer.layers["cells class"].data
+    assert shown[30, 60] == 0
+    choose(widget, FILL)
+    assert viewer.layers["cells class"].data[30, 60] > 0
+
+
 def test_an_opacity_of_ones_own_stays(widget, viewer):
     choose(widget, OUTLINE)
     layer = viewer.layers["cells class"]
