@@ -7,18 +7,11 @@ from napari._app_model import get_app_model  # noqa: F401  the actions with thei
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
 from napari.settings import get_settings
-from qtpy.QtCore import QSettings
 
-from napari_cytodiffusion import commands, remembered
+from napari_cytodiffusion import commands
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.layers.views import FILL, OUTLINE
 from napari_cytodiffusion.session import HIDE_KEY, NEXT_KEY, PREVIOUS_KEY, SWITCH_KEY, Session
-
-
-@pytest.fixture(autouse=True)
-def kept(tmp_path, monkeypatch):
-    path = str(tmp_path / "kept.ini")
-    monkeypatch.setattr(remembered, "store", lambda: QSettings(path, QSettings.Format.IniFormat))
 
 
 @pytest.fixture
