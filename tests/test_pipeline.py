@@ -30,7 +30,7 @@ PIXEL_SIZE = 0.5
 COLUMNS = [
     *("label", "y", "x", "area_um2", "predicted", "confidence", "entropy", "margin"),
     *("anomaly_score", "anomaly", "prediction_set", "trials", "touches_border"),
-    *("review", "contradiction"),
+    *("review", "contradiction", "no_class_fits"),
     *(f"p_{name}" for name in DEFAULT_NAMES),
 ]
 QUICK = ClassifySettings(trials=2, min_trials=1)
@@ -63,7 +63,7 @@ def test_the_table_has_the_columns_of_the_contract(model: ModelBundle) -> None:
     frame = results.frame
     assert list(frame.columns) == COLUMNS
     assert frame["label"].tolist() == list(range(1, 10))
-    np.testing.assert_allclose(frame[COLUMNS[15:]].sum(axis=1), 1)
+    np.testing.assert_allclose(frame[COLUMNS[16:]].sum(axis=1), 1)
     assert frame["predicted"].isin(DEFAULT_NAMES).all()
     for names in frame["prediction_set"]:
         assert set(names.split("|")) <= set(DEFAULT_NAMES)
@@ -143,12 +143,13 @@ def test_batches_come_again_corrected_in_the_places_of_the_first(correcting: Mod
         assert other.result.adjusted
     assert not np.allclose(first[0].result.posterior, again[0].result.posterior)
     frame = cells_frame(parts)
-    assert frame.attrs == {"corrected_for_slide": True}
+    accepted = again[-1].result.accept_above
+    assert frame.attrs == {"corrected_for_slide": True, "accepted_above": accepted}
     assert frame["label"].tolist() == list(range(1, 50))
     whole = join([p.result for p in again])
-    np.testing.assert_allclose(frame[COLUMNS[15:]], whole.posterior)
+    np.testing.assert_allclose(frame[COLUMNS[16:]], whole.posterior)
     half = cells_frame(parts[:4])  # stopped in between: said, not hidden
-    assert half.attrs == {"corrected_for_slide": False}
+    assert half.attrs["corrected_for_slide"] is False
     alone = settings.model_copy(update={"alone": True})
     parts = list(iter_classify_labels(image, labels, correcting, alone, pixel_size_um=PIXEL_SIZE))
     assert [p.revises for p in parts] == [None, None, None]
@@ -173,7 +174,7 @@ def test_images_of_a_folder_are_corrected_together(correcting: ModelBundle, tmp_
     alone, _ = classify_images(
         paths, correcting, QUICK.model_copy(update={"alone": True}), pixel_size_um=0.4
     )
-    assert not np.allclose(alone[COLUMNS[15:]], tables[4][COLUMNS[15:]])
+    assert not np.allclose(alone[COLUMNS[16:]], tables[4][COLUMNS[16:]])
 
 
 def test_chosen_ids_only(model: ModelBundle) -> None:

@@ -15,11 +15,19 @@ from PIL import Image as Picture
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import sha256
-from cytodiffusion.files.writers import to_json, write_cells_csv, write_run_json
+from cytodiffusion.files.writers import (
+    to_json,
+    write_cells_csv,
+    write_excel_csv,
+    write_run_json,
+)
 from cytodiffusion.image.labels import read_labels
 from cytodiffusion.results import CELL_COLUMNS, class_counts, export_results
 
-FILES = ["cells.csv", "labels.tif", "overlay.png", "run.json", "uncertainty.png"]
+FILES = [
+    *("cells.csv", "cells.geojson", "labels.tif"),
+    *("overlay.png", "run.json", "uncertainty.png"),
+]
 
 
 class CellKind(NamedTuple):
@@ -37,7 +45,7 @@ def some_cells() -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     third = 1 / 3
     red = (24.5, 24.5, 9.0, "red cell", 2 * third, 0.6, third, 0.1, False, "red cell", 3, False)
     odd = (69.5, 89.5, 24.0, "lymphocyte", 0.5, np.log(2), 0.0, 9.5, True, "lymphocyte|red cell")
-    rows = [(2, *red, False, False), (70_000, *odd, 16, True, True, True)]
+    rows = [(2, *red, False, False, False), (70_000, *odd, 16, True, True, True, False)]
     frame = pd.DataFrame(rows, columns=list(CELL_COLUMNS))
     frame["p_lymphocyte"] = [third, 0.5]
     frame["p_red cell"] = [2 * third, 0.5]
@@ -58,6 +66,8 @@ def test_export_writes_everything(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == FILES
     assert {path.name for path in files.values()} == set(FILES)
     assert files["cells"] == tmp_path / "out" / "cells.csv"
+    assert files["outlines"] == tmp_path / "out" / "cells.geojson"
+    assert len(json.loads(files["outlines"].read_text(encoding="utf-8"))["features"]) == 2
     np.testing.assert_array_equal(read_labels(files["labels"]), labels)
     pd.testing.assert_frame_equal(pd.read_csv(files["cells"]), frame)
     for stem in ("overlay", "uncertainty"):
@@ -112,6 +122,22 @@ def test_a_table_keeps_every_digit(tmp_path: Path) -> None:
     assert b"\r" not in path.read_bytes()
     with pytest.raises(InputError, match=r"should end in \.csv"):
         write_cells_csv(tmp_path / "cells.xlsx", frame)
+
+
+@pytest.mark.parametrize(("comma", "first"), [(True, b"label;y;"), (False, b"label,y,")])
+def test_excel_opens_the_table(tmp_path: Path, comma: bool, first: bytes) -> None:
+    _, _, frame = some_cells()
+    frame.loc[0, "predicted"] = "Erythrozyt, \u00fc; \u00b5"
+    path = write_excel_csv(tmp_path / "cells.csv", frame, decimal_comma=comma)
+    written = path.read_bytes()
+    assert written.startswith(b"\xef\xbb\xbf" + first)
+    assert written.count(b"\r\n") == 3
+    how = {"sep": ";", "decimal": ","} if comma else {}
+    back = pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False, **how)
+    pd.testing.assert_frame_equal(back, frame)
+    assert (b"0,333" in written) is comma
+    with pytest.raises(InputError, match=r"should end in \.csv"):
+        write_excel_csv(tmp_path / "cells.xlsx", frame, decimal_comma=comma)
 
 
 def test_json_knows_numpy_and_has_no_nan(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from cytodiffusion.taxonomy import (
     load_taxonomy,
     taxonomy_for,
     tolerant,
+    white_classes,
 )
 
 #: How dichromats see linear RGB (Machado, Oliveira & Fernandes 2009, severity 1).
@@ -159,3 +160,10 @@ def test_what_is_no_taxonomy_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(InputError, match="wrong kind"):
         load_taxonomy(tmp_path / "x.json")
+
+
+def test_white_cells_are_told_by_name_then_by_group() -> None:
+    names = ("neutrophil", "RBC", "erythroblast", "Platelets", "artifact", "smudge cell", "odd")
+    assert white_classes(names).tolist() == [True, False, False, False, False, False, True]
+    assert white_classes(("odd", "strange"), ("red", "lymphoid")).tolist() == [False, True]
+    assert white_classes(("monocyte",), ("red",)).tolist() == [True]

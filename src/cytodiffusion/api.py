@@ -83,7 +83,7 @@ def segment(
     method : {"auto", "network", "watershed", "cellpose"}
         The smear network (``"network"``) is a part of the default model and made for blood smears;
         the watershed goes by rules alone; Cellpose needs its weights and is slow without a GPU.
-        ``"auto"`` takes Cellpose where both are there, and the smear network elsewhere.
+        ``"auto"`` takes Cellpose where both are there, and the smear network otherwise.
     pixel_size_um : float, optional
         Micrometres a pixel. By default the value of the image's file, and where that has none an
         estimate from the red cells, which are 7.5 um wide.
@@ -282,7 +282,7 @@ def run(
     image : Image, str or Path
         An opened image, or a file.
     folder : str or Path
-        Where ``labels.tif``, ``cells.csv``, ``overlay.png``, ``uncertainty.png`` and ``run.json``
+        Where ``labels.tif``, ``cells.csv``, ``cells.geojson``, two pictures and ``run.json``
         go. It is made where it is missing, and gets all files or none.
     model : ModelBundle, Baseline, str or Path
         A loaded model, or what `load_model` takes.
@@ -661,7 +661,7 @@ def _classify_single_cells(
     from cytodiffusion.errors import InputError
     from cytodiffusion.files.record import provenance
     from cytodiffusion.image.formats import image_files
-    from cytodiffusion.pipeline import CORRECTED, CellResults
+    from cytodiffusion.pipeline import CellResults
     from cytodiffusion.single_cells import classify_images
 
     if isinstance(images, str | Path):
@@ -681,6 +681,6 @@ def _classify_single_cells(
     table, skipped = classify_images(
         images, model, settings, pixel_size_um=pixel_size_um, progress=progress
     )
-    said = {"skipped": skipped, "notes": table.attrs["notes"]}
-    record = provenance(model, settings, **said, **{CORRECTED: table.attrs[CORRECTED]})
+    said = {str(key): value for key, value in table.attrs.items()}
+    record = provenance(model, settings, skipped=skipped, **said)
     return CellResults(table, record)

@@ -19,6 +19,7 @@ from cytodiffusion.files.writers import write_cells_csv, write_run_json
 from cytodiffusion.pipeline import Analysis
 from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, silent
+from cytodiffusion.results import OUTLINES, files_by_key
 from cytodiffusion.segmentation import choose_method
 from cytodiffusion.settings import SegmentOptions
 from cytodiffusion.slide_scale import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 CELLS, IMAGES, RECORD = "cells.csv", "images.csv", "images.json"
 
 #: What an image has when it is done.
-_RESULTS = ("labels.tif", "cells.csv", "overlay.png", "uncertainty.png")
+_RESULTS = ("labels.tif", "cells.csv", OUTLINES, "overlay.png", "uncertainty.png")
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def done_before(
         return Analysis(
             image=str(task.path),
             folder=task.folder,
-            files={Path(n).stem: task.folder / n for n in sorted((*_RESULTS, "run.json"))},
+            files=files_by_key(task.folder, (*_RESULTS, "run.json")),
             cells=results["cells"],
             anomalies=results["anomalies"],
             counts=results["counts"],

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from cytodiffusion.image.colours import colour_doubts
 from cytodiffusion.image.image import Image, as_rgb8, open_image
 from cytodiffusion.image.pixel_size import StatedScale, scale_doubt, stated_pixel_size
-from cytodiffusion.segmentation.network_scale import field_scale
 
 #: Side in pixels of the part of a large image that is looked at.
 _PART = 2048
@@ -43,6 +42,8 @@ def contradiction(stated: StatedScale, rgb: NDArray[np.uint8]) -> str | None:
     """Return a sentence where the red cells of a field contradict the scale its file states."""
     if stated.value_um is None:
         return None
+    from cytodiffusion.segmentation.network_scale import field_scale  # slow to import
+
     found = field_scale(rgb)
     return scale_doubt(stated, found.pixel_size_um, found.n_cells)
 

@@ -19,7 +19,7 @@ from cytodiffusion.classification.contradiction import (
     contradiction_sentence,
     mark_contradictions,
 )
-from cytodiffusion.classification.result import join, many_unlike
+from cytodiffusion.classification.result import join, many_unlike, unpromised
 from cytodiffusion.classification.slide_correction import adjust, correctable
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.record import provenance
@@ -27,11 +27,13 @@ from cytodiffusion.files.writers import file_record
 from cytodiffusion.image.image import Image, as_rgb8, open_image
 from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.image.stain import estimate_background
+from cytodiffusion.metrics.differential import FieldCells, differential, table_cells
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.results import class_counts, export_results
 from cytodiffusion.segmentation import Segmentation, segment
 from cytodiffusion.settings import SegmentOptions as SegmentOptions
+from cytodiffusion.taxonomy import white_classes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +46,9 @@ FIRST_BATCH = 32
 
 #: Whether the cells of a table were corrected for what they have in common: its key in records.
 CORRECTED = "corrected_for_slide"
+
+#: What certainty accepted cells are above, None where none is for review: its key in records.
+ACCEPTED = "accepted_above"
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,13 +183,15 @@ def _revised(
 def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     """Join batches to the table of ``cells.csv``, one row a cell, sorted by label.
 
-    Its ``attrs`` say whether the cells were corrected for what they have in common.
+    Its ``attrs`` say whether the cells were corrected for what they have in common, and what
+    certainty accepted ones are above.
     """
     latest: dict[int, pd.DataFrame] = {}
     corrected: dict[int, bool] = {}
+    above: dict[int, float | None] = {}
     for batch in batches:
         number = len(latest) if batch.revises is None else batch.revises
-        corrected[number] = batch.result.adjusted
+        corrected[number], above[number] = batch.result.adjusted, batch.result.accept_above
         latest[number] = batch_frame(batch)
     parts = list(latest.values())
     if not parts:
@@ -193,7 +200,28 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
 
     frame = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
     frame.attrs[CORRECTED] = all(corrected.values())
+    frame.attrs[ACCEPTED] = next(iter(above.values())) if len({*above.values()}) == 1 else None
     return frame
+
+
+def field_cells(batches: Sequence[CellBatch], white: NDArray[np.bool_]) -> FieldCells:
+    """Gather what a differential count needs of the cells of an image.
+
+    Parameters
+    ----------
+    batches : sequence of CellBatch
+        At least one; none that another revises.
+    white : (K,) bool array
+        Which classes are white cells.
+    """
+    return FieldCells(
+        class_names=batches[0].result.class_names,
+        white=white,
+        predicted=np.concatenate([b.result.predicted for b in batches]),
+        centroids=np.concatenate([b.crops.centroids for b in batches]),
+        touches_border=np.concatenate([b.crops.touches_border for b in batches]),
+        review=np.concatenate([b.result.review for b in batches]),
+    )
 
 
 def batch_frame(batch: CellBatch) -> pd.DataFrame:
@@ -224,7 +252,8 @@ def classify_labels(
         image, labels, model, settings, pixel_size_um=pixel_size_um, kinds=kinds, progress=progress
     )
     frame = cells_frame(batches)
-    found = {"pixel_size_um": pixel_size_um, CORRECTED: frame.attrs[CORRECTED]}
+    found = {"pixel_size_um": pixel_size_um}
+    found |= {key: frame.attrs[key] for key in (CORRECTED, ACCEPTED)}
     return CellResults(frame, provenance(model, settings, **found))
 
 
@@ -328,11 +357,14 @@ def analyse(
     )
     anomalies = int(results.frame["anomaly"].sum())
     said = (
+        unpromised(settings.error_rate, results.frame.attrs[ACCEPTED]),
         many_unlike(anomalies, len(results.frame)),
         contradiction_sentence(Counter(results.frame["predicted"][results.frame["contradiction"]])),
     )
     warnings = (*image.notes, *found.warnings, *(sentence for sentence in said if sentence))
     progress(0.93, "Writing results")
+    white = white_classes(model.class_names, [c.group for c in model.classes])
+    counted = differential([table_cells(results.frame, model.class_names, white)])
     record = {
         "program": "cytodiffusion",
         **results.record,
@@ -351,6 +383,7 @@ def analyse(
             "warnings": found.warnings,
             **({} if slide is None else {"slide": slide.record()}),
         },
+        "differential": counted.record(),
         "warnings": warnings,
         **({} if request is None else {"request": request}),
         "seconds": round(time.perf_counter() - started, 3),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from cytodiffusion import __version__
 from cytodiffusion.drawing.overlay import HasColour, magnification, overlay_image, uncertainty_image
 from cytodiffusion.files.atomic import staged_folder
 from cytodiffusion.files.writers import file_record, write_cells_csv, write_png, write_run_json
+from cytodiffusion.image.geojson import write_geojson
 from cytodiffusion.image.labels import write_labels_tif
 
 if TYPE_CHECKING:
@@ -35,7 +36,12 @@ CELL_COLUMNS = (
     "touches_border",
     "review",
     "contradiction",
+    "no_class_fits",
 )
+
+
+#: Outlines, classes and measurements of the cells, for QuPath.
+OUTLINES = "cells.geojson"
 
 
 def class_counts(frame: pd.DataFrame, classes: Sequence[HasColour]) -> dict[str, int]:
@@ -54,7 +60,7 @@ def export_results(
     pixel_size_um: float,
     record: Mapping[str, Any],
 ) -> dict[str, Path]:
-    """Write ``labels.tif``, ``cells.csv``, ``overlay.png``, ``uncertainty.png`` and ``run.json``.
+    """Write ``labels.tif``, ``cells.csv``, ``cells.geojson``, two pictures and ``run.json``.
 
     All of them appear together; when anything fails, none does and what was in the folder
     stays.
@@ -69,6 +75,8 @@ def export_results(
     with staged_folder(target) as staging:
         write_labels_tif(staging / "labels.tif", labels, pixel_size_um)
         write_cells_csv(staging / "cells.csv", frame)
+        name = str(dict(record.get("image") or {}).get("name", ""))
+        write_geojson(staging / OUTLINES, labels, frame, classes, name=name)
         write_png(staging / "overlay.png", overlay, notes)
         del overlay
         uncertainty = uncertainty_image(
@@ -86,4 +94,11 @@ def export_results(
         }
         write_run_json(staging / "run.json", {**record, "results": results, "outputs": outputs})
         names = [path.name for path in staging.iterdir()]
-    return {Path(name).stem: target / name for name in sorted(names)}
+    return files_by_key(target, names)
+
+
+def files_by_key(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Return the paths of results by what each is: its stem, or ``outlines``."""
+    return {
+        "outlines" if name == OUTLINES else Path(name).stem: folder / name for name in sorted(names)
+    }

@@ -138,7 +138,7 @@ class SegmentOptions(BaseModel):
         "Method",
         "How cells are found: network, the smear network of the model; watershed, by rules alone; "
         "cellpose; or auto, which takes Cellpose where its weights and a GPU are at hand and the "
-        "smear network elsewhere.",
+        "smear network otherwise.",
     )
     pixel_size_um: PixelSize = None
     one_scale: bool = setting(

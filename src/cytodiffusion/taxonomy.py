@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
-from itertools import chain, cycle
+from itertools import chain, cycle, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,24 @@ def taxonomy_for(names: Sequence[str]) -> Taxonomy | None:
     best = max(map(_ready, READY), key=lambda taxonomy: taxonomy.share_known(names))
     share = best.share_known(names)
     return best if share >= 0.5 and share * len(names) >= 2 else None
+
+
+#: Groups of what is no white cell.
+NOT_WHITE = frozenset({"red", "red cell", "erythroid", "platelet", "artefact", "other"})
+
+
+def white_classes(names: Sequence[str], groups: Sequence[str] = ()) -> NDArray[np.bool_]:
+    """Return which classes ``(K,)`` are white cells, as in a differential count.
+
+    By what the ready taxonomies say of the name, else by the group that a model gives its class.
+    A class that neither knows is taken for one of white cells, so that it is neither left out of
+    a count nor of a promise.
+    """
+    white = []
+    for name, group in zip_longest(names, groups, fillvalue=""):
+        known = next((c for ready in READY if (c := _ready(ready).find(name))), None)
+        white.append(plain(known.group if known else group) not in NOT_WHITE)
+    return np.array(white, bool)
 
 
 def tolerant(

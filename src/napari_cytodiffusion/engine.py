@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cytodiffusion.image.label_changes import CellChanges
     from cytodiffusion.image.labels import LabelImage
     from cytodiffusion.image.pixel_size import StatedScale
+    from cytodiffusion.metrics.differential import Differential
     from cytodiffusion.model.bundle import ModelBundle
     from cytodiffusion.pipeline import CellBatch
     from cytodiffusion.segmentation import Segmentation
@@ -213,11 +214,12 @@ class Engine:
 
         return as_rgb8(image)
 
-    def check_promises(self, model: ModelBundle, settings: ClassifySettings) -> None:
-        """Raise where a model cannot promise what the settings ask for."""
-        from cytodiffusion.classification.decision import check_model
+    def check_promises(self, model: ModelBundle, settings: ClassifySettings) -> float | None:
+        """Raise where a model cannot promise what is asked for; return the error rate it keeps."""
+        from cytodiffusion.classification.decision import check_model, promised_rate
 
         check_model(model, settings)
+        return promised_rate(model, settings)
 
     def iter_classify(
         self,
@@ -269,6 +271,46 @@ class Engine:
         from cytodiffusion.pipeline import cells_frame
 
         return cells_frame(batches)
+
+    def differential(
+        self, fields: Iterable[tuple[Sequence[CellBatch], Any]], stop_at: int | None
+    ) -> Differential:
+        """Count the white cells of images: their batches, and which classes are white."""
+        from cytodiffusion.metrics.differential import differential
+        from cytodiffusion.pipeline import field_cells
+
+        some = [field_cells(batches, white) for batches, white in fields if batches]
+        return differential(some, stop_at)
+
+    def export_cells(
+        self,
+        kind: str,
+        path: Path,
+        batches: Iterable[CellBatch],
+        labels: Any,
+        classes: Sequence[tuple[str, str]],
+        *,
+        name: str = "",
+        decimal_comma: bool = False,
+        progress: Progress = silent,
+    ) -> int:
+        """Write classified cells as ``csv``, ``excel`` or ``geojson``; return how many.
+
+        ``classes`` are names and colours.
+        """
+        from cytodiffusion.files.writers import write_cells_csv, write_excel_csv
+        from cytodiffusion.image.geojson import write_geojson
+        from cytodiffusion.model.bundle import CellClass
+
+        frame = self.cells_frame(batches)
+        if kind == "geojson":
+            own = [CellClass(*pair) for pair in classes]
+            write_geojson(path, np.asarray(labels), frame, own, name=name, progress=progress)
+        elif kind == "excel":
+            write_excel_csv(path, frame, decimal_comma=decimal_comma)
+        else:
+            write_cells_csv(path, frame)
+        return len(frame)
 
     def crop(
         self,

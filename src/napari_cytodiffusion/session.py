@@ -64,7 +64,7 @@ class Session(QObject):
     cells_changed ()
         More cells are classified, or other ones are current.
     view_changed ()
-        Other colours or classes are shown.
+        Other colours or classes are shown, or a layer that shows cells is gone.
     inspected (int)
         A cell was chosen, by its label id.
     stepped (int)
@@ -247,6 +247,11 @@ class Session(QObject):
             taken.update(old.layers)
         return taken
 
+    def classified(self) -> list[CellViews]:
+        """Return what is known of each image that is classified, the latest of each, in order."""
+        latest = {id(views.image): views for views in self._views}
+        return [views for views in self._views if latest[id(views.image)] is views]
+
     def add_views(self, views: CellViews) -> None:
         """Make newly classified cells the current ones."""
         self._views.append(views)
@@ -265,6 +270,8 @@ class Session(QObject):
     def _add_layers(self, views: CellViews) -> None:
         """Add what is missing of the layers, a little later each."""
         if self.viewer is None or not any(views is v for v in self._views):
+            return
+        if "class" not in views.layers:  # removed by the user, who asks for it if need be
             return
         if views.add_next(self.viewer):
             self._add_layers_soon(views)
@@ -354,6 +361,8 @@ class Session(QObject):
             self._job_layers = ()
             notifications.show_info(f"'{layer.name}' was removed: the run stops.")
             self._job.cancel()
+        shown = self.current
+        was_shown = shown is not None and any(layer is own for own in shown.layers.values())
         for views in self._views:
             views.forget(layer)
         gone = [v for v in self._views if layer in (v.image, v.labels) or not v.layers]
@@ -362,6 +371,8 @@ class Session(QObject):
             if views is self.current:
                 self.current = self._views[-1] if self._views else None
                 self.cells_changed.emit()
+        if gone or was_shown:
+            self.view_changed.emit()
 
     def _on_active_layer(self, event: Any) -> None:
         layer = event.value

@@ -12,7 +12,7 @@ import torch
 
 from cytodiffusion.classification.classifier import Evidence, classify
 from cytodiffusion.classification.conformal import conformal_sets
-from cytodiffusion.classification.decision import accept_above, decide
+from cytodiffusion.classification.decision import accept_above, decide, promised_rate
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.scores import softmax
 from cytodiffusion.classification.settings import ClassifySettings
@@ -103,10 +103,93 @@ def test_cells_below_the_threshold_are_for_review(model: ModelBundle) -> None:
     assert lenient.review.sum() < result.review.sum()
 
 
-def test_nothing_is_for_review_unless_asked_for(model: ModelBundle) -> None:
-    result = decide(evidence(), model, ClassifySettings())
+def test_nothing_is_for_review_with_no_error_rate(model: ModelBundle) -> None:
+    result = decide(evidence(), model, ClassifySettings(error_rate=None))
     assert result.accept_above is None
     assert not result.review.any()
+    assert promised_rate(model, ClassifySettings(error_rate=None)) is None
+
+
+def test_an_error_rate_is_asked_for_by_default(model: ModelBundle) -> None:
+    found = evidence()
+    usual = decide(found, model, ClassifySettings())
+    assert usual.accept_above is not None
+    assert (
+        usual.accept_above == decide(found, model, ClassifySettings(error_rate=0.02)).accept_above
+    )
+    assert promised_rate(model, ClassifySettings()) == 0.02
+
+
+def test_the_default_is_not_insisted_on(old: ModelBundle) -> None:
+    result = classify(crops(2), old)
+    assert result.accept_above is None
+    assert promised_rate(old, ClassifySettings()) is None
+    changed = ClassifySettings().model_copy(update={"batch_size": 7})
+    assert promised_rate(old, changed) is None
+    with pytest.raises(InputError, match="cannot promise"):
+        promised_rate(old, ClassifySettings(error_rate=0.02))
+
+
+def named(model: ModelBundle, *names: str) -> ModelBundle:
+    classes = tuple(replace(c, name=n) for c, n in zip(model.classes, names, strict=True))
+    return replace(model, classes=classes)
+
+
+def diluted(true: bool = True) -> ValidationRecord:
+    """5,000 red cells that are all right, and 1,000 white ones of which some unsure are wrong."""
+    sure = np.concatenate([np.linspace(0.5, 1, 1000), np.linspace(0.6, 1, 5000)])
+    classes = np.concatenate([np.arange(1000) % 2, np.full(5000, 2)])
+    number = np.arange(6000)
+    right = (number >= 500) | (number % 10 > 0)
+    called = np.where(right, classes, 1 - classes % 2)
+    own = np.where(right, 1 - sure, 1 - sure / 3)
+    order = np.argsort(own, kind="stable")
+    kept = {"true": torch.from_numpy(classes), "called": torch.from_numpy(called)} if true else {}
+    return ValidationRecord(
+        scores=torch.from_numpy(own[order]).float(),
+        classes=torch.from_numpy(classes[order]),
+        confidence=torch.from_numpy(sure),
+        correct=torch.from_numpy(right),
+        **kept,
+    )
+
+
+@pytest.mark.parametrize("true", [True, False])
+def test_white_cells_keep_the_promise_by_themselves(old: ModelBundle, true: bool) -> None:
+    kept, settings = diluted(true), ClassifySettings(error_rate=0.02)
+    confidence, right = kept.confidence.numpy(), kept.correct.numpy()
+    alike = accept_above(kept, settings, named(old, "a", "b", "c"))
+    apart = accept_above(kept, settings, named(old, "neutrophil", "monocyte", "red cell"))
+    assert alike is not None
+    assert apart is not None
+    white = np.arange(6000) < 1000
+    assert (~right[white & (confidence > alike)]).mean() > 0.04  # what red cells had hidden
+    assert apart > alike
+    assert (~right[white & (confidence > apart)]).mean() < 0.02
+
+
+def test_what_white_cells_do_not_allow_is_refused(old: ModelBundle) -> None:
+    kept = diluted()
+    few = (np.arange(6000) < 100) | (np.arange(6000) >= 1000)
+    part = {name: getattr(kept, name)[few] for name in ("confidence", "true", "called")}
+    kept = replace(kept, correct=torch.ones(int(few.sum()), dtype=torch.bool), **part)
+    model = named(old, "neutrophil", "monocyte", "red cell")
+    with pytest.raises(InputError, match=r"0\.02 among white cells: .* 149 white .* on 100\."):
+        accept_above(kept, ClassifySettings(error_rate=0.02), model)
+    assert accept_above(kept, ClassifySettings(), model) is None
+
+
+def test_classes_of_the_right_cells_are_found_by_their_scores() -> None:
+    wanted = np.array([True, False, False])
+    known, older = diluted().among(wanted), diluted(False).among(wanted)
+    assert known is not None
+    assert older is not None
+    right = diluted().correct.numpy()
+    np.testing.assert_array_equal(known[right], older[right])
+    assert older[~right].all()
+    margins = replace(diluted(False), confidence=diluted().confidence / 2)
+    assert margins.among(wanted) is None
+    assert ValidationRecord().among(wanted) is None
 
 
 def test_parts_and_joins_keep_the_scores(model: ModelBundle) -> None:
@@ -149,8 +232,7 @@ def test_it_is_said_before_the_work(
 
 
 def test_the_threshold_is_asked_of_validation_cells_only(model: ModelBundle) -> None:
-    assert accept_above(model.validation, ClassifySettings(), "tiny") is None
-    asked = accept_above(model.validation, ClassifySettings(error_rate=0.05), "tiny")
+    asked = accept_above(model.validation, ClassifySettings(error_rate=0.05), model)
     assert asked == decide(evidence(3), model, ClassifySettings(error_rate=0.05)).accept_above
 
 
@@ -158,7 +240,7 @@ def test_the_bundled_model_loads_and_says_so_where_it_lacks_a_record() -> None:
     bundle = load_bundle(default_bundle_path(), device="cpu")
     validation = bundle.validation
     if len(validation.classes):
-        assert accept_above(validation, ClassifySettings(error_rate=0.05), "default") is not None
+        assert accept_above(validation, ClassifySettings(error_rate=0.05), bundle) is not None
         return
     with pytest.raises(InputError, match="train or calibrate it again"):
-        accept_above(validation, ClassifySettings(error_rate=0.05), "default")
+        accept_above(validation, ClassifySettings(error_rate=0.05), bundle)

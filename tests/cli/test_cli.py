@@ -23,11 +23,14 @@ from cytodiffusion.cli import main
 from cytodiffusion.files.atomic import sha256
 from cytodiffusion.image.formats import image_files
 from cytodiffusion.image.labels import read_labels, write_labels_tif
-from cytodiffusion.model.testing import tiny_bundle
+from cytodiffusion.model.testing import DEFAULT_NAMES, tiny_bundle
 from cytodiffusion.results import CELL_COLUMNS
 from cytodiffusion.smear import Smear, SmearSettings, synthetic_smear
 
-RESULTS = ["cells.csv", "labels.tif", "overlay.png", "run.json", "uncertainty.png"]
+RESULTS = [
+    *("cells.csv", "cells.geojson", "labels.tif"),
+    *("overlay.png", "run.json", "uncertainty.png"),
+]
 PIXEL_SIZE = 0.2
 
 
@@ -220,6 +223,10 @@ def test_run_one_image(run: Run, image: Path, model: Path, tmp_path: Path) -> No
     assert '"trials": 4' in json.dumps(record)
     assert record["segmentation"]["pixel_size_source"] == "given"
     assert "tiny" in json.dumps(record["model"])
+    white = frame["predicted"].isin(DEFAULT_NAMES[:2] + DEFAULT_NAMES[3:7])
+    assert record["differential"]["counted"] == (white & ~frame["touches_border"]).sum()
+    outlines = json.loads((out / "cells.geojson").read_text(encoding="utf-8"))["features"]
+    assert [f["properties"]["measurements"]["Label"] for f in outlines] == frame["label"].tolist()
 
 
 def test_a_slide_that_is_new_to_the_model_is_told(

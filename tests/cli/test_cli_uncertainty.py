@@ -34,10 +34,12 @@ def test_unsure_cells_of_a_folder_are_for_review(
 ) -> None:
     data = disc_model.parent / "data" / "test"
     always = ("classify", data, "-m", disc_model, "--device", "cpu", "--pixel-size", PIXEL_SIZE_UM)
-    code, found = run(*always, "-o", tmp_path / "plain.csv")
-    assert (code, found["review"]) == (0, 0)
+    code, found = run(*always, "-o", tmp_path / "plain.csv", "--error-rate", "none")
+    assert (code, found["review"], found["accepted_above"]) == (0, 0, None)
+    assert not any("review" in text for text in found.get("warnings", ()))
     code, found = run(*always, "-o", tmp_path / "cells.csv", "--error-rate", 0.1)
     assert code == 0
+    assert 0 <= found["accepted_above"] < 1
     plain, table = pd.read_csv(tmp_path / "plain.csv"), pd.read_csv(tmp_path / "cells.csv")
     assert not plain["review"].any()
     assert found["review"] == table["review"].sum()
@@ -66,12 +68,26 @@ def test_a_field_says_how_many_are_for_review(
     assert asked.items() <= record["settings"].items()
 
 
+def test_a_model_that_can_promise_nothing_says_so_and_goes_on(
+    run: Run, field: Path, tmp_path: Path
+) -> None:
+    model = tiny_bundle(tmp_path / "tiny", ("blue", "green"))
+    code, found = run(
+        "run", field, "-o", tmp_path / "out", "-m", model, "--device", "cpu",
+        "--pixel-size", PIXEL_SIZE_UM, "--method", "watershed",
+    )  # fmt: skip
+    assert code == 0
+    assert any("No cell is marked as too unsure" in said for said in found["images"][0]["warnings"])
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["accepted_above"] is None
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [
         (("--error-rate", 0.05), "The model tiny cannot promise an error rate of 0.05"),
         (("--by-class",), "The model tiny was calibrated without a coverage of every class"),
         (("--error-rate", 1.5), "The setting error rate cannot be 1.5"),
+        (("--error-rate", "few"), "The setting error rate cannot be"),
         (("--coverage", 0), "The setting coverage cannot be 0"),
     ],
 )

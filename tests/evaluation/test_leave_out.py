@@ -121,7 +121,7 @@ def test_a_copy_need_not_promise_an_error_rate(disc_model, tmp_path, monkeypatch
     )
     found = load_bundle(copy)
     with pytest.raises(InputError):
-        check_promises(found.calibration.validation, settings.classify, found.name)
+        check_promises(found.calibration.validation, settings.classify, found)
     assert read_report(evaluate(settings)).metrics["anomaly"]["n_unknown"] == 30
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_fscore_support
 
@@ -15,6 +17,7 @@ from cytodiffusion.metrics.intervals import (
     rates_of_confusion,
     resampled_intervals,
     stratified_intervals,
+    wilson_interval,
 )
 
 
@@ -111,3 +114,14 @@ def test_other_shares_keep_the_bootstrap() -> None:
     assert interval_of_share(5, 9, np.array([0.2, 0.8])) == (0.2, 0.8)
     nothing = interval_of_share(0, 0, np.array([np.nan, np.nan]))
     assert np.isnan(nothing).all()
+
+
+@given(n=st.integers(1, 400), share=st.floats(0, 1))
+def test_wilson_s_interval_is_scipy_s(n: int, share: float) -> None:
+    count = round(share * n)
+    expected = binomtest(count, n).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(count, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_nothing_counted_has_no_interval() -> None:
+    assert np.isnan(wilson_interval(0, 0)).all()

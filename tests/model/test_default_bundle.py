@@ -27,6 +27,9 @@ def test_it_is_small_and_complete(model: ModelBundle) -> None:
     assert len({c.color for c in model.classes}) == 10
     assert all(c.group for c in model.classes)
     assert model.window_um == 20.0
+    assert model.segmenter is not None
+    assert (default_bundle_path() / "segmenter.safetensors").stat().st_size <= 5_000_000
+    assert "Smear network" in model.card
 
 
 def test_diffusers_loads_it(model: ModelBundle) -> None:

@@ -273,9 +273,11 @@ def test_the_boxes_show_how_the_current_cells_are_outlined(window, engine, qtbot
     assert not window.layers["A cells anomalies"].visible
     window.layers.selection.active = window.layers["B cells class"]
     assert classify.anomalies.isChecked()
+    assert classify.review.isChecked()
     assert window.layers["B cells anomalies"].visible
     window.layers.selection.active = window.layers["A cells class"]
     assert not classify.anomalies.isChecked()
+    assert not classify.review.isChecked()
     assert not window.layers["A cells anomalies"].visible
 
 
@@ -299,8 +301,8 @@ def test_all_widgets_of_the_first_steps_fit_a_small_screen(window, engine, qtbot
     assert frame.height() <= 768
 
 
-def test_automatic_segmentation_without_cellpose_weights_needs_no_network(tmp_path):
-    """Importing PyTorch takes seconds that the watershed has no use for."""
+def test_the_watershed_needs_no_network(tmp_path):
+    """Importing PyTorch takes seconds that it has no use for."""
     code = (
         "import sys, numpy as np, napari, tempfile\n"
         "from qtpy.QtTest import QTest\n"
@@ -314,6 +316,7 @@ def test_automatic_segmentation_without_cellpose_weights_needs_no_network(tmp_pa
         "widget = SegmentWidget(viewer)\n"
         "viewer.window.add_dock_widget(widget)\n"
         "assert widget.method.value == 'auto'\n"
+        "widget.method.value = 'watershed'\n"
         "widget.run_bar.run_button.click()\n"
         "session = Session.of(viewer)\n"
         "assert session.busy\n"

@@ -80,7 +80,7 @@ def classify_baseline(
     """
     settings = settings or ClassifySettings()
     pixels = check_crops(crops, model.name, model.input_size)
-    check_promises(model.validation, settings, model.name)
+    check_promises(model.validation, settings, model)
     background = check_background(background, len(pixels))
     logits = baseline_logits(pixels, model, settings.batch_size, background, progress)
     return decide_from_logits(logits, model, settings)
@@ -108,7 +108,7 @@ def decide_from_logits(
         levels=np.zeros(0, np.int64),
         anomaly_threshold=model.anomaly_threshold,
         logits=logits,
-        accept_above=accept_above(model.validation, settings, model.name),
+        accept_above=accept_above(model.validation, settings, model),
         certainty_name="margin",
     )
 

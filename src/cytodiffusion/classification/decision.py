@@ -12,11 +12,12 @@ from cytodiffusion.classification.anomaly import anomaly_threshold, default_scor
 from cytodiffusion.classification.conformal import conformal_sets, enough_of_each
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
-from cytodiffusion.classification.selective import accept
+from cytodiffusion.classification.selective import accept, find_stricter
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.validation_record import ValidationRecord
+from cytodiffusion.taxonomy import white_classes
 
 if TYPE_CHECKING:
     from cytodiffusion.baselines.baseline import Baseline
@@ -71,7 +72,7 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
         anomaly_threshold=threshold,
         logits=evidence.logits,
         anomaly_scores=scores,
-        accept_above=accept_above(model.validation, settings, model.name),
+        accept_above=accept_above(model.validation, settings, model),
         embedding=evidence.embedding,
     )
 
@@ -97,13 +98,15 @@ def records_of(model: ModelBundle | Baseline, settings: ClassifySettings) -> lis
 def check_model(model: ModelBundle | Baseline, settings: ClassifySettings) -> None:
     """Say, before the work, what a diffusion model or baseline cannot promise."""
     for kept in records_of(model, settings):
-        check_promises(kept, settings, model.name)
+        check_promises(kept, settings, model)
 
 
-def check_promises(kept: ValidationRecord, settings: ClassifySettings, name: str) -> None:
+def check_promises(
+    kept: ValidationRecord, settings: ClassifySettings, model: ModelBundle | Baseline
+) -> None:
     """Say, before the work, what the model cannot promise."""
-    accept_above(kept, settings, name)
-    classes_of_scores(kept, settings, name)
+    accept_above(kept, settings, model)
+    classes_of_scores(kept, settings, model.name)
 
 
 def classes_of_scores(
@@ -123,9 +126,26 @@ def classes_of_scores(
     return np.asarray(classes)
 
 
-def accept_above(kept: ValidationRecord, settings: ClassifySettings, name: str) -> float | None:
-    """Confidence that accepted cells are above, None where no error rate is asked for."""
+def accept_above(
+    kept: ValidationRecord, settings: ClassifySettings, model: ModelBundle | Baseline
+) -> float | None:
+    """Confidence that accepted cells are above, None where no error rate is asked for.
+
+    A rate that somebody set is refused where the model cannot promise it, among white cells too;
+    the one that is asked for by default is then not asked for.
+    """
     if settings.error_rate is None:
         return None
-    confidence, correct = kept.confidence, kept.correct
-    return accept(confidence.numpy(), correct.numpy(), settings.error_rate, model=name).above
+    confidence, correct = kept.confidence.numpy(), kept.correct.numpy()
+    white = kept.among(white_classes(model.class_names, [c.group for c in model.classes]))
+    rate = settings.error_rate
+    if "error_rate" in settings.model_fields_set:
+        return accept(confidence, correct, rate, model=model.name, white=white).above
+    found = find_stricter(confidence, correct, rate, white)
+    return None if found is None else found.above
+
+
+def promised_rate(model: ModelBundle | Baseline, settings: ClassifySettings) -> float | None:
+    """Return the error rate that accepted cells will be held to, None where there is none."""
+    kept = records_of(model, settings)[-1]
+    return None if accept_above(kept, settings, model) is None else settings.error_rate

@@ -106,6 +106,11 @@ class Classification:
             return np.zeros(len(self), bool)
         return self.contradiction.copy()
 
+    @property
+    def no_class_fits(self) -> NDArray[np.bool_]:
+        """Cells ``(N,)`` that no class fits well enough: their prediction set is empty."""
+        return np.asarray(~np.asarray(self.prediction_set, bool).any(axis=1))
+
     def __len__(self) -> int:
         return len(self.predicted)
 
@@ -132,6 +137,7 @@ class Classification:
                 "trials": self.trials,
                 "review": self.review,
                 "contradiction": self.contradicted,
+                "no_class_fits": self.no_class_fits,
             }
         )
         probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
@@ -163,6 +169,16 @@ def _join(values: Sequence[Any]) -> Any:
     if isinstance(values[0], dict):
         return {key: _join([v[key] for v in values]) for key in values[0]}
     return np.concatenate(values)
+
+
+def unpromised(error_rate: float | None, accept_above: float | None) -> str | None:
+    """Return a sentence where no cell is too unsure because the model can promise no rate."""
+    if error_rate is None or accept_above is not None:
+        return None
+    return (
+        f"No cell is marked as too unsure: the model cannot promise that at most "
+        f"{100 * error_rate:.3g} % of the others are wrong."
+    )
 
 
 def many_unlike(flagged: int, cells: int) -> str | None:

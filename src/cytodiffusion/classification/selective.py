@@ -4,6 +4,10 @@ The confidence above which cells are accepted is found on validation cells by fi
 testing of an exact binomial bound (Clopper & Pearson 1934; learn then test, Angelopoulos et al.
 2021): candidate thresholds are tested from the strictest to the most lenient and the last one
 before the first failure is taken, so that the many looks cost nothing.
+
+A field has a hundred red cells for each white one, and hardly a red cell is wrong: a rate that
+holds over all cells says little of the white ones. So it is asked for among white cells too, and
+the stricter of the two thresholds is taken.
 """
 
 from __future__ import annotations
@@ -59,9 +63,9 @@ def upper_bounds(
 ) -> NDArray[np.float64]:
     """Return `upper_bound` of several counts; 1 where all cells are wrong."""
     right = np.maximum(total - wrong, 1)
-    from scipy.stats import beta  # slow to import, rarely asked for
+    from scipy.special import betaincinv  # slow to import
 
-    bounds = beta.ppf(1.0 - risk, wrong + 1, right)
+    bounds = betaincinv(wrong + 1, right, 1.0 - risk)
     return np.asarray(np.where(wrong >= total, 1.0, bounds))
 
 
@@ -126,19 +130,49 @@ def _ranks(total: int, error_rate: float, risk: float) -> list[int]:
     return sorted({round(r) for r in np.linspace(start, total, STEPS)})
 
 
+def find_stricter(
+    confidence: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    error_rate: float,
+    white: NDArray[np.bool_] | None,
+    risk: float = RISK,
+) -> Acceptance | None:
+    """Find the acceptance that holds over all cells and, by itself, over the white ones.
+
+    Parameters
+    ----------
+    white : (M,) bool array or None
+        Which validation cells are white, or were taken for white; None where nobody knows.
+    """
+    found = find_acceptance(confidence, correct, error_rate, risk)
+    if found is None or white is None or not white.any():
+        return found
+    strict = find_acceptance(confidence[white], correct[white], error_rate, risk)
+    if strict is None or strict.above <= found.above:
+        return None if strict is None else found
+    accepted = np.asarray(confidence) > strict.above
+    n, wrong = int(accepted.sum()), int((accepted & ~np.asarray(correct, bool)).sum())
+    return Acceptance(strict.above, error_rate, risk, n, wrong, n / len(accepted))
+
+
 def accept(
     confidence: NDArray[np.floating],
     correct: NDArray[np.bool_],
     error_rate: float,
     *,
     model: str,
+    white: NDArray[np.bool_] | None = None,
     risk: float = RISK,
 ) -> Acceptance:
-    """Find the acceptance as `find_acceptance` does, or say why there is none."""
-    found = find_acceptance(confidence, correct, error_rate, risk)
+    """Find the acceptance as `find_stricter` does, or say why there is none."""
+    found = find_stricter(confidence, correct, error_rate, white, risk)
     if found is not None:
         return found
-    have, asked = len(confidence), f"an error rate of {error_rate:.2g}"
+    asked, kind = f"an error rate of {error_rate:.2g}", "validation cells"
+    if white is not None and find_acceptance(confidence, correct, error_rate, risk) is not None:
+        confidence, correct = confidence[white], correct[white]
+        asked, kind = f"{asked} among white cells", "white validation cells"
+    have = len(confidence)
     if have == 0:
         raise InputError(
             f"The model {model} cannot promise {asked}: it was calibrated without a record of its "
@@ -147,26 +181,32 @@ def accept(
     needed = cells_needed(error_rate, 0, risk)
     if have < needed:
         raise InputError(
-            f"The model {model} cannot promise {asked}: that needs at least {needed:,} validation "
-            f"cells and it was calibrated on {have:,}."
+            f"The model {model} cannot promise {asked}: that needs at least {needed:,} {kind} "
+            f"and it was calibrated on {have:,}."
         )
-    least = lowest_error_rate(confidence, correct, risk)
+    least = lowest_error_rate(confidence, correct, risk, error_rate)
     instead = (
         f"the least it can promise is about {least:.2g}"
         if least is not None
         else "it can promise none"
     )
     raise InputError(
-        f"The model {model} cannot promise {asked}: too many of its surest validation cells are "
+        f"The model {model} cannot promise {asked}: too many of its surest {kind} are "
         f"wrong; {instead}."
     )
 
 
 def lowest_error_rate(
-    confidence: NDArray[np.floating], correct: NDArray[np.bool_], risk: float = RISK
+    confidence: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    risk: float = RISK,
+    above: float = 0.0,
 ) -> float | None:
-    """Lowest error rate that can be promised, of two digits; None where none below 1 can."""
-    least = upper_bound(0, len(confidence), risk)  # if none were wrong
+    """Lowest error rate that can be promised, of two digits; None where none below 1 can.
+
+    With ``above``, the lowest that is no lower: which ones can be promised has gaps.
+    """
+    least = max(above, upper_bound(0, len(confidence), risk))  # if none were wrong
     for rate in (d * 10.0**e for e in range(-5, 0) for d in np.arange(1.0, 10.0, 0.1)):
         if rate >= least and find_acceptance(confidence, correct, float(rate), risk) is not None:
             return float(np.round(rate, 8))

@@ -57,10 +57,10 @@ class ClassifySettings(BaseModel):
         more=True,
     )
     error_rate: float | None = setting(
-        None,
+        0.02,
         "Error rate",
-        "Share of the accepted cells that may be wrong, such as 0.02; cells too uncertain for it "
-        "are marked for review.",
+        "Share of the accepted cells that may be wrong, among the white cells and among all; cells "
+        "too unsure for it are marked for review. With none, no cell is.",
         gt=0,
         lt=1,
     )

@@ -52,6 +52,6 @@ def adjust(
         entropy=entropy(posterior),
         margin=margin(posterior),
         prediction_set=prediction_sets(posterior, correction.validation, settings, model.name),
-        accept_above=accept_above(correction.validation, settings, model.name),
+        accept_above=accept_above(correction.validation, settings, model),
         adjusted=True,
     )

@@ -123,7 +123,7 @@ def _classify_field(
     write_cells_csv(out, results.frame)
     scale = {"pixel_size_um": size, "pixel_size_source": origin}
     record = {"image": source, "labels": labels, "warnings": warnings, **scale}
-    _report(reporter, results.frame, bundle, out, record)
+    _report(reporter, results.frame, bundle, settings, out, record)
 
 
 def _classify_folder(
@@ -154,30 +154,36 @@ def _classify_folder(
         reporter.warn(f"{len(skipped)} of {len(files)} images were skipped.")
     write_cells_csv(out, frame)
     record = {"folder": folder, "skipped": skipped, "notes": frame.attrs["notes"]}
-    _report(reporter, frame, bundle, out, record)
+    _report(reporter, frame, bundle, settings, out, record)
 
 
 def _report(
     reporter: Reporter,
     frame: pd.DataFrame,
     bundle: Classifier,
+    settings: ClassifySettings,
     out: Path,
     record: dict[str, Any],
 ) -> None:
-    from cytodiffusion.classification.result import many_unlike
-    from cytodiffusion.pipeline import CORRECTED
+    from cytodiffusion.classification.result import many_unlike, unpromised
+    from cytodiffusion.pipeline import ACCEPTED, CORRECTED
     from cytodiffusion.results import class_counts
 
     counts = class_counts(frame, bundle.classes)
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
-    if unlike := many_unlike(anomalies, len(frame)):
-        reporter.warn(unlike)
+    for said in (
+        unpromised(settings.error_rate, frame.attrs[ACCEPTED]),
+        many_unlike(anomalies, len(frame)),
+    ):
+        if said:
+            reporter.warn(said)
     record |= {
         "table": out,
         "cells": len(frame),
         "anomalies": anomalies,
         "review": review,
         CORRECTED: frame.attrs[CORRECTED],
+        ACCEPTED: frame.attrs[ACCEPTED],
         "counts": counts,
         "model": bundle.record(),
     }

@@ -7,6 +7,7 @@ import inspect
 import json
 import types
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -132,7 +133,7 @@ takes_classification = takes(
     panel="Classification",
     coverage="--coverage SHARE",
     by_class="--by-class/--overall",
-    error_rate="--error-rate SHARE",
+    error_rate="--error-rate SHARE|none",
 )
 #: Whether the images of a folder have one scale.
 takes_one_scale = takes(
@@ -202,7 +203,9 @@ def _option_type(name: str, kind: Any, field: FieldInfo) -> Any:
     if origin is tuple:
         item = _plain(inside[0])
         return str if item in (int, float) else list[item]  # type: ignore[valid-type]
-    return kind
+    # a number, or "none" where it has a default that can be done without
+    optional = type(None) in get_args(field.annotation) and field.default is not None
+    return str if optional and kind in (int, float) else kind
 
 
 def _metavar(name: str, kind: Any) -> str | None:
@@ -284,12 +287,15 @@ def _from_option(field: FieldInfo, value: Any) -> Any:
 def _from_text(field: FieldInfo, text: str) -> Any:
     """Return what a text stands for; pydantic reads numbers itself."""
     kind = _plain(field.annotation)
-    if text.lower() == "none" and field.default is None:
+    if text.lower() == "none" and type(None) in (*get_args(field.annotation), type(field.default)):
         return None
     if get_origin(kind) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if get_origin(kind) is Literal:
         return next((value for value in get_args(kind) if str(value) == text), text)
+    if kind is float:
+        with suppress(ValueError):  # what is no number is said by pydantic
+            return float(text)
     return text
 
 

@@ -66,11 +66,11 @@ def run(
 ) -> None:
     """Find and classify the cells of images.
 
-    Writes labels.tif, cells.csv, overlay.png, uncertainty.png and run.json into FOLDER, or into a
-    folder for each image below it when there are several or a folder is given; then cells.csv
-    (all cells) and images.csv (a row an image) stand beside these folders. Called again, it goes
-    on where it was stopped. An image that fails is reported and the others go on; the exit code is
-    1 then.
+    Writes labels.tif, cells.csv, cells.geojson (for QuPath), overlay.png, uncertainty.png and
+    run.json into FOLDER, or into a folder for each image below it when there are several or a
+    folder is given; then cells.csv (all cells) and images.csv (a row an image) stand beside these
+    folders. Called again, it goes on where it was stopped. An image that fails is reported and the
+    others go on; the exit code is 1 then.
     """
     with reporting("run", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.batch import check_place, request_of, write_tables

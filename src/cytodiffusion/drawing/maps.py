@@ -296,7 +296,8 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
     """Replace what an empty row turns into (objects, NaN in text) by plain columns."""
     for name in table.columns:
         column = table[name]
-        if name in ("anomaly", "review", "contradiction", "touches_border"):
+        flags = ("anomaly", "review", "contradiction", "touches_border", "no_class_fits")
+        if name in flags:
             table[name] = column.where(column.notna(), False).astype(bool)
         elif name in ("predicted", "prediction_set"):
             table[name] = column.where(column.notna(), "").astype(str)

@@ -29,6 +29,28 @@ def write_cells_csv(path: str | Path, frame: pd.DataFrame) -> Path:
     return target
 
 
+def write_excel_csv(path: str | Path, frame: pd.DataFrame, *, decimal_comma: bool) -> Path:
+    """Write the table of cells as CSV that Excel opens with a double click.
+
+    It tells UTF-8 by the mark at its beginning, and where numbers have a decimal comma it expects
+    semicolons between the columns.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".csv":
+        raise InputError(f"The table is written as CSV: {target.name} should end in .csv.")
+    between, decimal = (";", ",") if decimal_comma else (",", ".")
+    with atomic_file(target) as partial:
+        frame.to_csv(
+            partial,
+            sep=between,
+            decimal=decimal,
+            index=False,
+            encoding="utf-8-sig",
+            lineterminator="\r\n",
+        )
+    return target
+
+
 def write_png(
     path: str | Path, rgb: NDArray[np.uint8], notes: Mapping[str, str] | None = None
 ) -> Path:

@@ -1,8 +1,10 @@
-"""Bootstrap intervals of figures of merit (Efron & Tibshirani 1993, percentile method)."""
+"""Intervals: bootstrap (Efron & Tibshirani 1993, percentile method) and those of counts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,18 @@ def interval_of_share(
         return float(drawn[0]), float(drawn[1])
     nearest = float(((1 - level) / 2) ** (1 / n))
     return (nearest, 1.0) if right else (0.0, 1 - nearest)
+
+
+def wilson_interval(count: int, n: int, level: float = LEVEL) -> Interval:
+    """Interval of the share ``count / n`` (Wilson 1927); NaN where there is nothing to count."""
+    if not n:
+        return float("nan"), float("nan")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, spread = count / n, z * z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    low = 0.0 if count == 0 else middle - half
+    return low, 1.0 if count == n else middle + half
 
 
 def rates_of_confusion(counts: NDArray[Any]) -> dict[str, NDArray[np.float64]]:

@@ -342,7 +342,7 @@ def _thickness(slide: Slide) -> FloatImage:
     """Factor ``(Y, X, 1)`` of the density: smears are thicker here than there."""
     rng = slide.rng
     hills = waves(slide.shape, rng.uniform(10, 40) * slide.px_um, rng)
-    return np.exp(np.float32(rng.uniform(0, 0.25)) * hills)[..., None]
+    return np.asarray(np.exp(rng.uniform(0, 0.25) * hills)[..., None], np.float32)
 
 
 def _plasma(slide: Slide) -> FloatImage:

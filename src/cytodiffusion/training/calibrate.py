@@ -221,6 +221,8 @@ def validation_record(
         classes=torch.from_numpy(labels[order]).long(),
         confidence=torch.from_numpy(accepted_by(posterior)),
         correct=torch.from_numpy(posterior.argmax(axis=1) == labels),
+        true=torch.from_numpy(np.asarray(labels, np.int64)),
+        called=torch.from_numpy(posterior.argmax(axis=1).astype(np.int64)),
         temperature=temperature,
         measured=measured_coverage(posterior, labels, coverage),
     )

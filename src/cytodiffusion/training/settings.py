@@ -32,8 +32,13 @@ from cytodiffusion.training.augmentation.settings import AugmentSettings, nothin
 #: Ours; the baselines; the published network; what draws synthetic cells; what corrects the cells
 #: of a slide for what they have in common; what outlines the cells of a field.
 Kind = Literal[
-    *("diffusion", "resnet18", "vit", "stable-diffusion"),
-    *("generator", "slide-correction", "segmenter"),
+    "diffusion",
+    "resnet18",
+    "vit",
+    "stable-diffusion",
+    "generator",
+    "slide-correction",
+    "segmenter",
 ]
 #: Names on disk of kinds that are called otherwise.
 ON_DISK = {"slide-correction": "laboratory"}

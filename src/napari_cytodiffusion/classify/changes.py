@@ -184,7 +184,7 @@ class ChangedCells(QWidget):
             return
         changes = views.changes
         old = {*changes.changed, *changes.added, *changes.removed}
-        views.labels.features = table.assign(**{COLUMN: table["label"].isin(old)})
+        views.set_features(table.assign(**{COLUMN: table["label"].isin(old)}))
 
     def _show(self, _: Any = None) -> None:
         views = self._views

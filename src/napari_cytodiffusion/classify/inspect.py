@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.classify import texts
 from napari_cytodiffusion.layers.placement import full_size
-from napari_cytodiffusion.layers.results import REVIEW, CellRecord, percent
+from napari_cytodiffusion.layers.results import FILTERS, REVIEW, CellRecord, percent
 from napari_cytodiffusion.layers.views import CellViews, mark_cell
 from napari_cytodiffusion.session import NEXT_KEY, PREVIOUS_KEY, Session
 from napari_cytodiffusion.shared.common import TallArea, note, tell
@@ -194,6 +194,8 @@ class InspectWidget(QWidget):
                 return
             if views.error_rate is not None:
                 self.only.addItem("for review", REVIEW)
+            for value, text in FILTERS:
+                self.only.addItem(text, value)
             for index, name in enumerate(views.results.class_names):
                 self.only.addItem(name, index)
         self.posterior.set_classes(views.results.class_names, views.results.colors)

@@ -94,6 +94,7 @@ class PreparedRun:
     maps: CellMaps
     pixel_size_um: float
     pixel_size_source: str
+    error_rate: float | None = None  #: that the accepted cells are held to
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
         if getattr(model.device, "type", "cpu") == "cpu":
             # the result does not depend on it; small batches bring colours every second or two
             settings = settings.model_copy(update={"batch_size": _CPU_BATCH})
-        engine.check_promises(model, settings)
+        error_rate = engine.check_promises(model, settings)
         report(0.0, "Reading the image ...")
         rgb, labels = engine.as_rgb8(request.image), np.asarray(request.labels)
         pixel_size, origin = engine.pixel_size(rgb, request.pixel_size_um)
@@ -144,7 +145,7 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
         with closing(batches):
             outline = max(_OUTLINE_LEAST, round(_OUTLINE_UM / pixel_size))
             maps = CellMaps(labels, len(model.classes), outline)
-            yield PreparedRun(model, maps, pixel_size, origin)
+            yield PreparedRun(model, maps, pixel_size, origin, error_rate)
             report(0.0, "Classifying ...")
             yield from _classified(batches, maps)
 

@@ -18,13 +18,15 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.classification.contradiction import contradiction_sentence
-from cytodiffusion.classification.result import many_unlike
+from cytodiffusion.classification.result import many_unlike, unpromised
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError, OutOfMemoryError
 from cytodiffusion.settings import SegmentOptions
 from napari_cytodiffusion.classify import jobs
 from napari_cytodiffusion.classify.agreement import AgreementNote
 from napari_cytodiffusion.classify.changes import ChangedCells
+from napari_cytodiffusion.classify.differential import DifferentialPanel
+from napari_cytodiffusion.classify.export import ExportBar
 from napari_cytodiffusion.classify.legend import Legend
 from napari_cytodiffusion.engine import model_body
 from napari_cytodiffusion.layers.agreement import add_understood, is_foreign
@@ -53,16 +55,19 @@ from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.choosers import LayerChoice, ModelChoice, PixelSizeBox
 from napari_cytodiffusion.shared.common import Pace, RunBar, ask, note, tell
 from napari_cytodiffusion.shared.defaults import defaults
-from napari_cytodiffusion.shared.fold import FormArea
-from napari_cytodiffusion.shared.settings_form import SettingsForm, make_field
+from napari_cytodiffusion.shared.fold import FormArea, RestArea
+from napari_cytodiffusion.shared.settings_form import SettingsForm, checked, make_field
 from napari_cytodiffusion.workers import Job, duration
 
 #: Fields of the form that are folded away at first.
 _MORE = ("pixel_size_um", "error_rate", "alone", "trials", "seed", "device")
 
+#: What stands in the place of the legend once its layer is gone.
+_REMOVED = "The layer of the {} was removed. {} shows it again."
+
 #: What the form says otherwise than the settings.
 _WORDS: dict[str, dict[str, Any]] = {
-    "error_rate": {"percent": True, "decimals": 1, "step": 0.005, "none": "any, review none"},
+    "error_rate": {"percent": True, "decimals": 1, "step": 0.005, "none": "any, mark none"},
 }
 
 
@@ -84,8 +89,10 @@ class ClassifyWidget(QWidget):
         self._pair: tuple[Layer | None, Layer | None] = (None, None)
         self._picked: tuple[Layer | None, Layer | None] = (None, None)
         self._views: CellViews | None = None
+        self._prepared: jobs.PreparedRun | None = None
         self._pace = Pace()
         self._warm: Job | None = None
+        self._classified = False
         self._build(getattr(napari_viewer, "__wrapped__", napari_viewer))
         self._connect()
         self._choose_cells()
@@ -123,31 +130,40 @@ class ClassifyWidget(QWidget):
         self.anomalies = QCheckBox("Outline anomalies", self)
         self.anomalies.setChecked(True)
         self.anomalies.setToolTip("Cells unlike anything the model was trained on.")
-        self.review = QCheckBox("Outline cells for review (amber)", self)
+        self.review = QCheckBox("", self)
         self.review.setChecked(True)
         self.review.setToolTip(
-            "Cells that are too unsure for the errors that were allowed, or whose class "
-            "contradicts what was outlined."
+            "Outlined in amber: cells that are too unsure for the errors that were allowed, or "
+            "whose class contradicts what was outlined."
         )
         self.review.setVisible(False)
         self.legend = Legend(self)
         self.legend.style_choice.follow(self._session)
+        self.removed = note(_REMOVED, self)
         self.summary = note("", self)
+        self.differential = DifferentialPanel(self._session, self)
+        self.export = ExportBar(self._session, self)
         switch = QHBoxLayout()
         switch.setSpacing(0)
         switch.addWidget(self.class_button)
         switch.addWidget(self.uncertainty_button)
+        found = QWidget(self)
+        inside = QVBoxLayout(found)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.addLayout(switch)
+        for part in (
+            *(self.legend, self.removed, self.differential),
+            *(self.anomalies, self.review, self.summary),
+        ):
+            inside.addWidget(part)
+        inside.addStretch(1)
         layout = QVBoxLayout(self)
         layout.addWidget(FormArea(self.form.native, self))
         layout.addWidget(self.agreement)
         layout.addWidget(self.run_bar)
         layout.addWidget(self.changes)
-        layout.addLayout(switch)
-        layout.addWidget(self.legend)
-        layout.addWidget(self.anomalies)
-        layout.addWidget(self.review)
-        layout.addWidget(self.summary)
-        layout.addStretch(1)
+        layout.addWidget(RestArea(found, self), 1)
+        layout.addWidget(self.export)
 
     def _view_button(self, text: str, kind: str) -> QPushButton:
         button = QPushButton(text, self)
@@ -242,12 +258,19 @@ class ClassifyWidget(QWidget):
             labels=full_size(cells),
             source=self.model.value or "default",
             device=self.device.value,
-            settings=self.form.settings(),
+            settings=self._settings(),
             pixel_size_um=self.pixel_size.value,
             found_at_um=found_at(cells),
             kinds=note_of(cells).get("kinds"),
             foreign=cells.name if is_foreign(cells) else None,
         )
+
+    def _settings(self) -> ClassifySettings:
+        """Return the settings; an error rate that nobody touched is not insisted on."""
+        values = self.form.values()
+        if values["error_rate"] == ClassifySettings.model_fields["error_rate"].default:
+            del values["error_rate"]
+        return checked(ClassifySettings, values)
 
     def _say_what_is_missing(self, image: Layer | None) -> None:
         if image is None:
@@ -302,6 +325,7 @@ class ClassifyWidget(QWidget):
             self._layers = layers
             self._request, self._views, self._pace = request, None, Pace()
             self.changes.request = request
+            self._prepared = None
             self.run_bar.begin("Starting ...")
 
     def _on_progress(self, fraction: float, text: str) -> None:
@@ -315,11 +339,19 @@ class ClassifyWidget(QWidget):
     def _on_item(self, item: Any) -> None:
         if isinstance(item, jobs.UnderstoodLabels):
             self._on_understood(item)
-        elif isinstance(item, jobs.PreparedRun):
-            self._on_prepared(item)
-        elif isinstance(item, jobs.CorrectedCells):
+            return
+        if isinstance(item, jobs.PreparedRun):
+            self._prepared = item
+            return
+        if isinstance(item, jobs.CorrectedCells):
             self._on_corrected(item)
-        elif self._views is not None:
+            return
+        if self._prepared is not None:
+            # not before there is something to show: a run that ends earlier leaves no layers,
+            # and those of an earlier one as they were
+            self._show_layers(self._prepared)
+            self._prepared = None
+        if self._views is not None:
             self._views.results.add(item.batch)
             self._outline_review(self._views)
             if item.painted:
@@ -348,14 +380,18 @@ class ClassifyWidget(QWidget):
         self._views.refresh()
         self._show_counts(self._views)
 
-    def _on_prepared(self, prepared: jobs.PreparedRun) -> None:
-        if self._layers is None or self._session.viewer is None:
+    def _show_layers(self, prepared: jobs.PreparedRun) -> None:
+        viewer = self._session.viewer
+        if self._layers is None or viewer is None:
             return
         image, cells = self._layers
+        if any(layer not in viewer.layers for layer in self._layers):
+            return
         model = prepared.model
-        results = Results(model.class_names, [c.color for c in model.classes])
+        colors, groups = zip(*((c.color, c.group) for c in model.classes), strict=True)
+        results = Results(model.class_names, colors, groups)
         self._views = CellViews(
-            self._session.viewer,
+            viewer,
             image,
             cells,
             prepared.maps,
@@ -372,15 +408,17 @@ class ClassifyWidget(QWidget):
             "model": model.name,
             "model_version": model.version,
         }
+        self._views.error_rate = prepared.error_rate
         if self._request is not None:
-            self._views.error_rate = self._request.settings.error_rate
+            rate = self._request.settings.error_rate
+            self._views.no_promise = unpromised(rate, prepared.error_rate)
             self._views.model = (self._request.source, self._request.device)
         review = self.review.isChecked() and _has_review(self._views)
         self._views.show_outlines(self.anomalies.isChecked(), review)
         self._session.add_views(self._views)
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
-        views, self._views = self._views, None
+        views, self._views, self._prepared = self._views, None, None
         done = 0 if views is None else len(views.results)
         if outcome == "failed":
             self.run_bar.end("Stopped by an error.")
@@ -395,6 +433,7 @@ class ClassifyWidget(QWidget):
             views.maps.paint()
             views.refresh()
             self._session.cells_changed.emit()
+            self.differential.count()
             self._write_table(views)
 
     def _on_error(self, error: CytoDiffusionError | None) -> None:
@@ -432,18 +471,25 @@ class ClassifyWidget(QWidget):
         views = self._session.current
         for button in (self.class_button, self.uncertainty_button):
             button.setEnabled(views is not None)
+        self.differential.count_soon()
+        self.export.refresh()
         if views is None:
             self.summary.setText("")
+            self.review.setVisible(False)
+            if self._classified:  # a legend of what is gone says nothing
+                self.legend.set_classes((), ())
+            self._classified = False
             return
+        self._classified = True
         self._show_classes(views.results.class_names, views.results.colors)
         self._show_counts(views)
         self.legend.set_shown(views.shown)
         boxes = [(self.anomalies, views.outlines[0])]
         if _has_review(views):
             boxes.append((self.review, views.outlines[1]))
-        for box, checked in boxes:
+        for box, outlined in boxes:
             with QSignalBlocker(box):
-                box.setChecked(checked)
+                box.setChecked(outlined)
 
     def _show_classes(self, names: Any, colors: Any) -> None:
         if self.legend.names != tuple(names):
@@ -456,18 +502,29 @@ class ClassifyWidget(QWidget):
         results, total = views.results, len(views.results)
         self.legend.set_counts(results.counts)
         self.review.setVisible(_has_review(views))
+        self.review.setText("Outline cells for review")
         few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything in the training."
         said = [many_unlike(results.n_anomalies, total) or few]
         counts = dict(zip(results.class_names, map(int, results.contradictions), strict=True))
-        if contradiction := contradiction_sentence(counts):
+        contradiction = contradiction_sentence(counts)
+        if contradiction:
             said.append(contradiction)
+        if results.n_unfit:
+            said.append(f"No class fits {results.n_unfit:,} well enough (empty prediction set).")
         if views.error_rate is not None:
+            errors = f"{100 * views.error_rate:.3g} %"
+            self.review.setText(f"Outline cells too unsure for {errors} errors")
+            unsure = f"too unsure for {errors} errors" + " or contradicted" * bool(contradiction)
             said.append(
-                f"{results.n_review:,} of {total:,} are for review; of the other "
-                f"{total - results.n_review:,} at most {100 * views.error_rate:.3g} % are wrong, "
-                "if the cells are like those the model was validated on."
+                f"{results.n_review:,} of {total:,} cells are {unsure}: review them. "
+                f"At most {errors} of the others, and of the white cells among them, "
+                "are wrong, if they are like the cells that the model was validated on."
             )
+        elif views.no_promise is not None:
+            said.append(views.no_promise)
         self.summary.setText("\n".join(said) if total else "")
+        self.differential.count_soon()
+        self.export.refresh()
 
     def _outline_review(self, views: CellViews) -> None:
         """Outline cells for review once there are any: a contradiction is found on the way."""
@@ -481,11 +538,23 @@ class ClassifyWidget(QWidget):
 
     def _on_view(self) -> None:
         views = self._session.current
+        self._show_legend()
+        self.differential.count_soon()
         if views is None:
             return
         self.class_button.setChecked(views.kind == "class")
         self.uncertainty_button.setChecked(views.kind == "uncertainty")
         self.legend.set_kind(views.kind)
+
+    def _show_legend(self) -> None:
+        """Show the legend, or that the layer it speaks of was removed."""
+        views = self._session.current
+        gone = None if views is None or views.kind in views.layers else views.kind
+        if gone is not None:
+            words = "classes" if gone == "class" else "uncertainty"
+            self.removed.setText(_REMOVED.format(words, gone.capitalize()))
+        self.legend.setVisible(gone is None)
+        self.removed.setVisible(gone is not None)
 
     def showEvent(self, event: Any) -> None:
         """Load the model while the user is still choosing, so that the first run starts at once."""

@@ -32,8 +32,8 @@ _MORE = (
     "low_data",
 )
 
-#: What stands for no error rate.
-_ANY = "any, review none"
+#: What stands for no error rate, and the rate that is not insisted on.
+_ANY, _USUAL_RATE = "any, mark none", ClassifySettings.model_fields["error_rate"].default
 
 _TRAINS = (
     "A class left out without a model for it, and few labelled cells, train networks: that takes "
@@ -120,8 +120,9 @@ class EvaluateForm(QWidget):
                     "otherwise."
                 )
         values["leave_out"] = values["leave_out"].strip() or None
-        error_rate = self.fields["error_rate"].value
-        values["classify"] = checked(ClassifySettings, {"error_rate": error_rate})
+        rate = self.fields["error_rate"].value
+        asked = {} if rate == _USUAL_RATE else {"error_rate": rate}
+        values["classify"] = checked(ClassifySettings, asked)
         return checked(EvaluateSettings, values)
 
     def _propose(self, data: Path | None) -> None:
@@ -141,6 +142,11 @@ class EvaluateForm(QWidget):
     def _name_filled(self, _: Any = None) -> None:
         """Let the line of the folded fields say which of them are filled."""
         fold = self.fields.fold
-        filled = [self.fields[name].label for name in _MORE if self.fields[name].value]
+        usual = {"error_rate": _USUAL_RATE}
+        filled = [
+            self.fields[name].label
+            for name in _MORE
+            if self.fields[name].value and self.fields[name].value != usual.get(name)
+        ]
         shown = bool(filled) and not fold.isChecked()
         fold.setText(f"More: {', '.join(filled).lower()}" if shown else "More")

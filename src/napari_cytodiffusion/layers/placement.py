@@ -212,6 +212,8 @@ def tell_cells(layer: Labels, describe: Callable[[int, int], str | None]) -> Non
             return status
         point = shown.world_to_data(position) if world else position
         text = describe(*(int(np.floor(p + 0.5)) for p in point[-2:]))
+        for part in ("coordinates", "value"):  # the table of cells says nothing of what is none
+            status[part] = status.get(part, "").split(";")[0]
         if text:
             where = status.get("coordinates", "").split(":")[0]
             status["coordinates"] = f"{where}: {text}" if where else text

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytodiffusion.classification.result import WHOLE
+from cytodiffusion.classification.review_order import review_order, small_objects
+from cytodiffusion.taxonomy import white_classes
 
 if TYPE_CHECKING:
     from cytodiffusion.cells.crops import Crops
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
 #: Ways to walk through the cells in the Inspect widget.
 ORDERS = ("uncertainty", "anomaly", "class")
 
-#: Choose the cells for review, or those unlike anything in the training, among all.
-REVIEW, ANOMALY = "review", "anomaly"
+#: Choose the cells for review, those unlike anything in the training, and others among all.
+REVIEW, ANOMALY, WHITE, SMALL, UNFIT = "review", "anomaly", "white", "small", "no class fits"
+
+#: What the choices that are there for every model are called.
+FILTERS = ((WHITE, "white cells"), (SMALL, "small objects"), (UNFIT, "no class fits well enough"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,15 +88,21 @@ class Results:
         Names of the classes, in the order of the model.
     colors : sequence of str
         Their colours as ``#rrggbb``.
+    groups : sequence of str
+        Their groups, where the model has any.
     """
 
-    def __init__(self, class_names: Sequence[str], colors: Sequence[str]) -> None:
+    def __init__(
+        self, class_names: Sequence[str], colors: Sequence[str], groups: Sequence[str] = ()
+    ) -> None:
         self.class_names = tuple(class_names)
         self.colors = tuple(colors)
+        self.white = white_classes(self.class_names, groups)
         self.batches: list[CellBatch] = []
         self.counts = np.zeros(len(self.class_names), int)
         self.n_anomalies = 0
         self.n_review = 0
+        self.n_unfit = 0
         self.contradictions = np.zeros(len(self.class_names), int)  #: by class
         self.total = 0
         self._where: dict[int, tuple[int, int]] = {}
@@ -121,6 +132,7 @@ class Results:
         self.counts += sign * np.bincount(result.predicted, minlength=len(self.counts))
         self.n_anomalies += sign * int(np.count_nonzero(result.anomaly))
         self.n_review += sign * int(np.count_nonzero(result.review))
+        self.n_unfit += sign * int(np.count_nonzero(result.no_class_fits))
         contradicted = result.predicted[result.contradicted]
         self.contradictions += sign * np.bincount(contradicted, minlength=len(self.counts))
 
@@ -142,7 +154,8 @@ class Results:
         name = self.class_names[result.predicted[row]]
         unusual = ", unlike anything in the training" if result.anomaly[row] else ""
         unsure = ", for review" if result.review[row] else ""
-        return f"{name} {percent(result.confidence[row])}{unsure}{unusual} (cell {label})"
+        unfit = ", no class fits well enough" if result.no_class_fits[row] else ""
+        return f"{name} {percent(result.confidence[row])}{unsure}{unusual}{unfit} (cell {label})"
 
     def ordered(self, by: str, only: int | str | None = None) -> list[int]:
         """Label ids in the order to look at them."""
@@ -150,26 +163,37 @@ class Results:
             return []
         ids = self._column(lambda b: b.crops.ids)
         predicted = self._column(lambda b: b.result.predicted)
-        if by == "anomaly":
-            keys = [ids, -self._column(lambda b: b.result.anomaly_score)]
-        elif by == "class":
-            keys = [ids, self._column(lambda b: b.result.confidence), predicted]
+        if by == "class":
+            order = np.lexsort((ids, self._column(lambda b: b.result.confidence), predicted))
         else:
-            keys = [ids, -self._column(lambda b: b.result.entropy)]
-        order = np.lexsort(keys)
-        if only == REVIEW:
-            order = order[self._column(lambda b: b.result.review)[order]]
-        elif only == ANOMALY:
-            order = order[self._column(lambda b: b.result.anomaly)[order]]
+            strange = "anomaly_score" if by == "anomaly" else "entropy"
+            order = review_order(
+                self._column(lambda b: getattr(b.result, strange)),
+                ids,
+                self.white[predicted],
+                self._column(lambda b: b.crops.touches_border),
+            )
+        if isinstance(only, str):
+            order = order[self._chosen(only)[order]]
         elif only is not None:
             order = order[predicted[order] == only]
         return [int(label) for label in ids[order]]
+
+    def _chosen(self, only: str) -> np.ndarray:
+        """Which cells are of a choice that is not a class."""
+        if only == WHITE:
+            return np.asarray(self.white[self._column(lambda b: b.result.predicted)])
+        if only == SMALL:
+            return small_objects(self._column(lambda b: b.crops.areas_um2))
+        name = {REVIEW: "review", ANOMALY: "anomaly", UNFIT: "no_class_fits"}[only]
+        return self._column(lambda b: getattr(b.result, name))
 
     def without(self, labels: Collection[int]) -> Results:
         """Return the results of all other cells."""
         other = copy.copy(self)
         other.batches, other._where = [], {}
         other.counts = np.zeros_like(self.counts)
+        other.contradictions = np.zeros_like(self.contradictions)
         for name in [name for name in vars(self) if name.startswith("n_")]:
             setattr(other, name, 0)
         gone = np.asarray(sorted(labels), np.int64)

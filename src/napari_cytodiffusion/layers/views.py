@@ -65,6 +65,7 @@ class CellViews:
         self.pixel_size_um = 0.0
         self.window_um = 0.0
         self.error_rate: float | None = None  # that cells were accepted by
+        self.no_promise: str | None = None  # why there is none although one was asked for
         self.model = ("default", "auto")  # where it was loaded from, and the device
         self.background: np.ndarray | None = None  # of the image, once somebody measured it
         self.shown = [True] * len(results.class_names)
@@ -116,6 +117,8 @@ class CellViews:
         )
         layer.editable = False
         self._apply_style(role, layer)
+        if role == "class" and "predicted" in self.labels.features:  # it comes back
+            layer.features = self.labels.features
         tell_cells(layer, self.describe)
         active = viewer.layers.selection.active
         self.layers[role] = layer
@@ -258,6 +261,8 @@ class CellViews:
         if stays and len(before) == len(table):
             table = table.assign(**{name: before[name].to_numpy() for name in stays})
         self.labels.features = table
+        if "class" in self.layers:
+            self.layers["class"].features = table
 
 
 _ROLE = "inspected"

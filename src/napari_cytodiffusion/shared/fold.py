@@ -8,6 +8,9 @@ from qtpy.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from napari_cytodiffusion.shared.common import EDGE, TallArea
 
+#: Pixels in height that an area that scrolls wants at least.
+_LEAST = 220
+
 
 class FoldButton(QToolButton):
     """A line with an arrow that points down while it is checked."""
@@ -47,3 +50,17 @@ class FormArea(TallArea):
         """Ask for another height at another width."""
         super().resizeEvent(event)
         self.updateGeometry()
+
+
+class RestArea(TallArea):
+    """Takes the room that is left, and scrolls where that is too little for what is in it."""
+
+    def __init__(self, inside: QWidget, parent: QWidget) -> None:
+        super().__init__(inside, parent)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def sizeHint(self) -> QSize:
+        """As wide as the content, and tall enough to be of use."""
+        inside = self.widget()
+        width = super().sizeHint().width() if inside is None else inside.sizeHint().width()
+        return QSize(width, _LEAST)

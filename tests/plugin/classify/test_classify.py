@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from cytodiffusion.errors import DownloadNeeded, InputError, OutOfMemoryError
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.fold import FormArea, RestArea
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_layers_lie_on_the_labels_and_show_the_classes(widget, viewer, smear, qt
     uncertainty = viewer.layers["cells uncertainty"].data
     assert uncertainty[ids == 1][0] < uncertainty[ids == 12][0]
     outlined = np.unique(ids[viewer.layers["cells anomalies"].data > 0])
-    assert list(outlined) == [4, 9]
+    assert list(outlined) == [4, 9, 10, 11, 12]  # anomalies, and those for review
     assert not cells.visible
 
 
@@ -112,7 +113,7 @@ def test_legend_counts_and_hides(widget, viewer, smear, qtbot):
     ids = smear[1]
     assert not viewer.layers["cells uncertainty"].data[ids == 1].any()
     assert viewer.layers["cells uncertainty"].data[ids == 2].all()
-    assert set(np.unique(ids[viewer.layers["cells anomalies"].data > 0])) == {4}
+    assert set(np.unique(ids[viewer.layers["cells anomalies"].data > 0])) == {4, 10, 11, 12}
     qtbot.mouseClick(widget.legend.all_button, Qt.MouseButton.LeftButton)
     assert layer.get_color(2)[3] == 1
     qtbot.mouseClick(widget.legend.none_button, Qt.MouseButton.LeftButton)
@@ -121,6 +122,7 @@ def test_legend_counts_and_hides(widget, viewer, smear, qtbot):
 
 def test_anomalies_can_be_hidden(widget, viewer, qtbot):
     widget.anomalies.setChecked(False)
+    widget.review.setChecked(False)
     classify(widget, qtbot)
     assert not viewer.layers["cells anomalies"].visible
     widget.anomalies.setChecked(True)
@@ -312,3 +314,19 @@ def test_a_view_that_was_removed_comes_back_when_asked_for(widget, viewer, qtbot
         viewer.layers.remove(f"cells {role}")
     assert not widget.uncertainty_button.isEnabled()
     assert Session.of(viewer).current is None
+
+
+def test_it_fits_a_small_screen_with_all_settings_open(widget, qtbot):
+    classify(widget, qtbot)
+    widget.resize(widget.minimumSizeHint().width(), 660)
+    widget.show()
+    widget.form.fold.setChecked(True)
+    form, rest = widget.findChild(FormArea), widget.findChild(RestArea)
+    qtbot.waitUntil(lambda: form.height() >= form.sizeHint().height(), timeout=5_000)
+    assert widget.height() <= 660
+    assert rest.height() >= 200
+    assert rest.verticalScrollBar().maximum() > 0  # what does not fit can be reached
+    assert rest.widget().width() <= rest.viewport().width()
+    assert widget.export.button.isVisible()
+    widget.form.fold.setChecked(False)
+    qtbot.waitUntil(lambda: rest.height() > 350, timeout=5_000)

@@ -40,8 +40,10 @@ def outlined(viewer, ids, values):
 
 def test_the_field_speaks_of_errors(widget):
     field = widget.form["error_rate"]
-    assert field.value is None
-    assert field.native.text() == "any, review none"
+    assert field.value == 0.02
+    assert field.native.text() == "2.0 %"
+    field.value = None
+    assert field.native.text() == "any, mark none"
     field.value = 0.025
     assert field.value == 0.025
     assert field.native.text() == "2.5 %"
@@ -53,7 +55,7 @@ def test_a_slide_that_is_new_to_the_model_is_told(widget, engine, qtbot, monkeyp
     assert widget.summary.text().startswith("2 of 12 cells are unlike those the model was trained")
 
 
-def test_nothing_is_for_review_unless_asked_for(widget, engine, viewer, smear, qtbot):
+def test_nothing_is_for_review_with_no_error_rate(widget, engine, viewer, smear, qtbot):
     classify(widget, qtbot, 0)
     assert engine.requests[0]["settings"].error_rate is None
     assert "review" not in widget.summary.text()
@@ -65,8 +67,10 @@ def test_nothing_is_for_review_unless_asked_for(widget, engine, viewer, smear, q
 def test_cells_for_review_are_counted_and_outlined(widget, engine, viewer, smear, qtbot):
     classify(widget, qtbot)
     assert engine.requests[0]["settings"].error_rate == 0.02
-    assert "3 of 12 are for review" in widget.summary.text()
-    assert "at most 2 % are wrong" in widget.summary.text()
+    assert "3 of 12 cells are too unsure for 2 % errors" in widget.summary.text()
+    assert "At most 2 % of the others, and of the white cells among them" in widget.summary.text()
+    assert widget.review.text() == "Outline cells too unsure for 2 % errors"
+    assert widget.review.isVisibleTo(widget)
     layer = viewer.layers["cells anomalies"]
     assert outlined(viewer, smear[1], AMBER) == REVIEW
     assert outlined(viewer, smear[1], WHITE) == ANOMALIES
@@ -80,6 +84,24 @@ def test_cells_for_review_are_counted_and_outlined(widget, engine, viewer, smear
     widget.anomalies.setChecked(True)
     assert layer.visible
     assert outlined(viewer, smear[1], AMBER) == set()
+
+
+def test_the_rate_that_stands_there_is_not_insisted_on(widget, engine, qtbot):
+    classify(widget, qtbot)
+    assert "error_rate" not in engine.requests[0]["settings"].model_fields_set
+    classify(widget, qtbot, 5.0)
+    assert "error_rate" in engine.requests[1]["settings"].model_fields_set
+    assert "too unsure for 5 % errors" in widget.summary.text()
+
+
+def test_a_model_that_can_promise_nothing_says_so(widget, engine, viewer, smear, qtbot):
+    engine.promises = False
+    classify(widget, qtbot)
+    assert "No cell is marked as too unsure" in widget.summary.text()
+    assert not widget.review.isVisibleTo(widget)
+    assert outlined(viewer, smear[1], AMBER) == set()
+    classify(widget, qtbot, 0)
+    assert "review" not in widget.summary.text()
 
 
 def test_hidden_classes_are_not_outlined_for_review(widget, viewer, smear, qtbot):
@@ -171,6 +193,13 @@ def test_classes_that_contradict_the_outlines_are_told_and_outlined(
     assert set(np.flatnonzero(cells.features["contradiction"])) == contradicted
     widget.review.setChecked(False)
     assert outlined(viewer, smear[1], AMBER) == set()
+
+
+def test_the_unsure_and_the_contradicted_are_told_together(widget, viewer, smear, qtbot):
+    viewer.layers["cells"].metadata["cytodiffusion"] = {"kinds": [1] * 12}
+    classify(widget, qtbot)
+    assert "8 of 12 cells are too unsure for 2 % errors or contradicted" in widget.summary.text()
+    assert outlined(viewer, smear[1], AMBER) == {1, 5, 8, 10, 11, 12}
 
 
 def test_labels_of_other_tools_contradict_nothing(widget, engine, viewer, smear, qtbot):

@@ -125,6 +125,14 @@ def test_the_simple_case_shows_no_more_than_it_needs(form, qtbot) -> None:
     assert fields["leave_out"].native.isVisible()
     plain = {name: fields[name].value for name in ("model", "data", "output")}
     assert form.settings() == EvaluateSettings(**plain)
+    # the rate that stands there is not insisted on: a model need not be able to keep it
+    assert form.settings().classify.error_rate == 0.02
+    assert "error_rate" not in form.settings().classify.model_fields_set
+    qtbot.mouseClick(fields.fold, Qt.MouseButton.LeftButton)
+    assert fields.fold.text() == "More"
+    fields["error_rate"].value = None
+    assert form.settings().classify.error_rate is None
+    assert "error_rate" in form.settings().classify.model_fields_set
 
 
 def test_all_that_is_asked_for_reaches_the_engine(form, made, widget, qtbot, monkeypatch) -> None:
@@ -149,7 +157,7 @@ def test_all_that_is_asked_for_reaches_the_engine(form, made, widget, qtbot, mon
     fields["annotations"].value = made / "people.csv"
     qtbot.keyClicks(fields["low_data"].native, "1, 2")
     fields["shift_pixel_size_um"].value = 0.2
-    fields["error_rate"].value = 0.02
+    fields["error_rate"].value = 0.03
     qtbot.mouseClick(form.run_bar.run_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: bool(asked), timeout=60_000)
     qtbot.waitUntil(lambda: not widget._session.busy, timeout=60_000)
@@ -161,7 +169,7 @@ def test_all_that_is_asked_for_reaches_the_engine(form, made, widget, qtbot, mon
     assert settings.leave_out_model == (made / "model",)
     assert settings.annotations == made / "people.csv"
     assert settings.low_data == (1, 2)
-    assert settings.classify.error_rate == 0.02
+    assert settings.classify.error_rate == 0.03
     # the error is told in the words of the window, and nothing that was entered is lost
     assert form.run_bar.line.text() == (
         "There is no model in x (\u201cModels without the class\u201d)."
