@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,42 @@ def test_chosen_ids_only(model: ModelBundle) -> None:
     nothing = iter_classify_labels(image, labels, model, pixel_size_um=PIXEL_SIZE, ids=[])
     with pytest.raises(InputError, match="no classified cells"):
         cells_frame(nothing)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_cells_that_are_known_are_not_classified_again(
+    model: ModelBundle, correcting: ModelBundle, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    """The result is that of a run over all cells, whatever of them was known."""
+    model = correcting if together else model
+    image, labels = field(5)
+    parts = list(iter_classify_labels(image, labels, model, QUICK, pixel_size_um=PIXEL_SIZE))
+    known = [replace(p, revises=None) for p in parts if p.revises is not None or not together]
+    edited = labels.copy()
+    edited[edited == 2] = 0
+    edited[3, 55:65] = 3  # a little larger
+    edited[116:120, 116:120] = 77
+    stays = [~np.isin(p.crops.ids, [2, 3]) for p in known]
+    known = [
+        replace(p, crops=p.crops[rows], result=p.result[rows]).without_pixels()
+        for p, rows in zip(known, stays, strict=True)
+    ]
+    seen: list[int] = []
+    real = pipeline.predict
+    monkeypatch.setattr(
+        pipeline,
+        "predict",
+        lambda m, crops, *a, **k: seen.extend(crops.ids.tolist()) or real(m, crops, *a, **k),
+    )
+    again = list(
+        iter_classify_labels(image, edited, model, QUICK, pixel_size_um=PIXEL_SIZE, known=known)
+    )
+    assert sorted(seen) == [3, 77]
+    assert [p.done for p in again if p.revises is None] == [23, 25]
+    assert {p.total for p in again} == {25}
+    assert any(p.revises is not None for p in again) == together
+    whole = classify_labels(image, edited, model, QUICK, pixel_size_um=PIXEL_SIZE).frame
+    pd.testing.assert_frame_equal(cells_frame(again), whole, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [0, -1, float("nan"), 1e6])

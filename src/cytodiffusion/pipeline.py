@@ -90,6 +90,7 @@ def iter_classify_labels(
     pixel_size_um: float,
     ids: Sequence[int] | None = None,
     kinds: NDArray[np.uint8] | None = None,
+    known: Sequence[CellBatch] = (),
     progress: Progress = silent,
 ) -> Generator[CellBatch, None, None]:
     """Classify the cells of a label image, batch by batch, in the order of their ids.
@@ -111,6 +112,9 @@ def iter_classify_labels(
     kinds : (M,) uint8, optional
         What the segmentation took each label for (`Segmentation.kinds`); a class that contradicts
         it is marked.
+    known : sequence of CellBatch
+        Cells of this image that the same model and settings have classified before. They come
+        first, as they are, and are not looked at again.
     progress : callable
         May raise ``Cancelled``; closing the iterator stops it as well.
     """
@@ -119,17 +123,27 @@ def iter_classify_labels(
     rgb = as_rgb8(image)
     background = estimate_background(rgb)
     wanted = np.atleast_1d(ids) if ids is not None else cell_table(labels, pixel_size_um).ids
-    total, done = len(wanted), 0
+    known = [batch for batch in known if len(batch.crops)]
+    for batch in known:
+        wanted = wanted[~np.isin(wanted, batch.crops.ids)]
+    done = 0
+    total = len(wanted) + sum(len(batch.crops) for batch in known)
     kept: list[CellBatch] = []
+    for old in known:
+        done += len(old.crops)
+        kept.append(replace(old, done=done, total=total, revises=None).without_pixels())
+        yield kept[-1]
+    if not correctable(model, settings):
+        kept = []
     # Every cutter measures the whole label image once, so there are two of them and no more
-    for chosen, batch in (
+    for chosen, size in (
         (wanted[:FIRST_BATCH], FIRST_BATCH),
         (wanted[FIRST_BATCH:], settings.batch_size),
     ):
         if not len(chosen):
             continue
         for crops in iter_crops(
-            rgb, labels, pixel_size_um, model.input_size, model.window_um, batch=batch, ids=chosen
+            rgb, labels, pixel_size_um, model.input_size, model.window_um, batch=size, ids=chosen
         ):
 
             def report(share: float, message: str, first: int = done, n: int = len(crops)) -> None:

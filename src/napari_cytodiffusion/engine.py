@@ -23,7 +23,7 @@ from cytodiffusion.progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cytodiffusion.authenticity import AuthenticitySettings
+    from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
     from cytodiffusion.authenticity.result import AuthenticityResult
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.counterfactual.cells import Counterfactuals
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from cytodiffusion.evaluation.stored import StoredReport
     from cytodiffusion.generation import GeneratedCells, GenerationSettings, Mix
     from cytodiffusion.generation.order import Effort, GenerationOrder
+    from cytodiffusion.image.label_changes import CellChanges
+    from cytodiffusion.image.labels import LabelImage
     from cytodiffusion.image.pixel_size import StatedScale
     from cytodiffusion.metrics.differential import Differential
     from cytodiffusion.model.bundle import ModelBundle
@@ -228,11 +230,13 @@ class Engine:
         *,
         pixel_size_um: float,
         kinds: Sequence[int] | None = None,
+        known: Sequence[CellBatch] = (),
         progress: Progress = silent,
     ) -> Generator[CellBatch, None, None]:
         """Classify the cells of a label image, batch by batch.
 
-        ``kinds`` is what the segmentation took each label for, where it said so.
+        ``kinds`` is what the segmentation took each label for, where it said so; cells that are
+        known already come first.
         """
         from cytodiffusion.pipeline import iter_classify_labels
 
@@ -243,8 +247,24 @@ class Engine:
             settings,
             pixel_size_um=pixel_size_um,
             kinds=None if kinds is None else np.asarray(kinds, np.uint8),
+            known=known,
             progress=progress,
         )
+
+    def understand_labels(self, labels: Any, name: str) -> LabelImage:
+        """Make labels of cells of what another tool has written as such."""
+        from cytodiffusion.image.labels import LabelImage, understand_labels
+
+        array = np.asarray(labels)
+        if array.dtype.kind in "iu" and array.size and array.max() > np.iinfo(np.int32).max:
+            return LabelImage(array)  # no mask and no kinds of cells have such numbers
+        return understand_labels(labels, name)
+
+    def changed_cells(self, before: Any, after: Any) -> CellChanges:
+        """Compare two states of a label image."""
+        from cytodiffusion.image.label_changes import changed_cells
+
+        return changed_cells(before, after)
 
     def cells_frame(self, batches: Iterable[CellBatch]) -> pd.DataFrame:
         """Make the table of classified cells."""
@@ -415,6 +435,13 @@ class Engine:
         from cytodiffusion.authenticity.make import make_test
 
         return make_test(settings, progress, model=model)
+
+    def test_summary(self, test: AuthenticityTest) -> str:
+        """Say what an authenticity test is, and what its pictures give away."""
+        from cytodiffusion.authenticity.make import summary
+
+        text = summary(test.record, len(test), test.classes)
+        return f"{text[:1].upper()}{text[1:]}."
 
     def explain(
         self,

@@ -22,7 +22,9 @@ from napari_cytodiffusion.docks import find_docked, raise_dock, share_place
 from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.belonging import bind_if_certain
 from napari_cytodiffusion.layers.placement import is_cells, is_image
-from napari_cytodiffusion.layers.views import CellViews
+from napari_cytodiffusion.layers.saved import restore
+from napari_cytodiffusion.layers.views import FILL, OUTLINE, STYLES, CellViews
+from napari_cytodiffusion.remembered import remember, remembered
 from napari_cytodiffusion.workers import Body, Job
 
 #: The sessions, weakly by viewer; the only state outside of objects.
@@ -34,8 +36,18 @@ OnEnd = Callable[[str, CytoDiffusionError | None], None]
 #: Milliseconds between two layers that are added, for the window to answer in between.
 _LAYER_PAUSE_MS = 60
 
-#: Keys bound in the viewer: switch the colours, step through the inspected cells.
-SWITCH_KEY, PREVIOUS_KEY, NEXT_KEY = "U", "J", "K"
+#: Milliseconds between two looks whether a cancelled run has left its last step.
+_LOOK_MS = 50
+
+#: Milliseconds without a turn of the wheel after which outlines get their width for the zoom.
+_ZOOM_MS = 150
+
+#: Keys bound in the viewer: switch the colours, hide or show them, step through the inspected
+#: cells. Of the letters napari 0.9 leaves G, H, J, K, N, Q, U and W free on every layer.
+SWITCH_KEY, HIDE_KEY, PREVIOUS_KEY, NEXT_KEY = "U", "H", "J", "K"
+
+#: What is remembered of how cells are shown.
+_STYLE = "view/style"
 
 
 class Session(QObject):
@@ -45,6 +57,10 @@ class Session(QObject):
     -------
     busy_changed (bool)
         A run started or ended.
+    ready_changed (bool)
+        A cancelled run began or ended to finish its last step, in which no other can start.
+    closed (object)
+        A widget was closed; what it is known by, its ``id``.
     cells_changed ()
         More cells are classified, or other ones are current.
     view_changed ()
@@ -56,6 +72,8 @@ class Session(QObject):
     """
 
     busy_changed = Signal(bool)
+    ready_changed = Signal(bool)
+    closed = Signal(object)
     cells_changed = Signal()
     view_changed = Signal()
     inspected = Signal(int)
@@ -70,18 +88,29 @@ class Session(QObject):
         self._job_owner = 0
         self._on_end: OnEnd | None = None
         self._lingering: list[Job] = []
+        self._look = QTimer(self)
+        self._look.setInterval(_LOOK_MS)
+        self._look.timeout.connect(self._look_after)
         self._views: list[CellViews] = []
         self.current: CellViews | None = None
         self._chosen: tuple[weakref.ref[CellViews], int] | None = None
         self._watchers: set[int] = set()
+        kept = remembered(_STYLE, FILL)
+        self.style = kept if kept in dict(STYLES) else FILL
+        self._zooming = QTimer(self)
+        self._zooming.setSingleShot(True)
+        self._zooming.setInterval(_ZOOM_MS)
+        self._zooming.timeout.connect(self._apply_style)
         self._docked: weakref.WeakSet[QWidget] = weakref.WeakSet()
         for layer in viewer.layers:
             self._bind(layer)
         viewer.layers.events.inserted.connect(self._on_layer_inserted)
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.layers.selection.events.active.connect(self._on_active_layer)
+        viewer.scene.camera.events.zoom.connect(self._on_zoom)
         viewer.mouse_drag_callbacks.append(self._on_mouse)
         viewer.bind_key(SWITCH_KEY, self._on_switch_key, overwrite=True)
+        viewer.bind_key(HIDE_KEY, self._on_hide_key, overwrite=True)
         viewer.bind_key(PREVIOUS_KEY, self._on_previous_key, overwrite=True)
         viewer.bind_key(NEXT_KEY, self._on_next_key, overwrite=True)
 
@@ -107,9 +136,10 @@ class Session(QObject):
 
     def attach(self, widget: QObject) -> None:
         """Stop the run of a widget that is destroyed, as when its dock or its window closes."""
-        widget.destroyed.connect(partial(_owner_gone, weakref.ref(self), id(widget)))
+        gone = partial(_owner_gone, weakref.ref(self), id(widget))
+        widget.destroyed.connect(gone)
         if isinstance(widget, QWidget):
-            share_place(widget, self._docked)
+            share_place(widget, self._docked, gone)
 
     def watch(self, widget: QObject) -> None:
         """Tell of clicked cells, by ``inspected``, while a widget that shows them lives."""
@@ -126,7 +156,7 @@ class Session(QObject):
     @property
     def ready(self) -> bool:
         """Whether `start` would start: nothing runs, and no cancelled run is in its last step."""
-        return self._job is None and not any(job.is_lingering for job in self._lingering)
+        return self._job is None and not self.finishing
 
     def owns_run(self, widget: QObject) -> bool:
         """Whether the run that is going on is that of a widget."""
@@ -143,11 +173,10 @@ class Session(QObject):
         on_end: OnEnd,
     ) -> Job | None:
         """Start a run; refused with a message while another one runs."""
-        self._lingering = [job for job in self._lingering if job.is_lingering]
         if self._job is not None:
             notifications.show_warning("A run is going on: wait until it ends, or cancel it first.")
             return None
-        if self._lingering:
+        if self.finishing:
             notifications.show_warning(
                 "The cancelled run is still finishing its last step: try again in a moment."
             )
@@ -175,7 +204,7 @@ class Session(QObject):
         job, self._job, self._on_end = self._job, None, None
         if job is not None:
             job.abandon()
-            self._lingering.append(job)
+            self._linger(job)
             self.busy_changed.emit(False)
 
     def _on_ended(self, outcome: str) -> None:
@@ -185,11 +214,28 @@ class Session(QObject):
         if job is None or on_end is None:
             return
         if job.is_lingering:
-            self._lingering.append(job)
+            self._linger(job)
         try:
             on_end(outcome, job.error)
         finally:
             self.busy_changed.emit(self.busy)
+
+    @property
+    def finishing(self) -> bool:
+        """Whether a cancelled run is still in its last step."""
+        return any(job.is_lingering for job in self._lingering)
+
+    def _linger(self, job: Job) -> None:
+        """Keep an eye on a run that was let go until its thread is free."""
+        self._lingering.append(job)
+        self._look.start()
+        self.ready_changed.emit(False)
+
+    def _look_after(self) -> None:
+        if not self.finishing:
+            self._look.stop()
+            self._lingering = []
+            self.ready_changed.emit(True)
 
     # -- classified cells ---------------------------------------------------------------------
 
@@ -210,6 +256,7 @@ class Session(QObject):
         """Make newly classified cells the current ones."""
         self._views.append(views)
         self.current = views
+        self._apply_style()
         self.cells_changed.emit()
         self.view_changed.emit()
         if self._job is not None:
@@ -239,6 +286,29 @@ class Session(QObject):
         """Switch between the colours of class and of uncertainty."""
         if self.current is not None:
             self.show("uncertainty" if self.current.kind == "class" else "class")
+
+    def toggle_colors(self) -> None:
+        """Hide the colours of the cells, to see the image, or show them again."""
+        if self.current is not None:
+            self.current.toggle_colors()
+            self.view_changed.emit()
+
+    def set_style(self, style: str) -> None:
+        """Show cells filled or as outlines, from now on."""
+        if style != self.style:
+            self.style = style
+            remember(_STYLE, style)
+            self._apply_style()
+            self.view_changed.emit()
+
+    def _apply_style(self) -> None:
+        if self.viewer is not None:
+            for views in self._views:
+                views.set_style(self.style, float(self.viewer.scene.camera.zoom))
+
+    def _on_zoom(self, _: Any = None) -> None:
+        if self.style == OUTLINE and self._views:
+            self._zooming.start()
 
     def open_dock(self, name: str) -> QWidget | None:
         """Bring a widget of this plugin to the front, opened if need be; None without a window."""
@@ -280,6 +350,7 @@ class Session(QObject):
 
     def _bind(self, layer: Layer) -> None:
         """Let labels that come from elsewhere know their image while there is no doubt."""
+        restore(layer)
         viewer = self.viewer
         if viewer is not None and is_cells(layer):
             bind_if_certain(layer, [other for other in viewer.layers if is_image(other)])
@@ -329,6 +400,9 @@ class Session(QObject):
     def _on_switch_key(self, viewer: Any) -> None:
         self.switch()
 
+    def _on_hide_key(self, viewer: Any) -> None:
+        self.toggle_colors()
+
     def _on_previous_key(self, viewer: Any) -> None:
         self.stepped.emit(-1)
 
@@ -338,6 +412,8 @@ class Session(QObject):
     def close(self) -> None:
         """Stop work, disconnect from the viewer, forget everything."""
         self.abandon()
+        self._look.stop()
+        self._zooming.stop()
         self._views, self.current = [], None
         self.engine.forget_models()
         viewer = self.viewer
@@ -349,7 +425,8 @@ class Session(QObject):
         viewer.layers.selection.events.active.disconnect(self._on_active_layer)
         if self._on_mouse in viewer.mouse_drag_callbacks:
             viewer.mouse_drag_callbacks.remove(self._on_mouse)
-        for key in (SWITCH_KEY, PREVIOUS_KEY, NEXT_KEY):
+        viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
+        for key in (SWITCH_KEY, HIDE_KEY, PREVIOUS_KEY, NEXT_KEY):
             viewer.bind_key(key, None)
 
 
@@ -360,6 +437,7 @@ def _owner_gone(session: weakref.ref[Session], owner: int, *_: Any) -> None:
         # when Python ends, the session may be gone in Qt before its widgets
         with contextlib.suppress(RuntimeError):
             alive.abandon(owner)
+            alive.closed.emit(owner)
 
 
 def _watcher_gone(session: weakref.ref[Session], watcher: int, *_: Any) -> None:

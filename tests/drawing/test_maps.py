@@ -183,3 +183,58 @@ def test_cells_for_review_have_an_outline_of_their_own():
     assert outlines() == [set(), amber, set()]
     cells.put([2], [0], [0.0], [False])
     assert outlines() == [set(), set(), set()]
+
+
+def _cells_of(values, size=12):
+    """Label image with a square for each value."""
+    image = np.zeros((20, 20 * len(values)), np.int32)
+    for number, value in enumerate(values):
+        image[4 : 4 + size, 20 * number + 4 : 20 * number + 4 + size] = value
+    return image
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("smear cells class", [1, 2, 1, 1], "class"),
+        ("smear cells class [1]", [1, 2, 1, 1], "class"),
+        ("smear cells class copy", [1, 2, 1, 1], "class"),
+        ("smear_cells_Class", [1, 2, 1, 1], "class"),
+        ("cells uncertainty", [3, 200, 255], "uncertainty"),
+        ("cells uncertainty [2]", [], "uncertainty"),
+        ("cells anomalies", [1, 2, 6], "anomalies"),
+        ("cells anomalies", [], "anomalies"),
+        ("cells anomalies", [1, 2, 5], None),  # cells after all
+        ("cells", [1, 2, 1, 1], None),
+        ("first class", [1, 2, 3, 4], None),  # every cell with a number of its own
+        ("subclass", [1, 2, 1, 1], None),
+        ("cells class", [1, 300, 1, 1], None),
+        ("cells uncertainty", [3, 300], None),
+    ],
+)
+def test_maps_that_were_saved_are_known_by_name_and_numbers(name, values, kind):
+    assert maps.kind_of_map(_cells_of(values or [0]), name) == kind
+
+
+def test_only_label_images_are_maps():
+    assert maps.kind_of_map(np.zeros((4, 4), float), "cells class") is None
+    assert maps.kind_of_map(np.zeros((2, 4, 4), int), "cells class") is None
+    assert maps.kind_of_map(np.full((4, 4), -1), "cells class") is None
+
+
+def test_cells_that_touch_are_kept_apart_for_outlines():
+    labels = np.zeros((12, 20), np.int32)
+    labels[2:10, 2:9], labels[2:10, 9:16] = 1, 2
+    cells = maps.CellMaps(labels, n_classes=3)
+    cells.put([1, 2], [1, 1], [0.5, 0.5], [False, False])
+    cells.paint()
+    whole = cells.class_map.copy()
+    cells.separate(True)
+    cells.paint()
+    for shown in (cells.class_map, cells.uncertainty_map):
+        assert (shown[2:10, 8] == 0).all()
+        assert (shown[2:10, 9] > 0).all()
+        assert np.count_nonzero(shown) == 2 * 7 * 8 - 8
+    cells.separate(False)
+    cells.paint()
+    np.testing.assert_array_equal(cells.class_map, whole)

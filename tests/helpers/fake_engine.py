@@ -97,7 +97,10 @@ class FakeEngine(Engine):
         # the confidence of cell i is 0.9 - 0.0065 i: 10, 11 and 12 are for review
         above = None if settings.error_rate is None or not self.promises else 0.84
         together = None if settings.alone else self.corrects
-        found = self._run(labels, ids[ids > 0], kw["pixel_size_um"], above, together)
+        ids, known = ids[ids > 0], kw.get("known", ())
+        for batch in known:
+            ids = ids[~np.isin(ids, batch.crops.ids)]
+        found = self._run(labels, ids, kw["pixel_size_um"], above, together, known)
         return self._marked(found, kw.get("kinds"))
 
     def _marked(self, batches: Iterator[CellBatch], kinds: Any) -> Iterator[CellBatch]:
@@ -114,15 +117,19 @@ class FakeEngine(Engine):
         px: float,
         above: float | None,
         together: int | None,
+        known: Any = (),
     ) -> Iterator[CellBatch]:
-        batches = []
+        batches = list(known)
+        before = sum(len(batch.crops) for batch in known)
         try:
+            yield from known
             for start in range(0, len(ids), self.batch):
                 if self.error is not None and start // self.batch >= self.error_at:
                     raise self.error
                 time.sleep(self.seconds_a_batch)
                 some = ids[start : start + self.batch]
-                batches.append(batch_of(labels, some, start + len(some), len(ids), px, above))
+                done = before + start + len(some)
+                batches.append(batch_of(labels, some, done, before + len(ids), px, above))
                 yield batches[-1]
             for number, batch in enumerate(batches if together is not None else []):
                 predicted = np.full(len(batch.result.predicted), together)

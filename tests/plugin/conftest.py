@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fake_engine import FakeEngine
 from napari.components import ViewerModel
+from qtpy.QtCore import QSettings
 
+from napari_cytodiffusion import remembered
 from napari_cytodiffusion.session import Session
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the window remembers is that of one test, never that of whoever runs the tests."""
+    path = str(tmp_path / "remembered.ini")
+    monkeypatch.setattr(remembered, "store", lambda: QSettings(path, QSettings.Format.IniFormat))
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_every_python_name_resolves(command):
 
 def test_every_command_is_used():
     contributions = PluginManifest.from_file(MANIFEST).contributions
-    used = {w.command for w in contributions.widgets}
+    used = {w.command for w in [*contributions.widgets, *contributions.writers]}
     used |= {s.command for s in contributions.sample_data}
     used |= {item.command for items in contributions.menus.values() for item in items}
     assert used == {c.id for c in COMMANDS}

@@ -98,7 +98,7 @@ def test_inspecting_real_results(real_viewer, field, bundle, qtbot):
     for _ in range(3):
         inspect.step(1)
         assert inspect.posterior._bars.opts["width"].sum() == pytest.approx(1)
-        assert inspect.crop.pixmap().width() == 144
+        assert inspect.crop.pixmap().width() == 288
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ painting is ``table[labels]``: a few milliseconds a megapixel, whatever the numb
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from cmap import Colormap
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 
 from cytodiffusion.errors import InputError
 
@@ -27,6 +29,11 @@ _MAX_DIRECT_ID = 4_000_000
 
 #: What the outline of a cell for review is multiplied by.
 REVIEW = 3
+
+#: Names of saved maps, and of what napari makes of them: "cells class [1]", "cells class copy".
+_SAVED_NAME = re.compile(
+    r"(?:^|[ _])(class|uncertainty|anomalies)(?: copy)*(?: ?\[\d+\])*(?: copy)*$", re.IGNORECASE
+)
 
 #: Classes a ``uint8`` map can tell apart, 0 being "no cell or not classified yet".
 MAX_CLASSES = 254
@@ -68,7 +75,7 @@ class CellMaps:
             )
         if not 1 <= n_classes <= MAX_CLASSES:
             raise InputError(f"Maps show 1 to {MAX_CLASSES} classes, not {n_classes}.")
-        self.n_classes = n_classes
+        self.n_classes, self.outline_px = n_classes, outline_px
         self._rows, self._ids = _row_image(cells)
         n_rows = len(self._ids) if self._ids is not None else int(self._rows.max()) + 1
         self._predicted = np.zeros(n_rows, np.uint8)
@@ -77,11 +84,17 @@ class CellMaps:
         self._review = np.zeros(n_rows, bool)
         self._outlined = (True, True)
         self._shown = np.ones(n_classes + 1, bool)
+        self._gaps: NDArray[np.bool_] | None = None
         self._edges = cell_edges(self._rows, (outline_px + 1) // 2)
         self._edges += cell_edges(self._rows, max(2, outline_px))
         self.class_map = np.zeros(cells.shape, np.uint8)
         self.uncertainty_map = np.zeros(cells.shape, np.uint8)
         self.outline_map = np.zeros(cells.shape, np.uint8)
+
+    @property
+    def labels(self) -> NDArray[np.integer]:
+        """The label image (Y, X) as it was when the maps were made."""
+        return self._rows if self._ids is None else self._ids[self._rows]
 
     def put(
         self,
@@ -120,12 +133,23 @@ class CellMaps:
         """Choose which cells have an outline."""
         self._outlined = (anomalies, review)
 
+    def separate(self, apart: bool) -> None:
+        """Choose whether cells that touch have a gap of a pixel between them.
+
+        Outlines that a viewer draws around equal numbers then go around each cell.
+        """
+        self._gaps = _borders(self._rows) if apart else None
+
     def paint(self) -> None:
         """Write the tables into the three maps. Safe to call from another thread."""
         # the class map stays whole: hidden classes are hidden by their colour, not by their absence
         np.take(self._predicted, self._rows, out=self.class_map, mode="clip")
         shown = self._shown[self._predicted]
         np.take(self._uncertainty * shown, self._rows, out=self.uncertainty_map, mode="clip")
+        gaps = self._gaps
+        if gaps is not None:
+            for shown_map in (self.class_map, self.uncertainty_map):
+                shown_map[gaps] = 0
         anomalies, review = self._outlined
         outlined = np.where(self._anomaly & anomalies, 1, REVIEW * (self._review & review)) * shown
         np.take(outlined.astype(np.uint8), self._rows, out=self.outline_map, mode="clip")
@@ -155,6 +179,15 @@ def _row_image(
     if ids[0] != 0:
         ids, rows = np.concatenate([[0], ids]), rows + 1
     return rows, ids
+
+
+def _borders(rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Pixels of cells whose right or lower neighbour is of another cell."""
+    found = np.zeros(rows.shape, bool)
+    for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        one, other = rows[here], rows[there]
+        found[here] |= (one != other) & (one > 0) & (other > 0)
+    return found
 
 
 def cell_edges(labels: NDArray[np.integer], thickness: int = 2) -> NDArray[np.uint8]:
@@ -206,6 +239,41 @@ def class_colors(colors: Sequence[str], shown: Sequence[bool] | None = None) -> 
         table[row, :3] = [int(color.lstrip("#")[i : i + 2], 16) / 255 for i in (0, 2, 4)]
         table[row, 3] = 1.0 if shown is None or shown[row - 1] else 0.0
     return table
+
+
+def kind_of_map(labels: ArrayLike, name: str) -> str | None:
+    """Say what a label image with no cells in it shows, by its name and its numbers.
+
+    Maps that were saved by a program that keeps pixels only come back as label images. Their
+    numbers are classes, levels or parts of outlines, never those of cells.
+
+    Parameters
+    ----------
+    labels : (Y, X) integer
+    name : str
+        Of the layer or file, such as ``smear cells class``.
+
+    Returns
+    -------
+    str or None
+        ``"class"``, ``"uncertainty"``, ``"anomalies"``; None where they are cells.
+    """
+    named = _SAVED_NAME.search(name)
+    array = np.asarray(labels)
+    if named is None or array.ndim != 2 or array.size == 0 or array.dtype.kind not in "iu":
+        return None
+    kind = named[1].lower()
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > 255:
+        return None
+    counts = np.bincount(array.ravel())
+    numbers = np.flatnonzero(counts)[1 if counts[0] else 0 :]
+    if kind == "anomalies":
+        return kind if set(numbers.tolist()) <= {1, 2, REVIEW, 2 * REVIEW} else None
+    if kind == "uncertainty" or not len(numbers):
+        return kind
+    pieces = ndimage.label(array > 0)[1]
+    return kind if high <= MAX_CLASSES and pieces > len(numbers) else None
 
 
 def features_table(frame: pd.DataFrame, max_id: int) -> pd.DataFrame:

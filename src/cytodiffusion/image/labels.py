@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from scipy import ndimage
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import atomic_file
+from cytodiffusion.image.calibrated_tiff import write_plane
 from cytodiffusion.image.pixels import check_loadable, quiet_parser
 
 _TIFF = {".tif", ".tiff"}
@@ -29,6 +28,9 @@ _LOSSY = {".jpg", ".jpeg", ".jfif", ".jpe"}
 
 #: Numbers that change between more than this share of neighbours are a picture.
 _RESTLESS = 0.4
+
+#: Labels are known by a part of so many pixels, where this share of neighbours in cells are alike.
+_PART, _SETTLED = 1024, 0.9
 
 #: Pieces of a mask of more than this share of their convex hull are one cell.
 _CONVEX = 0.93
@@ -55,7 +57,7 @@ def write_labels_tif(
         raise InputError(f"Labels are written as TIFF: {target.name} should end in .tif.")
     stored = check_labels(labels)
     with atomic_file(target) as partial:
-        _write_tiff(partial, stored, pixel_size_um)
+        write_plane(partial, stored, pixel_size_um, name="labels")
     return target
 
 
@@ -120,6 +122,30 @@ def understand_labels(labels: Any, name: str = "the label image") -> LabelImage:
             "pixel to pixel. Labels have one number for all pixels of a cell."
         )
     return LabelImage(*split_ids(checked, notes))
+
+
+def looks_like_labels(picture: Any) -> bool:
+    """Tell labels, or a mask, from a photograph in grey, by a part of it.
+
+    Labels have one number for the background, on a good part of the image, and the same number
+    for the pixels of a cell.
+    """
+    shape = np.shape(picture)
+    if len(shape) != 2 or min(shape) < 2:
+        return False
+    top, left = (max(0, (size - _PART) // 2) for size in shape)
+    part = np.asarray(picture[top : top + _PART, left : left + _PART])
+    if part.dtype == bool:
+        return bool(part.any())
+    if part.dtype.kind not in "iuf":
+        return False
+    part = np.nan_to_num(part) if part.dtype.kind == "f" else part
+    inside = part != 0
+    if part.min() < 0 or not 0.001 <= inside.mean() <= 0.9:
+        return False
+    pairs = inside[:, 1:] & inside[:, :-1]
+    alike = (part[:, 1:] == part[:, :-1]) & pairs
+    return bool(pairs.any() and alike.sum() >= _SETTLED * pairs.sum())
 
 
 def check_labels(labels: NDArray[Any], name: str = "the label image") -> NDArray[Any]:
@@ -373,18 +399,3 @@ def _tiff_array(path: Path) -> NDArray[Any]:
         tag = tif.pages.first.tags.get("Orientation")
     turn = int(tag.value) if tag is not None else 1
     return np.asarray(oriented(array, turn)) if array.ndim == 2 and turn != 1 else array
-
-
-def _write_tiff(path: Path, labels: NDArray[Any], pixel_size_um: float | None) -> None:
-    # The identifier follows from the content, so that equal labels give equal files.
-    identity = uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(labels.tobytes()).hexdigest())
-    metadata: dict[str, Any] = {"axes": "YX", "Name": "labels", "UUID": identity.urn}
-    resolution: dict[str, Any] = {}
-    if pixel_size_um is not None:
-        metadata |= {"PhysicalSizeX": pixel_size_um, "PhysicalSizeXUnit": "µm"}
-        metadata |= {"PhysicalSizeY": pixel_size_um, "PhysicalSizeYUnit": "µm"}
-        per_cm = 1e4 / pixel_size_um
-        resolution = {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
-    tifffile.imwrite(
-        path, labels, ome=True, compression="zlib", predictor=True, metadata=metadata, **resolution
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -193,8 +193,11 @@ class ResultPage(QWidget):
         self.more_button.clicked.connect(self.more)
         self.export_button.clicked.connect(self.export)
 
-    def show_result(self, result: Any) -> None:
-        """Show a `cytodiffusion.authenticity.result.AuthenticityResult`."""
+    def show_result(self, result: Any, made: Sequence[str] = ()) -> None:
+        """Show a `cytodiffusion.authenticity.result.AuthenticityResult`.
+
+        ``made`` is what was noticed when the test was made.
+        """
         figures = result.figures
         people = len(figures["participants"])
         accuracy = figures["pooled"]["accuracy"]
@@ -210,7 +213,7 @@ class ResultPage(QWidget):
         self.times.set_table(words.times_table(figures))
         self.tabs.setTabVisible(3, people > 1)
         self.plots.set_figures(figures)
-        remarks = list(figures["notes"])
+        remarks = list(dict.fromkeys([*made, *figures["notes"]]))
         if "why" in figures["psychometric"]:
             remarks.append(f"No psychometric functions: {figures['psychometric']['why']}.")
         self.remarks.setText("\n".join(f"\u2022 {text}" for text in remarks))

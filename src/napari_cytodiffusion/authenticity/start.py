@@ -10,17 +10,14 @@ from pydantic import BaseModel, Field
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QMenu,
     QPushButton,
-    QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from cytodiffusion.authenticity import SessionInfo
 from napari_cytodiffusion.authenticity.form import NewTestForm
-from napari_cytodiffusion.shared.common import note
+from napari_cytodiffusion.shared.common import OpenButton, note
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.shared.table import FigureTable, Table, short
 
@@ -70,12 +67,8 @@ class StartPage(QWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.open_button = QToolButton(self)
-        self.open_button.setText("Open test ...")
-        self.open_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
-        self.open_button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.recent = QMenu(self.open_button)
-        self.open_button.setMenu(self.recent)
+        self.open_button = OpenButton("Open test ...", "File of an authenticity test", self)
+        self.recent = self.open_button.recent
         self.new_button = QPushButton("New test ...", self)
         self.new_button.setCheckable(True)
         self.form = NewTestForm(self)
@@ -86,6 +79,9 @@ class StartPage(QWidget):
         bold = self.title.font()
         bold.setBold(True)
         self.title.setFont(bold)
+        self.remarks = note("", self)
+        self.remarks.setTextFormat(Qt.TextFormat.PlainText)
+        self.remarks.hide()
         self.panel = self._build_panel()
         self.panel.hide()
         buttons = QHBoxLayout()
@@ -97,6 +93,7 @@ class StartPage(QWidget):
         layout.addWidget(self.form)
         layout.addWidget(self.hint)
         layout.addWidget(self.title)
+        layout.addWidget(self.remarks)
         layout.addWidget(self.panel, 1)
         layout.addStretch(0)
         self.open_button.clicked.connect(self.browse)
@@ -145,6 +142,11 @@ class StartPage(QWidget):
         self.sittings.setVisible(bool(rows))
         self.refresh()
 
+    def show_remarks(self, remarks: Sequence[str]) -> None:
+        """Tell who has made a test what was noticed; who takes it should not read that first."""
+        self.remarks.setText("\n".join(f"\u2022 {text}" for text in remarks))
+        self.remarks.setVisible(bool(remarks))
+
     def fill_recent(self, paths: Sequence[Path], chosen: Any) -> None:
         """Offer tests that were opened before."""
         self.recent.clear()
@@ -186,4 +188,5 @@ class StartPage(QWidget):
         opened = bool(self.title.text())
         self.panel.setVisible(not shown and opened)
         self.title.setVisible(not shown and opened)
+        self.remarks.setVisible(not shown and opened and bool(self.remarks.text()))
         self.hint.setVisible(not shown and not opened)

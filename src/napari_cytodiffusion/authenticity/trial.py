@@ -27,7 +27,7 @@ from cytodiffusion.authenticity import Feedback, ParticipantSession, Question
 from cytodiffusion.authenticity.standardise import enlarged
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.authenticity import jobs as words
-from napari_cytodiffusion.shared.common import note, tell
+from napari_cytodiffusion.shared.common import TallArea, note, tell
 
 #: Seconds after a cell appears in which a key still belongs to the one before.
 GUARD = 0.15
@@ -116,18 +116,26 @@ class TrialPage(QWidget):
                 row.addWidget(button)
         for button in (self.real_button, self.synthetic_button, self.heat_button, self.next_button):
             button.setMinimumHeight(34)
+        inside = QWidget(self)
+        scrolled = QVBoxLayout(inside)
+        scrolled.setContentsMargins(0, 0, 0, 0)
+        scrolled.addWidget(self.cell, 0, Qt.AlignmentFlag.AlignHCenter)
+        scrolled.addLayout(answers)
+        scrolled.addLayout(telling)
+        scrolled.addWidget(self.verdict)
+        scrolled.addWidget(self.explanation)
+        scrolled.addWidget(self.class_title)
+        scrolled.addLayout(self.classes)
+        scrolled.addStretch(1)
+        self.area = TallArea(inside, self)
+        # the page has the keys, always
+        self.area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.place)
         layout.addWidget(self.bar)
-        layout.addWidget(self.cell, 0, Qt.AlignmentFlag.AlignHCenter)
-        layout.addLayout(answers)
-        layout.addLayout(telling)
-        layout.addWidget(self.verdict)
-        layout.addWidget(self.explanation)
-        layout.addWidget(self.class_title)
-        layout.addLayout(self.classes)
-        layout.addStretch(1)
+        layout.addWidget(self.area, 1)
+        # in sight on a low screen, too
         layout.addLayout(end)
 
     # -- a sitting ----------------------------------------------------------------------------

@@ -56,10 +56,11 @@ class AuthenticityWidget(QWidget):
         self._pace = Pace()
         self.pages = QStackedWidget(self)
         self.start_page = StartPage(self.pages)
+        self.start_page.form.run_bar.follow(self._session)
         self.trial_page = TrialPage(self.pages)
         self.result_page = ResultPage(self.pages)
         self.pages.addWidget(TallArea(self.start_page, self.pages))
-        self.pages.addWidget(TallArea(self.trial_page, self.pages))
+        self.pages.addWidget(self.trial_page)
         self.pages.addWidget(self.result_page)
         # else napari leaves the lower half of the dock empty
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
@@ -85,6 +86,7 @@ class AuthenticityWidget(QWidget):
         result.back.connect(self._show_start)
         result.more.connect(self._on_more)
         result.export.connect(self._on_export)
+        self._session.closed.connect(self._on_closed)
 
     def sizeHint(self) -> QSize:
         """Wide enough for a cell and for a table."""
@@ -110,6 +112,7 @@ class AuthenticityWidget(QWidget):
         bar, asked = self.start_page.form.run_bar, self._asked
         if outcome == "done":
             bar.end(f"Made in {self._pace.seconds:.0f} s.")
+            self._tell_maker()
             return
         bar.end("Cancelled; no test was written." if outcome == "cancelled" else "Not made.")
         if isinstance(error, DownloadNeeded) and asked is not None and not asked.allow_download:
@@ -118,6 +121,15 @@ class AuthenticityWidget(QWidget):
         elif error is not None:
             bar.end(str(error))
             tell(error)
+
+    def _tell_maker(self) -> None:
+        """Say what the command line says of a new test, such as what gives the answers away."""
+        if self.test is None:
+            return
+        notes = self.test.record.get("notes", [])
+        for sentence in notes:
+            notifications.show_warning(sentence)
+        self.start_page.show_remarks([*notes, self._session.engine.test_summary(self.test)])
 
     def open(self, path: str | Path) -> None:
         """Open a test."""
@@ -129,6 +141,7 @@ class AuthenticityWidget(QWidget):
         self._close_test()
         self.test = self._keeper["test"] = test
         self._remember(test.path)
+        self.start_page.show_remarks(())
         self._show_start()
 
     def _close_test(self) -> None:
@@ -166,6 +179,7 @@ class AuthenticityWidget(QWidget):
             tell(error)
             return
         self._mode = mode
+        self.start_page.show_remarks(())
         self.pages.setCurrentIndex(1)
         self.trial_page.begin(sitting)
 
@@ -209,6 +223,10 @@ class AuthenticityWidget(QWidget):
         if job is not None:
             job.abandon()
 
+    def _on_closed(self, owner: int) -> None:
+        if owner == id(self):
+            self._stop_explaining()
+
     def _on_no_explanation(self, error: CytoDiffusionError) -> None:
         self.trial_page.explanation.setText(f"No heatmap: {error}")
 
@@ -224,7 +242,8 @@ class AuthenticityWidget(QWidget):
 
     def _on_result(self, result: Any) -> None:
         self.result = result
-        self.result_page.show_result(result)
+        made = [] if self.test is None else self.test.record.get("notes", [])
+        self.result_page.show_result(result, made)
         self.pages.setCurrentIndex(2)
 
     def _on_more(self) -> None:

@@ -20,14 +20,17 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.classify import texts
 from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.results import FILTERS, REVIEW, CellRecord, percent
 from napari_cytodiffusion.layers.views import CellViews, mark_cell
 from napari_cytodiffusion.session import NEXT_KEY, PREVIOUS_KEY, Session
 from napari_cytodiffusion.shared.common import TallArea, note, tell
+from napari_cytodiffusion.shared.fold import FoldButton
 from napari_cytodiffusion.shared.plots import ErrorPlot, Gauge, PosteriorPlot, text_color
 
-_CROP = 144
+#: Pixels of a side of the picture of a cell.
+_CROP = 288
 
 _BAR_UM = 5
 
@@ -97,9 +100,8 @@ class InspectWidget(QWidget):
         layout.addLayout(steps)
         layout.addWidget(self.hint)
         layout.addWidget(self._area, 1)
-        # as wide as crop, names and numbers before there are any; wider where they need it
-        numbers = self.fontMetrics().horizontalAdvance("of at most  0.1234 \u00b5m/px")
-        layout.addStrut(_CROP + numbers + 40)
+        # as wide as the picture of a cell before there is one; wider where something needs it
+        layout.addStrut(_CROP + 16)
         self.previous.clicked.connect(lambda: self.step(-1))
         self.next.clicked.connect(lambda: self.step(1))
         self.order.currentIndexChanged.connect(self._show_place)
@@ -112,46 +114,59 @@ class InspectWidget(QWidget):
         self.title.setWordWrap(True)
         self.crop = QLabel(details)
         self.crop.setFixedSize(_CROP, _CROP)
+        self.summary = note("", details)
+        self.members = note("", details)
+        self.review = note("", details)
+        self.border = note("", details)
+        self.unusual = note("", details)
+        self.gauge = Gauge(details)
+        self.posterior = PosteriorPlot(details)
+        self.posterior.setToolTip("How probable each class is; a dot marks those that fit.")
+        self.fold = FoldButton("Details", details)
+        self.more = self._build_more(details)
+        self.more.hide()
+        self.fold.toggled.connect(self.more.setVisible)
+        layout = QVBoxLayout(details)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.title, self.summary, self.members, self.review, self.border):
+            layout.addWidget(widget)
+        layout.addWidget(self.crop, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addWidget(self.posterior)
+        layout.addWidget(self.unusual)
+        layout.addWidget(self.gauge)
+        layout.addWidget(self.fold)
+        layout.addWidget(self.more)
+        layout.addStretch(1)
+        return details
+
+    def _build_more(self, parent: QWidget) -> QWidget:
+        """Figures for who wants them, each with what it means."""
+        more = QWidget(parent)
         self.facts: dict[str, QLabel] = {}
         grid = QGridLayout()
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(3)
-        names = ("Entropy", "of at most", "Margin", "Trials", "Area", "Scale")
-        for row, name in enumerate(names):
-            value = QLabel("", details)
+        for row, (key, (name, meaning)) in enumerate(texts.TERMS.items()):
+            head, value = QLabel(name, more), QLabel("", more)
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            grid.addWidget(QLabel(name, details), row, 0, Qt.AlignmentFlag.AlignTop)
-            grid.addWidget(value, row, 1, Qt.AlignmentFlag.AlignTop)
-            self.facts[name] = value
+            for label in (head, value):
+                label.setToolTip(meaning)
+            grid.addWidget(head, row, 0)
+            grid.addWidget(value, row, 1)
+            self.facts[key] = value
         grid.setColumnStretch(1, 1)
-        grid.setRowStretch(len(names), 1)
-        top = QHBoxLayout()
-        top.addWidget(self.crop, 0, Qt.AlignmentFlag.AlignTop)
-        top.addLayout(grid, 1)
-        self.where = note("", details)
-        self.members = note("", details)
-        self.posterior = PosteriorPlot(details)
-        self.unusual = note("", details)
-        self.review = note("", details)
-        self.gauge = Gauge(details)
-        self.errors_title = QLabel("<b>Denoising error by noise level</b>", details)
-        self.errors = ErrorPlot(details)
-        layout = QVBoxLayout(details)
+        title, meaning = texts.ERRORS
+        self.errors_title = note(f"<b>{title}</b>", more)
+        self.errors = ErrorPlot(more)
+        for widget in (self.errors_title, self.errors):
+            widget.setToolTip(meaning)
+        layout = QVBoxLayout(more)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.title)
-        layout.addWidget(self.review)
-        layout.addLayout(top)
-        layout.addWidget(self.where)
-        layout.addWidget(QLabel("<b>Posterior</b>", details))
-        layout.addWidget(self.posterior)
-        layout.addWidget(self.members)
-        layout.addWidget(QLabel("<b>Anomaly score</b>", details))
-        layout.addWidget(self.gauge)
-        layout.addWidget(self.unusual)
+        layout.addLayout(grid)
         layout.addWidget(self.errors_title)
         layout.addWidget(self.errors)
-        layout.addStretch(1)
-        return details
+        layout.addWidget(note("Hold the pointer over a name to read what it means.", more))
+        return more
 
     # -- what is current ----------------------------------------------------------------------
 
@@ -160,6 +175,8 @@ class InspectWidget(QWidget):
         if views is not self._views:
             self._views, self._label = views, 0
             self._fill_classes(views)
+        if views is not None and self._label and views.results.record(self._label) is None:
+            self._label = 0  # it was deleted
         known = views is not None and len(views.results) > 0
         for widget in (self.previous, self.next, self.order, self.only):
             widget.setEnabled(known)
@@ -223,32 +240,28 @@ class InspectWidget(QWidget):
 
     def _show_numbers(self, record: CellRecord, views: CellViews) -> None:
         results = views.results
-        name, color = results.class_names[record.predicted], results.colors[record.predicted]
+        names = results.class_names
+        name, color = names[record.predicted], results.colors[record.predicted]
         self.title.setText(
             f"<span style='font-size: large'><span style='color: {color}'>\u25a0</span> "
-            f"<b>{name}</b> {percent(record.confidence)}</span> &nbsp; cell {record.label:,}"
+            f"<b>{name}</b>, {percent(record.confidence)}</span> &nbsp; cell {record.label:,}"
         )
-        n_classes = len(results.class_names)
-        self.facts["Entropy"].setText(f"{record.entropy:.2f} nats")
-        self.facts["of at most"].setText(f"{np.log(n_classes):.2f} nats")
-        self.facts["Margin"].setText(f"{record.margin:.2f}")
-        self.facts["Trials"].setText(f"{record.trials}")
-        self.facts["Area"].setText(f"{record.area_um2:.1f} \u00b5m\u00b2")
-        self.facts["Scale"].setText(f"{views.pixel_size_um:.3g} \u00b5m/px")
-        border = "; touches the border, judge with care" if record.touches_border else ""
-        self.where.setText(f"At y {record.y:,.0f}, x {record.x:,.0f} px{border}")
-        members = [results.class_names[k] for k in np.flatnonzero(record.prediction_set)]
-        in_words = ", ".join(members) or "no class fits well enough"
-        self.members.setText(f"Prediction set (\u2022): {in_words}")
+        self.summary.setText(texts.runner_up(record, names))
+        self.members.setText(texts.fitting(record, names))
+        said = (
+            texts.border(record),
+            texts.CHANGED if record.label in views.changes.changed else "",
+        )
+        self.border.setText("<br>".join(filter(None, said)))
+        self.border.setVisible(any(said))
         self.posterior.set_posterior(record.posterior, record.prediction_set, text_color(self))
         top = max(1.5 * record.anomaly_threshold, 1.1 * record.anomaly_score)
         self.gauge.set_value(record.anomaly_score, record.anomaly_threshold, top)
-        verdict = "unlike anything in the training" if record.anomaly else "not unusual"
-        self.unusual.setText(
-            f"{record.anomaly_score:.3g}, threshold {record.anomaly_threshold:.3g}: {verdict}"
-        )
-        self.review.setText(review_text(record))
+        self.unusual.setText(texts.strangeness(record))
+        self.review.setText(texts.review(record))
         self.review.setVisible(record.accept_above is not None)
+        for key, text in texts.details(record, len(names), views.pixel_size_um).items():
+            self.facts[key].setText(text)
         self.errors.set_errors(
             record.levels, record.errors_by_level, results.colors, record.predicted
         )
@@ -290,13 +303,3 @@ class InspectWidget(QWidget):
         # a cell smaller than this on the screen cannot be judged
         camera.zoom = max(camera.zoom, 140 / window)
         camera.center = tuple(centre)
-
-
-def review_text(record: CellRecord) -> str:
-    """Say whether a cell is accepted, and by what."""
-    if record.accept_above is None:
-        return ""
-    limit = f"{100 * record.accept_above:.2f}\u00a0%"
-    if record.review:
-        return f"<b>For review</b>: its confidence is not above {limit}."
-    return f"Accepted: its confidence is above {limit}."

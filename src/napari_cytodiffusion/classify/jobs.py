@@ -54,6 +54,8 @@ class ClassifyRequest:
     allow_download: bool = False
     found_at_um: float | None = None
     kinds: Sequence[int] | None = None
+    foreign: str | None = None  #: name of labels that come from another tool
+    known: tuple[CellBatch, ...] = ()  #: cells that are not to be classified again
 
 
 class ScalesDiffer(CytoDiffusionError):
@@ -74,6 +76,14 @@ def check_scales(found_at_um: float | None, pixel_size_um: float) -> None:
     low, high = sorted((found_at_um, pixel_size_um))
     if high > _SAME_SCALE * low:
         raise ScalesDiffer(found_at_um, pixel_size_um)
+
+
+@dataclass(frozen=True, eq=False)
+class UnderstoodLabels:
+    """Labels of another tool were something else than a number for each cell."""
+
+    labels: np.ndarray
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -102,12 +112,10 @@ class CorrectedCells:
     batches: tuple[CellBatch, ...]
 
 
-def classify_body(
-    engine: Engine, request: ClassifyRequest
-) -> Callable[[Progress], Iterator[PreparedRun | ClassifiedCells | CorrectedCells]]:
+def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that yields `PreparedRun`, then `ClassifiedCells` batch by batch."""
 
-    def body(report: Progress) -> Iterator[PreparedRun | ClassifiedCells | CorrectedCells]:
+    def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
         model = engine.load_model(request.source, request.device, request.allow_download)
         settings = request.settings
@@ -119,6 +127,11 @@ def classify_body(
         rgb, labels = engine.as_rgb8(request.image), np.asarray(request.labels)
         pixel_size, origin = engine.pixel_size(rgb, request.pixel_size_um)
         check_scales(request.found_at_um, pixel_size)
+        if request.foreign is not None:
+            found = engine.understand_labels(labels, f"'{request.foreign}'")
+            if found.notes or labels.dtype.kind not in "iu":
+                yield UnderstoodLabels(found.labels, found.notes)
+                labels = found.labels
         batches = engine.iter_classify(
             rgb,
             labels,
@@ -126,6 +139,7 @@ def classify_body(
             settings,
             pixel_size_um=pixel_size,
             kinds=request.kinds,
+            known=request.known,
             progress=report,
         )
         with closing(batches):

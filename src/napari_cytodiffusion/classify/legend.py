@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.drawing.maps import uncertainty_colors
+from napari_cytodiffusion.classify.style import StyleChoice
 
 _SWATCH = 14
 
@@ -43,6 +44,7 @@ class Legend(QWidget):
         self.none_button = QPushButton("Hide all", self)
         self.all_button.clicked.connect(lambda: self._set_all(True))
         self.none_button.clicked.connect(lambda: self._set_all(False))
+        self.style_choice = StyleChoice(self)
         self.bar = ColorBar(self)
         self.bar.hide()
         buttons = QHBoxLayout()
@@ -53,6 +55,7 @@ class Legend(QWidget):
         layout.addWidget(self.bar)
         layout.addWidget(self._rows)
         layout.addLayout(buttons)
+        layout.addWidget(self.style_choice)
         self._show_buttons()
 
     def set_classes(self, names: Sequence[str], colors: Sequence[str]) -> None:
@@ -116,6 +119,7 @@ class Legend(QWidget):
     def _show_buttons(self) -> None:
         for button in (self.all_button, self.none_button):
             button.setVisible(bool(self.boxes))
+        self.style_choice.setVisible(bool(self.boxes))
 
 
 class ColorBar(QWidget):

@@ -23,10 +23,13 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError, OutOfMemoryError
 from cytodiffusion.settings import SegmentOptions
 from napari_cytodiffusion.classify import jobs
+from napari_cytodiffusion.classify.agreement import AgreementNote
+from napari_cytodiffusion.classify.changes import ChangedCells
 from napari_cytodiffusion.classify.differential import DifferentialPanel
 from napari_cytodiffusion.classify.export import ExportBar
 from napari_cytodiffusion.classify.legend import Legend
 from napari_cytodiffusion.engine import model_body
+from napari_cytodiffusion.layers.agreement import add_understood, is_foreign
 from napari_cytodiffusion.layers.belonging import (
     OTHER,
     OWN,
@@ -42,8 +45,8 @@ from napari_cytodiffusion.layers.placement import (
     NOTE,
     found_at,
     full_size,
-    is_cells,
     is_image,
+    may_be_cells,
     note_of,
 )
 from napari_cytodiffusion.layers.results import Results
@@ -98,7 +101,7 @@ class ClassifyWidget(QWidget):
 
     def _build(self, viewer: Any) -> None:
         self.image = LayerChoice(viewer, is_image, "open an image first", label="Image")
-        self.cells = LayerChoice(viewer, is_cells, "segment cells first", label="Cells")
+        self.cells = LayerChoice(viewer, may_be_cells, "segment cells first", label="Cells")
         self.model = ModelChoice(name="model", label="Model")
         size = make_field(SegmentOptions, "pixel_size_um", none="by the red cells")
         self.pixel_size = cast(PixelSizeBox, size)
@@ -117,7 +120,11 @@ class ClassifyWidget(QWidget):
             start=defaults("classification", "model", "device", "trials", "seed"),
             more=_MORE,
         )
+        self.agreement = AgreementNote(self.image, self.cells, self.pixel_size, self)
         self.run_bar = RunBar("Classify cells", self)
+        self.run_bar.follow(self._session)
+        self.changes = ChangedCells(self._session, self)
+        self.changes.asked.connect(self._begin)
         self.class_button = self._view_button("Class", "class")
         self.uncertainty_button = self._view_button("Uncertainty", "uncertainty")
         self.anomalies = QCheckBox("Outline anomalies", self)
@@ -131,6 +138,7 @@ class ClassifyWidget(QWidget):
         )
         self.review.setVisible(False)
         self.legend = Legend(self)
+        self.legend.style_choice.follow(self._session)
         self.removed = note(_REMOVED, self)
         self.summary = note("", self)
         self.differential = DifferentialPanel(self._session, self)
@@ -151,7 +159,9 @@ class ClassifyWidget(QWidget):
         inside.addStretch(1)
         layout = QVBoxLayout(self)
         layout.addWidget(FormArea(self.form.native, self))
+        layout.addWidget(self.agreement)
         layout.addWidget(self.run_bar)
+        layout.addWidget(self.changes)
         layout.addWidget(RestArea(found, self), 1)
         layout.addWidget(self.export)
 
@@ -212,8 +222,7 @@ class ClassifyWidget(QWidget):
         if image is not None and cells is None:
             text = f"Segment {_short(image.name)} first"
             tip = f"There are no cells of '{image.name}' yet."
-        self.run_bar.run_button.setText(text)
-        self.run_bar.run_button.setToolTip(tip)
+        self.run_bar.set_text(text, tip)
         self.cells.set_nothing("segment cells first" if image is None else "none of this image yet")
 
     def _follow_scale(self) -> None:
@@ -253,6 +262,7 @@ class ClassifyWidget(QWidget):
             pixel_size_um=self.pixel_size.value,
             found_at_um=found_at(cells),
             kinds=note_of(cells).get("kinds"),
+            foreign=cells.name if is_foreign(cells) else None,
         )
 
     def _settings(self) -> ClassifySettings:
@@ -314,6 +324,7 @@ class ClassifyWidget(QWidget):
             # only now: a run that goes on keeps its own
             self._layers = layers
             self._request, self._views, self._pace = request, None, Pace()
+            self.changes.request = request
             self._prepared = None
             self.run_bar.begin("Starting ...")
 
@@ -326,6 +337,9 @@ class ClassifyWidget(QWidget):
             self.run_bar.advance(fraction, self._pace.text(done, total) if total else "")
 
     def _on_item(self, item: Any) -> None:
+        if isinstance(item, jobs.UnderstoodLabels):
+            self._on_understood(item)
+            return
         if isinstance(item, jobs.PreparedRun):
             self._prepared = item
             return
@@ -345,6 +359,17 @@ class ClassifyWidget(QWidget):
             done, total = item.batch.done, item.batch.total
             self.run_bar.advance(done / max(total, 1), self._pace.text(done, total))
             self._show_counts(self._views)
+
+    def _on_understood(self, item: jobs.UnderstoodLabels) -> None:
+        """Go on with cells made of labels of another tool, in a layer of their own."""
+        viewer = self._session.viewer
+        if self._layers is not None and viewer is not None:
+            image, foreign = self._layers
+            cells = add_understood(viewer, image, foreign, item.labels, item.notes)
+            self._layers = (image, cells)
+            if self._request is not None:  # should it be asked for once more
+                self._request = dataclasses.replace(self._request, labels=item.labels, foreign=None)
+                self.changes.request = self._request
 
     def _on_corrected(self, item: jobs.CorrectedCells) -> None:
         if self._views is None:

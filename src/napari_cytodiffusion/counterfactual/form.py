@@ -36,8 +36,13 @@ class WindowSettings(BaseModel):
         title="Class colours",
         description="Keep the colours of the classes in the slide.",
     )
-    opacity: float = Field(
-        0.8, ge=0, le=1, title="Opacity", description="How much of the cell the overlay covers."
+    opacity: int = Field(
+        80,
+        ge=0,
+        le=100,
+        title="Opacity",
+        description="How much of the cell the overlay covers.",
+        json_schema_extra={"unit": "%", "decimals": 0},
     )
     frames: int = Field(
         16, ge=2, le=240, title="Frames", description="Pictures from the cell to its other class."
@@ -104,7 +109,7 @@ class CounterfactualForm(QWidget):
         checks = ("at_once", "class_colors")
         self.fields = SettingsForm(
             HeatmapSettings,
-            ("target", "trials", "strength", checks),
+            ("target", checks, "trials", "strength"),
             widgets={
                 "target": self.target,
                 "strength": self.strength,
@@ -112,6 +117,8 @@ class CounterfactualForm(QWidget):
             },
             words={"trials": {"step": 16, "minimum": FEWEST_PASSES, "maximum": MOST_PASSES}},
             start={"trials": default("counterfactual", "trials")},
+            # the pictures need the room
+            more=("trials", "strength"),
         )
         self.at_once, self.class_colors = (self.fields[name] for name in checks)
         head = QHBoxLayout()

@@ -12,8 +12,11 @@ from napari_cytodiffusion.counterfactual import texts as words
 from napari_cytodiffusion.counterfactual.jobs import CounterfactualResult, HeatmapResult
 from napari_cytodiffusion.counterfactual.look import HeatLook
 from napari_cytodiffusion.layers.results import CellRecord, Results, percent
-from napari_cytodiffusion.shared.common import note
+from napari_cytodiffusion.shared.common import TallArea, note
 from napari_cytodiffusion.shared.tiles import PictureTile, TileBoard
+
+#: Side in pixels below which nothing can be made out.
+_SMALL = 84
 
 _EMPTY = "Click a cell in the image."
 
@@ -105,11 +108,11 @@ class ClassGrid(QWidget):
     def __init__(self, colors: np.ndarray, parent: QWidget) -> None:
         super().__init__(parent)
         self._colors = colors
-        self.board = TileBoard(1, self)
+        self.board = TileBoard(1, self, least=_SMALL)
         self.remark = note("", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)
-        layout.addWidget(self.board, 1)
+        layout.addWidget(TallArea(self.board, self), 1)
         layout.addWidget(self.remark)
         self.board.chosen.connect(lambda key: self.chosen.emit(int(key)))
 

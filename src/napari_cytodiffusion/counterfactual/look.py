@@ -47,7 +47,7 @@ class HeatLook(QWidget):
         layout.addWidget(self.form.native)
         layout.addWidget(self.bar)
         self.threshold.changed.connect(self.threshold_changed.emit)
-        self.opacity.changed.connect(self.opacity_changed.emit)
+        self.opacity.changed.connect(lambda _: self.opacity_changed.emit(self.alpha))
 
     @property
     def sigmas(self) -> float:
@@ -57,7 +57,7 @@ class HeatLook(QWidget):
     @property
     def alpha(self) -> float:
         """Opacity, 0 to 1."""
-        return float(self.opacity.value)
+        return float(self.opacity.value) / 100
 
 
 class HeatBar(QWidget):

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Shapes
 from qtpy.QtCore import QSize
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.counterfactual import exports, targets
@@ -26,7 +26,7 @@ from napari_cytodiffusion.layers.placement import is_derived
 from napari_cytodiffusion.layers.results import CellRecord
 from napari_cytodiffusion.layers.views import CellViews, mark_cell
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import RunBar, tell
+from napari_cytodiffusion.shared.common import RunBar, Squeezed, SqueezedTabs, TallArea, tell
 from napari_cytodiffusion.shared.defaults import default
 from napari_cytodiffusion.shared.latest_run import LatestRun
 
@@ -79,11 +79,12 @@ class CounterfactualWidget(QWidget):
         self.save = SaveButton(self.saveable, self)
         self.form = CounterfactualForm(self.save, self)
         self.run_bar = RunBar(_BUTTONS[HEATMAP], self)
+        self.run_bar.follow(self._session)
         self.page = HeatmapPage(colors, self)
         self.grid = ClassGrid(colors, self)
         self.morph = MorphPage(self)
         self.batch = BatchPage(self)
-        self.tabs = QTabWidget(self)
+        self.tabs = SqueezedTabs(self)
         pages = (self.page, self.grid, self.morph, self.batch)
         for title, page in zip(_PAGES, pages, strict=True):
             self.tabs.addTab(page, title)
@@ -91,11 +92,15 @@ class CounterfactualWidget(QWidget):
         self.tabs.setTabToolTip(MORPH, "From the cell to the other class's version of it")
         self.tabs.setTabToolTip(MANY, "Heatmaps of a selection of cells")
         self.look = HeatLook(colors, default("counterfactual", "threshold"), self)
+        inside = Squeezed(self)
+        parts = QVBoxLayout(inside)
+        parts.setContentsMargins(0, 0, 0, 0)
+        parts.addWidget(self.form)
+        parts.addWidget(self.run_bar)
+        parts.addWidget(self.tabs, 1)
+        parts.addWidget(self.look)
         layout = QVBoxLayout(self)
-        layout.addWidget(self.form)
-        layout.addWidget(self.run_bar)
-        layout.addWidget(self.tabs, 1)
-        layout.addWidget(self.look)
+        layout.addWidget(TallArea(inside, self))
 
     def _connect(self) -> None:
         self.run_bar.run.connect(self.start)
@@ -129,7 +134,7 @@ class CounterfactualWidget(QWidget):
         known = views is not None and len(views.results) > 0
         one = views is not None and len(views.results.class_names) < 2
         self._why_empty = _NOTHING if not known else _ONE_CLASS if one else _CLICK
-        self.run_bar.run_button.setEnabled(known and not one and not self._run.busy)
+        self.run_bar.offer(known and not one)
         self.form.show_cell(self._record, views)
         self._refresh()
 
@@ -170,7 +175,7 @@ class CounterfactualWidget(QWidget):
         self.form.choose(target)
 
     def _on_tab(self, index: int) -> None:
-        self.run_bar.run_button.setText(_BUTTONS[index])
+        self.run_bar.set_text(_BUTTONS[index])
         self.look.setVisible(index != MORPH)
         self.form.show_strength(index != CLASSES)
         self._refresh()

@@ -12,10 +12,8 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QMenu,
     QPushButton,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -26,7 +24,7 @@ from napari_cytodiffusion.evaluate.form import EvaluateForm
 from napari_cytodiffusion.evaluate.pages import ReportPage
 from napari_cytodiffusion.layers.placement import NOTE, note_of
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import Pace, ask, note, tell
+from napari_cytodiffusion.shared.common import OpenButton, Pace, ask, note, tell
 from napari_cytodiffusion.workers import Job
 
 if TYPE_CHECKING:
@@ -62,13 +60,9 @@ class ReportWidget(QWidget):
     # -- layout -------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.open_button = QToolButton(self)
-        self.open_button.setText("Open report ...")
-        self.open_button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
-        self.open_button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.open_button.setToolTip("Folder or metrics.json of a report; the arrow: recent ones")
-        self.recent = QMenu(self.open_button)
-        self.open_button.setMenu(self.recent)
+        tip = "Folder or metrics.json of a report; the arrow: recent ones"
+        self.open_button = OpenButton("Open report ...", tip, self)
+        self.recent = self.open_button.recent
         self.evaluate_button = QPushButton("Evaluate ...", self)
         self.evaluate_button.setCheckable(True)
         self.evaluate_button.setToolTip("Measure a model on labelled cells")
@@ -80,6 +74,7 @@ class ReportWidget(QWidget):
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.hint = note(_EMPTY, self)
         self.form = EvaluateForm(self)
+        self.form.run_bar.follow(self._session)
         self.form.hide()
         self.problem = note("", self)
         self.problem.hide()

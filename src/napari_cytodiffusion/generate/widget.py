@@ -105,6 +105,7 @@ class GenerateWidget(QWidget):
         self.form.insert_below("model", self.counts, 1)
         self.effort = note("Loading the model ...", self)
         self.run_bar = RunBar("Generate cells", self)
+        self.run_bar.follow(self._session)
         self.save_button = QPushButton("Save ...", self)
         self.save_button.setToolTip("Write a PNG a cell, cells.csv and a contact sheet")
         self.classify_button = QPushButton("Classify ...", self)

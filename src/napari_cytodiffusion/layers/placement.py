@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels, Layer, Shapes
 from napari.utils.colormaps import DirectLabelColormap
 from napari.utils.transforms import Affine
 
+from cytodiffusion.drawing.maps import kind_of_map
 from cytodiffusion.errors import InputError
+from cytodiffusion.image.labels import looks_like_labels
 
 #: Key in ``layer.metadata`` under which this plugin notes what a layer is.
 NOTE = "cytodiffusion"
 
 #: Micrometres per pixel that cells were last classified at, in their note.
 CLASSIFIED_AT = "classified_at_um"
+
+#: Names of layers that were saved, with what napari adds to them.
+_ADDED = r"(?: copy)*(?: ?\[\d+\])*(?: copy)*$"
+_HEATMAP = re.compile(rf"(?:^|[ _])heatmap{_ADDED}", re.IGNORECASE)
+_FRAME = re.compile(rf"inspected cell{_ADDED}", re.IGNORECASE)
+
+#: Key in a note: whether a grey picture is a photograph or has labels in it.
+_PICTURE = "picture"
 
 _NOTHING, _WHITE, _BLACK = (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0)
 
@@ -35,18 +46,52 @@ def note_of(layer: Layer) -> dict[str, Any]:
 
 
 def is_derived(layer: Layer) -> bool:
-    """Whether a layer is one of our views, not cells or an image to work on."""
+    """Whether a layer is one of our views, not cells or an image to work on.
+
+    Also where its note was lost, as in a file of another program: then its name and content tell,
+    and it is noted for as long as the layer lives, whatever it is called from then on.
+    """
+    if "role" not in note_of(layer) and (role := _lost_role(layer)) is not None:
+        layer.metadata[NOTE] = {**note_of(layer), "role": role}
     return "role" in note_of(layer)
+
+
+def _lost_role(layer: Layer) -> str | None:
+    """Say which view a layer that comes from a file was, as far as that can be seen."""
+    if layer.source.path is None or layer.ndim != 2 or note_of(layer):
+        return None
+    if isinstance(layer, Labels):
+        return kind_of_map(full_size(layer), layer.name)
+    named = _HEATMAP.search(layer.name) is not None
+    if named and type(layer) is Image and not layer.rgb and layer.dtype.kind == "f":
+        return "heatmap"  # photographs are whole numbers
+    return "inspected" if isinstance(layer, Shapes) and _FRAME.match(layer.name) else None
 
 
 def is_image(layer: Layer) -> bool:
     """Whether cells can be looked for in a layer: 2D RGB or grey, multiscale or not, not ours."""
-    return type(layer) is Image and layer.ndim == 2 and not is_derived(layer)
+    flat = type(layer) is Image and layer.ndim == 2
+    return flat and not is_derived(layer) and not is_label_picture(layer)
 
 
 def is_cells(layer: Layer) -> bool:
     """Whether a layer is a label image of cells rather than one of our views."""
     return isinstance(layer, Labels) and layer.ndim == 2 and not is_derived(layer)
+
+
+def may_be_cells(layer: Layer) -> bool:
+    """Whether cells can be made of a layer: a label layer, or labels that opened as a picture."""
+    return is_cells(layer) or is_label_picture(layer)
+
+
+def is_label_picture(layer: Layer) -> bool:
+    """Whether there are labels in a picture, as which napari opens 8 or 16 bits and fractions."""
+    if type(layer) is not Image or layer.ndim != 2 or layer.rgb or is_derived(layer):
+        return False
+    if _PICTURE not in note_of(layer):  # not looked at again whenever a layer comes or goes
+        found = "labels" if looks_like_labels(full_size(layer)) else "photograph"
+        layer.metadata[NOTE] = {**note_of(layer), _PICTURE: found}
+    return bool(note_of(layer)[_PICTURE] == "labels")
 
 
 def full_size(layer: Layer) -> Any:
@@ -124,15 +169,25 @@ def pixel_size_of(layer: Layer) -> float | None:
     return float(np.mean(sizes))
 
 
+def pixel_size(scale: Sequence[float], units: Sequence[Any]) -> float | None:
+    """Micrometres per pixel of square pixels in physical units, else None."""
+    sizes = [_micrometres(s, u) for s, u in zip(scale, units, strict=True)]
+    known = [size for size in sizes if size is not None]
+    if not known or len(known) < len(sizes) or max(known) > 1.02 * min(known):
+        return None
+    return float(np.mean(known))
+
+
 def found_at(cells: Layer) -> float | None:
     """Micrometres per pixel that cells were found at; of others' labels, what their scale says."""
     noted = note_of(cells).get("pixel_size_um")
     if noted is not None:
         return float(noted)
-    return pixel_size_of(cells) if _physical(cells) else None
+    return pixel_size_of(cells) if is_physical(cells) else None
 
 
-def _physical(layer: Layer) -> bool:
+def is_physical(layer: Layer) -> bool:
+    """Whether a layer has a scale in units of length."""
     return all(_micrometres(s, u) for s, u in zip(layer.scale, layer.units, strict=True))
 
 

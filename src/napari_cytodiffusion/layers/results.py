@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +187,23 @@ class Results:
             return small_objects(self._column(lambda b: b.crops.areas_um2))
         name = {REVIEW: "review", ANOMALY: "anomaly", UNFIT: "no_class_fits"}[only]
         return self._column(lambda b: getattr(b.result, name))
+
+    def without(self, labels: Collection[int]) -> Results:
+        """Return the results of all other cells."""
+        other = copy.copy(self)
+        other.batches, other._where = [], {}
+        other.counts = np.zeros_like(self.counts)
+        other.contradictions = np.zeros_like(self.contradictions)
+        for name in [name for name in vars(self) if name.startswith("n_")]:
+            setattr(other, name, 0)
+        gone = np.asarray(sorted(labels), np.int64)
+        for batch in self.batches:
+            stays = ~np.isin(batch.crops.ids, gone)
+            if stays.any():
+                crops, result = batch.crops[stays], batch.result[stays]
+                other.add(replace(batch, crops=crops, result=result))
+        other.total = len(other)
+        return other
 
     def _column(self, get: Callable[[CellBatch], Any]) -> np.ndarray:
         return np.concatenate([np.asarray(get(batch)) for batch in self.batches])

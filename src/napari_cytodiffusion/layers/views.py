@@ -9,11 +9,14 @@ import numpy as np
 from napari.layers import Labels, Layer, Shapes
 
 from cytodiffusion.drawing.maps import CellMaps, class_colors, uncertainty_colors
+from cytodiffusion.image.label_changes import CellChanges
 from napari_cytodiffusion.layers.placement import (
     NOTE,
     OUTLINE_COLORS,
     colormap_of,
+    full_size,
     note_of,
+    part_placement,
     placement,
     tell_cells,
 )
@@ -21,6 +24,13 @@ from napari_cytodiffusion.layers.results import CellRecord, Results
 
 #: What the cells can be coloured by.
 KINDS = ("class", "uncertainty")
+
+#: How they can be coloured, and what that is called.
+FILL, OUTLINE = "fill", "outline"
+STYLES = ((FILL, "Filled cells"), (OUTLINE, "Outlines"))
+
+#: Width of outlines on the screen in pixels, most pixels of the image that they take, opacity.
+_WIDTH, _WIDEST, _OUTLINE_OPACITY = 3.0, 12, 0.9
 
 
 class CellViews:
@@ -59,10 +69,14 @@ class CellViews:
         self.model = ("default", "auto")  # where it was loaded from, and the device
         self.background: np.ndarray | None = None  # of the image, once somebody measured it
         self.shown = [True] * len(results.class_names)
-        self._ids = labels.data[0] if labels.multiscale else labels.data
         self.layers: dict[str, Labels] = {}
+        self.request: Any = None  # what was asked for, to ask it again for some of the cells
+        self.classified: tuple[Any, Results] | None = None  # labels and results, while these change
+        self.changes = CellChanges()
         self.kind = "class"
         self.outlines = (True, True)  # of anomalies, of cells for review
+        self.hidden = False  # the colours, to see the image
+        self.style, self._zoom = FILL, 1.0
         self._looks = {
             "class": (maps.class_map, class_colors(results.colors), 0.5),
             "uncertainty": (maps.uncertainty_map, uncertainty_colors(), 0.6),
@@ -102,6 +116,7 @@ class CellViews:
             **placement(self.labels),
         )
         layer.editable = False
+        self._apply_style(role, layer)
         if role == "class" and "predicted" in self.labels.features:  # it comes back
             layer.features = self.labels.features
         tell_cells(layer, self.describe)
@@ -112,6 +127,44 @@ class CellViews:
             viewer.layers.selection.active = active
         return len(waiting) > 1
 
+    def set_style(self, style: str, zoom: float) -> None:
+        """Fill the cells with their colours, or draw their outlines, equally wide at any zoom.
+
+        ``zoom`` is that of the camera: pixels of the screen for a unit of the world.
+        """
+        before, self.style, self._zoom = self.style, style, zoom
+        if style != before:
+            self._separate(self.maps)
+            self.refresh()
+        for role in KINDS:
+            layer = self.layers.get(role)
+            if layer is not None and (style != before or layer.visible):
+                self._apply_style(role, layer, style != before)
+
+    def _separate(self, maps: CellMaps) -> None:
+        """Keep cells that touch apart where they are outlined."""
+        maps.separate(self.style == OUTLINE)
+        maps.paint()
+
+    def _apply_style(self, role: str, layer: Labels, anew: bool = True) -> None:
+        if role not in KINDS:
+            return
+        filled = self.style == FILL
+        shown = max(abs(float(self.labels.scale[-1])) * self._zoom, 1e-6)
+        width = 0 if filled else min(_WIDEST, max(1, round(_WIDTH / shown)))
+        if layer.contour != width:
+            layer.contour = width
+        if anew and not filled:
+            layer.opacity = _OUTLINE_OPACITY
+        elif anew and layer.opacity == _OUTLINE_OPACITY:
+            layer.opacity = self._looks[role][2]
+
+    def toggle_colors(self) -> None:
+        """Hide what lies on the image, or show it again."""
+        self.hidden = any(layer.visible for layer in self.layers.values())
+        for role, layer in self.layers.items():
+            layer.visible = not self.hidden and self._is_shown(role)
+
     def _is_shown(self, role: str) -> bool:
         return any(self.outlines) if role == "anomalies" else role == self.kind
 
@@ -121,10 +174,11 @@ class CellViews:
 
     def cell_at(self, row: int, column: int) -> int:
         """Label id at a pixel, 0 outside cells."""
-        height, width = self._ids.shape[:2]
+        ids = full_size(self.labels)
+        height, width = ids.shape[:2]
         if not (0 <= row < height and 0 <= column < width):
             return 0
-        return int(np.asarray(self._ids[row, column]))
+        return int(np.asarray(ids[row, column]))
 
     def cell_at_world(self, position: Any) -> int:
         """Label id at a position of the canvas in world coordinates, 0 outside cells."""
@@ -134,16 +188,38 @@ class CellViews:
     def describe(self, row: int, column: int) -> str | None:
         """Text for the status bar at a pixel."""
         label = self.cell_at(row, column)
-        return self.results.describe(label) if label else None
+        if not label:
+            return None
+        text = self.results.describe(label)
+        if label in self.changes.added:
+            return f"not classified yet (cell {label})"
+        return f"{text}, changed since classification" if label in self.changes.changed else text
+
+    def show_changes(self, changes: CellChanges, maps: CellMaps) -> None:
+        """Show the cells as they are now, with what is still known of them."""
+        if self.classified is None:
+            self.classified = (self.maps.labels, self.results)
+        self.changes = changes
+        self.results = self.classified[1].without({*changes.removed, *changes.added})
+        self.maps = maps
+        maps.show(self.shown)
+        maps.outline(*self.outlines)
+        self._separate(maps)
+        arrays = (maps.class_map, maps.uncertainty_map, maps.outline_map)
+        for role, data in zip(("class", "uncertainty", "anomalies"), arrays, strict=True):
+            self._looks[role] = (data, *self._looks[role][1:])
+            if role in self.layers:
+                self.layers[role].data = data
 
     def show(self, kind: str, viewer: Any) -> None:
         """Colour the cells by ``"class"`` or by ``"uncertainty"``."""
-        self.kind = kind
+        self.kind, self.hidden = kind, False
         while kind not in self.layers and self.add_next(viewer):
             pass
         for role in KINDS:
             if role in self.layers:
                 self.layers[role].visible = role == kind
+                self._apply_style(role, self.layers[role], False)
         # the status bar speaks of the active layer: keep it one that is visible
         selection = viewer.layers.selection
         if any(selection.active is self.layers.get(role) for role in KINDS):
@@ -193,24 +269,30 @@ _ROLE = "inspected"
 
 
 def mark_cell(viewer: Any, views: CellViews, record: CellRecord) -> None:
-    """Frame the window of a cell, without taking the selection from another layer."""
+    """Frame the window of a cell, without taking the selection from another layer.
+
+    The frame is moved by its translation: napari cannot exchange flat shapes in its 3D view.
+    """
     half = views.window_um / views.pixel_size_um / 2
-    corners = [(-half, -half), (-half, half), (half, half), (half, -half)]
-    frame = np.array(corners) + np.array([record.y, record.x])
-    for layer in viewer.layers:
+    place = part_placement(views.labels, (record.y, record.x))
+    for layer in list(viewer.layers):
         note = note_of(layer)
-        if note.get("role") == _ROLE and note.get("labels_id") == str(views.labels.unique_id):
-            layer.data = [frame]
+        if note.get("role") != _ROLE or note.get("labels_id") != str(views.labels.unique_id):
+            continue
+        if note.get("half") == half:
+            for name in ("scale", "rotate", "shear", "affine", "translate"):
+                setattr(layer, name, place[name])
             return
+        viewer.layers.remove(layer)
     active = viewer.layers.selection.active
     marker = Shapes(
-        [frame],
+        [np.array([(-half, -half), (-half, half), (half, half), (half, -half)])],
         name="inspected cell",
         edge_color="#111111",
         face_color="transparent",
         edge_width=max(1.0, half / 60),
-        metadata={NOTE: {"role": _ROLE, "labels_id": str(views.labels.unique_id)}},
-        **placement(views.labels),
+        metadata={NOTE: {"role": _ROLE, "labels_id": str(views.labels.unique_id), "half": half}},
+        **place,
     )
     viewer.add_layer(marker)
     viewer.layers.selection.active = active

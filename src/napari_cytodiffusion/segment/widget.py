@@ -80,6 +80,7 @@ class SegmentWidget(QWidget):
         self.pixel_size: PixelSizeBox = self.form["pixel_size_um"]
         self.what = note("", self)
         self.run_bar = RunBar("Segment cells", self)
+        self.run_bar.follow(self._session)
         layout = QVBoxLayout(self)
         layout.addWidget(self.form.native)
         layout.addWidget(self.what)

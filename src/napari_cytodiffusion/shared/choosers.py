@@ -180,6 +180,8 @@ class LayerChoice(Choice):
         The list was made anew or a name changed; the layer that was just added, or None.
     rescaled ()
         Scale or units of the chosen layer changed.
+    moved ()
+        The chosen layer was moved or turned, or has other data.
     picked ()
         The user has chosen a layer.
 
@@ -195,6 +197,7 @@ class LayerChoice(Choice):
 
     refilled = Signal(object)
     rescaled = Signal()
+    moved = Signal()
     picked = Signal()
 
     def __init__(
@@ -204,7 +207,8 @@ class LayerChoice(Choice):
         self._offered: list[Layer] = []
         super().__init__((), **options)
         for event in self._events():
-            event.connect(self._refill)
+            # last: the session has told by then what a new layer is
+            event.connect(self._refill, position="last")
         self.native.activated.connect(self._on_activated)
         # what is left of it in Python must not be told of layers
         self.native.destroyed.connect(partial(_release, weakref.ref(self)))
@@ -258,9 +262,17 @@ class LayerChoice(Choice):
         return events.inserted, events.removed, events.reordered
 
     def _let_go(self, layer: Layer) -> None:
-        layer.events.name.disconnect(self._rename)
-        layer.events.scale.disconnect(self._rescale)
-        layer.events.units.disconnect(self._rescale)
+        for heard, events in self._layer_events(layer):
+            for event in events:
+                event.disconnect(heard)
+
+    def _layer_events(self, layer: Layer) -> tuple[tuple[Callable[..., None], Any], ...]:
+        e = layer.events
+        return (
+            (self._rename, (e.name,)),
+            (self._rescale, (e.scale, e.units)),
+            (self._move, (e.translate, e.rotate, e.shear, e.affine, e.data)),
+        )
 
     def _refill(self, _: Any = None) -> None:
         before, known = self.layer(), list(self._offered)
@@ -271,9 +283,9 @@ class LayerChoice(Choice):
         self._offered = [layer for layer in layers if self._accepts(layer)]
         fresh = [layer for layer in self._offered if not any(layer is k for k in known)]
         for layer in self._offered:
-            layer.events.name.connect(self._rename)
-            layer.events.scale.connect(self._rescale)
-            layer.events.units.connect(self._rescale)
+            for heard, events in self._layer_events(layer):
+                for event in events:
+                    event.connect(heard)
         native = self.native
         with QSignalBlocker(native):
             native.clear()
@@ -294,6 +306,10 @@ class LayerChoice(Choice):
     def _rescale(self, event: Any) -> None:
         if event.source is self.layer():
             self.rescaled.emit()
+
+    def _move(self, event: Any) -> None:
+        if event.source is self.layer():
+            self.moved.emit()
 
     def _on_activated(self, _: int) -> None:
         self.picked.emit()

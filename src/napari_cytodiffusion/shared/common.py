@@ -10,17 +10,26 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QMessageBox,
     QProgressBar,
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.workers import duration
+
+#: What the theme puts around the content of an area that scrolls.
+EDGE = 4
+
+#: Said of a button that cannot start anything yet.
+_FINISHING = "The cancelled run is finishing its last step; then this works again."
 
 
 class RunBar(QWidget):
@@ -52,10 +61,35 @@ class RunBar(QWidget):
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self._on_cancel)
         self.bar.hide()
+        self._working, self._wanted, self._tip = False, True, ""
+        self._session: Session | None = None
+
+    def follow(self, session: Session) -> None:
+        """Offer to start only what can start: not while a cancelled run is in its last step."""
+        self._session = session
+        session.ready_changed.connect(self._offer)
+        self._offer()
+
+    def offer(self, wanted: bool) -> None:
+        """Say whether there is anything to start."""
+        self._wanted = wanted
+        self._offer()
+
+    def set_text(self, text: str, tip: str = "") -> None:
+        """Set what stands on the button that starts."""
+        self._tip = tip
+        self.run_button.setText(text)
+        self._offer()
+
+    def _offer(self, _: bool = True) -> None:
+        finishing = self._session is not None and self._session.finishing
+        self.run_button.setEnabled(self._wanted and not self._working and not finishing)
+        self.run_button.setToolTip(_FINISHING if finishing else self._tip)
 
     def begin(self, text: str) -> None:
         """Show that work has begun."""
-        self.run_button.setEnabled(False)
+        self._working = True
+        self._offer()
         self.cancel_button.setEnabled(True)
         # a moving bar until the first real progress arrives
         self.bar.setRange(0, 0)
@@ -72,7 +106,8 @@ class RunBar(QWidget):
 
     def end(self, text: str) -> None:
         """Show that work has ended."""
-        self.run_button.setEnabled(True)
+        self._working = False
+        self._offer()
         self.cancel_button.setEnabled(False)
         self.bar.hide()
         self.line.setText(text)
@@ -81,6 +116,31 @@ class RunBar(QWidget):
         self.cancel_button.setEnabled(False)
         self.line.setText("Stopping ...")
         self.cancel.emit()
+
+
+class OpenButton(QWidget):
+    """A button that opens something, and beside it an arrow that offers what was opened before.
+
+    A tool button would do both, but looks like plain text in napari's themes.
+    """
+
+    clicked = Signal()
+
+    def __init__(self, text: str, tip: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.button, arrow = QPushButton(text, self), QPushButton("", self)
+        self.recent = QMenu(arrow)
+        arrow.setMenu(self.recent)
+        arrow.setFixedWidth(26)
+        arrow.setToolTip("Opened before")
+        arrow.setAccessibleName("Opened before")
+        self.button.setToolTip(tip)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(1)
+        layout.addWidget(self.button, 1)
+        layout.addWidget(arrow)
+        self.button.clicked.connect(self.clicked)
 
 
 class TallArea(QScrollArea):
@@ -99,13 +159,32 @@ class TallArea(QScrollArea):
         if inside is None:
             return super().minimumSizeHint()
         bar = self.verticalScrollBar().sizeHint().width()
-        return QSize(inside.minimumSizeHint().width() + bar, 120)
+        return QSize(inside.minimumSizeHint().width() + bar + EDGE, 120)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Take the new width when the content asks for another layout."""
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return super().eventFilter(watched, event)
+
+
+class Squeezed(QWidget):
+    """Takes as little height as its parts can do with before the area around it scrolls."""
+
+    def heightForWidth(self, width: int) -> int:
+        """Least height, for text that goes over several lines."""
+        layout = self.layout()
+        if layout is None:
+            return super().heightForWidth(width)
+        return layout.minimumHeightForWidth(width)
+
+
+class SqueezedTabs(QTabWidget):
+    """Pages that take as little height as they can do with, whatever text is in them."""
+
+    def hasHeightForWidth(self) -> bool:
+        """Go by the least size of the pages, not by the height that their texts like to have."""
+        return False
 
 
 class Pace:

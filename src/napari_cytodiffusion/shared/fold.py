@@ -6,10 +6,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QWidget
 
-from napari_cytodiffusion.shared.common import TallArea
-
-#: What the theme puts around the content of an area that scrolls.
-_EDGE = 4
+from napari_cytodiffusion.shared.common import EDGE, TallArea
 
 #: Pixels in height that an area that scrolls wants at least.
 _LEAST = 220
@@ -47,7 +44,7 @@ class FormArea(TallArea):
             return super().sizeHint()
         hint = inside.sizeHint()
         height = max(hint.height(), inside.heightForWidth(self.width()))
-        return QSize(hint.width(), height + _EDGE)
+        return QSize(hint.width(), height + EDGE)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Ask for another height at another width."""

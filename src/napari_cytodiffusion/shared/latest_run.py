@@ -54,6 +54,7 @@ class LatestRun(QObject):
         self._timer = QTimer(self)
         self._timer.setInterval(_LOOK_MS)
         self._timer.timeout.connect(self._look)
+        session.closed.connect(self._on_closed)
 
     @property
     def seconds(self) -> float:
@@ -86,6 +87,12 @@ class LatestRun(QObject):
             self._session.cancel()
         elif waiting:
             self._bar.end(self._on_end("cancelled", None))
+
+    def _on_closed(self, owner: int) -> None:
+        """Start nothing more for a widget that is closed."""
+        if owner == id(self._owner):
+            self._next = None
+            self._timer.stop()
 
     def _look(self) -> None:
         if self._next is None:

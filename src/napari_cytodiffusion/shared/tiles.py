@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QHelpEvent, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import (
+    QColor,
+    QHelpEvent,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 _GAP = 8
@@ -53,14 +63,17 @@ class TileBoard(QWidget):
     Parameters
     ----------
     lines : int
-        Lines of text under each picture.
+        Lines of text under each picture; one more where a name does not fit.
+    least : int
+        Side in pixels below which no picture shrinks: rather the board asks for more height, in an
+        area that scrolls.
     """
 
     chosen = Signal(object)
 
-    def __init__(self, lines: int, parent: QWidget) -> None:
+    def __init__(self, lines: int, parent: QWidget, least: int = 0) -> None:
         super().__init__(parent)
-        self._lines = lines
+        self._lines, self._least = lines, least
         small = self.font()
         small.setPointSizeF(0.92 * small.pointSizeF())
         self.setFont(small)
@@ -85,7 +98,23 @@ class TileBoard(QWidget):
         """Show pictures."""
         self._tiles, self._window_um, self._current = list(tiles), window_um, current
         self._images = [None if t.pixels is None else image_of(t.pixels) for t in tiles]
+        self._ask_for_height()
         self.update()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Ask for another height at another width."""
+        super().resizeEvent(event)
+        self._ask_for_height()
+
+    def _ask_for_height(self) -> None:
+        """Ask for the height that pictures of the least size need."""
+        least = self.minimumSizeHint().height()
+        if self._least and len(self._tiles) > 1:
+            columns, side = self._least_grid()
+            rows = -(-len(self._tiles) // columns)
+            needed = rows * (side + self._caption_height(side)) + (rows - 1) * _GAP
+            least = max(least, math.ceil(needed))
+        self.setMinimumHeight(least)
 
     def tiles(self) -> list[PictureTile]:
         """Return the pictures that are shown."""
@@ -96,15 +125,30 @@ class TileBoard(QWidget):
         columns, side = self._grid()
         across = min(columns, len(self._tiles))
         down = -(-len(self._tiles) // columns)
-        high = side + self._caption
+        high = side + self._caption_height(side)
         left = (self.width() - across * side - (across - 1) * _GAP) / 2
         top = (self.height() - down * high - (down - 1) * _GAP) / 2
         row, column = divmod(index, columns)
         return QRectF(left + column * (side + _GAP), top + row * (high + _GAP), side, side)
 
-    @property
-    def _caption(self) -> int:
-        return self._lines * self.fontMetrics().height() + 4
+    def _caption_height(self, side: float) -> float:
+        """Height of the text under pictures of a side: of the longest text there is."""
+        longest = max((len(self._wrapped(t.caption, side)) for t in self._tiles), default=0)
+        lines = min(max(self._lines, longest), self._lines + 1)
+        return lines * self.fontMetrics().height() + 4
+
+    def _wrapped(self, caption: str, side: float) -> list[str]:
+        """Lines of a caption, broken between words where a line is too long."""
+        lines: list[str] = []
+        for line in caption.splitlines():
+            lines.append("")
+            for word in line.split():
+                longer = f"{lines[-1]} {word}".strip()
+                if lines[-1] and self.fontMetrics().horizontalAdvance(longer) > side:
+                    lines.append(word)
+                else:
+                    lines[-1] = longer
+        return lines
 
     def _grid(self) -> tuple[int, float]:
         """Columns, and the side of a picture."""
@@ -113,15 +157,21 @@ class TileBoard(QWidget):
         for columns in range(1, number + 1):
             rows = -(-number // columns)
             wide = (self.width() - (columns - 1) * _GAP) / columns
-            high = (self.height() - (rows - 1) * _GAP) / rows - self._caption
-            side = float(int(min(wide, high)))
+            high = (self.height() - (rows - 1) * _GAP) / rows
+            side = float(int(min(wide, high - self._caption_height(wide))))
             if side > best[1]:
                 best = (columns, side)
         return best
 
+    def _least_grid(self) -> tuple[int, float]:
+        """Columns and side of the smallest pictures that are allowed at this width."""
+        columns = max(1, min(len(self._tiles), (self.width() + _GAP) // (self._least + _GAP)))
+        return columns, (self.width() - (columns - 1) * _GAP) // columns
+
     def _at(self, point: QPointF) -> PictureTile | None:
+        high = self._caption_height(self._grid()[1])
         for index, tile in enumerate(self._tiles):
-            if self.place_of(index).adjusted(0, 0, 0, self._caption).contains(point):
+            if self.place_of(index).adjusted(0, 0, 0, high).contains(point):
                 return tile
         return None
 
@@ -169,7 +219,7 @@ class TileBoard(QWidget):
     def _draw_caption(self, painter: QPainter, place: QRectF, caption: str, color: QColor) -> None:
         painter.setPen(color)
         metrics, top = self.fontMetrics(), place.bottom() + 2
-        for line in caption.splitlines()[: self._lines]:
+        for line in self._wrapped(caption, place.width())[: self._lines + 1]:
             short = metrics.elidedText(line, Qt.TextElideMode.ElideRight, int(place.width()))
             painter.drawText(
                 QRectF(place.left(), top, place.width(), metrics.height()),

@@ -107,6 +107,7 @@ class SmearWidget(QWidget):
         content.addWidget(self.shares)
         content.addStretch(1)
         self.run_bar = RunBar("Make smear", self)
+        self.run_bar.follow(self._session)
         self.save_button = QPushButton("Save ...", self)
         self.save_button.setToolTip("Write the image, its labels and the true classes")
         self.save_button.setEnabled(False)

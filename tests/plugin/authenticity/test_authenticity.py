@@ -291,7 +291,7 @@ def test_a_download_is_asked_for(widget, qtbot, tmp_path, monkeypatch) -> None:
     assert "3 MB" in asked[0]
 
 
-def test_a_test_is_made_from_the_window(widget, qtbot, tmp_path) -> None:
+def test_a_test_is_made_from_the_window(widget, qtbot, tmp_path, messages) -> None:
     tiny_bundle(tmp_path / "model", NAMES, size=64)
     write_discs(tmp_path / "data", {"test": 4})
     QTest.mouseClick(widget.start_page.new_button, Qt.MouseButton.LeftButton)
@@ -317,8 +317,49 @@ def test_a_test_is_made_from_the_window(widget, qtbot, tmp_path) -> None:
     assert len(widget.test) == 12
     assert widget.start_page.panel.isVisible()
     assert form.isHidden()
+    # whoever has made it reads what the command line says, whoever takes it does not
+    remarks = widget.start_page.remarks
+    assert remarks.isVisible()
+    assert "12 trials, half real and half synthetic" in remarks.text()
+    for note in widget.test.record["notes"]:
+        assert note in remarks.text()
+        assert note in messages
     begin(widget, "Ada")
     assert widget.trial_page.trial.pixels.shape == (48, 48, 3)
+    widget.leave()
+    assert not remarks.isVisible()
+
+
+def test_what_gives_the_answers_away_is_told_to_the_maker(widget, tmp_path, messages) -> None:
+    path = write(tmp_path / "leaky.sqlite")
+    note = "The sharpness alone distinguishes synthetic from real images (AUC 0.95)."
+    widget.open(path)
+    leak = {"measure": "sharpness", "auc": 0.95, "p": 1e-5}
+    widget.test.record |= {"notes": [note], "leaks": [leak]}
+    widget._on_made("done", None)
+    assert messages == [note]
+    assert note in widget.start_page.remarks.text()
+    assert "AUC 0.95" in widget.start_page.remarks.text()
+    widget.open(path)
+    assert not widget.start_page.remarks.isVisible()
+
+
+@pytest.mark.parametrize("mode", ["blind", "teaching"])
+def test_pause_is_in_sight_on_a_low_screen(opened, qtbot, mode) -> None:
+    begin(opened, "Ada", mode)
+    opened.resize(460, 560)
+    qtbot.wait(20)
+    page = opened.trial_page
+    assert opened.height() == 560
+    for button in (page.pause_button, page.leave_button):
+        assert button.visibleRegion().boundingRect() == button.rect()
+    assert page.area.verticalScrollBar().maximum() > 0
+    # clicks into the area that scrolls leave the keys with the page
+    QTest.mouseClick(page.cell, Qt.MouseButton.LeftButton)
+    QTest.keyClick(page, Qt.Key.Key_P)
+    assert page.paused
+    QTest.mouseClick(page.cell, Qt.MouseButton.LeftButton)
+    assert not page.paused
 
 
 @pytest.mark.window

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
+from napari_cytodiffusion.classify import texts
 from napari_cytodiffusion.classify.inspect import InspectWidget
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.session import Session
@@ -29,29 +33,92 @@ def test_one_cell_with_everything(widget, viewer):
     widget.show_cell(3)
     assert "artefact" in widget.title.text()
     assert "cell 3" in widget.title.text()
-    assert widget.facts["Trials"].text() == "3"
-    assert "nats" in widget.facts["Entropy"].text()
-    assert "0.1" in widget.facts["Scale"].text()
-    assert "artefact" in widget.members.text()
-    assert "threshold 0.9" in widget.unusual.text()
+    assert "88 %" in widget.title.text()
+    assert widget.summary.text() == "next basophil 4 %"
+    assert widget.members.text() == "Only artefact fits; the others are ruled out."
+    assert widget.unusual.text() == "Not unusual: like cells in the training."
+    assert not widget.border.isVisibleTo(widget)
+    # figures for who wants them, folded away and without jargon
+    assert not widget.more.isVisibleTo(widget)
+    widget.fold.setChecked(True)
+    assert widget.more.isVisibleTo(widget)
+    assert widget.facts["trials"].text() == "3"
+    assert widget.facts["entropy"].text().startswith("36 %")
+    assert "0.1" in widget.facts["scale"].text()
+    assert "limit 0.9" in widget.facts["anomaly"].text()
+    for label in widget.findChildren(QLabel):
+        assert not re.search(r"\bnats?\b|posterior", label.text() + label.toolTip(), re.IGNORECASE)
+    for value in widget.facts.values():
+        assert value.toolTip()
     assert widget.posterior._bars.opts["width"].sum() == pytest.approx(1)
     assert len(widget.errors.getPlotItem().listDataItems()) == 4
     image = widget.crop.pixmap().toImage()
-    assert image.width() == image.height() == 144
-    centre = image.pixelColor(72, 72)
+    assert image.width() == image.height() == 288
+    centre = image.pixelColor(144, 144)
     assert (centre.red(), centre.green(), centre.blue()) == (200, 120, 140)
 
 
 def test_a_frame_marks_the_cell_without_taking_the_selection(widget, viewer):
     widget.show_cell(1)
     frame = viewer.layers["inspected cell"]
-    corners = np.asarray(frame.data[0])
-    np.testing.assert_allclose(corners.mean(axis=0), (30, 25), atol=0.1)
-    np.testing.assert_allclose(np.ptp(corners, axis=0), 200)
+    np.testing.assert_allclose(np.ptp(frame.data[0], axis=0), 200)
     np.testing.assert_allclose(frame.scale, viewer.layers["cells"].scale)
     assert viewer.layers.selection.active is viewer.layers["cells class"]
-    widget.show_cell(2)
+    for label, centre in ((1, (30, 25)), (2, (30, 75)), (8, (80, 175))):
+        widget.show_cell(label)
+        frame = viewer.layers["inspected cell"]
+        middle = frame.data_to_world(np.asarray(frame.data[0]).mean(axis=0))
+        there = viewer.layers["cells"].data_to_world(centre)
+        np.testing.assert_allclose(middle, there, atol=0.02)
     assert len([layer for layer in viewer.layers if layer.name == "inspected cell"]) == 1
+
+
+def test_cells_are_inspected_in_the_3d_view_too(widget, viewer):
+    """napari cannot exchange flat shapes while it shows three dimensions."""
+    widget.show_cell(1)
+    viewer.dims.ndisplay = 3
+    for label in (2, 3):
+        widget.show_cell(label)
+        assert f"cell {label}" in widget.title.text()
+    widget.step(1)
+    frame = viewer.layers["inspected cell"]
+    there = viewer.layers["cells"].data_to_world((30, 75))
+    np.testing.assert_allclose(frame.data_to_world((0, 0)), there, atol=0.02)
+    viewer.dims.ndisplay = 2
+    widget.step(1)
+
+
+def record_of(posterior, members, anomaly=False):
+    """Made up cell of three classes."""
+    posterior = np.asarray(posterior)
+    return SimpleNamespace(
+        predicted=int(posterior.argmax()),
+        posterior=posterior,
+        confidence=float(posterior.max()),
+        prediction_set=np.isin(np.arange(3), members),
+        anomaly=anomaly,
+    )
+
+
+@pytest.mark.parametrize(
+    ("posterior", "members", "following", "fits"),
+    [
+        ([0.98, 0.02, 0], [0], "next b 2 %", "Only a fits; the others are ruled out."),
+        ([0.98, 0.02, 0], [], "next b 2 %", "No class fits well enough."),
+        ([0.3, 0.6, 0.1], [0, 1], "next a 30 %", "May be b or a; the others are ruled out."),
+        ([0.3, 0.4, 0.3], [0, 1, 2], "next a 30 %", "No class can be ruled out."),
+        (
+            [0.998, 0.001, 0.001],
+            [0],
+            "every other class less than 1 %",
+            "Only a fits; the others are ruled out.",
+        ),
+    ],
+)
+def test_classes_in_words(posterior, members, following, fits):
+    record = record_of(posterior, members)
+    assert texts.runner_up(record, "abc") == following
+    assert texts.fitting(record, "abc") == fits
 
 
 @pytest.mark.parametrize(("order", "first"), [("uncertainty", 12), ("anomaly", 4), ("class", 12)])
@@ -122,7 +189,8 @@ def test_no_number_is_cut_where_the_widget_is_narrowest(widget, qtbot, points):
     font.setPointSize(points)
     widget.setFont(font)
     widget.step(1)
-    widget.facts["Scale"].setText("0.0683 \u00b5m/px")
+    widget.fold.setChecked(True)
+    widget.facts["scale"].setText("0.0683 \u00b5m/px")
     widget.resize(1, 220)  # too low for everything, so that the scroll bar takes some width
     widget.show()
     qtbot.waitExposed(widget)

@@ -162,7 +162,8 @@ def test_inspect_walks_through_them_and_says_why(widget, viewer, qtbot):
     inspect.show_cell(1)
     assert inspect.review.text() == "Accepted: its confidence is above 84.00\u00a0%."
     inspect.show_cell(4)
-    assert inspect.unusual.text() == "1, threshold 0.9: unlike anything in the training"
+    assert inspect.unusual.text() == "Unlike anything in the training."
+    assert inspect.facts["anomaly"].text() == "1, limit 0.9"
 
 
 def test_inspect_is_silent_where_nothing_was_asked(widget, viewer, qtbot):

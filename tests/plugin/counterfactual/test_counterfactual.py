@@ -12,6 +12,7 @@ import tifffile
 from matplotlib.figure import Figure
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDoubleSpinBox
 
 from cytodiffusion.baselines.files import CONFIG, FORMAT
 from cytodiffusion.cells.crops import extract_crops
@@ -230,6 +231,8 @@ def test_the_threshold_repaints_at_once(mapped):
 
 
 def test_opacity_of_layer_and_overlay(mapped):
+    assert mapped.look.opacity.native.findChild(QDoubleSpinBox).text() == "80 %"
+    assert layer_of(mapped).opacity == pytest.approx(0.8)
     mapped.look.threshold.value = 0
     before = mapped.page.board.tiles()[2].pixels
     mapped.look.opacity.value = 0

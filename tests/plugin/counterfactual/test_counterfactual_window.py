@@ -84,7 +84,7 @@ def test_a_click_draws_the_heatmap_on_the_cell_and_only_there(viewer, smear, bun
     finish(widget, qtbot)
     qtbot.wait(200)
     widget.look.threshold.value = 0
-    widget.look.opacity.value = 1
+    widget.look.opacity.value = 100
     layer = viewer.layers["cells heatmap"]
     viewer.layers["inspected cell"].visible = False
     # the same pixels of the image, marked in labels that lie where the cells lie; the crop has

@@ -87,3 +87,25 @@ def test_description_names_class_and_confidence(many):
     assert CLASSES[record.predicted] in text
     assert "%" in text
     assert "cell 1" in text
+
+
+def test_without_some_cells_nothing_of_them_is_left_and_the_whole_stays():
+    batch = big_batch(40)
+    nucleus = np.arange(40) % 3 == 0
+    results = Results(CLASSES, COLORS)
+    results.add(replace(batch, result=replace(batch.result, contradiction=nucleus)))
+    whole = [results.counts.copy(), results.contradictions.copy(), results.n_anomalies]
+    gone = {1, 4, 7, 99}
+    fewer = results.without(gone)
+    assert len(fewer) == fewer.total == fewer.counts.sum() == 37
+    assert fewer.contradictions.sum() == nucleus.sum() - 3
+    assert 4 not in fewer
+    assert fewer.record(5).label == 5
+    assert len(results) == 40
+    for before, after in zip(
+        whole, [results.counts, results.contradictions, results.n_anomalies], strict=True
+    ):
+        np.testing.assert_array_equal(before, after)
+    everything = results.without(range(1, 41))
+    assert len(everything) == 0
+    assert everything.ordered("class") == []
