@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cytodiffusion.image.surround import surround, without_surround
+from cytodiffusion.image.surround import inside, surround
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,9 @@ def field() -> NDArray[np.uint8]:
 
 def test_a_plain_field_has_none(field: NDArray[np.uint8]) -> None:
     assert not surround(field).any()
-    same, filled = without_surround(field)
-    assert same is field
-    assert filled is None
+    part = inside(field)
+    assert part.rgb is field
+    assert part.filled is None
 
 
 _FIELD = red_field().image()
@@ -55,10 +55,21 @@ def test_an_eyepiece(field: NDArray[np.uint8], radius: int, shade: int, off: int
     found = surround(rgb)
     assert found[dark].mean() > 0.999
     assert found[~dark].mean() < 0.08
-    filled, where = without_surround(rgb)
-    assert where is not None
-    assert np.abs(filled[where].astype(int) - [215, 215, 205]).max() < 12
-    np.testing.assert_array_equal(filled[~where], rgb[~where])
+    part = inside(rgb)
+    assert part.filled is not None
+    kept = ~part.filled
+    np.testing.assert_array_equal(part.rgb[kept], rgb[part.window][kept])
+    assert part.rgb[part.filled].max(axis=1).min() > 62
+    assert abs(float(part.rgb.mean()) - float(part.rgb[kept].mean())) < 6
+
+
+def test_a_frame_is_cut_off(field: NDArray[np.uint8]) -> None:
+    part = inside(np.pad(field, ((7, 0), (20, 9), (0, 0))))
+    assert part.filled is None
+    rows, columns = part.window
+    assert (rows.stop, columns.stop) == (7 + field.shape[0], 20 + field.shape[1] - 3)
+    assert 7 <= rows.start <= 10
+    assert 20 <= columns.start <= 23
 
 
 def test_nothing_but_dark_stays_as_it_is() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from cytodiffusion.image.stain import estimate_background
 
@@ -48,17 +51,50 @@ def surround(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(cv2.dilate(found.astype(np.uint8), _disc(3)) > 0)
 
 
-def without_surround(
-    rgb: NDArray[np.uint8],
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Return the field as if the empty slide went on around it, and what was filled so."""
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """The field without what surrounds it.
+
+    Attributes
+    ----------
+    rgb : (H, W, 3) uint8
+        The rectangle that holds the field; what surrounds it there shows the field mirrored.
+    window : tuple of slice
+        Where the rectangle lies in the picture.
+    filled : (H, W) bool or None
+        What is mirrored; None where nothing is.
+    """
+
+    rgb: NDArray[np.uint8]
+    window: tuple[slice, slice]
+    filled: NDArray[np.bool_] | None
+
+
+def inside(rgb: NDArray[np.uint8]) -> Inside:
+    """Return the field as if it went on where something surrounds it, mirrored at the edge.
+
+    So a cell that the edge cuts looks as one that the border of a picture cuts, and the colours of
+    the field as a whole stay what they are.
+    """
     found = surround(rgb)
     if not found.any():
-        return rgb, None
+        return Inside(rgb, (slice(0, rgb.shape[0]), slice(0, rgb.shape[1])), None)
     rows, columns = (np.flatnonzero(~found.all(axis=axis)) for axis in (1, 0))
-    inner = rgb[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    colour = np.clip(np.rint(estimate_background(inner)), 0, 255).astype(np.uint8)
-    return np.where(found[..., None], colour, rgb), found
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    field, filled = np.ascontiguousarray(rgb[window]), np.ascontiguousarray(found[window])
+    if not filled.any():
+        return Inside(field, window, None)
+    nearest = ndimage.distance_transform_edt(filled, return_distances=False, return_indices=True)
+    y, x = np.nonzero(filled)
+    edge = np.asarray(nearest)[:, y, x]
+    mirrored = 2 * edge - np.stack([y, x])
+    height, width = filled.shape
+    there = (mirrored >= 0).all(axis=0) & (mirrored[0] < height) & (mirrored[1] < width)
+    source = np.where(there, mirrored, edge)
+    source = np.where(filled[source[0], source[1]], edge, source)
+    shown = field.copy()
+    shown[y, x] = field[source[0], source[1]]
+    return Inside(shown, window, filled)
 
 
 def _frame(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cytodiffusion.errors import InputError
 from cytodiffusion.image.image import Image, as_rgb8, as_source, open_image
 from cytodiffusion.image.pixels import Scale, known_scale
-from cytodiffusion.image.surround import without_surround
+from cytodiffusion.image.surround import inside
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.segmentation.resampling import finish
 from cytodiffusion.segmentation.result import Segmentation
@@ -137,17 +137,16 @@ def _prepare(
 def _inside(
     run: _Prepared, rgb: NDArray[np.uint8], size: float | None, progress: Progress
 ) -> Segmentation:
-    """Outline a field as if the empty slide went on where something dark or a frame is."""
-    field, filled = without_surround(rgb)
-    found = run(field, size, progress)
-    if filled is None:
+    """Outline a field as if it went on where something dark, or a frame, surrounds it."""
+    part = inside(rgb)
+    found = run(part.rgb, size, progress)
+    if part.rgb is rgb:
         return found
-    labels, kinds = finish(
-        np.where(filled, 0, found.labels).astype(np.int32),
-        np.zeros(found.n_cells + 1, np.uint8)
-        if found.kinds is None
-        else np.concatenate([np.zeros(1, np.uint8), found.kinds]),
-    )
+    labels = np.zeros(rgb.shape[:2], np.int32)
+    own = found.labels if part.filled is None else np.where(part.filled, 0, found.labels)
+    labels[part.window] = own
+    kinds = np.zeros(found.n_cells, np.uint8) if found.kinds is None else found.kinds
+    labels, kinds = finish(labels, np.concatenate([np.zeros(1, np.uint8), kinds]))
     return replace(found, labels=labels, kinds=None if found.kinds is None else kinds)
 
 
@@ -205,7 +204,7 @@ def estimate_scale(method: str, rgb: NDArray[np.uint8]) -> ScaleEstimate:
         return field_scale(rgb)
     from cytodiffusion.segmentation.scale import estimate_pixel_size
 
-    return estimate_pixel_size(without_surround(rgb)[0])
+    return estimate_pixel_size(inside(rgb).rgb)
 
 
 def _thumbnail(source: Any) -> NDArray[np.uint8]:

@@ -139,16 +139,20 @@ def _at_unknown_scale(
     rgb: NDArray[np.uint8], segmenter: Segmenter, settings: NetworkSettings
 ) -> tuple[ScaleEstimate, Labels | None, NDArray[np.uint8] | None]:
     """Measure the scale; labels and kinds come along where the first guess was good."""
-    from cytodiffusion.segmentation.network_scale import red_cells, search_scale
+    from cytodiffusion.segmentation.network_scale import red_cells, refined, search_scale
 
     guess = estimate_pixel_size(rgb)
-    small, working_um = resample(rgb, guess.pixel_size_um, segmenter.working_um, at_most=4.0)
-    labels, kinds = outline(small, working_um, segmenter, NetworkSettings())
-    seen = red_cells(labels, kinds, working_um)
-    estimate = search_scale(rgb, guess, segmenter, seen)
-    if not seen.fits:
-        return estimate, None, None
-    return estimate, *_plausible(labels, kinds, working_um * seen.ratio, settings)
+    for _ in range(2):
+        um = guess.pixel_size_um
+        small, working_um = resample(rgb, um, segmenter.working_um, at_most=4.0)
+        labels, kinds = outline(small, working_um, segmenter, NetworkSettings())
+        seen = red_cells(labels, kinds, working_um)
+        if not seen.fits:
+            return search_scale(rgb, guess, segmenter, seen), None, None
+        guess = refined(um, seen)
+        if seen.close:
+            break
+    return guess, *_plausible(labels, kinds, working_um * seen.ratio, settings)
 
 
 def outline(
@@ -242,7 +246,10 @@ def _plausible(
     """Drop specks, and call nothing a red cell that is too large for one."""
     areas = np.bincount(labels.ravel(), minlength=len(kinds)) * pixel_um**2
     kinds = np.where((kinds == RED) & (areas > settings.max_red_um2), UNKNOWN, kinds)
-    least = np.where(kinds == PLATELET, settings.min_platelet_um2, settings.min_cell_um2)
+    cut = np.zeros(len(kinds), bool)
+    cut[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
+    small = (kinds == PLATELET) | cut
+    least = np.where(small, settings.min_platelet_um2, settings.min_cell_um2)
     wanted = areas >= least
     wanted &= (kinds != RED) | settings.red_cells
     wanted &= (kinds != PLATELET) | settings.platelets

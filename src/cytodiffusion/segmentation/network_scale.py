@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cytodiffusion.image.surround import without_surround
+from cytodiffusion.image.surround import inside
 from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.segmentation.network import outline, smear_network
 from cytodiffusion.segmentation.resampling import resample
@@ -42,6 +42,9 @@ TOUCHING, ENOUGH_ALONE = 0.08, 6
 #: Outlines are drawn a little inside the faint rim of a cell; calibrated where scales are known.
 OUTLINE_GAIN = 1.06
 
+#: Cells that are so many times larger or smaller than at the size taken are outlined again.
+CLOSE = 1.08
+
 #: A pixel size is confirmed by red cells that are so many times larger or smaller at most.
 AGREEING = 1.35
 
@@ -69,6 +72,11 @@ class RedCellMeasure:
     merit: float = 0.0
 
     @property
+    def close(self) -> bool:
+        """Whether outlining again at the corrected size would change nothing."""
+        return self.fits and 1 / CLOSE < self.ratio < CLOSE
+
+    @property
     def fits(self) -> bool:
         """Whether the pixel size that was taken is about the right one."""
         return self.merit >= LEAST_MERIT and 1 / AGREEING < self.ratio < AGREEING
@@ -76,7 +84,7 @@ class RedCellMeasure:
 
 def field_scale(rgb: NDArray[np.uint8]) -> ScaleEstimate:
     """Measure the pixel size of a field, whatever surrounds it, by the default smear network."""
-    return measure_scale(without_surround(rgb)[0], smear_network())
+    return measure_scale(inside(rgb).rgb, smear_network())
 
 
 def measure_scale(rgb: NDArray[np.uint8], segmenter: Segmenter) -> ScaleEstimate:
@@ -94,8 +102,12 @@ def search_scale(
     rgb: NDArray[np.uint8], guess: ScaleEstimate, segmenter: Segmenter, seen: RedCellMeasure
 ) -> ScaleEstimate:
     """Settle the pixel size, given a guess and the red cells seen at that size."""
-    if seen.fits:
+    if seen.close:
         return refined(guess.pixel_size_um, seen)
+    if seen.fits:
+        um = guess.pixel_size_um * seen.ratio
+        again = _looked_at(rgb, um, segmenter)
+        return refined(um, again) if again.fits else refined(guess.pixel_size_um, seen)
     for side in SIDES:
         found = [(um, _looked_at(rgb, um, segmenter, side)) for um in TRIED_UM]
         if max(measure.merit for _, measure in found) < LEAST_MERIT:
@@ -139,9 +151,9 @@ def red_cells(
         Micrometres a pixel that it was outlined at.
     """
     areas = np.bincount(labels.ravel(), minlength=len(kinds)).astype(float)
-    inside = np.ones(len(kinds), bool)
-    inside[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = False
-    whole = (kinds == RED) & inside & _round(labels, len(kinds))
+    uncut = np.ones(len(kinds), bool)
+    uncut[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = False
+    whole = (kinds == RED) & uncut & _round(labels, len(kinds))
     alone = whole & (_contact(labels, len(kinds)) < TOUCHING)
     chosen = np.flatnonzero(alone if alone.sum() >= ENOUGH_ALONE else whole)
     if len(chosen) < LEAST_CELLS:

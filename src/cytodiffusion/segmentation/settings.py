@@ -66,7 +66,8 @@ class NetworkSettings(BaseModel):
     min_cell_um2: float = setting(
         8.0,
         "Smallest cell",
-        "Smaller red and white cells are debris, in square micrometres; also at the border.",
+        "Smaller red and white cells are debris, in square micrometres; what the border cuts may "
+        "be as small as a platelet.",
         unit="um2",
         more=True,
         ge=0,

@@ -92,6 +92,9 @@ def _photographed_otherwise(
     if rng.random() < 0.85:
         density = -np.log(np.clip(pixels, 0.02, 1))
         mixing = np.eye(3) + rng.normal(0, 0.18, (3, 3)) * rng.uniform(0, 1.2)
+        if rng.random() < 0.25:  # another dye: a nucleus is known by its form, not its colour
+            other, share = rng.dirichlet((1, 1, 1), 3), rng.uniform(0.3, 1)
+            mixing = (1 - share) * mixing + share * other
         density = density @ mixing.T * np.exp(rng.uniform(np.log(0.45), np.log(1.9)))
         pixels = np.exp(-np.clip(density, -0.1, 4)).astype(np.float32)
     if rng.random() < 0.05:
