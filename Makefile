@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 OUT    ?= results/demo
 
-.PHONY: demo gui test lint screenshots default-model clean
+.PHONY: demo gui test lint screenshots default-model smear-network clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,21 +41,29 @@ default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 		--settings scripts/default_model_palette.json --resume
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-texture \
 		--settings scripts/default_model_texture.json --resume
-	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default \
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-shape \
 		--settings scripts/default_model_shape.json --resume
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-drawing \
-		--init results/default --settings scripts/default_generator.json --resume
+		--init results/default-shape --settings scripts/default_generator.json --resume
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-slides \
 		--init results/default-drawing --settings scripts/default_laboratory.json --resume
-	test -f results/default-fields-first/fields.csv || $(BIN)/python -m scripts.default_data.photographed_fields \
-		$(FIELDS) results/default-fields-first --method watershed
-	$(BIN)/cytodiffusion train $(PBC) -o results/default-outlines --init results/default-slides \
-		--settings scripts/default_segmenter_first.json --resume \
-		--set photographs=results/default-fields-first
-	test -f results/default-fields/fields.csv || $(BIN)/python -m scripts.default_data.photographed_fields \
-		$(FIELDS) results/default-fields --method network --model results/default-outlines
-	$(BIN)/cytodiffusion train $(PBC) -o results/default-whole --init results/default-outlines \
-		--settings scripts/default_segmenter.json --resume --set photographs=results/default-fields
+	$(MAKE) smear-network MODEL=results/default-slides
+
+# each training goes on from the one before; its photographs are outlined by that one
+MODEL ?= default
+OUTLINE = $(BIN)/python -m scripts.default_data.photographed_fields $(FIELDS)
+smear-network: $(STAMP)  ## half an hour on two cores; goes on where it was stopped
+	test -f results/fields-1/fields.csv || $(OUTLINE) results/fields-1 --method watershed
+	$(BIN)/cytodiffusion train $(PBC) -o results/outlines-1 --init $(MODEL) --resume \
+		--settings scripts/default_segmenter_first.json --set photographs=results/fields-1
+	test -f results/fields-2/fields.csv || \
+		$(OUTLINE) results/fields-2 --method network --model results/outlines-1
+	$(BIN)/cytodiffusion train $(PBC) -o results/outlines-2 --init results/outlines-1 --resume \
+		--settings scripts/default_segmenter.json --set photographs=results/fields-2
+	test -f results/fields-3/fields.csv || \
+		$(OUTLINE) results/fields-3 --method network --model results/outlines-2
+	$(BIN)/cytodiffusion train $(PBC) -o results/default --init results/outlines-2 --resume \
+		--settings scripts/default_segmenter_colours.json --set photographs=results/fields-3
 
 clean:
 	rm -rf results .pytest_cache .mypy_cache .ruff_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from drawn_fields import Field, red_field
@@ -67,9 +68,15 @@ def test_a_frame_is_cut_off(field: NDArray[np.uint8]) -> None:
     part = inside(np.pad(field, ((7, 0), (20, 9), (0, 0))))
     assert part.filled is None
     rows, columns = part.window
-    assert (rows.stop, columns.stop) == (7 + field.shape[0], 20 + field.shape[1] - 3)
-    assert 7 <= rows.start <= 10
-    assert 20 <= columns.start <= 23
+    assert (rows.stop, columns.stop) == (7 + field.shape[0], 20 + field.shape[1])
+    assert (rows.start, columns.start) == (7, 20)
+
+
+def test_the_soft_rim_of_a_frame_goes_with_it(field: NDArray[np.uint8]) -> None:
+    framed = cv2.GaussianBlur(np.pad(field, ((9, 9), (9, 9), (0, 0))), (0, 0), 1.2)
+    part = inside(framed)
+    edges = (part.rgb[0], part.rgb[-1], part.rgb[:, 0], part.rgb[:, -1])
+    assert all(float(edge.mean()) > 0.85 * float(field.mean()) for edge in edges)
 
 
 def test_nothing_but_dark_stays_as_it_is() -> None:

@@ -17,6 +17,10 @@ DARK = 62
 #: Rows and columns of a frame vary less than this, and differ at least so much from the slide.
 UNIFORM, DIFFERENT = 4.0, 14.0
 
+#: From a corner on, levels that count as the same colour, how little they vary, and the least share
+#: of the picture that they cover.
+SAME, FLAT, LEAST_CORNER = 6, 2.0, 0.01
+
 #: Largest share of a picture that may surround its field.
 MOST = 0.9
 
@@ -44,11 +48,37 @@ def surround(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
         opened = cv2.morphologyEx(np.pad(dark, 4, constant_values=1), cv2.MORPH_OPEN, _disc(2))
         _, pieces = cv2.connectedComponents(opened)
         found = (pieces == pieces[0, 0])[4:-4, 4:-4]
-    found = found | _frame(rgb)
+    found = found | _frame(rgb) | _even_corners(rgb)
     if not found.any() or found.mean() > MOST:
         return nothing
-    # Lenses and JPEG smear its rim over a few pixels.
-    return np.asarray(cv2.dilate(found.astype(np.uint8), _disc(3)) > 0)
+    return _with_soft_rim(rgb, found)
+
+
+def _with_soft_rim(rgb: NDArray[np.uint8], found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Add what lenses and JPEG smear: a few pixels of a curved rim, dark lines along a frame."""
+    rows, columns = (np.flatnonzero(~found.all(axis=axis)) for axis in (1, 0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    grown = np.ones_like(found)
+    inner = found[top:bottom, left:right].astype(np.uint8)
+    grown[top:bottom, left:right] = cv2.dilate(inner, _disc(2)) > 0
+    framed = (top > 0, left > 0, bottom < found.shape[0], right < found.shape[1])
+    for turns, side in enumerate((framed[0], framed[3], framed[2], framed[1])):
+        if not side:
+            continue
+        turned, part = np.rot90(rgb, turns), np.rot90(grown, turns)
+        line = int(np.flatnonzero(~part.all(axis=1))[0])
+        for _ in range(4):
+            if line + 5 > part.shape[0]:
+                break
+            outer, further = (
+                float(turned[n][~part[n]].mean()) if (~part[n]).any() else 0.0
+                for n in (line, line + 4)
+            )
+            if outer > 0.9 * further:
+                break
+            part[line] = True
+            line += 1
+    return grown
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +147,26 @@ def _frame(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
                 break
             lines += 1
         np.rot90(found, turns)[:lines] = True
+    return found
+
+
+def _even_corners(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Find what is of one colour, not the slide's, from a corner on: an eyepiece's grey."""
+    height, width = rgb.shape[:2]
+    found = np.zeros((height, width), bool)
+    slide: NDArray[np.float32] | None = None
+    for y, x in ((0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1)):
+        near = np.abs(rgb.astype(np.int16) - rgb[y, x]).max(axis=2) <= SAME
+        if found[y, x] or near.mean() < LEAST_CORNER:
+            continue
+        _, pieces = cv2.connectedComponents(near.astype(np.uint8), connectivity=4)
+        piece = pieces == pieces[y, x]
+        if piece.mean() < LEAST_CORNER or float(rgb[piece].std(axis=0).max()) > FLAT:
+            continue
+        if slide is None:
+            slide = estimate_background(rgb[height // 4 : -height // 4, width // 4 : -width // 4])
+        if float(np.abs(rgb[piece].mean(axis=0) - slide).max()) >= DIFFERENT:
+            found |= piece
     return found
 
 
