@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from cytodiffusion.errors import InputError
 from cytodiffusion.segmentation import network as network_module
 from cytodiffusion.segmentation import segment
-from cytodiffusion.segmentation.network import network, read_field, smear_network
+from cytodiffusion.segmentation.network import (
+    network,
+    read_field,
+    smear_network,
+    the_many_are_red,
+)
 from cytodiffusion.segmentation.network_scale import measure_scale
 from cytodiffusion.segmentation.result import PLATELET, RED, UNKNOWN, WHITE
 
@@ -116,6 +121,16 @@ def test_nothing_large_is_called_a_red_cell() -> None:
     areas = np.bincount(found.labels.ravel())[1:] * PIXEL_UM**2
     assert not ((areas > 150) & (found.kinds == RED)).any()
     assert set(np.unique(found.kinds)) <= {UNKNOWN, RED, WHITE, PLATELET}
+
+
+def test_the_many_of_a_field_are_red_cells_whatever_their_colour() -> None:
+    kinds = np.array([UNKNOWN, *[WHITE] * 14, RED, PLATELET, WHITE], np.uint8)
+    areas = np.array([0, *[44.0] * 14, 40, 4, 180])
+    found = the_many_are_red(kinds, areas)
+    assert (found[1:15] == RED).all()
+    assert found[-2:].tolist() == [PLATELET, WHITE]
+    few = kinds[10:]
+    np.testing.assert_array_equal(the_many_are_red(few, areas[10:]), few)
 
 
 def test_kinds_can_be_left_out(mixed: Field) -> None:

@@ -46,10 +46,10 @@ def test_a_path_with_its_pixel_size(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.labels, segment(open_image(path)).labels)
 
 
-def test_watershed_without_models_or_gpu() -> None:
+def test_the_smear_network_without_models_or_gpu() -> None:
     found = segment(field())
     assert isinstance(found, Segmentation)
-    assert found.method == "watershed"
+    assert found.method == "network"
     assert found.labels.shape == (320, 400)
     assert found.labels.dtype == np.int32
     assert found.n_cells == 30

@@ -6,6 +6,7 @@ trained on drawn fields with everything that real ones have; docs/segmentation.m
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,8 +35,16 @@ BLOCK, SHARED = 1024, 96
 #: Mirrored pixels beside the border, so that cut cells are seen like others.
 MARGIN = 16
 
+#: Pictures narrower than this, in working pixels, show no cell.
+LEAST_SIDE = 8
+
 #: Steps in which pixels follow the flows: more than the radius of the largest cell in pixels.
 STEPS = 120
+
+
+#: With fewer white cells than this in a field nothing is said about the many; larger cells than
+#: this (a circle 9.5 um wide) are no red cells.
+MANY, LARGEST_ALIKE_UM2 = 12, 71.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +171,8 @@ def outline(
     reading = read_field(rgb, segmenter)
     threshold = segmenter.threshold + settings.cell_threshold
     labels = follow(reading, threshold)
-    kinds = kinds_of(labels, reading)
+    areas = np.bincount(labels.ravel(), minlength=int(labels.max(initial=0)) + 1) * pixel_um**2
+    kinds = the_many_are_red(kinds_of(labels, reading), areas)
     return _plausible(labels, kinds, pixel_um, settings)
 
 
@@ -211,9 +221,10 @@ def _blocks(length: int, block: int, shared: int) -> list[tuple[int, int, int, i
 
 def follow(reading: FieldReading, threshold: float) -> Labels:
     """Labels ``(H, W)`` of pixels whose flows meet in one place."""
-    from cellpose.dynamics import compute_masks  # slow to import
+    from cellpose.dynamics import compute_masks, dynamics_logger  # slow to import
 
-    if not (reading.cells > threshold).any():
+    dynamics_logger.setLevel(logging.ERROR)  # that a picture holds no cell is said by us
+    if min(reading.cells.shape) < LEAST_SIDE or not (reading.cells > threshold).any():
         return np.zeros(reading.cells.shape, np.int32)
     unchecked: Any = torch.sparse.check_sparse_tensor_invariants  # else PyTorch warns
     with unchecked(enable=False):
@@ -240,6 +251,21 @@ def kinds_of(labels: Labels, reading: FieldReading) -> NDArray[np.uint8]:
     return np.asarray(kinds, np.uint8)
 
 
+def the_many_are_red(kinds: NDArray[np.uint8], areas_um2: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Take the many alike cells of a field for red cells, whatever their colour.
+
+    In a stain or an infection that makes red cells dark and blue they look like nuclei. Blood has
+    hundreds of red cells for each white one: where white cells outnumber red ones in a field, those
+    of a red cell's size are red cells.
+    """
+    white, red = kinds == WHITE, kinds == RED
+    if white.sum() < MANY or white.sum() <= red.sum():
+        return kinds
+    usual = float(np.median(areas_um2[white | red]))
+    alike = (areas_um2 < LARGEST_ALIKE_UM2) & (areas_um2 < 2 * usual)
+    return np.where(white & alike, RED, kinds).astype(np.uint8)
+
+
 def _plausible(
     labels: Labels, kinds: NDArray[np.uint8], pixel_um: float, settings: NetworkSettings
 ) -> tuple[Labels, NDArray[np.uint8]]:
@@ -250,6 +276,7 @@ def _plausible(
     cut[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
     small = (kinds == PLATELET) | cut
     least = np.where(small, settings.min_platelet_um2, settings.min_cell_um2)
+    least = np.where(cut & (kinds != PLATELET), 2 * least, least)
     wanted = areas >= least
     wanted &= (kinds != RED) | settings.red_cells
     wanted &= (kinds != PLATELET) | settings.platelets

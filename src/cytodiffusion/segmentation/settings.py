@@ -67,7 +67,7 @@ class NetworkSettings(BaseModel):
         8.0,
         "Smallest cell",
         "Smaller red and white cells are debris, in square micrometres; what the border cuts may "
-        "be as small as a platelet.",
+        "be as small as two platelets.",
         unit="um2",
         more=True,
         ge=0,

@@ -106,6 +106,8 @@ def training_record(settings: TrainSettings) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(settings.model_dump_json(exclude=private))
     if settings.init is not None and Path(settings.init).is_dir():
         record["init"] = Path(settings.init).name
+    if settings.photographs is not None:
+        record["photographs"] = settings.photographs.name
     return record
 
 
