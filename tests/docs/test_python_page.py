@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from cytodiffusion.model.loading import load_bundle, load_segmenter_of
+from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.testing import tiny_bundle, tiny_generator
 from cytodiffusion.smear import SmearSettings, synthetic_smear
 
@@ -22,6 +25,8 @@ BLOCK = re.compile(r"^(<!-- not run: .+ -->\n)?```python\n(.*?)^```$", re.MULTIL
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the page names, where the default model is tiny."""
     bundle = tiny_bundle(tmp_path / "tiny", generator=tiny_generator(10))
+    own = load_segmenter_of("default")
+    save_bundle(bundle, replace(load_bundle(bundle, device="cpu"), segmenter=own))
     monkeypatch.setattr("cytodiffusion.model.loading.default_bundle_path", lambda: bundle)
     monkeypatch.chdir(tmp_path)
     smear = synthetic_smear(None, SmearSettings(width=480, height=360, n_white=4, n_platelets=2))

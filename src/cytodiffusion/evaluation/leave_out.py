@@ -27,7 +27,7 @@ NOT_COPIED = {"data", "layout", "output", "resume", "device", "init"}
 FREE = NOT_COPIED | {
     *("name", "steps", "warmup", "pixel_size_um", "attribution", "colors", "groups", "taxonomy"),
     *("duplicates", "allow_download", "checkpoint_every", "validate_every", "mixed_precision"),
-    "laboratories",
+    *("laboratories", "fields", "photographs", "photograph_share"),
 }
 #: Steps after which the pace is told.
 TOLD_AFTER = 20

@@ -251,7 +251,9 @@ def kinds_of(labels: Labels, reading: FieldReading) -> NDArray[np.uint8]:
     return np.asarray(kinds, np.uint8)
 
 
-def the_many_are_red(kinds: NDArray[np.uint8], areas_um2: NDArray[np.float64]) -> NDArray[np.uint8]:
+def the_many_are_red(
+    kinds: NDArray[np.uint8], areas_um2: NDArray[np.floating]
+) -> NDArray[np.uint8]:
     """Take the many alike cells of a field for red cells, whatever their colour.
 
     In a stain or an infection that makes red cells dark and blue they look like nuclei. Blood has
