@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,8 +208,6 @@ class LayerChoice(Choice):
             # last: the session has told by then what a new layer is
             event.connect(self._refill, position="last")
         self.native.activated.connect(self._on_activated)
-        # what is left of it in Python must not be told of layers
-        self.native.destroyed.connect(partial(_release, weakref.ref(self)))
         self._refill()
 
     def layer(self) -> Layer | None:
@@ -257,6 +253,18 @@ class LayerChoice(Choice):
         for layer in self._offered:
             self._let_go(layer)
 
+    def _is_gone(self) -> bool:
+        """Whether only its Python part is left, which then hears of layers no more.
+
+        Listening to ``destroyed`` instead crashes PyQt where the widget goes in the event loop.
+        """
+        try:
+            self.native.isEnabled()
+        except RuntimeError:
+            self.release()
+            return True
+        return False
+
     def _events(self) -> tuple[Any, ...]:
         events = self._layers.events
         return events.inserted, events.removed, events.reordered
@@ -275,6 +283,8 @@ class LayerChoice(Choice):
         )
 
     def _refill(self, _: Any = None) -> None:
+        if self._is_gone():
+            return
         before, known = self.layer(), list(self._offered)
         for layer in known:
             self._let_go(layer)
@@ -299,16 +309,18 @@ class LayerChoice(Choice):
             self.changed.emit(self.layer())
 
     def _rename(self, _: Any = None) -> None:
+        if self._is_gone():
+            return
         for index, layer in enumerate(self._offered):
             self.native.setItemText(index, layer.name)
         self.refilled.emit(None)
 
     def _rescale(self, event: Any) -> None:
-        if event.source is self.layer():
+        if not self._is_gone() and event.source is self.layer():
             self.rescaled.emit()
 
     def _move(self, event: Any) -> None:
-        if event.source is self.layer():
+        if not self._is_gone() and event.source is self.layer():
             self.moved.emit()
 
     def _on_activated(self, _: int) -> None:
@@ -316,13 +328,6 @@ class LayerChoice(Choice):
 
     def _on_value_change(self, value: Any = None) -> None:
         self.changed.emit(self.layer())
-
-
-def _release(choice: weakref.ref[LayerChoice], *_: Any) -> None:
-    """Disconnect a choice whose widget is destroyed."""
-    alive = choice()
-    if alive is not None:
-        alive.release()
 
 
 class TextList(LineEdit):  # type: ignore[misc]
