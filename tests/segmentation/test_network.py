@@ -13,6 +13,7 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.segmentation import network as network_module
 from cytodiffusion.segmentation import segment
 from cytodiffusion.segmentation.network import (
+    at_working_size,
     network,
     read_field,
     smear_network,
@@ -145,6 +146,15 @@ def test_blocks_say_what_the_whole_says(mixed: Field, monkeypatch: pytest.Monkey
     monkeypatch.setattr(network_module, "BLOCK", 320)
     parts = read_field(rgb, smear_network())
     assert np.mean((whole.cells > 0) == (parts.cells > 0)) > 0.98
+
+
+def test_a_large_coarse_field_is_not_enlarged_beyond_memory() -> None:
+    large = np.zeros((2000, 2000, 3), np.uint8)
+    small, working_um = at_working_size(large, 0.7, smear_network())
+    assert max(small.shape) <= 4000
+    assert working_um == pytest.approx(0.35)
+    small, working_um = at_working_size(large[:200, :200], 0.7, smear_network())
+    assert working_um == pytest.approx(0.18, rel=0.02)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (7, 3), (64, 64)])

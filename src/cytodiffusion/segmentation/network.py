@@ -35,6 +35,10 @@ BLOCK, SHARED = 1024, 96
 #: Mirrored pixels beside the border, so that cut cells are seen like others.
 MARGIN = 16
 
+#: Coarse pictures are enlarged so many times, half as often from so many pixels on; the network
+#: bears cells of two thirds of their size.
+MOST_LARGER, LARGE_PIXELS = 4.0, 3_000_000
+
 #: Pictures narrower than this, in working pixels, show no cell.
 LEAST_SIDE = 8
 
@@ -106,7 +110,7 @@ def network(
         pixel_size_um = estimate.pixel_size_um
     if labels is None or kinds is None:
         progress(0.4, "looking for cells")
-        small, working_um = resample(rgb, pixel_size_um, segmenter.working_um, at_most=4.0)
+        small, working_um = at_working_size(rgb, pixel_size_um, segmenter)
         labels, kinds = outline(small, working_um, segmenter, settings)
     progress(0.9, "tracing the outlines")
     labels, found = finish(enlarge(labels, rgb.shape[:2]), kinds)
@@ -153,7 +157,7 @@ def _at_unknown_scale(
     guess = estimate_pixel_size(rgb)
     for _ in range(2):
         um = guess.pixel_size_um
-        small, working_um = resample(rgb, um, segmenter.working_um, at_most=4.0)
+        small, working_um = at_working_size(rgb, um, segmenter)
         labels, kinds = outline(small, working_um, segmenter, NetworkSettings())
         seen = red_cells(labels, kinds, working_um)
         if not seen.fits:
@@ -162,6 +166,14 @@ def _at_unknown_scale(
         if seen.close:
             break
     return guess, *_plausible(labels, kinds, working_um * seen.ratio, settings)
+
+
+def at_working_size(
+    rgb: NDArray[np.uint8], pixel_um: float, segmenter: Segmenter
+) -> tuple[NDArray[np.uint8], float]:
+    """Bring a field to the network's pixel size; a large one is not enlarged beyond memory."""
+    at_most = MOST_LARGER if rgb.shape[0] * rgb.shape[1] < LARGE_PIXELS else MOST_LARGER / 2
+    return resample(rgb, pixel_um, segmenter.working_um, at_most=at_most)
 
 
 def outline(

@@ -11,8 +11,7 @@ from scipy import ndimage
 
 from cytodiffusion.image.surround import inside
 from cytodiffusion.model.segmenter import Segmenter
-from cytodiffusion.segmentation.network import outline, smear_network
-from cytodiffusion.segmentation.resampling import resample
+from cytodiffusion.segmentation.network import at_working_size, outline, smear_network
 from cytodiffusion.segmentation.result import RED
 from cytodiffusion.segmentation.scale import (
     PLAUSIBLE_UM,
@@ -133,7 +132,7 @@ def _looked_at(
 ) -> RedCellMeasure:
     """Outline the middle of a field at a pixel size, and measure its red cells."""
     part = _middle(rgb, round(side * segmenter.working_um / pixel_um))
-    small, working_um = resample(part, pixel_um, segmenter.working_um, at_most=4.0)
+    small, working_um = at_working_size(part, pixel_um, segmenter)
     return red_cells(*outline(small, working_um, segmenter, NetworkSettings()), working_um)
 
 
