@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from drawn_fields import Field, overlap, red_field
@@ -191,3 +193,29 @@ def test_recalls_on_a_laboratory_never_trained_on(data_root: Path) -> None:
             hits[kind] += len(matches(box_overlap(truth, mine), 0.5)) if len(truth) else 0
     assert hits["rbc"] / wanted["rbc"] >= 0.88
     assert hits["wbc"] / wanted["wbc"] >= 0.6
+
+
+@pytest.mark.parametrize(
+    "name", ["M4_eyepiece_r300.jpg", "M5_eyepiece_r200.jpg", "M9_black_frame.jpg"]
+)
+def test_pictures_through_an_eyepiece_and_in_a_frame(data_root: Path, name: str) -> None:
+    from cytodiffusion.image.image import open_image
+
+    cases = Path(os.environ.get("CYTODIFFUSION_CASES", data_root.parent / "cases"))
+    if not (cases / name).is_file():
+        pytest.skip("the files from outside are not on this machine")
+    rgb = open_image(cases / "M0_plain.jpg").rgb()
+    other = open_image(cases / name).rgb()
+    alike = np.abs(other.astype(int) - rgb).max(axis=2) < 60
+    hidden = cv2.medianBlur(alike.astype(np.uint8), 9) == 0
+    plain, found = segment(rgb, "network"), segment(other, "network")
+    assert found.pixel_size_um == pytest.approx(plain.pixel_size_um, rel=0.05)
+    cut = np.unique(plain.labels[hidden])
+    border = (plain.labels[0], plain.labels[-1], plain.labels[:, 0], plain.labels[:, -1])
+    cut = np.unique(np.concatenate([cut, *border]))
+    kept = np.where(np.isin(plain.labels, cut), 0, plain.labels).astype(np.int32)
+    count = len(np.unique(kept)) - 1
+    assert matched(kept, found.labels, 0.8) >= 0.97 - 1 / count  # one of so few is no share
+    areas = np.bincount(found.labels.ravel())[1:]
+    outside = np.bincount(found.labels[hidden], minlength=len(areas) + 1)[1:]
+    assert not (outside > 0.5 * areas).any()

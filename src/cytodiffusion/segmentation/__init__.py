@@ -28,6 +28,9 @@ __all__ = ["METHODS", "Segmentation", "choose_method", "estimate_scale", "segmen
 
 METHODS = ("auto", "network", "watershed", "cellpose")
 
+#: Less of a cell than this in square micrometres, at the edge of what surrounds a field, is none.
+LEAST_CUT_UM2 = 8.0
+
 _Prepared = Callable[[NDArray[np.uint8], float | None, Progress], Segmentation]
 
 
@@ -143,7 +146,13 @@ def _inside(
     if part.rgb is rgb:
         return found
     labels = np.zeros(rgb.shape[:2], np.int32)
-    own = found.labels if part.filled is None else np.where(part.filled, 0, found.labels)
+    own = found.labels
+    if part.filled is not None:
+        own = np.where(part.filled, 0, own)
+        areas = np.bincount(own.ravel(), minlength=found.n_cells + 1) * found.pixel_size_um**2
+        cut = np.zeros(found.n_cells + 1, bool)
+        cut[found.labels[part.filled]] = True
+        own = np.where((cut & (areas < LEAST_CUT_UM2))[own], 0, own)
     labels[part.window] = own
     kinds = np.zeros(found.n_cells, np.uint8) if found.kinds is None else found.kinds
     labels, kinds = finish(labels, np.concatenate([np.zeros(1, np.uint8), kinds]))
