@@ -77,6 +77,14 @@ def test_scale_by_the_red_cells(pixel_um: float) -> None:
     assert found.pixel_size_um == pytest.approx(pixel_um, rel=0.12)
 
 
+def test_a_picture_of_one_cell_keeps_the_first_guess(data_root: Path) -> None:
+    from cytodiffusion.image.image import open_image
+
+    paths = sorted((data_root / "pbc/val").glob("*/*.jpg"))[::60]
+    sizes = [measure_scale(open_image(path).rgb(), smear_network()).pixel_size_um for path in paths]
+    assert all(0.07 < size < 0.14 for size in sizes)
+
+
 def framed(rgb: NDArray[np.uint8], form: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """A field with something dark around it, and what is left to be seen."""
     height, width = rgb.shape[:2]

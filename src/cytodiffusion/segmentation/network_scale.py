@@ -31,6 +31,14 @@ LEAST_MERIT = 0.25
 #: Largest side in working pixels of what is looked at; the second where the first shows too little.
 SIDES = (256, 640)
 
+#: A picture that is narrower by the guess shows one cell and its surroundings: too few red cells
+#: for other sizes to be told from one another.
+SINGLE_UM = 32.0
+
+#: Fewest red cells that a size other than the guess is believed from: the grain of a single cell
+#: may look like a few small ones.
+LEAST_FOUND = 8
+
 #: Fewest red cells that a scale is believed from.
 LEAST_CELLS = 3
 
@@ -107,12 +115,14 @@ def search_scale(
         um = guess.pixel_size_um * seen.ratio
         again = _looked_at(rgb, um, segmenter)
         return refined(um, again) if again.fits else refined(guess.pixel_size_um, seen)
+    if min(rgb.shape[:2]) * guess.pixel_size_um < SINGLE_UM:
+        return guess
     for side in SIDES:
         found = [(um, _looked_at(rgb, um, segmenter, side)) for um in TRIED_UM]
         if max(measure.merit for _, measure in found) < LEAST_MERIT:
             found += [(um, _looked_at(rgb, um, segmenter, side)) for um in FURTHER_UM]
         um, best = max(found, key=lambda pair: pair[1].merit)
-        if best.merit >= LEAST_MERIT:
+        if best.merit >= LEAST_MERIT and best.count >= LEAST_FOUND:
             um *= best.ratio
             again = _looked_at(rgb, um, segmenter, side)
             return refined(um, again if again.merit > 0 else best)
