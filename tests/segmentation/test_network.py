@@ -176,6 +176,13 @@ def test_without_cells_it_says_so(shape: tuple[int, int], value: int) -> None:
     assert found.warnings
 
 
+def test_settings_count_where_the_scale_is_not_known_too(mixed: Field) -> None:
+    usual, strict = (
+        segment(mixed.image(), "network", cell_threshold=added) for added in (0.0, 3.0)
+    )
+    assert (strict.labels > 0).sum() < 0.97 * (usual.labels > 0).sum()
+
+
 def test_settings_out_of_range_are_refused(mixed: Field) -> None:
     with pytest.raises(InputError, match="cell threshold"):
         segment(mixed.image(), "network", PIXEL_UM, cell_threshold=99)

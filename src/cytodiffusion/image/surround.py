@@ -151,7 +151,7 @@ def _frame(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _even_corners(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Find what is of one colour, not the slide's, from a corner on: an eyepiece's grey."""
+    """Find what has one colour, other than the empty slide, from a corner on: a grey surround."""
     height, width = rgb.shape[:2]
     found = np.zeros((height, width), bool)
     slide: NDArray[np.float32] | None = None

@@ -155,10 +155,11 @@ def _at_unknown_scale(
     from cytodiffusion.segmentation.network_scale import red_cells, refined, search_scale
 
     guess = estimate_pixel_size(rgb)
+    everything = settings.model_copy(update={"red_cells": True, "platelets": True})
     for _ in range(2):
         um = guess.pixel_size_um
         small, working_um = at_working_size(rgb, um, segmenter)
-        labels, kinds = outline(small, working_um, segmenter, NetworkSettings())
+        labels, kinds = outline(small, working_um, segmenter, everything)
         seen = red_cells(labels, kinds, working_um)
         if not seen.fits:
             return search_scale(rgb, guess, segmenter, seen), None, None
