@@ -76,7 +76,6 @@ def train(
             return
         from cytodiffusion.training.train import train as run
 
-        _check_seed(wanted)
         with _no_empty_run(out), reporter.progress(f"Training {out.name}") as progress:
             folder = run(wanted, progress)
         record = {"model": folder, "settings": wanted.model_dump(mode="json")}
@@ -91,23 +90,6 @@ def _check_amounts(wanted: TrainSettings) -> None:
                 f"The setting augment.{name} cannot be {amount:g}: it must be at most "
                 f"{MOST_AUGMENTED:g}."
             )
-
-
-def _check_seed(wanted: TrainSettings) -> None:
-    """Raise InputError where a run would go on with random numbers of another seed."""
-    if not wanted.resume:
-        return
-    from cytodiffusion.training.checkpoint import META, find_checkpoint
-
-    folder = find_checkpoint(_run_folder(wanted.output))
-    if folder is None:
-        return
-    begun = json.loads((folder / META).read_text(encoding="utf-8")).get("settings", {}).get("seed")
-    if begun is not None and begun != wanted.seed:
-        raise InputError(
-            f"The run in {folder.parent} was begun with the seed {begun}: go on with that one, or "
-            "train into a new folder."
-        )
 
 
 @contextmanager

@@ -91,6 +91,12 @@ def _is_complete(folder: Path) -> bool:
     return isinstance(meta, dict) and (folder / STATE).is_file()
 
 
+def begun_with(folder: Path) -> dict[str, Any]:
+    """Return the settings that the run of a complete checkpoint was begun with."""
+    meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    return dict(meta.get("settings") or {})
+
+
 def load_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel
 ) -> dict[str, Any]:

@@ -19,7 +19,12 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle_files import FILES
 from cytodiffusion.model.saving import check_target
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from cytodiffusion.training.checkpoint import (
+    begun_with,
+    find_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from cytodiffusion.training.data import generator_for
 from cytodiffusion.training.settings import TrainSettings
 
@@ -85,10 +90,17 @@ class TrainingLoop:
         raise NotImplementedError
 
     def _check_folder(self) -> None:
-        """Make sure before hours of work that its result can be written."""
-        if not self.settings.resume and find_checkpoint(self.run) is not None:
+        """Make sure before hours of work that it can go on, and that its result can be written."""
+        earlier = find_checkpoint(self.run)
+        if earlier is not None and not self.settings.resume:
             raise InputError(
                 f"{self.run} holds an earlier run; add --resume to go on with it, or remove it."
+            )
+        seed = None if earlier is None else begun_with(earlier).get("seed")
+        if seed not in (None, self.settings.seed):
+            raise InputError(
+                f"The run in {self.run} was begun with the seed {seed}: go on with that one, or "
+                "train into a new folder."
             )
         try:
             self.run.mkdir(parents=True, exist_ok=True)
