@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cytodiffusion.model.traits import Trait
+
 if TYPE_CHECKING:
     import pandas as pd
 
 #: What a classification has once, or takes apart by itself, rather than an entry a cell.
 WHOLE = {
     *("class_names", "levels", "anomaly_threshold", "anomaly_scores"),
-    *("accept_above", "certainty_name", "adjusted"),
+    *("accept_above", "certainty_name", "adjusted", "traits"),
 }
 
 #: Where more than this share of at least so many cells is flagged, something is wrong with all.
@@ -63,6 +65,10 @@ class Classification:
     contradiction : (N,) bool or None
         Cells whose class contradicts what the segmentation saw
         (`cytodiffusion.classification.contradiction`); None where it did not say.
+    traits : tuple of Trait
+        What the model tells beside the class (`cytodiffusion.model.traits`).
+    trait_probabilities : (N, S) float32 or None
+        Of the values of all traits, one after the other; those of each trait sum to 1.
     """
 
     class_names: tuple[str, ...]
@@ -85,6 +91,8 @@ class Classification:
     embedding: NDArray[np.float32] | None = None
     adjusted: bool = False
     contradiction: NDArray[np.bool_] | None = None
+    traits: tuple[Trait, ...] = ()
+    trait_probabilities: NDArray[np.float32] | None = None
 
     @property
     def certainty(self) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cytodiffusion import __version__
-from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.classifier import classify, gather_evidence
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model.bundle import CellClass, ModelBundle
@@ -21,11 +21,13 @@ from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
+from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy, colors_and_groups, load_taxonomy, taxonomy_for
 from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
 from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.settings import ON_DISK, TrainSettings
+from cytodiffusion.training.traits import calibrated, trait_scores
 
 
 def finish_bundle(
@@ -54,6 +56,7 @@ def finish_bundle(
         training=training_record(settings),
         taxonomy=taxonomy_of(names, settings),
         training_images=sets["train"].images,
+        traits=sets["train"].told,
     )
     model.calibration = calibrate(
         model,
@@ -64,6 +67,8 @@ def finish_bundle(
         settings.augment,
         progress,
     )
+    if model.traits:
+        model.traits = calibrated_traits(model, sets["val"], budget, progress)
     measured = {
         split: measure(model, sets[split], budget, progress) for split in sets if split != "train"
     }
@@ -97,7 +102,29 @@ def measure(
         background=cells.backgrounds.numpy()[labelled],
         progress=progress,
     )
-    return summarise(result, cells.labels.numpy()[labelled])
+    found = summarise(result, cells.labels.numpy()[labelled])
+    if cells.traits is not None and result.trait_probabilities is not None:
+        truth = cells.traits.numpy()[labelled]
+        scores = trait_scores(model.traits, result.trait_probabilities, truth)
+        found |= {f"F1 of {name.replace('_', ' ')}": value for name, value in scores.items()}
+    return found
+
+
+def calibrated_traits(
+    model: ModelBundle, cells: CellSet, settings: ClassifySettings, progress: Progress
+) -> tuple[Trait, ...]:
+    """Fit the temperatures of attributes and finer classes on validation cells."""
+    if cells.traits is None:
+        return model.traits
+    labelled = (cells.labels >= 0).numpy()
+    evidence = gather_evidence(
+        cells.windows(model.input_size)[labelled],
+        model,
+        settings,
+        background=cells.backgrounds.numpy()[labelled],
+        progress=progress,
+    )
+    return calibrated(model.traits, evidence.traits, cells.traits.numpy()[labelled])
 
 
 def training_record(settings: TrainSettings) -> dict[str, Any]:

@@ -184,7 +184,7 @@ class StableDiffusionTrainer(Trainer):
             self.ema.restore(parameters)
             self.model.train()
 
-    def _accuracy(self) -> float:
+    def _figures(self) -> dict[str, float]:
         cells = few_cells(self.sets["val"], QUICK_CELLS, self.settings.seed)
         quick = ClassifySettings(trials=2, min_trials=2, seed=self.settings.seed)
         with self.averaged() as denoiser:
@@ -195,7 +195,8 @@ class StableDiffusionTrainer(Trainer):
             windows = cells.windows(model.input_size)
             colours = cells.backgrounds.numpy()
             evidence = gather_evidence(windows, model, quick, background=colours, stop_early=False)
-        return balanced_accuracy(cells.labels.numpy(), evidence.logits.argmax(axis=1))
+        found = balanced_accuracy(cells.labels.numpy(), evidence.logits.argmax(axis=1))
+        return {"validation": found}
 
     def _told(self, parts: dict[str, float]) -> str:
         return f"denoising {parts['denoising']:.4f}"
