@@ -394,6 +394,20 @@ class TrainSettings(BaseModel):
     validate_every: PositiveInt = setting(
         500, "Validate every", "Steps between two validations.", unit="steps", more=True
     )
+    log_every: PositiveInt = setting(
+        20,
+        "Log every",
+        "Steps between two rows of training.csv, the log in the folder of the run.",
+        unit="steps",
+        more=True,
+    )
+    tracker: Literal["none", "tensorboard"] = setting(
+        "none",
+        "Tracker",
+        "Where the log is written as well: tensorboard, which needs the package of that name, or "
+        "none.",
+        more=True,
+    )
     coverage: float = setting(
         0.95,
         "Coverage",
