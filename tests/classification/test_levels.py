@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import classification
 
@@ -51,6 +51,7 @@ def test_the_tree_keeps_the_order_of_the_classes() -> None:
     assert tree.columns.tolist() == [-1, 2, 3, -1]
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1000))
 def test_probabilities_add_up_along_the_tree(seed: int) -> None:
     result = told(seed)
@@ -60,6 +61,7 @@ def test_probabilities_add_up_along_the_tree(seed: int) -> None:
     assert np.allclose(fine[:, [0, 3]], result.posterior[:, [0, 2]])
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1000))
 def test_both_levels_agree_on_the_class(seed: int) -> None:
     result = told(seed)
