@@ -81,7 +81,8 @@ def test_a_finer_class_that_is_out_of_the_question_is_in_no_set() -> None:
     kept = (*np.linspace(0, 0.9, 100),)
     result = replace(result, traits=(SHAPE, replace(FINER, scores=kept)))
     sets = at_level(result, "fine", 0.9).prediction_set
-    assert sets[:, 2].all() and not sets[:, 1].any()
+    assert sets[:, 2].all()
+    assert not sets[:, 1].any()
 
 
 def test_a_model_without_finer_classes_has_one_level() -> None:

@@ -17,6 +17,7 @@ from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.codec import PixelCodec
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.generator import Generator
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.segmenter import Segmenter
@@ -28,6 +29,12 @@ from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration
 from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.settings import ON_DISK, TrainSettings
 from cytodiffusion.training.traits import calibrated, trait_scores
+
+#: Sections of a card that parts of a model have, by the part.
+KEPT_HEADINGS = {
+    "generator": "## Generator of synthetic cells",
+    "segmenter": "## Smear network",
+}
 
 
 def finish_bundle(
@@ -73,7 +80,29 @@ def finish_bundle(
         split: measure(model, sets[split], budget, progress) for split in sets if split != "train"
     }
     model.card = write_card(model, sets, settings, history, measured)
+    if settings.init is not None:
+        keep_parts(model, load_bundle(settings.init, device="cpu"))
     return save_bundle(settings.output, model)
+
+
+def keep_parts(model: ModelBundle, start: ModelBundle) -> None:
+    """Give a model the generator and the smear network of the one that it was started from.
+
+    Neither depends on the weights that were trained further; a generator is kept where the classes
+    are the same. A slide correction does depend on them and is to be trained anew.
+    """
+    kept: dict[str, Generator | Segmenter | None] = {"segmenter": start.segmenter}
+    if start.class_names == model.class_names:
+        kept["generator"] = start.generator
+    for name, part in kept.items():
+        if part is None:
+            continue
+        setattr(model, name, part)
+        if name in start.training:
+            model.training = model.training | {name: start.training[name]}
+        heading = KEPT_HEADINGS[name]
+        if section := section_of(start.card, heading):
+            model.card = with_section(model.card, heading, section)
 
 
 def describe_classes(names: list[str], settings: TrainSettings) -> tuple[CellClass, ...]:
@@ -212,6 +241,12 @@ def save_with(
         **added,  # type: ignore[arg-type]
     )
     return save_bundle(settings.output, whole)
+
+
+def section_of(card: str, heading: str) -> list[str]:
+    """Lines of a section of a card; none where it has no such section."""
+    _, found, rest = card.partition(heading + "\n")
+    return rest.split("\n## ")[0].strip().splitlines() if found else []
 
 
 def with_section(card: str, heading: str, lines: Sequence[str]) -> str:

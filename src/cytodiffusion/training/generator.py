@@ -23,7 +23,7 @@ from cytodiffusion.model.schedule import LEVELS, NoiseSchedule
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.augmentation.augment import turn
 from cytodiffusion.training.data import CellSet, generator_for
-from cytodiffusion.training.finish import save_with
+from cytodiffusion.training.finish import KEPT_HEADINGS, save_with
 from cytodiffusion.training.sets import like_model, load_sets
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer
@@ -37,7 +37,7 @@ ROUGHNESS = 0.06
 #: Cells that the loss is watched on.
 WATCHED = 256
 #: Line of a card above which nothing of the generator is said.
-HEADING = "## Generator of synthetic cells"
+HEADING = KEPT_HEADINGS["generator"]
 
 Stage = Literal["base", "detail"]
 
