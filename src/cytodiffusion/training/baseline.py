@@ -30,11 +30,10 @@ from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.calibrate import Views, plain_views, validation_record
+from cytodiffusion.training.card import images_table, metrics_table
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import (
     describe_classes,
-    images_table,
-    metrics_table,
     training_record,
 )
 from cytodiffusion.training.quick_look import by_laboratory

@@ -22,8 +22,9 @@ from cytodiffusion.model.saving import check_target
 from cytodiffusion.model.schedule import LEVELS, NoiseSchedule
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.augmentation.augment import turn
+from cytodiffusion.training.card import KEPT_HEADINGS
 from cytodiffusion.training.data import CellSet, generator_for
-from cytodiffusion.training.finish import KEPT_HEADINGS, save_with
+from cytodiffusion.training.finish import save_with
 from cytodiffusion.training.sets import like_model, load_sets
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer

@@ -17,9 +17,10 @@ from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.segmenter import FLOW_SCALE, FlowNetwork, Segmenter
 from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.training.augmentation.fields import field_view
+from cytodiffusion.training.card import KEPT_HEADINGS
 from cytodiffusion.training.data import generator_for
 from cytodiffusion.training.fields import KINDS, FlowField, drawn_fields, photographed_fields
-from cytodiffusion.training.finish import KEPT_HEADINGS, save_with
+from cytodiffusion.training.finish import save_with
 from cytodiffusion.training.loop import TrainingLoop
 from cytodiffusion.training.settings import TrainSettings
 
