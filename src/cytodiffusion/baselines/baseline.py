@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cytodiffusion.baselines.network import BaselineNetwork
+from cytodiffusion.baselines.network import BaselineNetwork, Norm
 from cytodiffusion.cells.crops import Crops
 from cytodiffusion.classification.classifier import (
     ClassifySettings,
@@ -39,6 +39,8 @@ class Baseline(TrainedModel):
     kind : str
         ``resnet18`` or ``vit``.
     network : BaselineNetwork
+    norm : str
+        How a ResNet-18 normalises: ``batch`` or ``group``.
     validation : ValidationRecord
         Its cells are accepted by the gap of the two largest probabilities, as their order goes
         by it.
@@ -53,6 +55,7 @@ class Baseline(TrainedModel):
     validation: ValidationRecord
     anomaly_threshold: float
     false_alarms: float
+    norm: Norm = "batch"
     calibrated: ClassVar[bool] = True
 
     def record(self) -> dict[str, Any]:

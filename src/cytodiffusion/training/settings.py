@@ -134,6 +134,13 @@ class TrainSettings(BaseModel):
         "allowed).",
         more=True,
     )
+    norm: Literal["auto", "group", "batch"] = setting(
+        "auto",
+        "Normalisation",
+        "resnet18: group norm, which keeps no statistics of the training images, batch norm, or "
+        "auto: group, and batch with ImageNet weights, which there are for batch norm only.",
+        more=True,
+    )
     allow_download: AllowDownload = False
     name: str = setting("cytodiffusion", "Name", "Name of the model.", min_length=1)
     seed: Seed = 0
@@ -468,6 +475,10 @@ class TrainSettings(BaseModel):
         """Refuse what only another kind of model has."""
         if self.kind in ("diffusion", "stable-diffusion") and self.pretrained:
             raise ValueError("pre-trained weights are for the kinds resnet18 and vit")
+        if self.kind != "resnet18" and self.norm != "auto":
+            raise ValueError("norm is for the kind resnet18")
+        if self.pretrained and self.norm == "group":
+            raise ValueError("the ImageNet weights of resnet18 are for norm=batch")
         if self.kind in ("resnet18", "vit") and self.init is not None:
             raise ValueError("only a diffusion model can start from another")
         if self.kind == "stable-diffusion" and self.init is None:
