@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion.cells.single_cell import SingleCell, SingleCells
 from cytodiffusion.classification.classifier import Classification, ClassifySettings, in_batches
+from cytodiffusion.classification.levels import at_level, level_note
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
@@ -62,12 +63,14 @@ def classify_images(
         why = f" ({skipped[0]})" if skipped else ""
         raise InputError(f"None of the {len(images)} images could be read{why}.")
     result = adjust(join(results), model, settings)
-    frame = _images_frame(cells, result)
+    frame = _images_frame(cells, at_level(result, settings.level, settings.coverage))
     frame.attrs[CORRECTED] = result.adjusted
     frame.attrs[ACCEPTED] = result.accept_above
     frame.attrs["notes"] = [
         f"{path.name}: {note}" for path, notes in folder.notes.items() for note in notes
     ]
+    if note := level_note(model, settings.level):
+        frame.attrs["notes"].append(note)
     return frame, skipped
 
 
