@@ -454,11 +454,13 @@ def test_both_levels_agree_also_once_corrected(telling: ModelBundle) -> None:
         classify_labels(image, labels, telling, s, pixel_size_um=PIXEL_SIZE, kinds=kinds)
         for s in (QUICK, FINE)
     )
-    assert coarse.record["corrected_for_slide"] and "notes" not in fine.record
+    assert coarse.record["corrected_for_slide"]
+    assert "notes" not in fine.record
     one, other = coarse.frame, fine.frame
     assert other["coarse"].equals(one["predicted"])
     some = one["predicted"] == "neutrophil"
-    assert some.any() and not some.all()
+    assert some.any()
+    assert not some.all()
     assert other["predicted"][some].isin(KINDS).all()
     np.testing.assert_allclose(other[[f"p_{k}" for k in KINDS]].sum(axis=1), one["p_neutrophil"])
     same = ["review", "contradiction", "no_class_fits", "anomaly", "attr_nucleus_shape"]
@@ -468,7 +470,9 @@ def test_both_levels_agree_also_once_corrected(telling: ModelBundle) -> None:
 def test_known_cells_may_be_of_the_other_level(telling: ModelBundle) -> None:
     image, labels = field(7)
     options: Any = {"pixel_size_um": PIXEL_SIZE}
-    fine = cells_frame(before := list(iter_classify_labels(image, labels, telling, FINE, **options)))
+    fine = cells_frame(
+        before := list(iter_classify_labels(image, labels, telling, FINE, **options))
+    )
     last = {b.revises if b.revises is not None else n: b for n, b in enumerate(before)}
     known = [replace(b, revises=None) for b in last.values()]
     again = iter_classify_labels(image, labels, telling, FINE, known=known, **options)
@@ -483,7 +487,8 @@ def test_files_counts_and_record_follow_the_level(telling: ModelBundle, tmp_path
     cv2.imwrite(str(tmp_path / "field.png"), image)
     options = SegmentOptions(method="watershed", pixel_size_um=PIXEL_SIZE)
     found = analyse(tmp_path / "field.png", tmp_path / "out", telling, FINE, options)
-    assert set(KINDS) < set(found.counts) and "neutrophil" not in found.counts
+    assert set(KINDS) < set(found.counts)
+    assert "neutrophil" not in found.counts
     assert sum(found.counts.values()) == found.cells > 0
     counted = json.loads(found.files["run"].read_text())["differential"]["classes"]
     assert list(counted) == ["lymphocyte", *KINDS]

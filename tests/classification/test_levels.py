@@ -87,7 +87,8 @@ def test_a_finer_class_that_is_out_of_the_question_is_in_no_set() -> None:
     kept = (*np.linspace(0, 0.9, 100),)
     result = replace(result, traits=(SHAPE, replace(FINER, scores=kept)))
     sets = at_level(result, "fine", 0.9).prediction_set
-    assert sets[:, 2].all() and not sets[:, 1].any()
+    assert sets[:, 2].all()
+    assert not sets[:, 1].any()
 
 
 def test_no_class_fits_on_both_levels_or_on_none() -> None:
@@ -119,7 +120,8 @@ def test_cells_for_review_are_those_of_the_coarse_level() -> None:
 def test_parts_and_their_joins_keep_both_levels() -> None:
     fine = at_level(told(), "fine")
     parts = join([fine[:7], fine[7:]])
-    assert parts.coarse is not None and fine.coarse is not None
+    assert parts.coarse is not None
+    assert fine.coarse is not None
     assert np.array_equal(parts.coarse.posterior, fine.coarse.posterior)
     assert np.array_equal(fine[3:5].coarse.predicted, fine.coarse.predicted[3:5])
 
@@ -164,8 +166,11 @@ def test_finer_classes_nobody_knows_are_white_where_their_class_is(tmp_path: Pat
     classes = classes_at(model, "fine")
     white = white_classes([c.name for c in classes], [c.group for c in classes])
     found = {c.name: bool(w) for c, w in zip(classes, white, strict=True)}
-    assert found["one neutrophil"] and found["other neutrophil"] and found["lymphocyte"]
-    assert not found["one erythroblast"] and not found["other erythroblast"]
+    assert found["one neutrophil"]
+    assert found["other neutrophil"]
+    assert found["lymphocyte"]
+    assert not found["one erythroblast"]
+    assert not found["other erythroblast"]
     shades = {c.color for c in classes if c.name.endswith(" neutrophil")}
     assert len(shades) == 2
 

@@ -134,7 +134,9 @@ def at_level(result: Classification, level: Level, coverage: float = 0.95) -> Cl
     """Return a result whose classes are those of a level; the coarse one is the model's own.
 
     This comes last, after all that corrects or marks the classes of the model; the result of the
-    fine level keeps the one that it was made from as its ``coarse``. The class of a cell is the likeliest finer one of its likeliest class, so that both levels
+    fine level keeps the one that it was made from as its ``coarse``.
+
+    The class of a cell is the likeliest finer one of its likeliest class, so that both levels
     agree. A prediction set holds the finer classes of each class in it that are not too unlikely
     among those of that class, by a conformal limit of its own, or all of them where each is; where
     both limits are met, the share of sets without the true finer class is at most the sum of both.
@@ -194,12 +196,12 @@ def _usual(
 
 
 def told_columns(result: Classification) -> dict[str, NDArray[Any]]:
-    """What a table says of cells ``(N,)`` beside their classes: the other level, attributes."""
+    """Return what a table says of cells ``(N,)`` beside their classes."""
     return {**_other_level(result), **attribute_columns(result)}
 
 
 def _other_level(result: Classification) -> dict[str, NDArray[Any]]:
-    """The coarse class on the fine level; on the coarse one the likeliest finer class, if any.
+    """Return the coarse class on the fine level; on the coarse one the likeliest finer class.
 
     The probability of a finer class is that of its class times its share among the finer ones.
     """

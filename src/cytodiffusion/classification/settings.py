@@ -66,7 +66,7 @@ class ClassifySettings(BaseModel):
     )
     level: Literal["coarse", "fine"] = setting(
         "coarse",
-        "Level of the classes",
+        "Level",
         "Level of the classes in tables, counts and colours: coarse, the classes of the model; or "
         "fine, the finer classes of those that have some, such as band and segmented neutrophil.",
     )
