@@ -111,3 +111,11 @@ def test_classes_of_the_fine_level(run, model, plain, images, tmp_path) -> None:
     assert code == 0
     assert any("no finer classes" in warning for warning in said["warnings"])
     assert "coarse" not in pd.read_csv(out)
+
+
+def test_a_model_names_its_finer_classes_and_attributes(run, model, plain) -> None:
+    _, said = run("models", "inspect", model)
+    assert said["finer"] == {"neutrophil": ["band neutrophil", "segmented neutrophil"]}
+    assert set(said["attributes"]) == {"nucleus_shape", "granularity"}
+    _, said = run("models", "inspect", plain)
+    assert said["finer"] == said["attributes"] == {}
