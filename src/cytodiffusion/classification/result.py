@@ -69,6 +69,9 @@ class Classification:
         What the model tells beside the class (`cytodiffusion.model.traits`).
     trait_probabilities : (N, S) float32 or None
         Of the values of all traits, one after the other; those of each trait sum to 1.
+    coarse : Classification or None
+        The same cells on the coarse level, where the classes are the finer ones
+        (`cytodiffusion.classification.levels`).
     """
 
     class_names: tuple[str, ...]
@@ -93,6 +96,7 @@ class Classification:
     contradiction: NDArray[np.bool_] | None = None
     traits: tuple[Trait, ...] = ()
     trait_probabilities: NDArray[np.float32] | None = None
+    coarse: Classification | None = None
 
     @property
     def certainty(self) -> NDArray[np.float64]:
@@ -101,7 +105,12 @@ class Classification:
 
     @property
     def review(self) -> NDArray[np.bool_]:
-        """Cells ``(N,)`` too unsure for the error rate asked for, or with a contradicted class."""
+        """Cells ``(N,)`` too unsure for the error rate asked for, or with a contradicted class.
+
+        On the fine level they are those of the coarse one, whose errors the rate is about.
+        """
+        if self.coarse is not None:
+            return self.coarse.review
         flagged = self.contradicted
         if self.accept_above is None:
             return flagged
@@ -130,8 +139,11 @@ class Classification:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a cell: the columns of ``cells.csv`` that come from classification."""
-        names = np.array(self.class_names, dtype=object)
         import pandas as pd
+
+        from cytodiffusion.classification.levels import told_columns  # it needs this module
+
+        names = np.array(self.class_names, dtype=object)
 
         frame = pd.DataFrame(
             {
@@ -146,6 +158,7 @@ class Classification:
                 "review": self.review,
                 "contradiction": self.contradicted,
                 "no_class_fits": self.no_class_fits,
+                **told_columns(self),
             }
         )
         probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
@@ -168,12 +181,16 @@ def join(results: Sequence[Classification]) -> Classification:
 
 def _is_per_cell(value: Any, emptied: Any) -> bool:
     """Whether a field shrank with its cells."""
+    if isinstance(value, Classification):
+        return True
     if isinstance(value, dict):
         return any(_is_per_cell(value[key], emptied[key]) for key in value)
     return isinstance(value, np.ndarray) and value.ndim > 0 and len(emptied) == 0 < len(value)
 
 
 def _join(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], Classification):
+        return join(values)
     if isinstance(values[0], dict):
         return {key: _join([v[key] for v in values]) for key in values[0]}
     return np.concatenate(values)

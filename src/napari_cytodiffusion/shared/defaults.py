@@ -34,6 +34,7 @@ _PAGES: dict[str, tuple[str, dict[str, tuple[type[BaseModel], str, dict[str, Any
         {
             "model": (_Source, "model", {}),
             "device": (SegmentOptions, "device", {"enum": list(DEVICES)}),
+            "level": (ClassifySettings, "level", {}),
             "trials": (ClassifySettings, "trials", {}),
             "seed": (ClassifySettings, "seed", {}),
         },
