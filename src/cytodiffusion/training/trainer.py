@@ -272,8 +272,12 @@ def start_from(
     for row, name in enumerate(names):
         if name in known:
             table[row] = source["class_table"][known[name]]
-    with torch.no_grad():
+    try:
         denoiser.load_state_dict({**source, "class_table": table})
+    except RuntimeError as error:
+        raise InputError(
+            f"A training cannot start from {model.name}: its network is another."
+        ) from error
 
 
 def _finer(weight: Tensor, ratio: int, mean: bool) -> Tensor:
