@@ -19,6 +19,7 @@ from cytodiffusion.classification.contradiction import (
     contradiction_sentence,
     mark_contradictions,
 )
+from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join, many_unlike, unpromised
 from cytodiffusion.classification.slide_correction import adjust, correctable
 from cytodiffusion.errors import InputError
@@ -118,7 +119,7 @@ def iter_classify_labels(
     progress : callable
         May raise ``Cancelled``; closing the iterator stops it as well.
     """
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=True)
     check_pixel_size(pixel_size_um)
     rgb = as_rgb8(image)
     background = estimate_background(rgb)
@@ -247,12 +248,12 @@ def classify_labels(
     progress: Progress = silent,
 ) -> CellResults:
     """Classify every cell of a label image; see `iter_classify_labels`."""
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=True)
     batches = iter_classify_labels(
         image, labels, model, settings, pixel_size_um=pixel_size_um, kinds=kinds, progress=progress
     )
     frame = cells_frame(batches)
-    found = {"pixel_size_um": pixel_size_um}
+    found = {"pixel_size_um": pixel_size_um, "prior": prior_record(model, settings)}
     found |= {key: frame.attrs[key] for key in (CORRECTED, ACCEPTED)}
     return CellResults(frame, provenance(model, settings, **found))
 

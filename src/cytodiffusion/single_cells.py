@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion.cells.single_cell import SingleCell, SingleCells
 from cytodiffusion.classification.classifier import Classification, ClassifySettings, in_batches
+from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
@@ -37,7 +38,7 @@ def classify_images(
     for what they have in common (`cytodiffusion.classification.slide_correction`). What is odd
     about files is in the table's ``attrs["notes"]``, a sentence each, and logged.
     """
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=False)
     paths = [Path(image) for image in images]
     folder = SingleCells(paths, pixel_size_um, _part(progress, 0.0, _MEASURING))
     cells: list[_Found] = []
@@ -63,6 +64,7 @@ def classify_images(
         raise InputError(f"None of the {len(images)} images could be read{why}.")
     result = adjust(join(results), model, settings)
     frame = _images_frame(cells, result)
+    frame.attrs["prior"] = prior_record(model, settings)
     frame.attrs[CORRECTED] = result.adjusted
     frame.attrs[ACCEPTED] = result.accept_above
     frame.attrs["notes"] = [

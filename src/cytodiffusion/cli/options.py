@@ -129,11 +129,13 @@ def takes(
 takes_classification = takes(
     ClassifySettings,
     *("trials", "seed", "batch_size", "coverage", "by_class", "error_rate", "alone"),
+    *("prior", "prior_shares"),
     into="classification",
     panel="Classification",
     coverage="--coverage SHARE",
     by_class="--by-class/--overall",
     error_rate="--error-rate SHARE|none",
+    prior_shares="--prior-share NAME=SHARE",
 )
 #: Whether the images of a folder have one scale.
 takes_one_scale = takes(

@@ -296,8 +296,8 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
     """Replace what an empty row turns into (objects, NaN in text) by plain columns."""
     for name in table.columns:
         column = table[name]
-        flags = ("anomaly", "review", "contradiction", "touches_border", "no_class_fits")
-        if name in flags:
+        flags = ("anomaly", "review", "contradiction", "by_prior", "touches_border")
+        if name in (*flags, "no_class_fits"):
             table[name] = column.where(column.notna(), False).astype(bool)
         elif name in ("predicted", "prediction_set"):
             table[name] = column.where(column.notna(), "").astype(str)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cytodiffusion.classification.prior import settled
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.drawing.maps import CellMaps, features_table
 from cytodiffusion.errors import CytoDiffusionError
@@ -95,6 +96,7 @@ class PreparedRun:
     pixel_size_um: float
     pixel_size_source: str
     error_rate: float | None = None  #: that the accepted cells are held to
+    settings: ClassifySettings | None = None  #: with the prior that was taken
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
         model = engine.load_model(request.source, request.device, request.allow_download)
-        settings = request.settings
+        settings = settled(request.settings, field=True)
         if getattr(model.device, "type", "cpu") == "cpu":
             # the result does not depend on it; small batches bring colours every second or two
             settings = settings.model_copy(update={"batch_size": _CPU_BATCH})
@@ -145,7 +147,7 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
         with closing(batches):
             outline = max(_OUTLINE_LEAST, round(_OUTLINE_UM / pixel_size))
             maps = CellMaps(labels, len(model.classes), outline)
-            yield PreparedRun(model, maps, pixel_size, origin, error_rate)
+            yield PreparedRun(model, maps, pixel_size, origin, error_rate, settings)
             report(0.0, "Classifying ...")
             yield from _classified(batches, maps)
 

@@ -35,6 +35,7 @@ _PAGES: dict[str, tuple[str, dict[str, tuple[type[BaseModel], str, dict[str, Any
             "model": (_Source, "model", {}),
             "device": (SegmentOptions, "device", {"enum": list(DEVICES)}),
             "trials": (ClassifySettings, "trials", {}),
+            "prior": (ClassifySettings, "prior", {"enum": ["auto", "even", "normal-blood"]}),
             "seed": (ClassifySettings, "seed", {}),
         },
     ),
