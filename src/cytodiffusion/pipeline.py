@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from cytodiffusion.classification.contradiction import (
     contradiction_sentence,
     mark_contradictions,
 )
+from cytodiffusion.classification.levels import at_level, classes_at, level_note
 from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join, many_unlike, unpromised
 from cytodiffusion.classification.slide_correction import adjust, correctable
@@ -120,10 +122,44 @@ def iter_classify_labels(
         May raise ``Cancelled``; closing the iterator stops it as well.
     """
     settings = settled(settings or ClassifySettings(), field=True)
+    batches = _on_coarse_level(
+        image,
+        labels,
+        model,
+        settings,
+        pixel_size_um,
+        None if ids is None else np.atleast_1d(ids),
+        kinds,
+        [_at_level(batch, ClassifySettings()) for batch in known],
+        progress,
+    )
+    with closing(batches):
+        for batch in batches:
+            yield _at_level(batch, settings)
+
+
+def _at_level(batch: CellBatch, settings: ClassifySettings) -> CellBatch:
+    """Return a batch whose classes are of the level asked for: the last step of all."""
+    result = at_level(batch.result, settings.level, settings.coverage)
+    return batch if result is batch.result else replace(batch, result=result)
+
+
+def _on_coarse_level(
+    image: Any,
+    labels: NDArray[np.integer],
+    model: Classifier,
+    settings: ClassifySettings,
+    pixel_size_um: float,
+    ids: NDArray[np.integer] | None,
+    kinds: NDArray[np.uint8] | None,
+    known: Sequence[CellBatch],
+    progress: Progress,
+) -> Generator[CellBatch, None, None]:
+    """Classify the cells of a label image with the classes of the model itself."""
     check_pixel_size(pixel_size_um)
     rgb = as_rgb8(image)
     background = estimate_background(rgb)
-    wanted = np.atleast_1d(ids) if ids is not None else cell_table(labels, pixel_size_um).ids
+    wanted = ids if ids is not None else cell_table(labels, pixel_size_um).ids
     known = [batch for batch in known if len(batch.crops)]
     for batch in known:
         wanted = wanted[~np.isin(wanted, batch.crops.ids)]
@@ -253,8 +289,10 @@ def classify_labels(
         image, labels, model, settings, pixel_size_um=pixel_size_um, kinds=kinds, progress=progress
     )
     frame = cells_frame(batches)
-    found = {"pixel_size_um": pixel_size_um, "prior": prior_record(model, settings)}
+    found: dict[str, Any] = {"pixel_size_um": pixel_size_um, "prior": prior_record(model, settings)}
     found |= {key: frame.attrs[key] for key in (CORRECTED, ACCEPTED)}
+    if note := level_note(model, settings.level):
+        found["notes"] = [note]
     return CellResults(frame, provenance(model, settings, **found))
 
 
@@ -358,14 +396,17 @@ def analyse(
     )
     anomalies = int(results.frame["anomaly"].sum())
     said = (
+        level_note(model, settings.level),
         unpromised(settings.error_rate, results.frame.attrs[ACCEPTED]),
         many_unlike(anomalies, len(results.frame)),
         contradiction_sentence(Counter(results.frame["predicted"][results.frame["contradiction"]])),
     )
     warnings = (*image.notes, *found.warnings, *(sentence for sentence in said if sentence))
     progress(0.93, "Writing results")
-    white = white_classes(model.class_names, [c.group for c in model.classes])
-    counted = differential([table_cells(results.frame, model.class_names, white)])
+    classes = classes_at(model, settings.level)
+    names = [c.name for c in classes]
+    white = white_classes(names, [c.group for c in classes])
+    counted = differential([table_cells(results.frame, names, white)])
     record = {
         "program": "cytodiffusion",
         **results.record,
@@ -394,7 +435,7 @@ def analyse(
         rgb,
         found.labels,
         results.frame,
-        model.classes,
+        classes,
         pixel_size_um=pixel_size,
         record=record,
     )
@@ -405,7 +446,7 @@ def analyse(
         files=files,
         cells=len(results.frame),
         anomalies=anomalies,
-        counts=class_counts(results.frame, model.classes),
+        counts=class_counts(results.frame, classes),
         pixel_size_um=pixel_size,
         pixel_size_source=origin,
         warnings=warnings,

@@ -18,12 +18,11 @@ from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model import ModelBundle, load_bundle
 from cytodiffusion.taxonomy import PALETTE, load_taxonomy
+from cytodiffusion.training.card import metrics_table, with_section
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
 from cytodiffusion.training.finish import (
     describe_classes,
-    metrics_table,
     training_record,
-    with_section,
 )
 from cytodiffusion.training.train import train
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from cytodiffusion.classification.selective import accept, find_stricter
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.traits import trait_probabilities
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.taxonomy import white_classes
 
@@ -38,6 +39,8 @@ class Evidence:
         Mean over the first ``min_trials`` trials, or the one of a cell that needed no more.
     all_logits : (N, T, K) float32
         NaN where a trial was not needed.
+    traits : (N, S) float32
+        Logits of the values of all traits, mean over the same trials as the embedding.
     """
 
     logits: NDArray[np.float64]
@@ -45,6 +48,7 @@ class Evidence:
     errors_by_level: NDArray[np.float32]
     embedding: NDArray[np.float32]
     all_logits: NDArray[np.float32]
+    traits: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -> Classification:
@@ -69,6 +73,10 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
         logits=evidence.logits,
         anomaly_scores=scores,
         embedding=evidence.embedding,
+        traits=model.traits,
+        trait_probabilities=trait_probabilities(evidence.traits, model.traits)
+        if model.traits
+        else None,
     )
 
 

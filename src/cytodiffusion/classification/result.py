@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cytodiffusion.model.traits import Trait
+
 if TYPE_CHECKING:
     import pandas as pd
 
 #: What a classification has once, or takes apart by itself, rather than an entry a cell.
 WHOLE = {
     *("class_names", "levels", "anomaly_threshold", "anomaly_scores"),
-    *("accept_above", "certainty_name", "adjusted"),
+    *("accept_above", "certainty_name", "adjusted", "traits"),
 }
 
 #: Where more than this share of at least so many cells is flagged, something is wrong with all.
@@ -66,6 +68,13 @@ class Classification:
     by_prior : (N,) bool or None
         Cells that the prior over classes gave another class than they would have without it
         (`cytodiffusion.classification.prior`); None where there was none.
+    traits : tuple of Trait
+        What the model tells beside the class (`cytodiffusion.model.traits`).
+    trait_probabilities : (N, S) float32 or None
+        Of the values of all traits, one after the other; those of each trait sum to 1.
+    coarse : Classification or None
+        The same cells on the coarse level, where the classes are the finer ones
+        (`cytodiffusion.classification.levels`).
     """
 
     class_names: tuple[str, ...]
@@ -89,6 +98,9 @@ class Classification:
     adjusted: bool = False
     contradiction: NDArray[np.bool_] | None = None
     by_prior: NDArray[np.bool_] | None = None
+    traits: tuple[Trait, ...] = ()
+    trait_probabilities: NDArray[np.float32] | None = None
+    coarse: Classification | None = None
 
     @property
     def certainty(self) -> NDArray[np.float64]:
@@ -101,7 +113,10 @@ class Classification:
 
         Too unsure are also those that have their class from the prior: the rate was measured
         without one, and where another mixture comes than was expected, it is these that are wrong.
+        On the fine level they are those of the coarse one, whose errors the rate is about.
         """
+        if self.coarse is not None:
+            return self.coarse.review
         flagged = self.contradicted
         if self.accept_above is None:
             return flagged
@@ -136,8 +151,11 @@ class Classification:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a cell: the columns of ``cells.csv`` that come from classification."""
-        names = np.array(self.class_names, dtype=object)
         import pandas as pd
+
+        from cytodiffusion.classification.levels import told_columns  # it needs this module
+
+        names = np.array(self.class_names, dtype=object)
 
         frame = pd.DataFrame(
             {
@@ -153,6 +171,7 @@ class Classification:
                 "contradiction": self.contradicted,
                 "by_prior": self.decided_by_prior,
                 "no_class_fits": self.no_class_fits,
+                **told_columns(self),
             }
         )
         probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
@@ -175,12 +194,16 @@ def join(results: Sequence[Classification]) -> Classification:
 
 def _is_per_cell(value: Any, emptied: Any) -> bool:
     """Whether a field shrank with its cells."""
+    if isinstance(value, Classification):
+        return True
     if isinstance(value, dict):
         return any(_is_per_cell(value[key], emptied[key]) for key in value)
     return isinstance(value, np.ndarray) and value.ndim > 0 and len(emptied) == 0 < len(value)
 
 
 def _join(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], Classification):
+        return join(values)
     if isinstance(values[0], dict):
         return {key: _join([v[key] for v in values]) for key in values[0]}
     return np.concatenate(values)

@@ -75,6 +75,12 @@ class ClassifySettings(BaseModel):
         gt=0,
         lt=1,
     )
+    level: Literal["coarse", "fine"] = setting(
+        "coarse",
+        "Level",
+        "Level of the classes in tables, counts and colours: coarse, the classes of the model; or "
+        "fine, the finer classes of those that have some, such as band and segmented neutrophil.",
+    )
     alone: bool = setting(
         False,
         "Each cell by itself",

@@ -166,13 +166,15 @@ def _report(
     out: Path,
     record: dict[str, Any],
 ) -> None:
+    from cytodiffusion.classification.levels import classes_at, level_note
     from cytodiffusion.classification.result import many_unlike, unpromised
     from cytodiffusion.pipeline import ACCEPTED, CORRECTED
     from cytodiffusion.results import class_counts
 
-    counts = class_counts(frame, bundle.classes)
+    counts = class_counts(frame, classes_at(bundle, settings.level))
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
     for said in (
+        level_note(bundle, settings.level),
         unpromised(settings.error_rate, frame.attrs[ACCEPTED]),
         many_unlike(anomalies, len(frame)),
     ):

@@ -27,17 +27,17 @@ from cytodiffusion.baselines.files import FILES
 from cytodiffusion.baselines.network import Norm
 from cytodiffusion.classification.scores import margin, softmax
 from cytodiffusion.classification.settings import ClassifySettings
-from cytodiffusion.metrics.scores import balanced_accuracy, summarise
+from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.calibrate import Views, plain_views, validation_record
+from cytodiffusion.training.card import images_table, metrics_table
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import (
     describe_classes,
-    images_table,
-    metrics_table,
     training_record,
 )
+from cytodiffusion.training.quick_look import by_laboratory
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer
 
@@ -126,10 +126,12 @@ class BaselineTrainer(Trainer):
             training=training_record(s),
         )
 
-    def _accuracy(self) -> float:
+    def _figures(self) -> dict[str, float]:
         views = plain_views(self.sets["val"], self.settings.input_size)
         logits = _logits(views, self.baseline())
-        return balanced_accuracy(views.labels, logits.argmax(axis=1))
+        predicted = np.full(len(self.sets["val"]), -1)
+        predicted[(self.sets["val"].labels >= 0).numpy()] = logits.argmax(axis=1)
+        return by_laboratory(predicted, self.sets["val"])
 
     def _told(self, parts: dict[str, float]) -> str:
         return f"classes {parts['classes']:.3f}, batch accuracy {parts['accuracy']:.2f}"

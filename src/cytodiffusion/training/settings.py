@@ -338,6 +338,38 @@ class TrainSettings(BaseModel):
         ge=0,
         le=1,
     )
+    laboratory_balance: float = setting(
+        0.5,
+        "Balance of laboratories",
+        "0 draws the images of a class alike, 1 its laboratories, and their slides.",
+        more=True,
+        ge=0,
+        le=1,
+    )
+    attributes: tuple[str, ...] = setting(
+        (),
+        "Attributes",
+        "diffusion: columns of the table that are learned as attributes of the cells, beside those "
+        "of WBCAtt.",
+        more=True,
+    )
+    trait_loss: float = setting(
+        0.3,
+        "Weight of attributes",
+        "diffusion: weight of the attributes and finer classes beside the diffusion loss; 0 learns "
+        "none.",
+        more=True,
+        ge=0,
+    )
+    gentle_share: float = setting(
+        0.2,
+        "Gently varied share",
+        "diffusion: share of a batch that is varied little where there are attributes, because "
+        "sizes and colours are among them.",
+        more=True,
+        ge=0,
+        le=1,
+    )
     unlabelled_share: float = setting(
         0.25,
         "Unlabelled share",

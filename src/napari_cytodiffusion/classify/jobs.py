@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cytodiffusion.classification.levels import classes_at, level_note
 from cytodiffusion.classification.prior import settled
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.drawing.maps import CellMaps, features_table
@@ -19,7 +20,7 @@ from cytodiffusion.progress import Progress
 from napari_cytodiffusion.engine import Engine
 
 if TYPE_CHECKING:
-    from cytodiffusion.model.bundle import ModelBundle
+    from cytodiffusion.model.bundle import CellClass, ModelBundle
     from cytodiffusion.pipeline import CellBatch
 
 #: Seconds between two repaints of the maps while a run proceeds.
@@ -89,14 +90,19 @@ class UnderstoodLabels:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """The model is loaded and the maps are empty: layers can be made."""
+    """The model is loaded and the maps are empty: layers can be made.
+
+    ``classes`` are those of the level that was asked for; ``one_level`` says that there is no such.
+    """
 
     model: ModelBundle
+    classes: tuple[CellClass, ...]
     maps: CellMaps
     pixel_size_um: float
     pixel_size_source: str
     error_rate: float | None = None  #: that the accepted cells are held to
     settings: ClassifySettings | None = None  #: with the prior that was taken
+    one_level: str | None = None
 
 
 @dataclass(frozen=True)
@@ -146,8 +152,10 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
         )
         with closing(batches):
             outline = max(_OUTLINE_LEAST, round(_OUTLINE_UM / pixel_size))
-            maps = CellMaps(labels, len(model.classes), outline)
-            yield PreparedRun(model, maps, pixel_size, origin, error_rate, settings)
+            classes = classes_at(model, settings.level)
+            maps = CellMaps(labels, len(classes), outline)
+            note = level_note(model, settings.level)
+            yield PreparedRun(model, classes, maps, pixel_size, origin, error_rate, settings, note)
             report(0.0, "Classifying ...")
             yield from _classified(batches, maps)
 

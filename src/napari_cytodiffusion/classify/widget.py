@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.layers import Layer
@@ -59,6 +60,9 @@ from napari_cytodiffusion.shared.defaults import defaults
 from napari_cytodiffusion.shared.fold import FormArea, RestArea
 from napari_cytodiffusion.shared.settings_form import SettingsForm, checked, make_field
 from napari_cytodiffusion.workers import Job, duration
+
+if TYPE_CHECKING:
+    from cytodiffusion.model.bundle import CellClass
 
 #: Fields of the form that are folded away at first.
 _MORE = (
@@ -122,7 +126,7 @@ class ClassifyWidget(QWidget):
         self.device = make_field(SegmentOptions, "device")
         self.form = SettingsForm(
             ClassifySettings,
-            ("image", "cells", "model", *_MORE),
+            ("image", "cells", "model", "level", *_MORE),
             widgets={
                 "image": self.image,
                 "cells": self.cells,
@@ -131,7 +135,9 @@ class ClassifyWidget(QWidget):
                 "device": self.device,
             },
             words=_WORDS,
-            start=defaults("classification", "model", "device", "trials", "seed", "prior"),
+            start=defaults(
+                *("classification", "model", "device", "level", "trials", "seed", "prior")
+            ),
             more=_MORE,
         )
         self.form["prior"].changed.connect(self._show_shares)
@@ -409,8 +415,9 @@ class ClassifyWidget(QWidget):
         if any(layer not in viewer.layers for layer in self._layers):
             return
         model = prepared.model
-        colors, groups = zip(*((c.color, c.group) for c in model.classes), strict=True)
-        results = Results(model.class_names, colors, groups)
+        results = _results_of(model.classes)
+        if len(prepared.classes) > len(model.classes):
+            results = _results_of(prepared.classes, coarse=results)
         self._views = CellViews(
             viewer,
             image,
@@ -431,6 +438,7 @@ class ClassifyWidget(QWidget):
         }
         self._views.error_rate = prepared.error_rate
         self._views.settings = prepared.settings
+        self._views.one_level = prepared.one_level
         if self._request is not None:
             rate = self._request.settings.error_rate
             self._views.no_promise = unpromised(rate, prepared.error_rate)
@@ -536,17 +544,21 @@ class ClassifyWidget(QWidget):
         if views.error_rate is not None:
             errors = f"{100 * views.error_rate:.3g} %"
             self.review.setText(f"Outline cells too unsure for {errors} errors")
+            one = results.coarse is results
+            wrong = "are wrong" if one else "have the wrong coarse class"
             unsure = f"too unsure for {errors} errors" + " or contradicted" * bool(contradiction)
             said.append(
                 f"{results.n_review:,} of {total:,} cells are {unsure}: review them. "
                 f"At most {errors} of the others, and of the white cells among them, "
-                "are wrong, if they are like the cells that the model was validated on."
+                f"{wrong}, if they are like the cells that the model was validated on."
             )
         elif views.no_promise is not None:
             said.append(views.no_promise)
         if views.settings is not None:
             expected = prior_sentence(views.settings, results.n_by_prior)
             said += [expected] if expected else []
+        if views.one_level is not None:
+            said.append(views.one_level)
         self.summary.setText("\n".join(said) if total else "")
         self.differential.count_soon()
         self.export.refresh()
@@ -593,6 +605,12 @@ class ClassifyWidget(QWidget):
     def _on_model(self, model: Any) -> None:
         if self._session.current is None:
             self._show_classes(model.class_names, [c.color for c in model.classes])
+
+
+def _results_of(classes: Sequence[CellClass], coarse: Results | None = None) -> Results:
+    """Return empty results with these classes."""
+    colors, groups = [c.color for c in classes], [c.group for c in classes]
+    return Results([c.name for c in classes], colors, groups, coarse)
 
 
 def _has_review(views: CellViews) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cytodiffusion.classification.levels import at_level
 from cytodiffusion.classification.result import WHOLE
 from cytodiffusion.classification.review_order import review_order, small_objects
 from cytodiffusion.taxonomy import white_classes
@@ -90,11 +91,19 @@ class Results:
         Their colours as ``#rrggbb``.
     groups : sequence of str
         Their groups, where the model has any.
+    coarse : Results, optional
+        Where the classes are finer ones: empty results of the classes of the model itself, which
+        get the same cells.
     """
 
     def __init__(
-        self, class_names: Sequence[str], colors: Sequence[str], groups: Sequence[str] = ()
+        self,
+        class_names: Sequence[str],
+        colors: Sequence[str],
+        groups: Sequence[str] = (),
+        coarse: Results | None = None,
     ) -> None:
+        self._coarse = coarse
         self.class_names = tuple(class_names)
         self.colors = tuple(colors)
         self.white = white_classes(self.class_names, groups)
@@ -108,6 +117,11 @@ class Results:
         self.total = 0
         self._where: dict[int, tuple[int, int]] = {}
 
+    @property
+    def coarse(self) -> Results:
+        """The same cells with the classes of the model itself, whatever the level shown."""
+        return self if self._coarse is None else self._coarse
+
     def __len__(self) -> int:
         return len(self._where)
 
@@ -118,6 +132,8 @@ class Results:
         """Take in one `cytodiffusion.pipeline.CellBatch`."""
         # a hundred thousand crops would fill the memory
         batch = batch.without_pixels()
+        if self._coarse is not None:
+            self._coarse.add(replace(batch, result=at_level(batch.result, "coarse")))
         if batch.revises is None:
             number = len(self.batches)
             self.batches.append(batch)
@@ -193,7 +209,7 @@ class Results:
     def without(self, labels: Collection[int]) -> Results:
         """Return the results of all other cells."""
         other = copy.copy(self)
-        other.batches, other._where = [], {}
+        other.batches, other._where, other._coarse = [], {}, None
         other.counts = np.zeros_like(self.counts)
         other.contradictions = np.zeros_like(self.contradictions)
         for name in [name for name in vars(self) if name.startswith("n_")]:
@@ -205,6 +221,7 @@ class Results:
                 crops, result = batch.crops[stays], batch.result[stays]
                 other.add(replace(batch, crops=crops, result=result))
         other.total = len(other)
+        other._coarse = None if self._coarse is None else self._coarse.without(labels)
         return other
 
     def _column(self, get: Callable[[CellBatch], Any]) -> np.ndarray:

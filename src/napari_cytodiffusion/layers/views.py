@@ -70,6 +70,7 @@ class CellViews:
         self.error_rate: float | None = None  # that cells were accepted by
         self.no_promise: str | None = None  # why there is none although one was asked for
         self.settings: ClassifySettings | None = None  # that the cells were classified with
+        self.one_level: str | None = None  # that there are no finer classes, though asked for
         self.model = ("default", "auto")  # where it was loaded from, and the device
         self.background: np.ndarray | None = None  # of the image, once somebody measured it
         self.shown = [True] * len(results.class_names)
@@ -97,6 +98,11 @@ class CellViews:
             self.add_next(viewer)
         labels.visible = False
         viewer.layers.selection.active = self.layers["class"]
+
+    @property
+    def coarse(self) -> Results:
+        """The cells with the classes of the model itself, whatever the level shown."""
+        return self.results.coarse
 
     def add_next(self, viewer: Any) -> bool:
         """Add one of the layers; False when all are there.
