@@ -43,7 +43,7 @@ PIXEL_SIZE = 0.5
 COLUMNS = [
     *("label", "y", "x", "area_um2", "predicted", "confidence", "entropy", "margin"),
     *("anomaly_score", "anomaly", "prediction_set", "trials", "touches_border"),
-    *("review", "contradiction", "no_class_fits"),
+    *("review", "contradiction", "by_prior", "no_class_fits"),
     *(f"p_{name}" for name in DEFAULT_NAMES),
 ]
 QUICK = ClassifySettings(trials=2, min_trials=1)

@@ -213,7 +213,7 @@ def classify(
         Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
     **options
         Fields of `ClassifySettings`: ``trials``, ``seed``, ``coverage``, ``error_rate``,
-        ``alone`` and others.
+        ``alone``, ``prior``, ``prior_shares`` and others.
 
     Returns
     -------
@@ -300,7 +300,7 @@ def run(
         Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
     **options
         Fields of `ClassifySettings`: ``trials``, ``seed``, ``coverage``, ``error_rate``,
-        ``alone`` and others.
+        ``alone``, ``prior``, ``prior_shares`` and others.
 
     Returns
     -------
@@ -658,6 +658,7 @@ def _labels_and_scale(
 def _classify_single_cells(
     images: Any, model: Classifier, settings: Any, pixel_size_um: float | None, progress: Progress
 ) -> CellResults:
+    from cytodiffusion.classification.prior import settled
     from cytodiffusion.errors import InputError
     from cytodiffusion.files.record import provenance
     from cytodiffusion.image.formats import image_files
@@ -682,5 +683,5 @@ def _classify_single_cells(
         images, model, settings, pixel_size_um=pixel_size_um, progress=progress
     )
     said = {str(key): value for key, value in table.attrs.items()}
-    record = provenance(model, settings, skipped=skipped, **said)
+    record = provenance(model, settled(settings, field=False), skipped=skipped, **said)
     return CellResults(table, record)

@@ -21,6 +21,7 @@ from cytodiffusion.classification.contradiction import (
     mark_contradictions,
 )
 from cytodiffusion.classification.levels import at_level, classes_at, level_note
+from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join, many_unlike, unpromised
 from cytodiffusion.classification.slide_correction import adjust, correctable
 from cytodiffusion.errors import InputError
@@ -120,7 +121,7 @@ def iter_classify_labels(
     progress : callable
         May raise ``Cancelled``; closing the iterator stops it as well.
     """
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=True)
     batches = _on_coarse_level(
         image,
         labels,
@@ -283,12 +284,12 @@ def classify_labels(
     progress: Progress = silent,
 ) -> CellResults:
     """Classify every cell of a label image; see `iter_classify_labels`."""
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=True)
     batches = iter_classify_labels(
         image, labels, model, settings, pixel_size_um=pixel_size_um, kinds=kinds, progress=progress
     )
     frame = cells_frame(batches)
-    found: dict[str, Any] = {"pixel_size_um": pixel_size_um}
+    found: dict[str, Any] = {"pixel_size_um": pixel_size_um, "prior": prior_record(model, settings)}
     found |= {key: frame.attrs[key] for key in (CORRECTED, ACCEPTED)}
     if note := level_note(model, settings.level):
         found["notes"] = [note]

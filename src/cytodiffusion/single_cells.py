@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cytodiffusion.cells.single_cell import SingleCell, SingleCells
 from cytodiffusion.classification.classifier import Classification, ClassifySettings, in_batches
 from cytodiffusion.classification.levels import at_level, level_note
+from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
@@ -38,12 +39,13 @@ def classify_images(
     for what they have in common (`cytodiffusion.classification.slide_correction`). What is odd
     about files is in the table's ``attrs["notes"]``, a sentence each, and logged.
     """
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=False)
     found = classified_images(
         images, model, settings, pixel_size_um=pixel_size_um, progress=progress
     )
     result = at_level(found.result, settings.level, settings.coverage)
     frame = _images_frame(found.cells, result)
+    frame.attrs["prior"] = prior_record(model, settings)
     frame.attrs[CORRECTED] = result.adjusted
     frame.attrs[ACCEPTED] = result.accept_above
     frame.attrs["notes"] = found.notes

@@ -65,6 +65,9 @@ class Classification:
     contradiction : (N,) bool or None
         Cells whose class contradicts what the segmentation saw
         (`cytodiffusion.classification.contradiction`); None where it did not say.
+    by_prior : (N,) bool or None
+        Cells that the prior over classes gave another class than they would have without it
+        (`cytodiffusion.classification.prior`); None where there was none.
     traits : tuple of Trait
         What the model tells beside the class (`cytodiffusion.model.traits`).
     trait_probabilities : (N, S) float32 or None
@@ -94,6 +97,7 @@ class Classification:
     embedding: NDArray[np.float32] | None = None
     adjusted: bool = False
     contradiction: NDArray[np.bool_] | None = None
+    by_prior: NDArray[np.bool_] | None = None
     traits: tuple[Trait, ...] = ()
     trait_probabilities: NDArray[np.float32] | None = None
     coarse: Classification | None = None
@@ -107,6 +111,8 @@ class Classification:
     def review(self) -> NDArray[np.bool_]:
         """Cells ``(N,)`` too unsure for the error rate asked for, or with a contradicted class.
 
+        Too unsure are also those that have their class from the prior: the rate was measured
+        without one, and where another mixture comes than was expected, it is these that are wrong.
         On the fine level they are those of the coarse one, whose errors the rate is about.
         """
         if self.coarse is not None:
@@ -114,7 +120,8 @@ class Classification:
         flagged = self.contradicted
         if self.accept_above is None:
             return flagged
-        return np.asarray((self.certainty <= self.accept_above) | flagged)
+        unsure = (self.certainty <= self.accept_above) | self.decided_by_prior
+        return np.asarray(unsure | flagged)
 
     @property
     def contradicted(self) -> NDArray[np.bool_]:
@@ -122,6 +129,11 @@ class Classification:
         if self.contradiction is None:
             return np.zeros(len(self), bool)
         return self.contradiction.copy()
+
+    @property
+    def decided_by_prior(self) -> NDArray[np.bool_]:
+        """Cells ``(N,)`` that have their class from the prior; none where there was none."""
+        return np.zeros(len(self), bool) if self.by_prior is None else self.by_prior.copy()
 
     @property
     def no_class_fits(self) -> NDArray[np.bool_]:
@@ -157,6 +169,7 @@ class Classification:
                 "trials": self.trials,
                 "review": self.review,
                 "contradiction": self.contradicted,
+                "by_prior": self.decided_by_prior,
                 "no_class_fits": self.no_class_fits,
                 **told_columns(self),
             }

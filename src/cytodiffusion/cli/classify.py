@@ -121,6 +121,7 @@ def _classify_field(
             image.rgb(), opened.labels, bundle, settings, pixel_size_um=size, progress=progress
         )
     write_cells_csv(out, results.frame)
+    results.frame.attrs["prior"] = results.record["prior"]
     scale = {"pixel_size_um": size, "pixel_size_source": origin}
     record = {"image": source, "labels": labels, "warnings": warnings, **scale}
     _report(reporter, results.frame, bundle, settings, out, record)
@@ -186,6 +187,7 @@ def _report(
         "review": review,
         CORRECTED: frame.attrs[CORRECTED],
         ACCEPTED: frame.attrs[ACCEPTED],
+        "prior": frame.attrs["prior"],
         "counts": counts,
         "model": bundle.record(),
     }

@@ -126,7 +126,10 @@ def takes(
 
 
 #: Options of every command that classifies.
-_CLASSIFICATION = ("trials", "seed", "batch_size", "coverage", "by_class", "error_rate", "alone")
+_CLASSIFICATION = (
+    *("trials", "seed", "batch_size", "coverage", "by_class", "error_rate", "alone"),
+    *("prior", "prior_shares"),
+)
 
 
 def _takes_classification(*names: str) -> Callable[[_Command], _Command]:
@@ -138,6 +141,7 @@ def _takes_classification(*names: str) -> Callable[[_Command], _Command]:
         coverage="--coverage SHARE",
         by_class="--by-class/--overall",
         error_rate="--error-rate SHARE|none",
+        prior_shares="--prior-share NAME=SHARE",
     )
 
 

@@ -297,8 +297,8 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
     words = ("predicted", "prediction_set", "finer", "coarse")
     for name in map(str, table.columns):
         column = table[name]
-        flags = ("anomaly", "review", "contradiction", "touches_border", "no_class_fits")
-        if name in flags:
+        flags = ("anomaly", "review", "contradiction", "by_prior", "touches_border")
+        if name in (*flags, "no_class_fits"):
             table[name] = column.where(column.notna(), False).astype(bool)
         elif name in words or name.startswith("attr_"):
             table[name] = column.where(column.notna(), "").astype(str)

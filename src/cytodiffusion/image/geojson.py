@@ -37,6 +37,7 @@ MEASUREMENTS = {
     "anomaly": "Anomaly",
     "review": "For review",
     "contradiction": "Contradiction",
+    "by_prior": "By the prior",
     "no_class_fits": "No class fits",
     "touches_border": "Touches border",
     "trials": "Trials",

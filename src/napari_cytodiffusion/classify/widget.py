@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.classification.contradiction import contradiction_sentence
+from cytodiffusion.classification.prior import prior_sentence
 from cytodiffusion.classification.result import many_unlike, unpromised
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError, OutOfMemoryError
@@ -64,14 +65,27 @@ if TYPE_CHECKING:
     from cytodiffusion.model.bundle import CellClass
 
 #: Fields of the form that are folded away at first.
-_MORE = ("pixel_size_um", "error_rate", "alone", "trials", "seed", "device")
+_MORE = (
+    *("pixel_size_um", "error_rate", "prior", "prior_shares", "alone", "trials", "seed"),
+    "device",
+)
 
 #: What stands in the place of the legend once its layer is gone.
 _REMOVED = "The layer of the {} was removed. {} shows it again."
 
+#: What the mixtures of cells are called that may be expected.
+PRIORS = {
+    "auto": "Normal blood (automatic)",
+    "even": "All classes alike",
+    "normal-blood": "Normal blood",
+    "own": "My own shares",
+}
+
 #: What the form says otherwise than the settings.
 _WORDS: dict[str, dict[str, Any]] = {
     "error_rate": {"percent": True, "decimals": 1, "step": 0.005, "none": "any, mark none"},
+    "prior": {"choices": PRIORS},
+    "prior_shares": {"hint": "lymphocyte=0.8, neutrophil=0.15"},
 }
 
 
@@ -121,9 +135,13 @@ class ClassifyWidget(QWidget):
                 "device": self.device,
             },
             words=_WORDS,
-            start=defaults("classification", "model", "device", "level", "trials", "seed"),
+            start=defaults(
+                *("classification", "model", "device", "level", "trials", "seed", "prior")
+            ),
             more=_MORE,
         )
+        self.form["prior"].changed.connect(self._show_shares)
+        self._show_shares()
         self.agreement = AgreementNote(self.image, self.cells, self.pixel_size, self)
         self.run_bar = RunBar("Classify cells", self)
         self.run_bar.follow(self._session)
@@ -168,6 +186,9 @@ class ClassifyWidget(QWidget):
         layout.addWidget(self.changes)
         layout.addWidget(RestArea(found, self), 1)
         layout.addWidget(self.export)
+
+    def _show_shares(self, _: Any = None) -> None:
+        self.form.show_field("prior_shares", self.form["prior"].value == "own")
 
     def _view_button(self, text: str, kind: str) -> QPushButton:
         button = QPushButton(text, self)
@@ -274,6 +295,8 @@ class ClassifyWidget(QWidget):
         values = self.form.values()
         if values["error_rate"] == ClassifySettings.model_fields["error_rate"].default:
             del values["error_rate"]
+        if values["prior"] != "own":  # what stands in the hidden line is not meant
+            del values["prior_shares"]
         return checked(ClassifySettings, values)
 
     def _say_what_is_missing(self, image: Layer | None) -> None:
@@ -414,6 +437,7 @@ class ClassifyWidget(QWidget):
             "model_version": model.version,
         }
         self._views.error_rate = prepared.error_rate
+        self._views.settings = prepared.settings
         self._views.one_level = prepared.one_level
         if self._request is not None:
             rate = self._request.settings.error_rate
@@ -530,6 +554,9 @@ class ClassifyWidget(QWidget):
             )
         elif views.no_promise is not None:
             said.append(views.no_promise)
+        if views.settings is not None:
+            expected = prior_sentence(views.settings, results.n_by_prior)
+            said += [expected] if expected else []
         if views.one_level is not None:
             said.append(views.one_level)
         self.summary.setText("\n".join(said) if total else "")

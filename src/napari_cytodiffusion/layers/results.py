@@ -112,6 +112,7 @@ class Results:
         self.n_anomalies = 0
         self.n_review = 0
         self.n_unfit = 0
+        self.n_by_prior = 0
         self.contradictions = np.zeros(len(self.class_names), int)  #: by class
         self.total = 0
         self._where: dict[int, tuple[int, int]] = {}
@@ -149,6 +150,7 @@ class Results:
         self.n_anomalies += sign * int(np.count_nonzero(result.anomaly))
         self.n_review += sign * int(np.count_nonzero(result.review))
         self.n_unfit += sign * int(np.count_nonzero(result.no_class_fits))
+        self.n_by_prior += sign * int(np.count_nonzero(result.decided_by_prior))
         contradicted = result.predicted[result.contradicted]
         self.contradictions += sign * np.bincount(contradicted, minlength=len(self.counts))
 
