@@ -213,15 +213,17 @@ def classify(
         Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
     **options
         Fields of `ClassifySettings`: ``trials``, ``seed``, ``coverage``, ``error_rate``,
-        ``alone``, ``prior``, ``prior_shares`` and others.
+        ``alone``, ``level``, ``prior``, ``prior_shares`` and others.
 
     Returns
     -------
     CellResults
         ``result.table`` is a pandas table with one row a cell: ``label`` (or ``path``), ``y`` and
         ``x`` in pixels, ``area_um2``, ``predicted``, ``confidence`` and the other columns of
-        ``cells.csv``, with the probability of each class in ``p_CLASS``. ``result.record`` says
-        how it came about: model, versions, settings, scale, and images that were skipped.
+        ``cells.csv``, with the probability of each class in ``p_CLASS``; of a model that tells
+        them, finer classes (or those alone, with ``level="fine"``) and attributes, ``attr_NAME``.
+        ``result.record`` says how it came about: model, versions, settings, scale, and images
+        that were skipped.
 
     Raises
     ------
@@ -300,7 +302,7 @@ def run(
         Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
     **options
         Fields of `ClassifySettings`: ``trials``, ``seed``, ``coverage``, ``error_rate``,
-        ``alone``, ``prior``, ``prior_shares`` and others.
+        ``alone``, ``level``, ``prior``, ``prior_shares`` and others.
 
     Returns
     -------
