@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 
 from cytodiffusion.cells.single_cell import SingleCell, SingleCells
 from cytodiffusion.classification.classifier import Classification, ClassifySettings, in_batches
+from cytodiffusion.classification.correction_table import (
+    CorrectionRow,
+    CorrectionTable,
+    lost_sentence,
+)
+from cytodiffusion.classification.corrections import correct
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.pipeline import ACCEPTED, CORRECTED
+from cytodiffusion.pipeline import ACCEPTED, CORRECTED, CORRECTIONS, corrections_record
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 
@@ -29,6 +35,7 @@ def classify_images(
     settings: ClassifySettings | None = None,
     *,
     pixel_size_um: float | None = None,
+    corrections: CorrectionTable | None = None,
     progress: Progress = silent,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Classify single-cell images, the cell in the centre.
@@ -62,7 +69,13 @@ def classify_images(
         why = f" ({skipped[0]})" if skipped else ""
         raise InputError(f"None of the {len(images)} images could be read{why}.")
     result = adjust(join(results), model, settings)
+    lost: list[CorrectionRow] = []
+    if corrections is not None:
+        placed, lost = corrections.place_paths([cell.path for cell in cells], model.class_names)
+        result = correct(result, placed, model, settings)
     frame = _images_frame(cells, result)
+    if corrections is not None:
+        frame.attrs[CORRECTIONS] = corrections_record(frame, lost_sentence(lost))
     frame.attrs[CORRECTED] = result.adjusted
     frame.attrs[ACCEPTED] = result.accept_above
     frame.attrs["notes"] = [

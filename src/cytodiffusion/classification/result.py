@@ -63,6 +63,11 @@ class Classification:
     contradiction : (N,) bool or None
         Cells whose class contradicts what the segmentation saw
         (`cytodiffusion.classification.contradiction`); None where it did not say.
+    human, observer : (N,) object or None
+        Classes that people gave, and who they are, ``""`` where nobody did; classes of one cell
+        that contradict each other stand beside each other, with ``|`` between. ``predicted`` is
+        never written over. None where no cell was corrected
+        (`cytodiffusion.classification.corrections`).
     """
 
     class_names: tuple[str, ...]
@@ -85,6 +90,8 @@ class Classification:
     embedding: NDArray[np.float32] | None = None
     adjusted: bool = False
     contradiction: NDArray[np.bool_] | None = None
+    human: NDArray[np.object_] | None = None
+    observer: NDArray[np.object_] | None = None
 
     @property
     def certainty(self) -> NDArray[np.float64]:
@@ -93,11 +100,28 @@ class Classification:
 
     @property
     def review(self) -> NDArray[np.bool_]:
-        """Cells ``(N,)`` too unsure for the error rate asked for, or with a contradicted class."""
+        """Cells ``(N,)`` too unsure for the error rate asked for, or with a contradicted class.
+
+        None of those that a person gave a class: somebody has looked.
+        """
         flagged = self.contradicted
-        if self.accept_above is None:
-            return flagged
-        return np.asarray((self.certainty <= self.accept_above) | flagged)
+        if self.accept_above is not None:
+            flagged |= self.certainty <= self.accept_above
+        return flagged & (self.by_human < 0)
+
+    @property
+    def by_human(self) -> NDArray[np.int64]:
+        """Classes ``(N,)`` that people gave; -1 where nobody did, or where they disagree."""
+        if self.human is None:
+            return np.full(len(self), -1, np.int64)
+        number = {name: k for k, name in enumerate(self.class_names)}
+        return np.array([number.get(name, -1) for name in self.human], np.int64)
+
+    @property
+    def final(self) -> NDArray[np.int64]:
+        """Classes ``(N,)`` to count: what a person said, else what was predicted."""
+        said = self.by_human
+        return np.asarray(np.where(said >= 0, said, self.predicted))
 
     @property
     def contradicted(self) -> NDArray[np.bool_]:
@@ -140,6 +164,8 @@ class Classification:
                 "no_class_fits": self.no_class_fits,
             }
         )
+        if self.human is not None and self.observer is not None:
+            frame["human"], frame["observer"] = self.human, self.observer
         probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
         return pd.concat([frame, probabilities], axis=1)
 
