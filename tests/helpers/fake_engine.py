@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from napari_cytodiffusion.engine import Engine
 
@@ -23,6 +24,7 @@ from cytodiffusion.cells.crops import Crops  # noqa: E402
 from cytodiffusion.classification.contradiction import mark_contradictions  # noqa: E402
 from cytodiffusion.classification.result import Classification  # noqa: E402
 from cytodiffusion.model.bundle import CellClass  # noqa: E402
+from cytodiffusion.model.validation_record import ValidationRecord  # noqa: E402
 from cytodiffusion.pipeline import CellBatch  # noqa: E402
 from cytodiffusion.segmentation import Segmentation  # noqa: E402
 
@@ -43,6 +45,10 @@ class Model:
     name: str = "fake"
     version: str = "1"
     device: str = "cpu"
+    slide_correction: None = None
+    validation: ValidationRecord = field(
+        default_factory=lambda: ValidationRecord(torch.linspace(0, 0.9, 50))
+    )
 
 
 class FakeEngine(Engine):

@@ -76,7 +76,9 @@ class CellRecord:
         value = getattr(self.result, name)
         if name in WHOLE or value is None:
             return value
-        return value[0].item() if value.ndim == 1 else value[0]
+        if value.ndim > 1 or value.dtype == object:
+            return value[0]
+        return value[0].item()
 
 
 class Results:
@@ -105,6 +107,7 @@ class Results:
         self.n_unfit = 0
         self.contradictions = np.zeros(len(self.class_names), int)  #: by class
         self.total = 0
+        self.base: Results | None = None  #: what these were before people corrected some
         self._where: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
@@ -129,7 +132,7 @@ class Results:
         self.total = batch.total
 
     def _count(self, result: Classification, sign: int) -> None:
-        self.counts += sign * np.bincount(result.predicted, minlength=len(self.counts))
+        self.counts += sign * np.bincount(result.final, minlength=len(self.counts))
         self.n_anomalies += sign * int(np.count_nonzero(result.anomaly))
         self.n_review += sign * int(np.count_nonzero(result.review))
         self.n_unfit += sign * int(np.count_nonzero(result.no_class_fits))
@@ -155,6 +158,9 @@ class Results:
         unusual = ", unlike anything in the training" if result.anomaly[row] else ""
         unsure = ", for review" if result.review[row] else ""
         unfit = ", no class fits well enough" if result.no_class_fits[row] else ""
+        if result.by_human[row] >= 0:
+            said = self.class_names[result.by_human[row]]
+            return f"{said} by a person, {name} {percent(result.confidence[row])} (cell {label})"
         return f"{name} {percent(result.confidence[row])}{unsure}{unusual}{unfit} (cell {label})"
 
     def ordered(self, by: str, only: int | str | None = None) -> list[int]:
@@ -162,7 +168,7 @@ class Results:
         if not self.batches:
             return []
         ids = self._column(lambda b: b.crops.ids)
-        predicted = self._column(lambda b: b.result.predicted)
+        predicted = self._column(lambda b: b.result.final)
         if by == "class":
             order = np.lexsort((ids, self._column(lambda b: b.result.confidence), predicted))
         else:
@@ -182,7 +188,7 @@ class Results:
     def _chosen(self, only: str) -> np.ndarray:
         """Which cells are of a choice that is not a class."""
         if only == WHITE:
-            return np.asarray(self.white[self._column(lambda b: b.result.predicted)])
+            return np.asarray(self.white[self._column(lambda b: b.result.final)])
         if only == SMALL:
             return small_objects(self._column(lambda b: b.crops.areas_um2))
         name = {REVIEW: "review", ANOMALY: "anomaly", UNFIT: "no_class_fits"}[only]
@@ -192,6 +198,7 @@ class Results:
         """Return the results of all other cells."""
         other = copy.copy(self)
         other.batches, other._where = [], {}
+        other.base = None if self.base is None else self.base.without(labels)
         other.counts = np.zeros_like(self.counts)
         other.contradictions = np.zeros_like(self.contradictions)
         for name in [name for name in vars(self) if name.startswith("n_")]:
@@ -203,6 +210,29 @@ class Results:
                 crops, result = batch.crops[stays], batch.result[stays]
                 other.add(replace(batch, crops=crops, result=result))
         other.total = len(other)
+        return other
+
+    @property
+    def uncorrected(self) -> Results:
+        """The results as they were before people corrected some."""
+        return self if self.base is None else self.base
+
+    def learned(
+        self, batches: Sequence[CellBatch], colors: Sequence[str], groups: Sequence[str]
+    ) -> Results:
+        """Return what corrected cells made of these results, which stay as they are.
+
+        Parameters
+        ----------
+        batches : sequence of CellBatch
+            The same cells.
+        colors, groups : sequence of str
+            Of all classes, new ones included.
+        """
+        other = Results(batches[0].result.class_names, colors, groups)
+        for batch in batches:
+            other.add(batch)
+        other.total, other.base = self.total, self.uncorrected
         return other
 
     def _column(self, get: Callable[[CellBatch], Any]) -> np.ndarray:
