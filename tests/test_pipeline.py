@@ -382,7 +382,6 @@ def test_the_record_names_what_is_needed_to_repeat_it(model: ModelBundle) -> Non
 
 HEAVY = (
     "accelerate",
-    "crepes",
     "diffusers",
     "matplotlib",
     "pandas",

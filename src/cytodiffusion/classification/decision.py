@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.classification.anomaly import anomaly_threshold, default_score, scores_after
-from cytodiffusion.classification.conformal import conformal_sets, enough_of_each
+from cytodiffusion.classification.conformal import conformal_p_values, enough_of_each
 from cytodiffusion.classification.prior import prior_of, with_prior
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
@@ -119,12 +119,19 @@ def prediction_sets(
     posterior: NDArray[np.float64], kept: ValidationRecord, settings: ClassifySettings, name: str
 ) -> NDArray[np.bool_]:
     """Choose the classes ``(N, K)`` by the coverage that the settings ask for."""
+    return p_values(posterior, kept, settings, name) > 1.0 - settings.coverage
+
+
+def p_values(
+    posterior: NDArray[np.float64], kept: ValidationRecord, settings: ClassifySettings, name: str
+) -> NDArray[np.float64]:
+    """Say how usual each class is for each cell, ``(N, K)``, as the settings want it."""
     scores = kept.scores.double().numpy()
     classes = classes_of_scores(kept, settings, name)
     if settings.by_class is None and classes is not None:
         enough = enough_of_each(classes, posterior.shape[1], settings.coverage)
         classes = classes if enough else None
-    return conformal_sets(posterior, scores, settings.coverage, classes)
+    return conformal_p_values(posterior, scores, classes)
 
 
 def records_of(model: ModelBundle | Baseline, settings: ClassifySettings) -> list[ValidationRecord]:

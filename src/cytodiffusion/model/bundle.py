@@ -9,6 +9,7 @@ format; ``classes.json`` names, colours and groups the classes and fixes the inp
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,7 @@ from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser, hard_disc
 from cytodiffusion.model.traits import Trait
 from cytodiffusion.model.validation_record import ValidationRecord
-from cytodiffusion.taxonomy import Taxonomy
+from cytodiffusion.taxonomy import PALETTE, READY, Taxonomy, load_taxonomy
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,21 @@ class CellClass:
     name: str
     color: str  #: ``#rrggbb``
     group: str = ""  #: such as "granulocyte"
+
+
+def with_new_classes(known: Sequence[CellClass], names: Iterable[str]) -> tuple[CellClass, ...]:
+    """Return the classes of a model, and one for each name that is none of them."""
+    classes = list(known)
+    for name in names:
+        if any(own.name == name for own in classes):
+            continue
+        taken = {own.color.lower() for own in classes}
+        meant = next((c for t in READY if (c := load_taxonomy(t).find(name)) is not None), None)
+        free = [color for color in PALETTE if color not in taken] or list(PALETTE)
+        if meant is not None and meant.color.lower() not in taken:
+            free.insert(0, meant.color)
+        classes.append(CellClass(name, free[0], "" if meant is None else meant.group))
+    return tuple(classes)
 
 
 @dataclass(kw_only=True)
