@@ -78,6 +78,7 @@ class CellViews:
         self.classified: tuple[Any, Results] | None = None  # labels and results, while these change
         self.changes = CellChanges()
         self.people = People()  # what people said of the cells
+        self.running = False  # whether more cells are to come
         self.settings: Any = None  # that the cells were classified with
         self.kinds: Any = None  # what the segmentation took them for
         self.kind = "class"
