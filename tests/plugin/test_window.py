@@ -306,7 +306,10 @@ def test_keys_give_classes_and_take_them_back(shown, qtbot):
     assert session.current.people.said.keys() == {5}
     assert session.chosen == seen
     # in the dock as well, and a name that is typed is no key
+    session.open_dock("Inspect cell")
+    desk.inspect.window().activateWindow()
     desk.inspect.review_bar.choice.setFocus()
+    qtbot.waitUntil(desk.inspect.review_bar.choice.hasFocus, timeout=10_000)
     press(Qt.Key.Key_2, on=desk.inspect.review_bar.choice)
     assert session.current.people.said[seen][0] == names[1]
     observer = desk.inspect.review_bar.observer

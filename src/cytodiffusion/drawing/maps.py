@@ -145,7 +145,7 @@ class CellMaps:
 
     def show(self, shown: Sequence[bool]) -> None:
         """Choose which classes (K,) appear in the uncertainty and outline maps."""
-        self._shown[1:] = shown
+        self._shown[1 : len(shown) + 1] = shown
 
     def outline(self, anomalies: bool, review: bool) -> None:
         """Choose which cells have an outline."""

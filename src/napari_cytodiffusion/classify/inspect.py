@@ -63,10 +63,10 @@ class InspectWidget(QWidget):
         self._session = Session.of(napari_viewer)
         self._label = 0
         self._views: CellViews | None = None
+        self._reviewing = Reviewing.of(self._session)
         self._build()
         self._session.attach(self)
         self._session.watch(self)
-        self._reviewing = Reviewing.of(self._session)
         self._reviewing.watch(self)
         self._reviewing.changed.connect(self._show_class)
         self._reviewing.next_wanted.connect(self._on_next_wanted)

@@ -99,9 +99,9 @@ class Reviewing(QObject):
     def _bind(self, to: Any) -> None:
         me = weakref.ref(self)
         for index, key in enumerate(CLASS_KEYS):
-            to.bind_key(key, partial(_on_key, me, index), overwrite=True)
-        to.bind_key(CONFIRM_KEY, partial(_on_confirm, me), overwrite=True)
-        to.bind_key(UNDO_KEY, partial(_on_undo, me), overwrite=True)
+            to.bind_key(key, _doing(me, lambda r, i=index: r.say_number(i)), overwrite=True)
+        to.bind_key(CONFIRM_KEY, _doing(me, Reviewing.confirm), overwrite=True)
+        to.bind_key(UNDO_KEY, _doing(me, Reviewing.undo), overwrite=True)
 
     def _bind_layer(self, layer: Layer) -> None:
         """Bind the keys to a layer of our own, which napari's tools for painting are useless on."""
@@ -169,7 +169,7 @@ class Reviewing(QObject):
     def learn(self, views: CellViews) -> None:
         """Classify all cells anew by what was said, in a thread; the latest word counts."""
         self.changed.emit()
-        if self._session.busy and self._session.current is views and not len(views.results):
+        if views.running or not len(views.results):
             return  # the end of the run comes back here
         if self._job is not None:
             self._waiting = views
@@ -220,24 +220,15 @@ def said_of(people: People, label: int) -> str:
     return people.said.get(label, ("", ""))[0]
 
 
-def _alive(me: weakref.ref[Reviewing]) -> Reviewing | None:
-    found = me()
-    return found if found is not None and found.active else None
+def _doing(me: weakref.ref[Reviewing], what: Callable[[Reviewing], None]) -> Callable[[Any], None]:
+    """Return what napari calls for a key; it holds nothing alive."""
 
+    def act(_: Any) -> None:
+        found = me()
+        if found is not None and found.active:
+            what(found)
 
-def _on_key(me: weakref.ref[Reviewing], index: int, _: Any) -> None:
-    if (found := _alive(me)) is not None:
-        found.say_number(index)
-
-
-def _on_confirm(me: weakref.ref[Reviewing], _: Any) -> None:
-    if (found := _alive(me)) is not None:
-        found.confirm()
-
-
-def _on_undo(me: weakref.ref[Reviewing], _: Any) -> None:
-    if (found := _alive(me)) is not None:
-        found.undo()
+    return act
 
 
 def _gone(me: weakref.ref[Reviewing], widget: int, *_: Any) -> None:

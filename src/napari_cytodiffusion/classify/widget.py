@@ -443,6 +443,7 @@ class ClassifyWidget(QWidget):
         self._views.error_rate = prepared.error_rate
         self._views.settings = prepared.settings
         self._views.one_level = prepared.one_level
+        self._views.running = True
         self._reviewing.carry(before, self._views)
         if self._request is not None:
             self._views.kinds = self._request.kinds
@@ -455,6 +456,8 @@ class ClassifyWidget(QWidget):
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
         views, self._views, self._prepared = self._views, None, None
+        if views is not None:
+            views.running = False
         done = 0 if views is None else len(views.results)
         if outcome == "failed":
             self.run_bar.end("Stopped by an error.")

@@ -81,6 +81,7 @@ class CellViews:
         self.classified: tuple[Any, Results] | None = None  # labels and results, while these change
         self.changes = CellChanges()
         self.people = People()  # what people said of the cells
+        self.running = False  # whether more cells are to come
         self.kinds: Any = None  # what the segmentation took them for
         self.kind = "class"
         self.outlines = (True, True)  # of anomalies, of cells for review
