@@ -46,6 +46,7 @@ COLUMNS = [
     *("review", "contradiction", "by_prior", "no_class_fits"),
     *(f"p_{name}" for name in DEFAULT_NAMES),
 ]
+PROBABILITIES = [name for name in COLUMNS if name.startswith("p_")]
 QUICK = ClassifySettings(trials=2, min_trials=1)
 
 
@@ -76,7 +77,7 @@ def test_the_table_has_the_columns_of_the_contract(model: ModelBundle) -> None:
     frame = results.frame
     assert list(frame.columns) == COLUMNS
     assert frame["label"].tolist() == list(range(1, 10))
-    np.testing.assert_allclose(frame[COLUMNS[16:]].sum(axis=1), 1)
+    np.testing.assert_allclose(frame[PROBABILITIES].sum(axis=1), 1)
     assert frame["predicted"].isin(DEFAULT_NAMES).all()
     for names in frame["prediction_set"]:
         assert set(names.split("|")) <= set(DEFAULT_NAMES)
@@ -160,7 +161,7 @@ def test_batches_come_again_corrected_in_the_places_of_the_first(correcting: Mod
     assert frame.attrs == {"corrected_for_slide": True, "accepted_above": accepted}
     assert frame["label"].tolist() == list(range(1, 50))
     whole = join([p.result for p in again])
-    np.testing.assert_allclose(frame[COLUMNS[16:]], whole.posterior)
+    np.testing.assert_allclose(frame[PROBABILITIES], whole.posterior)
     half = cells_frame(parts[:4])  # stopped in between: said, not hidden
     assert half.attrs["corrected_for_slide"] is False
     alone = settings.model_copy(update={"alone": True})
@@ -187,7 +188,7 @@ def test_images_of_a_folder_are_corrected_together(correcting: ModelBundle, tmp_
     alone, _ = classify_images(
         paths, correcting, QUICK.model_copy(update={"alone": True}), pixel_size_um=0.4
     )
-    assert not np.allclose(alone[COLUMNS[16:]], tables[4][COLUMNS[16:]])
+    assert not np.allclose(alone[PROBABILITIES], tables[4][PROBABILITIES])
 
 
 def test_chosen_ids_only(model: ModelBundle) -> None:
