@@ -20,7 +20,8 @@ from cytodiffusion.classification.contradiction import (
     mark_contradictions,
 )
 from cytodiffusion.classification.result import join, many_unlike, unpromised
-from cytodiffusion.classification.slide_correction import adjust, correctable
+from cytodiffusion.classification.slide_correction import adjust, correctable, too_few_to_tell
+from cytodiffusion.classification.slide_distance import far_slide
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.record import provenance
 from cytodiffusion.files.writers import file_record
@@ -47,8 +48,15 @@ FIRST_BATCH = 32
 #: Whether the cells of a table were corrected for what they have in common: its key in records.
 CORRECTED = "corrected_for_slide"
 
+#: How far the slide of a table is from the training, None where that is not known, and the mean
+#: confidence before that lowered it: their keys in records.
+DISTANCE, SURE_BEFORE = "slide_distance", "mean_confidence_before"
+
 #: What certainty accepted cells are above, None where none is for review: its key in records.
 ACCEPTED = "accepted_above"
+
+#: What the ``attrs`` of a table say and its record repeats.
+RECORDED = (CORRECTED, ACCEPTED, DISTANCE, SURE_BEFORE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +178,7 @@ def _revised(
     if not batches:
         return
     result = adjust(join([batch.result for batch in batches]), model, settings)
-    if not result.adjusted:
+    if not result.adjusted and result.slide_distance is None:
         return
     done = 0
     for number, batch in enumerate(batches):
@@ -183,15 +191,17 @@ def _revised(
 def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     """Join batches to the table of ``cells.csv``, one row a cell, sorted by label.
 
-    Its ``attrs`` say whether the cells were corrected for what they have in common, and what
-    certainty accepted ones are above.
+    Its ``attrs`` say whether the cells were corrected for what they have in common, how far their
+    slide is from the training, and what certainty accepted ones are above.
     """
     latest: dict[int, pd.DataFrame] = {}
     corrected: dict[int, bool] = {}
     above: dict[int, float | None] = {}
+    told: dict[int, tuple[float | None, float | None]] = {}
     for batch in batches:
         number = len(latest) if batch.revises is None else batch.revises
         corrected[number], above[number] = batch.result.adjusted, batch.result.accept_above
+        told[number] = batch.result.slide_distance, batch.result.sure_before
         latest[number] = batch_frame(batch)
     parts = list(latest.values())
     if not parts:
@@ -200,8 +210,22 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
 
     frame = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
     frame.attrs[CORRECTED] = all(corrected.values())
+    one = next(iter(told.values())) if len({*told.values()}) == 1 else (None, None)
+    frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE] = one
     frame.attrs[ACCEPTED] = next(iter(above.values())) if len({*above.values()}) == 1 else None
     return frame
+
+
+def distance_sentence(
+    frame: pd.DataFrame, model: Classifier, settings: ClassifySettings
+) -> str | None:
+    """Return what to tell of the distance of a table's slide from the training, if anything."""
+    if model.slide_distance is None or settings.alone:
+        return None
+    distance, before = frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE]
+    if distance is None:
+        return too_few_to_tell(len(frame))
+    return far_slide(distance, before, float(frame["confidence"].mean()))
 
 
 def field_cells(batches: Sequence[CellBatch], white: NDArray[np.bool_]) -> FieldCells:
@@ -253,7 +277,7 @@ def classify_labels(
     )
     frame = cells_frame(batches)
     found = {"pixel_size_um": pixel_size_um}
-    found |= {key: frame.attrs[key] for key in (CORRECTED, ACCEPTED)}
+    found |= {key: frame.attrs[key] for key in RECORDED}
     return CellResults(frame, provenance(model, settings, **found))
 
 
@@ -358,6 +382,7 @@ def analyse(
     anomalies = int(results.frame["anomaly"].sum())
     said = (
         unpromised(settings.error_rate, results.frame.attrs[ACCEPTED]),
+        distance_sentence(results.frame, model, settings),
         many_unlike(anomalies, len(results.frame)),
         contradiction_sentence(Counter(results.frame["predicted"][results.frame["contradiction"]])),
     )

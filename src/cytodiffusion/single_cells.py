@@ -15,7 +15,7 @@ from cytodiffusion.classification.classifier import Classification, ClassifySett
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.pipeline import ACCEPTED, CORRECTED
+from cytodiffusion.pipeline import ACCEPTED, CORRECTED, DISTANCE, SURE_BEFORE
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 
@@ -65,6 +65,7 @@ def classify_images(
     frame = _images_frame(cells, result)
     frame.attrs[CORRECTED] = result.adjusted
     frame.attrs[ACCEPTED] = result.accept_above
+    frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE] = result.slide_distance, result.sure_before
     frame.attrs["notes"] = [
         f"{path.name}: {note}" for path, notes in folder.notes.items() for note in notes
     ]

@@ -166,13 +166,14 @@ def _report(
     record: dict[str, Any],
 ) -> None:
     from cytodiffusion.classification.result import many_unlike, unpromised
-    from cytodiffusion.pipeline import ACCEPTED, CORRECTED
+    from cytodiffusion.pipeline import ACCEPTED, RECORDED, distance_sentence
     from cytodiffusion.results import class_counts
 
     counts = class_counts(frame, bundle.classes)
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
     for said in (
         unpromised(settings.error_rate, frame.attrs[ACCEPTED]),
+        distance_sentence(frame, bundle, settings),
         many_unlike(anomalies, len(frame)),
     ):
         if said:
@@ -182,8 +183,7 @@ def _report(
         "cells": len(frame),
         "anomalies": anomalies,
         "review": review,
-        CORRECTED: frame.attrs[CORRECTED],
-        ACCEPTED: frame.attrs[ACCEPTED],
+        **{key: frame.attrs[key] for key in RECORDED},
         "counts": counts,
         "model": bundle.record(),
     }
