@@ -2,12 +2,12 @@ r"""Models in a laboratory that was left out of their training: one table.
 
     python benchmarks/laboratories_out.py --data "$DATA" -o results/laboratories-out.md
     python benchmarks/laboratories_out.py --data "$DATA" --out bcisc=results/out-bcisc \
-        --out chulawbc=results/out-chulawbc --rival bcisc=results/out-bcisc-resnet18
+        --out chulawbc=results/out-chulawbc --baseline bcisc=results/out-bcisc-resnet18
     python benchmarks/laboratories_out.py --data "$DATA" --once segwbc --blasts
     python benchmarks/laboratories_out.py commands results/laboratories -o results
 
 Without ``--out`` one model, ``--model``, is scored on all laboratories. Nothing is trained here;
-``commands`` prints what trains a model and its rival without each laboratory, from the tables
+``commands`` prints what trains a model and its baseline without each laboratory, from the tables
 ``without-NAME.csv`` that ``scripts/default_data/laboratories.py`` makes. All cells of a laboratory
 are taken to be of one slide when they are looked at together.
 """
@@ -57,7 +57,7 @@ class Contender:
 
     laboratory: str
     source: str
-    rival: bool = False
+    baseline: bool = False
 
 
 def figures(
@@ -129,7 +129,7 @@ def table(
     for contender in contenders:
         model = load_classifier(contender.source, device="cpu")
         wanted = [contender.laboratory] * (contender.laboratory != "")
-        for laboratory in wanted + ["allidb2"] * (blasts and not contender.rival):
+        for laboratory in wanted + ["allidb2"] * (blasts and not contender.baseline):
             frame = (laboratory, model.input_size, model.window_um)
             if frame not in read:
                 read[frame] = read_cells(data, *frame, split="test")
@@ -158,7 +158,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def commands(tables: Path, output: Path) -> list[str]:
-    """Return the shell commands that train a model and its rival without each laboratory."""
+    """Return the shell commands that train a model and its baseline without each laboratory."""
     found = []
     for laboratory, name in TABLES.items():
         given = tables / f"without-{name}.csv"
@@ -172,18 +172,18 @@ def commands(tables: Path, output: Path) -> list[str]:
             "--resume",
         ]
     scored = " ".join(f"--out {n}={output / f'out-{n}'}" for n in TABLES)
-    rivals = " ".join(f"--rival {n}={output / f'out-{n}-resnet18'}" for n in TABLES)
-    return [*found, f"python benchmarks/laboratories_out.py {scored} {rivals}"]
+    baselines = " ".join(f"--baseline {n}={output / f'out-{n}-resnet18'}" for n in TABLES)
+    return [*found, f"python benchmarks/laboratories_out.py {scored} {baselines}"]
 
 
-def named(given: Sequence[str], rival: bool) -> list[Contender]:
+def named(given: Sequence[str], baseline: bool) -> list[Contender]:
     """Read LABORATORY=MODEL."""
     found = []
     for text in given:
         laboratory, equals, source = text.partition("=")
-        if not equals or laboratory not in (*TABLES, *ONCE):
+        if not equals or laboratory not in (*TABLES, *ONCE[:1]):
             raise SystemExit(f"{text} is not LABORATORY=MODEL with one of {', '.join(TABLES)}.")
-        found.append(Contender(laboratory, source, rival))
+        found.append(Contender(laboratory, source, baseline))
     return found
 
 
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("tables", nargs="?", type=Path, help="commands: folder of the tables")
     parser.add_argument("--data", type=Path, default=default_data())
     parser.add_argument("--out", action="append", default=[], help="LABORATORY=MODEL")
-    parser.add_argument("--rival", action="append", default=[], help="LABORATORY=BASELINE")
+    parser.add_argument("--baseline", action="append", default=[], help="LABORATORY=BASELINE")
     parser.add_argument("--model", default="default", help="scored where no --out is given")
     parser.add_argument("--laboratories", nargs="*", choices=tuple(TABLES), default=list(LEFT_OUT))
     parser.add_argument(
@@ -209,10 +209,10 @@ def main() -> None:
             parser.error("name the folder of the tables")
         print("\n".join(commands(options.tables, options.output or Path("results"))))
         return
-    contenders = named(options.out, False) + named(options.rival, True)
+    contenders = named(options.out, False) + named(options.baseline, True)
     if not contenders:
         contenders = [Contender(name, options.model) for name in options.laboratories]
-    sources = dict.fromkeys(c.source for c in contenders if not c.rival) or [options.model]
+    sources = dict.fromkeys(c.source for c in contenders if not c.baseline) or [options.model]
     contenders += [Contender(name, source) for name in options.once for source in sources]
     scored, _ = table(contenders, options.data)
     parts = [markdown(scored)] if len(scored) else []

@@ -61,15 +61,25 @@ class Cells:
 
 
 def read_cells(
-    data: Path, laboratory: str, size: int, window_um: float, split: str = "val"
+    data: Path,
+    laboratory: str,
+    size: int,
+    window_um: float,
+    split: str = "val",
+    most: int | None = None,
 ) -> Cells:
-    """Cells of a laboratory in windows of ``window_um``, ``size`` pixels wide; ``split`` of PBC."""
+    """Cells of a laboratory in windows of ``window_um``, ``size`` pixels wide.
+
+    ``split`` is one of PBC's; ``most`` are drawn of each class of single-cell images.
+    """
     if laboratory == "bccd":
         return _of_fields(data, size, window_um)
     folder, known = SINGLE[laboratory]
     table = pd.read_csv(data / "manifest.csv", keep_default_na=False)
     here = table["path"].str.startswith(folder.format(split=split))
     table = table[here & (table["class"] != "") & (table["subtype"] != "mask")]
+    if most is not None:
+        table = table.sample(frac=1, random_state=0).groupby("class").head(most)
     records = [
         Record(data / path, name, "test", slide)
         for path, name, slide in zip(table["path"], table["class"], table["subtype"], strict=True)

@@ -68,7 +68,7 @@ def slides() -> list[Slide]:
 
 
 def test_confidences_fit_after_what_was_learned(blank: SlideDistance, slides: list[Slide]) -> None:
-    kept = replace(learn_fall(blank, slides, NAMES, ()), tail=2.0)
+    kept = replace(learn_fall(blank, slides, NAMES, {}), tail=2.0)
     assert kept.spread == pytest.approx(0.5, rel=0.1)
     for shift in (2.0, 4.0):
         unseen = slide(shift, 1234, 900)
@@ -84,8 +84,8 @@ def test_confidences_fit_after_what_was_learned(blank: SlideDistance, slides: li
 def test_what_is_taken_for_a_rare_class_is_doubted_more(
     blank: SlideDistance, slides: list[Slide]
 ) -> None:
-    even = learn_fall(blank, slides, NAMES, ())
-    kept = learn_fall(blank, slides, NAMES, ("rare", "unheard of"))
+    even = learn_fall(blank, slides, NAMES, {})
+    kept = learn_fall(blank, slides, NAMES, {"rare": 0.05, "unheard of": 0.05})
     assert np.ptp(even.doubt) < 0.2
     assert kept.doubt[2] > max(kept.doubt[:2]) + 0.2
 

@@ -229,8 +229,17 @@ class TrainSettings(BaseModel):
         RARE_IN_BLOOD,
         "Rare classes",
         "slide-correction and slide-distance: classes that the slides to come hardly hold; what is "
-        "taken for one is doubted more on slides unlike the training.",
+        "taken for one is trusted less on slides unlike the training.",
         more=True,
+    )
+    rare_weight: float = setting(
+        0.05,
+        "Weight of rare classes",
+        "slide-correction and slide-distance: how much a cell of a rare class counts in what is "
+        "learned of slides unlike the training; 1 is as much as any other.",
+        more=True,
+        gt=0,
+        le=1,
     )
     fields: PositiveInt = setting(
         400,

@@ -76,7 +76,15 @@ DOMAINS_FILE, SETTINGS_FILE = "laboratories.safetensors", "settings.json"
 MAY_CHANGE = {
     *("resume", "device", "output", "data", "layout", "init", "duplicates", "name", "attribution"),
     *("steps", "learning_rate", "weight_decay", "coverage", "checkpoint_every", "laboratories"),
-    *("rare", "allow_download", "mixed_precision", "batch_size", "log_every", "tracker"),
+    *(
+        "rare",
+        "rare_weight",
+        "allow_download",
+        "mixed_precision",
+        "batch_size",
+        "log_every",
+        "tracker",
+    ),
 }
 
 
