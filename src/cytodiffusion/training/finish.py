@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,17 @@ from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.codec import PixelCodec
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.generator import Generator
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
+from cytodiffusion.model.slide_distance import SlideDistance
 from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy, colors_and_groups, load_taxonomy, taxonomy_for
 from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
+from cytodiffusion.training.card import KEPT_HEADINGS, section_of, with_section, write_card
 from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.settings import ON_DISK, TrainSettings
 from cytodiffusion.training.traits import calibrated, trait_scores
@@ -73,7 +75,29 @@ def finish_bundle(
         split: measure(model, sets[split], budget, progress) for split in sets if split != "train"
     }
     model.card = write_card(model, sets, settings, history, measured)
+    if settings.init is not None:
+        keep_parts(model, load_bundle(settings.init, device="cpu"))
     return save_bundle(settings.output, model)
+
+
+def keep_parts(model: ModelBundle, start: ModelBundle) -> None:
+    """Give a model the generator and the smear network of the one that it was started from.
+
+    Neither depends on the weights that were trained further; a generator is kept where the classes
+    are the same. A slide correction does depend on them and is to be trained anew.
+    """
+    kept: dict[str, Generator | Segmenter | None] = {"segmenter": start.segmenter}
+    if start.class_names == model.class_names:
+        kept["generator"] = start.generator
+    for name, part in kept.items():
+        if part is None:
+            continue
+        setattr(model, name, part)
+        if name in start.training:
+            model.training = model.training | {name: start.training[name]}
+        heading = KEPT_HEADINGS[name]
+        if section := section_of(start.card, heading):
+            model.card = with_section(model.card, heading, section)
 
 
 def describe_classes(names: list[str], settings: TrainSettings) -> tuple[CellClass, ...]:
@@ -138,70 +162,12 @@ def training_record(settings: TrainSettings) -> dict[str, Any]:
     return record
 
 
-def write_card(
-    model: ModelBundle,
-    sets: dict[str, CellSet],
-    settings: TrainSettings,
-    history: list[dict[str, float]],
-    measured: dict[str, dict[str, Any]],
-    network: str = "U-Net denoiser with bilinear class heads",
-) -> str:
-    """Model card in Markdown."""
-    versions = {p: version(p) for p in ("torch", "diffusers", "accelerate")}
-    million = sum(p.numel() for p in model.denoiser.parameters()) / 1e6
-    lines = [
-        f"# {model.name}",
-        "",
-        "A diffusion classifier of single blood cells for research and teaching. "
-        "Not a medical device; not for diagnosis.",
-        "",
-        f"- Input: {model.input_size} x {model.input_size} px, {model.window_um:g} um wide, RGB, "
-        "the cell in the centre.",
-        f"- Network: {network}, {million:.1f} million weights, stored in half precision.",
-        f"- Training: {settings.steps} steps of {settings.batch_size} crops, seed {settings.seed}; "
-        + ", ".join(f"{k} {v}" for k, v in versions.items())
-        + f"; napari-cytodiffusion {__version__}.",
-        *([f"- Started from the weights of {Path(settings.init).name}."] if settings.init else []),
-        f"- Data and licence: {settings.attribution or 'not stated'}",
-        f"- Trials go round the noise levels {', '.join(map(str, model.calibration.levels))}; "
-        f"temperature {model.calibration.temperature:.3f}; anomaly threshold "
-        f"{model.calibration.anomaly_threshold:.2f} "
-        f"({model.calibration.false_alarms:.1%} of validation cells exceed it).",
-        *images_table(model.classes, sets),
-    ]
-    for split, metrics in measured.items():
-        also = ", which calibrated it" if split == "val" else ""
-        lines += ["", f"## Measured on the {split} split{also}", "", *metrics_table(metrics)]
-    if history:
-        last = history[-1]["validation"]
-        lines += ["", f"Balanced accuracy of two trials at the last step: {last:.4f} (validation)."]
-    return "\n".join(lines) + "\n"
-
-
-def images_table(classes: Sequence[CellClass], sets: dict[str, CellSet]) -> list[str]:
-    """How many images each class has in each split, as the lines of a Markdown section."""
-    lines = [
-        "",
-        "## Images",
-        "",
-        "| class | " + " | ".join(sets) + " |",
-        "|---|" + "---:|" * len(sets),
-    ]
-    for index, cell_class in enumerate(classes):
-        counts = [int((cells.labels == index).sum()) for cells in sets.values()]
-        lines.append(f"| {cell_class.name} | " + " | ".join(map(str, counts)) + " |")
-    unlabelled = [int((cells.labels < 0).sum()) for cells in sets.values()]
-    if any(unlabelled):
-        lines.append("| without a label | " + " | ".join(map(str, unlabelled)) + " |")
-    return lines
-
-
 def save_with(
     model: ModelBundle,
     settings: TrainSettings,
     heading: str,
     lines: Sequence[str],
-    **added: Generator | SlideCorrection | Segmenter,
+    **added: Generator | SlideCorrection | SlideDistance | Segmenter,
 ) -> Path:
     """Save a trained model together with a part that was trained for it, at ``settings.output``."""
     kind = ON_DISK.get(settings.kind, settings.kind)
@@ -212,23 +178,3 @@ def save_with(
         **added,  # type: ignore[arg-type]
     )
     return save_bundle(settings.output, whole)
-
-
-def with_section(card: str, heading: str, lines: Sequence[str]) -> str:
-    """Put a section into a card: in the place of an earlier one of that heading, or at the end."""
-    before, found, rest = card.partition(heading + "\n")
-    after = rest[rest.index("\n## ") + 1 :] if found and "\n## " in rest else ""
-    parts = [before.rstrip(), "\n".join([heading, "", *lines]).rstrip(), after.rstrip()]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def metrics_table(metrics: dict[str, Any]) -> list[str]:
-    """Figures of merit as the lines of a Markdown table."""
-    lines = ["| figure | value |", "|---|---:|"]
-    for key, value in metrics.items():
-        if key == "recall":
-            lines += [f"| recall, {name} | {share:.3f} |" for name, share in value.items()]
-        else:
-            shown = value if isinstance(value, int) else f"{value:.4g}"
-            lines.append(f"| {key.replace('_', ' ')} | {shown} |")
-    return lines

@@ -37,13 +37,13 @@ from cytodiffusion.model.stable_diffusion import (
 from cytodiffusion.model.stable_diffusion_files import load_networks
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
+from cytodiffusion.training.card import write_card
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import (
     describe_classes,
     measure,
     taxonomy_of,
     training_record,
-    write_card,
 )
 from cytodiffusion.training.loss import draw_levels
 from cytodiffusion.training.settings import TrainSettings
