@@ -165,7 +165,8 @@ class Results:
         if not self.batches or self.batches[-1].result.slide_distance is None:
             return None
         last = self.batches[-1].result
-        sure = np.concatenate([batch.result.confidence for batch in self.batches])
+        # that of the coarse level, which was lowered
+        sure = np.concatenate([batch.result.confidence for batch in self.coarse.batches])
         return far_slide(last.slide_distance, last.sure_before, float(sure.mean()))
 
     def record(self, label: int) -> CellRecord | None:
