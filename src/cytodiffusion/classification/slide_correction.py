@@ -65,6 +65,8 @@ def adjust(
     even = settings.model_copy(update={"prior": "even"})  # what is expected comes last
     found = answers(posterior, kept, model, even)
     result = replace(result, **found, adjusted=correction is not None)
-    if distance is not None:
-        result = weigh_distance(result, distance, settings.coverage)
-    return expecting(result, model, settings)
+    if distance is None:
+        return expecting(result, model, settings)
+    before = float(expecting(result, model, settings).confidence.mean())
+    result = expecting(weigh_distance(result, distance, settings.coverage), model, settings)
+    return replace(result, sure_before=before)
