@@ -265,11 +265,11 @@ class Results:
         if shown.coarse is not None:
             names = shown.coarse.class_names
             new = len(names) - len(before.class_names)
-            own = [
+            own_colors, own_groups = (
                 (*all_[: len(before.class_names)], *more[len(more) - new :])
                 for all_, more in ((before.colors, colors), (before.groups, groups))
-            ]
-            coarse = Results(names, *own)
+            )
+            coarse = Results(names, own_colors, own_groups)
         other = Results(shown.class_names, colors, groups, coarse)
         for batch in batches:
             other.add(batch)
