@@ -167,12 +167,15 @@ def _report(
     record: dict[str, Any],
 ) -> None:
     from cytodiffusion.classification.levels import classes_at, level_note
+    from cytodiffusion.classification.prior import prior_sentence
     from cytodiffusion.classification.result import many_unlike, unpromised
     from cytodiffusion.pipeline import ACCEPTED, CORRECTED
     from cytodiffusion.results import class_counts
 
     counts = class_counts(frame, classes_at(bundle, settings.level))
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
+    if sentence := prior_sentence(frame.attrs["prior"], int(frame["by_prior"].sum())):
+        reporter.say(sentence)
     for said in (
         level_note(bundle, settings.level),
         unpromised(settings.error_rate, frame.attrs[ACCEPTED]),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from napari.layers import Labels, Layer, Shapes
@@ -21,9 +21,6 @@ from napari_cytodiffusion.layers.placement import (
     tell_cells,
 )
 from napari_cytodiffusion.layers.results import CellRecord, Results
-
-if TYPE_CHECKING:
-    from cytodiffusion.classification.settings import ClassifySettings
 
 #: What the cells can be coloured by.
 KINDS = ("class", "uncertainty")
@@ -69,7 +66,7 @@ class CellViews:
         self.window_um = 0.0
         self.error_rate: float | None = None  # that cells were accepted by
         self.no_promise: str | None = None  # why there is none although one was asked for
-        self.settings: ClassifySettings | None = None  # that the cells were classified with
+        self.prior: Mapping[str, Any] | None = None  # what was expected of the cells
         self.one_level: str | None = None  # that there are no finer classes, though asked for
         self.model = ("default", "auto")  # where it was loaded from, and the device
         self.background: np.ndarray | None = None  # of the image, once somebody measured it
