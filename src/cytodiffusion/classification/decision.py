@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.classification.anomaly import anomaly_threshold, default_score, scores_after
-from cytodiffusion.classification.conformal import conformal_sets, enough_of_each
+from cytodiffusion.classification.conformal import conformal_p_values, enough_of_each
 from cytodiffusion.classification.prior import prior_of, with_prior
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
@@ -98,10 +98,30 @@ def answers(
     kept
         Of the validation cells that were classified as these were.
     """
+    sets = prediction_sets(posterior, kept, settings, model.name)
+    return {
+        **_expected(posterior, sets, model, settings),
+        "accept_above": accept_above(kept, settings, model),
+    }
+
+
+def expecting(
+    result: Classification, model: ModelBundle | Baseline, settings: ClassifySettings
+) -> Classification:
+    """Return a result in which all classes were alike as the prior of the settings moves it."""
+    return replace(result, **_expected(result.posterior, result.prediction_set, model, settings))
+
+
+def _expected(
+    posterior: NDArray[np.float64],
+    sets: NDArray[np.bool_],
+    model: ModelBundle | Baseline,
+    settings: ClassifySettings,
+) -> dict[str, Any]:
     moved = with_prior(posterior, model, settings)
     predicted = moved.argmax(axis=1).astype(np.int64)
     by_prior = predicted != posterior.argmax(axis=1)
-    sets = prediction_sets(posterior, kept, settings, model.name)
+    sets = sets.copy()
     sets[np.arange(len(sets)), predicted] |= by_prior & sets.any(axis=1)
     return {
         "posterior": moved,
@@ -110,7 +130,6 @@ def answers(
         "entropy": entropy(moved),
         "margin": margin(moved),
         "prediction_set": sets,
-        "accept_above": accept_above(kept, settings, model),
         "by_prior": by_prior,
     }
 
@@ -119,12 +138,19 @@ def prediction_sets(
     posterior: NDArray[np.float64], kept: ValidationRecord, settings: ClassifySettings, name: str
 ) -> NDArray[np.bool_]:
     """Choose the classes ``(N, K)`` by the coverage that the settings ask for."""
+    return p_values(posterior, kept, settings, name) > 1.0 - settings.coverage
+
+
+def p_values(
+    posterior: NDArray[np.float64], kept: ValidationRecord, settings: ClassifySettings, name: str
+) -> NDArray[np.float64]:
+    """Say how usual each class is for each cell, ``(N, K)``, as the settings want it."""
     scores = kept.scores.double().numpy()
     classes = classes_of_scores(kept, settings, name)
     if settings.by_class is None and classes is not None:
         enough = enough_of_each(classes, posterior.shape[1], settings.coverage)
         classes = classes if enough else None
-    return conformal_sets(posterior, scores, settings.coverage, classes)
+    return conformal_p_values(posterior, scores, classes)
 
 
 def records_of(model: ModelBundle | Baseline, settings: ClassifySettings) -> list[ValidationRecord]:

@@ -70,8 +70,15 @@ class Prior:
 
     def applied(self, posterior: Floats) -> Floats:
         """Return posteriors ``(N, K)`` moved by the prior; those of a row add up as before."""
+        return self._moved(posterior, self.shares)
+
+    def removed(self, posterior: Floats) -> Floats:
+        """Return posteriors ``(N, K)`` as they were before the prior was applied."""
+        return self._moved(posterior, 1 / np.where(self.acting, self.shares, 1.0))
+
+    def _moved(self, posterior: Floats, factors: Floats) -> Floats:
         inside = posterior[:, self.acting]
-        moved = inside * self.shares[self.acting]
+        moved = inside * factors[self.acting]
         total = moved.sum(axis=1, keepdims=True)
         kept = inside.sum(axis=1, keepdims=True)
         result = posterior.copy()

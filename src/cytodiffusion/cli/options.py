@@ -61,6 +61,17 @@ ImageArgument = Annotated[
     Path,
     typer.Argument(metavar="IMAGE", help="PNG, JPEG, TIFF, OME-TIFF, SVS or BMP.", readable=False),
 ]
+CorrectionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--corrections",
+        metavar="FILE.csv",
+        help="Cells whose class you know: columns label (or path), class, and perhaps image and "
+        "observer. All other cells of the slide are classified by them too.",
+        rich_help_panel="Classification",
+        readable=False,  # the engine says it better
+    ),
+]
 SettingsOption = Annotated[
     Path | None,
     typer.Option(

@@ -18,6 +18,7 @@ from cytodiffusion.drawing.maps import CellMaps, features_table
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion.engine import Engine
+from napari_cytodiffusion.layers.views import put_batches
 
 if TYPE_CHECKING:
     from cytodiffusion.model.bundle import CellClass, ModelBundle
@@ -171,8 +172,7 @@ def _classified(
         if batch.revises is not None:
             revised.append(batch)
             continue
-        result = batch.result
-        maps.put(batch.crops.ids, result.predicted, result.entropy, result.anomaly, result.review)
+        put_batches(maps, [batch])
         started = time.monotonic()
         # painting a slide takes longer than painting a field: let it not outweigh the work
         due = started - painted >= _REPAINT_EVERY or batch.done >= batch.total
@@ -182,10 +182,7 @@ def _classified(
             painted = now + 2 * (now - started)
         yield ClassifiedCells(batch, due)
     if revised:  # all of them or none: a run that is cancelled keeps what it has shown
-        for batch in revised:
-            result = batch.result
-            ids = batch.crops.ids
-            maps.put(ids, result.predicted, result.entropy, result.anomaly, result.review)
+        put_batches(maps, revised)
         maps.paint()
         yield CorrectedCells(tuple(revised))
 

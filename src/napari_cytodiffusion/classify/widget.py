@@ -30,6 +30,7 @@ from napari_cytodiffusion.classify.changes import ChangedCells
 from napari_cytodiffusion.classify.differential import DifferentialPanel
 from napari_cytodiffusion.classify.export import ExportBar
 from napari_cytodiffusion.classify.legend import Legend
+from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.engine import model_body
 from napari_cytodiffusion.layers.agreement import add_understood, is_foreign
 from napari_cytodiffusion.layers.belonging import (
@@ -102,6 +103,7 @@ class ClassifyWidget(QWidget):
         super().__init__()
         self._session = Session.of(napari_viewer)
         self._session.attach(self)
+        self._reviewing = Reviewing.of(self._session)
         self._request: jobs.ClassifyRequest | None = None
         self._layers: tuple[Layer, Layer] | None = None
         self._pair: tuple[Layer | None, Layer | None] = (None, None)
@@ -215,6 +217,7 @@ class ClassifyWidget(QWidget):
         self.review.toggled.connect(self._show_outlines)
         self._session.cells_changed.connect(self._on_cells)
         self._session.view_changed.connect(self._on_view)
+        self._reviewing.changed.connect(self._on_said)
 
     # -- the layers ---------------------------------------------------------------------------
 
@@ -418,6 +421,7 @@ class ClassifyWidget(QWidget):
         results = _results_of(model.classes)
         if len(prepared.classes) > len(model.classes):
             results = _results_of(prepared.classes, coarse=results)
+        before = next((v for v in self._session.classified() if v.image is image), None)
         self._views = CellViews(
             viewer,
             image,
@@ -439,7 +443,10 @@ class ClassifyWidget(QWidget):
         self._views.error_rate = prepared.error_rate
         self._views.prior = prepared.prior
         self._views.one_level = prepared.one_level
+        self._views.running = True
+        self._reviewing.carry(before, self._views)
         if self._request is not None:
+            self._views.kinds = self._request.kinds
             rate = self._request.settings.error_rate
             self._views.no_promise = unpromised(rate, prepared.error_rate)
             self._views.model = (self._request.source, self._request.device)
@@ -449,6 +456,8 @@ class ClassifyWidget(QWidget):
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
         views, self._views, self._prepared = self._views, None, None
+        if views is not None:
+            views.running = False
         done = 0 if views is None else len(views.results)
         if outcome == "failed":
             self.run_bar.end("Stopped by an error.")
@@ -465,6 +474,8 @@ class ClassifyWidget(QWidget):
             self._session.cells_changed.emit()
             self.differential.count()
             self._write_table(views)
+            if views.people.said:
+                self._reviewing.learn(views)
 
     def _on_error(self, error: CytoDiffusionError | None) -> None:
         request = self._request
@@ -531,10 +542,13 @@ class ClassifyWidget(QWidget):
             return
         results, total = views.results, len(views.results)
         self.legend.set_counts(results.counts)
+        self._on_said()
         self.review.setVisible(_has_review(views))
         self.review.setText("Outline cells for review")
         few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything in the training."
         said = [many_unlike(results.n_anomalies, total) or few]
+        if note := results.slide_note:
+            said.insert(0, note)
         counts = dict(zip(results.class_names, map(int, results.contradictions), strict=True))
         contradiction = contradiction_sentence(counts)
         if contradiction:
@@ -562,6 +576,11 @@ class ClassifyWidget(QWidget):
         self.summary.setText("\n".join(said) if total else "")
         self.differential.count_soon()
         self.export.refresh()
+
+    def _on_said(self) -> None:
+        views = self._session.current
+        if views is not None:
+            self.legend.set_reviewed(*views.people.counts(views.results))
 
     def _outline_review(self, views: CellViews) -> None:
         """Outline cells for review once there are any: a contradiction is found on the way."""
