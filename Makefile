@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 OUT    ?= results/demo
 
-.PHONY: demo gui test lint screenshots default-model smear-network clean
+.PHONY: demo gui test lint screenshots default-model smear-network laboratories clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +48,15 @@ default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-slides \
 		--init results/default-drawing --settings scripts/default_laboratory.json --resume
 	$(MAKE) smear-network MODEL=results/default-slides
+	$(MAKE) laboratories MODEL=results/default
+
+laboratories: $(STAMP)  ## the last training of the default model: cells of all laboratories
+	test -f results/laboratories/cells.csv || $(BIN)/python -m scripts.default_data.laboratories \
+		$(FIELDS) results/default-data/cells.csv results/laboratories
+	$(BIN)/cytodiffusion train results/laboratories/cells.csv -o results/default-laboratories --resume \
+		--init $(MODEL) --settings scripts/default_model_laboratories.json
+	$(BIN)/cytodiffusion train results/laboratories/cells.csv -o results/default-all --resume \
+		--init results/default-laboratories --settings scripts/default_laboratory.json
 
 # each training goes on from the one before; its photographs are outlined by that one
 MODEL ?= default

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tracemalloc
@@ -21,16 +22,28 @@ from cytodiffusion.classification.result import join
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.files.record import provenance
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.model.testing import DEFAULT_NAMES, tiny_bundle, tiny_slide_correction
-from cytodiffusion.pipeline import FIRST_BATCH, cells_frame, classify_labels, iter_classify_labels
+from cytodiffusion.model.testing import (
+    DEFAULT_NAMES,
+    TRAITS,
+    tiny_bundle,
+    tiny_slide_correction,
+)
+from cytodiffusion.pipeline import (
+    FIRST_BATCH,
+    analyse,
+    cells_frame,
+    classify_labels,
+    iter_classify_labels,
+)
 from cytodiffusion.segmentation.result import RED, WHITE
+from cytodiffusion.settings import SegmentOptions
 from cytodiffusion.single_cells import classify_images
 
 PIXEL_SIZE = 0.5
 COLUMNS = [
     *("label", "y", "x", "area_um2", "predicted", "confidence", "entropy", "margin"),
     *("anomaly_score", "anomaly", "prediction_set", "trials", "touches_border"),
-    *("review", "contradiction", "no_class_fits"),
+    *("review", "contradiction", "by_prior", "no_class_fits"),
     *(f"p_{name}" for name in DEFAULT_NAMES),
 ]
 QUICK = ClassifySettings(trials=2, min_trials=1)
@@ -416,3 +429,81 @@ def test_classes_that_contradict_the_outlines_are_marked_also_once_corrected(
         assert frame["review"].tolist() == expected.tolist()
         unsaid = classify_labels(image, labels, correcting, settings, pixel_size_um=PIXEL_SIZE)
         assert not unsaid.frame["contradiction"].any()
+
+
+FINE = QUICK.model_copy(update={"level": "fine"})
+KINDS = ("band neutrophil", "segmented neutrophil")
+
+
+@pytest.fixture(scope="module")
+def telling(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    """A model with attributes, finer classes and a slide correction."""
+    correction = tiny_slide_correction(3, 2)
+    names = ("lymphocyte", "neutrophil", "red cell")
+    where = tmp_path_factory.mktemp("t") / "tiny"
+    traits = [replace(t, classes=tuple(c for c in t.classes if c in names)) for t in TRAITS]
+    tiny_bundle(where, names, slide_correction=correction, traits=traits)
+    return load_bundle(where, device="cpu")
+
+
+def test_both_levels_agree_also_once_corrected(telling: ModelBundle) -> None:
+    image, labels = field(7)
+    kinds = np.array([(RED, WHITE)[i % 2] for i in range(49)], np.uint8)
+    coarse, fine = (
+        classify_labels(image, labels, telling, s, pixel_size_um=PIXEL_SIZE, kinds=kinds)
+        for s in (QUICK, FINE)
+    )
+    assert coarse.record["corrected_for_slide"]
+    assert "notes" not in fine.record
+    one, other = coarse.frame, fine.frame
+    assert other["coarse"].equals(one["predicted"])
+    some = one["predicted"] == "neutrophil"
+    assert some.any()
+    assert not some.all()
+    assert other["predicted"][some].isin(KINDS).all()
+    np.testing.assert_allclose(other[[f"p_{k}" for k in KINDS]].sum(axis=1), one["p_neutrophil"])
+    same = ["review", "contradiction", "no_class_fits", "anomaly", "attr_nucleus_shape"]
+    pd.testing.assert_frame_equal(one[same], other[same])
+
+
+def test_known_cells_may_be_of_the_other_level(telling: ModelBundle) -> None:
+    image, labels = field(7)
+    options: Any = {"pixel_size_um": PIXEL_SIZE}
+    fine = cells_frame(
+        before := list(iter_classify_labels(image, labels, telling, FINE, **options))
+    )
+    last = {b.revises if b.revises is not None else n: b for n, b in enumerate(before)}
+    known = [replace(b, revises=None) for b in last.values()]
+    again = iter_classify_labels(image, labels, telling, FINE, known=known, **options)
+    back = iter_classify_labels(image, labels, telling, QUICK, known=known, **options)
+    pd.testing.assert_frame_equal(cells_frame(again), fine)
+    coarse = classify_labels(image, labels, telling, QUICK, **options).frame
+    pd.testing.assert_frame_equal(cells_frame(back), coarse, check_like=True)
+
+
+def test_files_counts_and_record_follow_the_level(telling: ModelBundle, tmp_path: Path) -> None:
+    image, _ = field(7)
+    cv2.imwrite(str(tmp_path / "field.png"), image)
+    options = SegmentOptions(method="watershed", pixel_size_um=PIXEL_SIZE)
+    found = analyse(tmp_path / "field.png", tmp_path / "out", telling, FINE, options)
+    assert set(KINDS) < set(found.counts)
+    assert "neutrophil" not in found.counts
+    assert sum(found.counts.values()) == found.cells > 0
+    counted = json.loads(found.files["run"].read_text())["differential"]["classes"]
+    assert list(counted) == ["lymphocyte", *KINDS]
+    outlines = json.loads(found.files["outlines"].read_text())["features"]
+    assert {o["properties"]["classification"]["name"] for o in outlines} <= set(found.counts)
+
+
+def test_single_cells_have_levels_and_a_model_without_says_so(
+    telling: ModelBundle, model: ModelBundle, tmp_path: Path
+) -> None:
+    paths = write_cells(tmp_path)
+    frame, _ = classify_images(paths, telling, FINE, pixel_size_um=PIXEL_SIZE)
+    assert {"coarse", "attr_granularity", *(f"p_{k}" for k in KINDS)} <= set(frame)
+    frame, _ = classify_images(paths, model, FINE, pixel_size_um=PIXEL_SIZE)
+    assert [n for n in frame.attrs["notes"] if "no finer classes" in n]
+    image, labels = field()
+    results = classify_labels(image, labels, model, FINE, pixel_size_um=PIXEL_SIZE)
+    assert list(results.frame.columns) == COLUMNS
+    assert "no finer classes" in results.record["notes"][0]

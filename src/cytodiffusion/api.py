@@ -219,16 +219,18 @@ def classify(
         Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
     **options
         Fields of `ClassifySettings`: ``trials``, ``seed``, ``coverage``, ``error_rate``,
-        ``alone`` and others.
+        ``alone``, ``level``, ``prior``, ``prior_shares`` and others.
 
     Returns
     -------
     CellResults
         ``result.table`` is a pandas table with one row a cell: ``label`` (or ``path``), ``y`` and
         ``x`` in pixels, ``area_um2``, ``predicted``, ``confidence`` and the other columns of
-        ``cells.csv``, with the probability of each class in ``p_CLASS``. ``result.record`` says
-        how it came about: model, versions, settings, scale, and images that were skipped. With
-        corrections, ``human`` and ``observer`` say what people said; ``predicted`` is the model's.
+        ``cells.csv``, with the probability of each class in ``p_CLASS``; of a model that tells
+        them, finer classes (or those alone, with ``level="fine"``) and attributes, ``attr_NAME``.
+        ``result.record`` says how it came about: model, versions, settings, scale, and images
+        that were skipped. With corrections, ``human`` and ``observer`` say what people said;
+        ``predicted`` is the model's.
 
     Raises
     ------
@@ -318,7 +320,7 @@ def run(
         Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
     **options
         Fields of `ClassifySettings`: ``trials``, ``seed``, ``coverage``, ``error_rate``,
-        ``alone`` and others.
+        ``alone``, ``level``, ``prior``, ``prior_shares`` and others.
 
     Returns
     -------
@@ -695,6 +697,7 @@ def _classify_single_cells(
     corrections: CorrectionTable | None,
     progress: Progress,
 ) -> CellResults:
+    from cytodiffusion.classification.prior import settled
     from cytodiffusion.errors import InputError
     from cytodiffusion.files.record import provenance
     from cytodiffusion.image.formats import image_files
@@ -724,5 +727,5 @@ def _classify_single_cells(
         progress=progress,
     )
     said = {str(key): value for key, value in table.attrs.items()}
-    record = provenance(model, settings, skipped=skipped, **said)
+    record = provenance(model, settled(settings, field=False), skipped=skipped, **said)
     return CellResults(table, record)

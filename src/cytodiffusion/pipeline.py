@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from cytodiffusion.classification.contradiction import (
 )
 from cytodiffusion.classification.correction_table import CorrectionTable, lost_sentence
 from cytodiffusion.classification.corrections import correct
+from cytodiffusion.classification.levels import Level, at_level, classes_at, level_note
+from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join, many_unlike, unpromised
 from cytodiffusion.classification.slide_correction import adjust, correctable
 from cytodiffusion.errors import InputError
@@ -128,11 +131,47 @@ def iter_classify_labels(
     progress : callable
         May raise ``Cancelled``; closing the iterator stops it as well.
     """
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=True)
+    batches = _on_coarse_level(
+        image,
+        labels,
+        model,
+        settings,
+        pixel_size_um,
+        None if ids is None else np.atleast_1d(ids),
+        kinds,
+        [_at_level(batch, ClassifySettings()) for batch in known],
+        corrections,
+        progress,
+    )
+    with closing(batches):
+        for batch in batches:
+            yield _at_level(batch, settings)
+
+
+def _at_level(batch: CellBatch, settings: ClassifySettings) -> CellBatch:
+    """Return a batch whose classes are of the level asked for: the last step of all."""
+    result = at_level(batch.result, settings.level, settings.coverage)
+    return batch if result is batch.result else replace(batch, result=result)
+
+
+def _on_coarse_level(
+    image: Any,
+    labels: NDArray[np.integer],
+    model: Classifier,
+    settings: ClassifySettings,
+    pixel_size_um: float,
+    ids: NDArray[np.integer] | None,
+    kinds: NDArray[np.uint8] | None,
+    known: Sequence[CellBatch],
+    corrections: CorrectionTable | None,
+    progress: Progress,
+) -> Generator[CellBatch, None, None]:
+    """Classify the cells of a label image with the classes of the model itself."""
     check_pixel_size(pixel_size_um)
     rgb = as_rgb8(image)
     background = estimate_background(rgb)
-    wanted = np.atleast_1d(ids) if ids is not None else cell_table(labels, pixel_size_um).ids
+    wanted = ids if ids is not None else cell_table(labels, pixel_size_um).ids
     known = [batch for batch in known if len(batch.crops)]
     for batch in known:
         wanted = wanted[~np.isin(wanted, batch.crops.ids)]
@@ -232,9 +271,11 @@ def learn_from_corrections(
     """
     if not batches:
         return []
-    together = join([batch.result for batch in batches])
+    settings = settled(settings, field=True)
+    together = join([at_level(batch.result, "coarse") for batch in batches])
     result = _learned(together, batches, model, settings, corrections)
-    return [replace(b, revises=None) for b in _shared_out(result, batches, kinds)]
+    shared = _shared_out(result, batches, kinds)
+    return [_at_level(replace(batch, revises=None), settings) for batch in shared]
 
 
 def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
@@ -305,7 +346,7 @@ def classify_labels(
     progress: Progress = silent,
 ) -> CellResults:
     """Classify every cell of a label image; see `iter_classify_labels`."""
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=True)
     batches = iter_classify_labels(
         image,
         labels,
@@ -320,8 +361,10 @@ def classify_labels(
     if corrections is not None:
         _, lost = corrections.place_labels(frame["label"].tolist(), model.class_names)
         frame.attrs[CORRECTIONS] = corrections_record(frame, lost_sentence(lost))
-    found = {"pixel_size_um": pixel_size_um}
+    found: dict[str, Any] = {"pixel_size_um": pixel_size_um, "prior": prior_record(model, settings)}
     found |= {k: frame.attrs[k] for k in (CORRECTED, ACCEPTED, CORRECTIONS) if k in frame.attrs}
+    if note := level_note(model, settings.level):
+        found["notes"] = [note]
     return CellResults(frame, provenance(model, settings, **found))
 
 
@@ -340,9 +383,11 @@ def corrections_record(frame: pd.DataFrame, lost: str | None) -> dict[str, Any]:
     }
 
 
-def classes_of(model: Classifier, frame: pd.DataFrame) -> tuple[CellClass, ...]:
+def classes_of(
+    model: Classifier, frame: pd.DataFrame, level: Level = "coarse"
+) -> tuple[CellClass, ...]:
     """Return the classes of a table: those of the model, and new ones that people named."""
-    known = tuple(model.classes)
+    known = classes_at(model, level)
     names = [name[2:] for name in map(str, frame.columns) if name.startswith("p_")]
     return with_new_classes(known, names)
 
@@ -450,6 +495,7 @@ def analyse(
     )
     anomalies = int(results.frame["anomaly"].sum())
     said = (
+        level_note(model, settings.level),
         unpromised(settings.error_rate, results.frame.attrs[ACCEPTED]),
         many_unlike(anomalies, len(results.frame)),
         contradiction_sentence(Counter(results.frame["predicted"][results.frame["contradiction"]])),
@@ -457,7 +503,7 @@ def analyse(
     )
     warnings = (*image.notes, *found.warnings, *(sentence for sentence in said if sentence))
     progress(0.93, "Writing results")
-    classes = classes_of(model, results.frame)
+    classes = classes_of(model, results.frame, settings.level)
     names = [c.name for c in classes]
     white = white_classes(names, [c.group for c in classes])
     counted = differential([table_cells(results.frame, names, white)])

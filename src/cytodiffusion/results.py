@@ -42,6 +42,7 @@ CELL_COLUMNS = (
     "touches_border",
     "review",
     "contradiction",
+    "by_prior",
     "no_class_fits",
 )
 
@@ -98,6 +99,7 @@ def export_results(
             "counts": class_counts(frame, classes),
             "anomalies": int(frame["anomaly"].sum()),
             "review": int(frame["review"].sum()) if "review" in frame else 0,
+            "by_prior": int(frame["by_prior"].sum()) if "by_prior" in frame else 0,
             "contradictions": int(frame["contradiction"].sum()) if "contradiction" in frame else 0,
             "pixel_size_um": pixel_size_um,
         }

@@ -18,6 +18,8 @@ from cytodiffusion.classification.correction_table import (
     lost_sentence,
 )
 from cytodiffusion.classification.corrections import correct
+from cytodiffusion.classification.levels import at_level, level_note
+from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
@@ -44,10 +46,52 @@ def classify_images(
     for what they have in common (`cytodiffusion.classification.slide_correction`). What is odd
     about files is in the table's ``attrs["notes"]``, a sentence each, and logged.
     """
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=False)
+    found = classified_images(
+        images,
+        model,
+        settings,
+        pixel_size_um=pixel_size_um,
+        corrections=corrections,
+        progress=progress,
+    )
+    result = at_level(found.result, settings.level, settings.coverage)
+    frame = _images_frame(found.cells, result)
+    if corrections is not None:
+        frame.attrs[CORRECTIONS] = corrections_record(frame, lost_sentence(found.lost))
+    frame.attrs["prior"] = prior_record(model, settings)
+    frame.attrs[CORRECTED] = result.adjusted
+    frame.attrs[ACCEPTED] = result.accept_above
+    frame.attrs["notes"] = found.notes
+    if note := level_note(model, settings.level):
+        frame.attrs["notes"].append(note)
+    return frame, found.skipped
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifiedImages:
+    """Single-cell images that could be read, and what their cells are on the coarse level."""
+
+    cells: list[ReadCell]
+    result: Classification
+    skipped: list[str]
+    notes: list[str]
+    lost: list[CorrectionRow]  #: corrections of images that are not among them
+
+
+def classified_images(
+    images: Sequence[str | Path],
+    model: Classifier,
+    settings: ClassifySettings,
+    *,
+    pixel_size_um: float | None = None,
+    corrections: CorrectionTable | None = None,
+    progress: Progress = silent,
+) -> ClassifiedImages:
+    """Read and classify single-cell images; see `classify_images`."""
     paths = [Path(image) for image in images]
     folder = SingleCells(paths, pixel_size_um, _part(progress, 0.0, _MEASURING))
-    cells: list[_Found] = []
+    cells: list[ReadCell] = []
     results: list[Classification] = []
     skipped: list[str] = []
     for part in in_batches(len(paths), settings.batch_size, settings.batch_size):
@@ -73,15 +117,8 @@ def classify_images(
     if corrections is not None:
         placed, lost = corrections.place_paths([cell.path for cell in cells], model.class_names)
         result = correct(result, placed, model, settings)
-    frame = _images_frame(cells, result)
-    if corrections is not None:
-        frame.attrs[CORRECTIONS] = corrections_record(frame, lost_sentence(lost))
-    frame.attrs[CORRECTED] = result.adjusted
-    frame.attrs[ACCEPTED] = result.accept_above
-    frame.attrs["notes"] = [
-        f"{path.name}: {note}" for path, notes in folder.notes.items() for note in notes
-    ]
-    return frame, skipped
+    notes = [f"{path.name}: {note}" for path, notes in folder.notes.items() for note in notes]
+    return ClassifiedImages(cells, result, skipped, notes, lost)
 
 
 #: Share of the time that measuring the images takes, before the first is classified.
@@ -93,7 +130,9 @@ def _part(progress: Progress, start: float, end: float) -> Progress:
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class ReadCell:
+    """A single-cell image that was read."""
+
     path: Path
     window: NDArray[np.uint8]
     background: NDArray[np.float32]
@@ -108,7 +147,7 @@ def _read_cells(
     folder: SingleCells,
     skipped: list[str],
     progress: Progress,
-) -> list[_Found]:
+) -> list[ReadCell]:
     cells = []
     for number, path in enumerate(paths):
         progress(number / len(paths), f"reading {path.name}")
@@ -119,7 +158,7 @@ def _read_cells(
         except CytoDiffusionError as error:
             skipped.append(naming(path, error))
             continue
-        cells.append(_Found(path, window, cell.background, cell.centre, area, touches))
+        cells.append(ReadCell(path, window, cell.background, cell.centre, area, touches))
     return cells
 
 
@@ -132,7 +171,7 @@ def _extent(cell: SingleCell) -> tuple[float, bool]:
     return float(mask.sum()) * cell.scale.pixel_size_um**2, bool(edge)
 
 
-def _images_frame(cells: Sequence[_Found], result: Classification) -> pd.DataFrame:
+def _images_frame(cells: Sequence[ReadCell], result: Classification) -> pd.DataFrame:
     frame = result.to_frame()
     frame.insert(0, "path", [str(c.path) for c in cells])
     frame.insert(1, "y", [c.centre[0] for c in cells])

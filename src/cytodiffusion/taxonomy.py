@@ -35,6 +35,7 @@ class Category:
     color: str  #: ``#rrggbb``
     group: str = ""
     code: str = ""  #: such as NGS
+    parent: str = ""  #: the coarser class that it is a kind of
     aliases: tuple[str, ...] = ()
 
 
@@ -70,6 +71,12 @@ class Taxonomy:
         """Group of a class; a class that is unknown or has none is a group of its own."""
         found = self.find(label)
         return found.group if found and found.group else (found.name if found else label)
+
+    def finer(self, label: str) -> tuple[Category, ...]:
+        """Return the classes that are kinds of a class, in order of maturation where there is."""
+        found = self.find(label)
+        name = found.name if found else label
+        return tuple(c for c in self.classes if c.parent == name)
 
     def are_neighbours(self, one: str, other: str) -> bool:
         """Whether confusion of the two is tolerated; also true of a class and itself."""
@@ -124,7 +131,7 @@ def _index_of(taxonomy: Taxonomy) -> dict[str, Category]:
 
 
 def _category(row: Mapping[str, Any]) -> Category:
-    unknown = set(row) - {"name", "color", "group", "code", "aliases"}
+    unknown = set(row) - {"name", "color", "group", "code", "parent", "aliases"}
     if unknown:
         raise ValueError(f"a class has an unknown entry {min(unknown)!r}")
     name, color = row["name"], row["color"]
@@ -133,12 +140,17 @@ def _category(row: Mapping[str, Any]) -> Category:
     if not re.fullmatch("#[0-9a-fA-F]{6}", str(color)):
         raise ValueError(f"{color!r} is not a colour such as #0072b2")
     aliases = tuple(str(a) for a in row.get("aliases", ()))
-    return Category(name, color, str(row.get("group", "")), str(row.get("code", "")), aliases)
+    group, code, parent = (str(row.get(key, "")) for key in ("group", "code", "parent"))
+    return Category(name, color, group, code, parent, aliases)
 
 
 def _check_categories(taxonomy: Taxonomy) -> None:
     if not taxonomy.classes:
         raise ValueError("it has no classes")
+    coarse = {c.name for c in taxonomy.classes if not c.parent}
+    for c in taxonomy.classes:
+        if c.parent and c.parent not in coarse:
+            raise ValueError(f"{c.name!r} is said to be a kind of {c.parent!r}, which is no class")
     owner: dict[str, int] = {}
     for number, c in enumerate(taxonomy.classes):
         for label in (c.name, c.code, *c.aliases):

@@ -279,6 +279,7 @@ class Engine:
         Returns all cells as they are then, and the classes with colours, new ones at the end.
         """
         from cytodiffusion.classification.correction_table import CorrectionRow, CorrectionTable
+        from cytodiffusion.classification.levels import classes_at
         from cytodiffusion.model.bundle import with_new_classes
         from cytodiffusion.pipeline import learn_from_corrections
 
@@ -286,7 +287,8 @@ class Engine:
         numbers = None if kinds is None else np.asarray(kinds, np.uint8)
         table = CorrectionTable(tuple(rows))
         learned = learn_from_corrections(batches, model, settings, table, numbers)
-        return learned, list(with_new_classes(model.classes, learned[0].result.class_names))
+        known = classes_at(model, settings.level)
+        return learned, list(with_new_classes(known, learned[0].result.class_names))
 
     def same_cells(self, before: Any, after: Any, ids: Iterable[int]) -> dict[int, int]:
         """Find cells of one label image in another one, by their pixels."""

@@ -24,6 +24,7 @@ from cytodiffusion.baselines import baseline as module
 from cytodiffusion.baselines.baseline import decide_from_logits
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import BundleError, DownloadNeeded, InputError, OutOfMemoryError
+from cytodiffusion.files.atomic import sha256
 from cytodiffusion.model.bundle import CellClass
 from cytodiffusion.model.validation_record import ValidationRecord
 
@@ -231,6 +232,35 @@ def test_networks_that_cannot_be_built_are_told() -> None:
         build_network("vgg", 3, SIZE)
     with pytest.raises(InputError, match="multiple of 8"):
         build_network("vit", 3, 36)
+
+
+def test_group_norm_keeps_nothing_of_other_images(crops: np.ndarray, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    network = build_network("resnet18", 3, SIZE, norm="group")
+    assert not any("running" in name for name in network.state_dict())
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
+    made = replace(make(), network=network.eval(), norm="group")
+    folder = save_baseline(tmp_path / "m", made, dtype=torch.float32)
+    back = load_baseline(folder, "cpu")
+    assert back.norm == "group"
+    np.testing.assert_array_equal(
+        classify_baseline(crops, made).posterior, classify_baseline(crops, back).posterior
+    )
+    with pytest.raises(InputError, match="for batch norm"):
+        build_network("resnet18", 3, SIZE, norm="group", pretrained=True)
+
+
+def test_a_baseline_that_names_no_norm_has_batch_norm(tmp_path: Path) -> None:
+    folder = save_baseline(tmp_path / "m", make(), dtype=torch.float32)
+    config = json.loads((folder / "config.json").read_text())
+    assert config.pop("norm") == "batch"
+    (folder / "config.json").write_text(json.dumps(config))
+    sums = json.loads((folder / "checksums.json").read_text())
+    sums["config.json"] = sha256(folder / "config.json")
+    (folder / "checksums.json").write_text(json.dumps(sums))
+    back = load_baseline(folder, "cpu")
+    assert back.norm == "batch"
+    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in back.network.modules())
 
 
 def test_pretrained_weights_are_not_fetched_unasked(

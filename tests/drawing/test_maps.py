@@ -134,6 +134,13 @@ def test_features_rows_are_label_ids():
     assert "index" not in table
 
 
+def test_words_of_other_levels_and_attributes_stay_words():
+    told = {"finer": ["band", ""], "coarse": ["a", "b"], "attr_granules": ["", "yes"]}
+    table = maps.features_table(frame_of([1, 3]).assign(**told), 3)
+    for name, values in told.items():
+        assert table[name].tolist() == ["", values[0], "", values[1]]
+
+
 def test_features_of_sparse_ids_carry_an_index():
     table = maps.features_table(frame_of([2, 3_000_000]), 3_000_000)
     assert len(table) == 3

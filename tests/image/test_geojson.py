@@ -142,6 +142,24 @@ def test_what_qupath_reads(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again, labels == 9)
 
 
+def test_finer_classes_and_attributes_are_metadata(tmp_path: Path) -> None:
+    labels, frame = field()
+    told = ["segmented", *[""] * (len(frame) - 1)]
+    sure = [0.75, *[np.nan] * (len(frame) - 1)]
+    frame = frame.assign(finer=told, finer_confidence=sure, attr_nucleus_shape=told)
+    path = write_geojson(tmp_path / "cells.geojson", labels, frame, [])
+    first, *others = json.loads(path.read_text())["features"]
+    assert first["properties"]["metadata"] == {
+        "Finer class": "segmented",
+        "nucleus shape": "segmented",
+    }
+    assert first["properties"]["measurements"]["Confidence of the finer class"] == 0.75
+    assert others
+    for other in others:
+        assert "metadata" not in other["properties"]
+        assert "Confidence of the finer class" not in other["properties"]["measurements"]
+
+
 def test_ids_stay_and_differ() -> None:
     labels, frame = field()
     once, again, other = (

@@ -17,7 +17,12 @@ from cytodiffusion.classification.scores import softmax
 from cytodiffusion.errors import Cancelled
 from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.training.augmentation.settings import AugmentSettings
-from cytodiffusion.training.baseline import BaselineLoss, BaselineTrainer, calibrate_baseline
+from cytodiffusion.training.baseline import (
+    BaselineLoss,
+    BaselineTrainer,
+    calibrate_baseline,
+    norm_of,
+)
 from cytodiffusion.training.calibrate import plain_views
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.sets import load_sets
@@ -175,3 +180,22 @@ def test_one_command_trains_a_baseline(data: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     assert config["training"]["kind"] == "vit"
     assert "data" not in config["training"]  # a path of this machine
+
+
+def test_from_scratch_it_has_group_norm(data: Path, sets: Sets, tmp_path: Path) -> None:
+    run = BaselineTrainer(settings(data, tmp_path / "m"), cells=sets)
+    assert run.baseline().norm == "group"
+    assert not any("running" in name for name in run.model.state_dict())
+    run = BaselineTrainer(settings(data, tmp_path / "b", norm="batch"), cells=sets)
+    assert run.baseline().norm == "batch"
+    assert any("running" in name for name in run.model.state_dict())
+    assert norm_of(settings(data, tmp_path / "p", pretrained=True)) == "batch"
+    assert norm_of(settings(data, tmp_path / "v", kind="vit")) == "batch"
+
+
+@pytest.mark.parametrize(
+    "values", [{"kind": "vit", "norm": "group"}, {"pretrained": True, "norm": "group"}]
+)
+def test_norms_that_do_not_go_together_are_refused(data: Path, values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="norm"):
+        settings(data, data / "m", **values)

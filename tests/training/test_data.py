@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from cytodiffusion.datasets.splits import split_by_name
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.training.data import (
     BalancedSampler,
+    Record,
     class_names,
     find_records,
     generator_for,
@@ -170,3 +172,47 @@ def test_fewer_crops_than_a_batch_are_drawn_again() -> None:
 def test_generators_are_told_apart_by_purpose() -> None:
     seeds = {generator_for(s, n, p).initial_seed() for s in (0, 1) for n in (0, 1) for p in "ab"}
     assert len(seeds) == 8
+
+
+def test_no_laboratory_drowns_another() -> None:
+    labels = torch.tensor([0] * 1100 + [1] * 1100)
+    laboratories = (["large"] * 1000 + ["small"] * 100) * 2
+    shares = {}
+    for balance in (0.0, 0.5, 1.0):
+        sampler = BalancedSampler(
+            labels, 50, 0, 1.0, laboratories, [""] * 2200, laboratory_balance=balance
+        )
+        drawn = torch.cat([sampler(step) for step in range(60)]).tolist()
+        shares[balance] = sum(laboratories[i] == "small" for i in drawn) / len(drawn)
+        assert 0.45 < labels[drawn].float().mean() < 0.55, "classes stay even"
+    assert shares[0.0] == pytest.approx(1 / 11, abs=0.03)
+    assert shares[0.5] == pytest.approx(0.24, abs=0.04)
+    assert shares[1.0] == pytest.approx(0.5, abs=0.05)
+
+
+def test_slides_are_evened_within_their_laboratory() -> None:
+    labels = torch.zeros(400, dtype=torch.int64)
+    laboratories = ["a"] * 200 + ["b"] * 200
+    slides = ["a1"] * 190 + ["a2"] * 10 + ["b1"] * 200
+    sampler = BalancedSampler(labels, 5, 0, 0.5, laboratories, slides, laboratory_balance=1.0)
+    drawn = torch.cat([sampler(step) for step in range(400)]).tolist()
+    counts = {name: sum(slides[i] == name for i in drawn) / len(drawn) for name in set(slides)}
+    assert counts["b1"] == pytest.approx(0.5, abs=0.05)
+    assert counts["a1"] == pytest.approx(0.25, abs=0.05)
+
+
+def test_each_image_at_its_own_pixel_size(tmp_path: Path) -> None:
+    records = []
+    for number, (pixel_size, side) in enumerate(((0.5, 40), (0.25, 80))):
+        image = np.full((side, side, 3), 235, np.uint8)
+        cv2.circle(image, (side // 2, side // 2), round(4 / pixel_size), (90, 20, 120), -1)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+        records.append(
+            Record(
+                tmp_path / f"{number}.png", "x", "train", laboratory="l", pixel_size_um=pixel_size
+            )
+        )
+    cells, _ = load_cells(records, ["x"], size=24, window_um=20.0, pixel_size_um=None)
+    widths = (cells.pixels[:, :, 16, :].float().mean(1) < 180).sum(1)
+    assert abs(int(widths[0]) - int(widths[1])) <= 1
+    assert cells.laboratories == ["l", "l"]

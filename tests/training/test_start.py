@@ -10,6 +10,7 @@ from toys import toy_settings, write_discs
 
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.model import load_bundle
+from cytodiffusion.model.codec import PixelCodec
 from cytodiffusion.model.testing import tiny_bundle, tiny_denoiser
 from cytodiffusion.training.trainer import Trainer, like_start, start_from
 
@@ -49,3 +50,36 @@ def test_no_such_model(tmp_path: Path) -> None:
     data = write_discs(tmp_path / "data", {"train": 4, "val": 2})
     with pytest.raises(CytoDiffusionError):
         Trainer(toy_settings(data, tmp_path / "out", init=str(tmp_path / "nothing")))
+
+
+def test_a_finer_input_starts_as_the_coarser_one(tmp_path: Path) -> None:
+    tiny_bundle(tmp_path / "old", class_names=("a", "b"))
+    old = load_bundle(tmp_path / "old", device="cpu")
+    fine = PixelCodec(2 * old.input_size, 2 * old.codec.patch)
+    new = tiny_denoiser(2, fine.channels, seed=5)
+    start_from(new, ("a", "b"), old)
+    coarse = torch.rand(3, 3, old.input_size, old.input_size) * 2 - 1
+    t = torch.tensor([10, 60, 200])
+    expected = old.codec.decode(old.denoiser(old.codec.encode(coarse), t)[:, 1])
+    seen = fine.encode(coarse.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    found = fine.decode(new(seen, t)[:, 1])
+    torch.testing.assert_close(found[..., ::2, ::2], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found[..., 1::2, 1::2], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_another_grid_cannot_start_from_it(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "data", {"train": 4, "val": 2})
+    tiny_bundle(tmp_path / "old", class_names=("blue", "green", "red"))
+    grid = load_bundle(tmp_path / "old", device="cpu").codec.grid
+    settings = toy_settings(
+        data, tmp_path / "out", init=str(tmp_path / "old"), input_size=8 * grid + 16, patch=8
+    )
+    with pytest.raises(CytoDiffusionError, match="keeps its grid"):
+        Trainer(settings)
+
+
+def test_a_network_of_another_kind_is_refused(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "data", {"train": 4, "val": 2})
+    tiny_bundle(tmp_path / "old", class_names=("blue", "green", "red"))  # of narrower levels
+    with pytest.raises(CytoDiffusionError, match="cannot start from tiny"):
+        Trainer(toy_settings(data, tmp_path / "out", init=str(tmp_path / "old")))

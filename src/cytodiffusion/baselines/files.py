@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cytodiffusion.baselines.baseline import Baseline
-from cytodiffusion.baselines.network import BaselineNetwork, build_network
+from cytodiffusion.baselines.network import BaselineNetwork, Norm, build_network
 from cytodiffusion.datasets.seen import TRAINING_IMAGES
 from cytodiffusion.device import pick_device
 from cytodiffusion.errors import BundleError, InputError
@@ -45,6 +45,7 @@ class BaselineConfig(BaseModel):
     name: str
     version: str
     kind: str
+    norm: Norm = "batch"  # which earlier versions do not name
     classes: list[CellClass] = Field(min_length=1)
     input_size: PositiveInt
     window_um: PositiveFloat
@@ -71,6 +72,7 @@ def save_baseline(folder: Path, model: Baseline, dtype: torch.dtype = torch.floa
         name=model.name,
         version=model.version,
         kind=model.kind,
+        norm=model.norm,
         classes=list(model.classes),
         input_size=model.input_size,
         window_um=model.window_um,
@@ -115,6 +117,7 @@ def load_baseline(folder: str | Path, device: str = "auto") -> Baseline:
         name=config.name,
         version=config.version,
         kind=config.kind,
+        norm=config.norm,
         classes=tuple(config.classes),
         input_size=config.input_size,
         window_um=config.window_um,
@@ -164,7 +167,9 @@ def _load_network(
     folder: Path, config: BaselineConfig, tensors: dict[str, Tensor]
 ) -> BaselineNetwork:
     try:
-        network = build_network(config.kind, len(config.classes), config.input_size)
+        network = build_network(
+            config.kind, len(config.classes), config.input_size, norm=config.norm
+        )
     except InputError as error:
         raise BundleError(f"The baseline {folder} cannot be built: {error}") from error
     state = network.state_dict()

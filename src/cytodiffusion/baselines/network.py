@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,10 @@ from cytodiffusion.errors import DownloadNeeded, InputError
 
 #: timm's names of the baselines; both are small enough for a CPU.
 KINDS = {"resnet18": "resnet18", "vit": "vit_tiny_patch16_224"}
+#: How a ResNet-18 normalises: by the batches it was trained on, or each image by itself.
+Norm = Literal["batch", "group"]
+#: Groups of channels of group norm (Wu & He 2018).
+GROUPS = 32
 #: Side of a ViT's patch in pixels: half of the original's 16, for inputs half as wide.
 PATCH = 8
 
@@ -53,10 +58,34 @@ def build_network(
     num_classes: int,
     input_size: int,
     *,
+    norm: Norm = "batch",
     pretrained: bool = False,
     allow_download: bool = False,
 ) -> BaselineNetwork:
-    """Build a baseline's network."""
+    """Build a baseline's network.
+
+    Parameters
+    ----------
+    kind
+        ``resnet18`` or ``vit``.
+    num_classes
+    input_size
+        Side of the input in pixels.
+    norm
+        Of a ResNet-18: ``group`` in place of batch norm, whose statistics are those of the
+        training images also where other images are classified. A ViT has neither.
+    pretrained
+        Start from ImageNet weights, which there are with batch norm only.
+    allow_download
+        Fetch those weights where they are not on this computer.
+
+    Raises
+    ------
+    InputError
+        If there is no such network.
+    DownloadNeeded
+        If weights are missing and must not be fetched.
+    """
     if kind not in KINDS:
         raise InputError(f"There is no baseline {kind!r}; choose one of {', '.join(KINDS)}.")
     import timm  # takes a second to import, and only baselines need it
@@ -66,6 +95,12 @@ def build_network(
         if input_size % PATCH:
             raise InputError(f"The ViT takes inputs of a multiple of {PATCH} px, not {input_size}.")
         options |= {"img_size": input_size, "patch_size": PATCH}
+    elif norm == "group":
+        if pretrained:
+            raise InputError("The ImageNet weights of the ResNet-18 are for batch norm.")
+        from timm.layers.norm import GroupNorm
+
+        options["norm_layer"] = partial(GroupNorm, num_groups=GROUPS)
     name = KINDS[kind]
     if not pretrained:
         return BaselineNetwork(timm.create_model(name, pretrained=False, **options))

@@ -19,7 +19,8 @@ from cytodiffusion.errors import InputError, OutOfMemoryError
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_unit
-from cytodiffusion.model.denoiser import embedding_width
+from cytodiffusion.model.denoiser import UNetDenoiser, embedding_width
+from cytodiffusion.model.traits import sizes_of
 from cytodiffusion.progress import Progress, silent
 
 __all__ = [
@@ -86,6 +87,7 @@ def gather_evidence(
         np.full((n, len(levels), k), np.nan, np.float32),
         np.zeros((n, embedding_width(model.denoiser)), np.float32),
         np.full((n, budget if n else 0, k), np.nan, np.float32),
+        np.zeros((n, sum(sizes_of(model.traits))), np.float32),
     )
     grid = model.codec.grid
     shape = (model.codec.channels, grid, grid)
@@ -126,7 +128,7 @@ def _run_chunk(
         ahead = trials[number : number + runner.trials_at_once(len(live))]
         undone = len(live) / len(unit) * (1 - number / len(trials))
         outputs = runner.run(unit, live, ahead, report, 1 - undone)
-        for trial, (logits, errors, embedding) in zip(ahead, outputs, strict=True):
+        for trial, (logits, errors, embedding, traits) in zip(ahead, outputs, strict=True):
             keep = np.isin(runner.last_cells, live, assume_unique=True)
             cells = runner.last_cells[keep]
             result.all_logits[offset + cells, trial.number] = logits[keep]
@@ -135,6 +137,7 @@ def _run_chunk(
             result.trials[offset + cells] += 1
             if trial.number < settings.min_trials:
                 result.embedding[offset + cells] += embedding[keep]
+                result.traits[offset + cells] += traits[keep]
             number += 1
             # Where all cells are to have as many trials, as in a calibration, none has fewer
             if stop_early and number == 1 < settings.min_trials < len(trials):
@@ -150,6 +153,7 @@ def _run_chunk(
     result.logits[block] = np.nanmean(result.all_logits[block].astype(np.float64), axis=1)
     averaged = np.minimum(result.trials[block], settings.min_trials)
     result.embedding[block] /= averaged[:, None].astype(np.float32)
+    result.traits[block] /= averaged[:, None].astype(np.float32)
     seen = counts > 0
     result.errors_by_level[block][seen] = (sums[seen] / counts[seen][:, None]).astype(np.float32)
 
@@ -185,8 +189,8 @@ class _Runner:
         trials: list[Trial],
         report: Callable[[float], None],
         share_done: float,
-    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
-        """Logits, errors ``(n, K)`` and embeddings ``(n, D)`` of each trial for ``cells``."""
+    ) -> list[tuple[NDArray[np.float32], ...]]:
+        """Logits and errors ``(n, K)``, embeddings and traits of each trial for ``cells``."""
         self.last_cells = cells
         pairs = [(j, c) for j in range(len(trials)) for c in cells]
         parts: list[tuple[NDArray[np.float32], ...]] = []
@@ -204,14 +208,7 @@ class _Runner:
             report(share_done)
         joined = [np.concatenate(x) for x in zip(*parts, strict=True)]
         n = len(cells)
-        return [
-            (
-                joined[0][j * n : (j + 1) * n],
-                joined[1][j * n : (j + 1) * n],
-                joined[2][j * n : (j + 1) * n],
-            )
-            for j in range(len(trials))
-        ]
+        return [tuple(x[j * n : (j + 1) * n] for x in joined) for j in range(len(trials))]
 
     def _halve(self, error: BaseException) -> None:
         if self.micro_batch == 1:
@@ -238,11 +235,15 @@ class _Runner:
         t = torch.tensor(levels, device=device)
         z = model.schedule.add_noise(x, t, torch.cat(epsilon).to(device))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.half):
-            errors, embedding = model.denoiser.class_errors(z, t, x, self.disc)
+            if model.traits and isinstance(model.denoiser, UNetDenoiser):
+                errors, embedding, traits = model.denoiser.class_evidence(z, t, x, self.disc)
+            else:
+                errors, embedding = model.denoiser.class_errors(z, t, x, self.disc)
+                traits = embedding[:, :0]
         logits = (
             -errors * torch.tensor([self._sharpness(n) for n in levels], device=device)[:, None]
         )
-        return tuple(v.float().cpu().numpy() for v in (logits, errors, embedding))
+        return tuple(v.float().cpu().numpy() for v in (logits, errors, embedding, traits))
 
 
 def normalised_crops(

@@ -37,11 +37,13 @@ from numpy.typing import NDArray
 
 from cytodiffusion.classification.conformal import conformal_p_values
 from cytodiffusion.classification.decision import p_values
+from cytodiffusion.classification.prior import prior_of
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.traits import Trait
 
 if TYPE_CHECKING:
     from cytodiffusion.baselines.baseline import Baseline
@@ -161,6 +163,8 @@ def correct(
     if not said:
         return result
     settings = settings or ClassifySettings()
+    human, observer = _columns(said, len(result))
+    said = _of_the_model(said, result.traits, result.class_names)
     names = with_new(result.class_names, (label.name for label in said))
     base = log_posterior(result, len(names))
     components = principal_components(result, model)
@@ -168,27 +172,69 @@ def correct(
     head = fit_head(base, components, said, names, known)
     posterior = softmax(head.logits(base, components))
     scores = usual_scores(result, model, said)
-    human, observer = _columns(said, len(result))
     extra = len(names) - known
-    usual = _p_values(posterior, result, model, settings)
+    usual = _p_values(_without_prior(posterior, model, settings), result, model, settings)
     usual = _with_corrected(usual, posterior, base, components, said, names, known)
+    predicted = posterior.argmax(axis=1).astype(np.int64)
+    sets = usual > 1.0 - settings.coverage
+    by_prior = result.decided_by_prior & (predicted == result.predicted)
+    sets[np.arange(len(sets)), predicted] |= by_prior & sets.any(axis=1)
     return replace(
         result,
         class_names=names,
         posterior=posterior,
-        predicted=posterior.argmax(axis=1).astype(np.int64),
+        predicted=predicted,
         confidence=posterior.max(axis=1),
         entropy=entropy(posterior),
         margin=margin(posterior),
-        prediction_set=usual > 1.0 - settings.coverage,
+        prediction_set=sets,
         anomaly_score=scores,
         anomaly=scores > result.anomaly_threshold,
         logits=_widened(result.logits, extra),
         errors_by_level=_widened(result.errors_by_level, extra),
         contradiction=None,  # that of the classes before
+        by_prior=None if result.by_prior is None else by_prior,
         human=human,
         observer=observer,
+        human_class=_meant(said, names, len(result)),
     )
+
+
+def _of_the_model(
+    labels: Sequence[HumanLabel], traits: Sequence[Trait], names: Sequence[str]
+) -> list[HumanLabel]:
+    """Return labels whose finer classes are the classes that these are kinds of."""
+    coarser = {value: t.parent for t in traits if t.parent for value in t.values}
+    found = {
+        replace(
+            label, name=label.name if label.name in names else coarser.get(label.name, label.name)
+        )
+        for label in labels
+    }
+    return sorted(found)
+
+
+def _meant(labels: Sequence[HumanLabel], names: Sequence[str], n: int) -> Ints:
+    """Return the class ``(N,)`` that people meant; -1 where nobody spoke, or they disagree."""
+    said: dict[int, set[str]] = {}
+    for label in labels:
+        said.setdefault(label.row, set()).add(label.name)
+    meant = np.full(n, -1, np.int64)
+    for row, words in said.items():
+        if len(words) == 1:
+            meant[row] = list(names).index(next(iter(words)))
+    return meant
+
+
+def _without_prior(
+    posterior: Floats, model: ModelBundle | Baseline, settings: ClassifySettings
+) -> Floats:
+    """Return posteriors ``(N, J)`` less the prior, as the validation cells have theirs."""
+    prior = prior_of(settings, model.class_names, [c.group for c in model.classes])
+    if prior is None:
+        return posterior
+    known = len(model.class_names)
+    return np.concatenate([prior.removed(posterior[:, :known]), posterior[:, known:]], axis=1)
 
 
 def with_new(names: Sequence[str], said: Iterable[str]) -> tuple[str, ...]:

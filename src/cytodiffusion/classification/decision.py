@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.classification.anomaly import anomaly_threshold, default_score, scores_after
 from cytodiffusion.classification.conformal import conformal_p_values, enough_of_each
+from cytodiffusion.classification.prior import prior_of, with_prior
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
 from cytodiffusion.classification.selective import accept, find_stricter
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.traits import trait_probabilities
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.taxonomy import white_classes
 
@@ -37,6 +39,8 @@ class Evidence:
         Mean over the first ``min_trials`` trials, or the one of a cell that needed no more.
     all_logits : (N, T, K) float32
         NaN where a trial was not needed.
+    traits : (N, S) float32
+        Logits of the values of all traits, mean over the same trials as the embedding.
     """
 
     logits: NDArray[np.float64]
@@ -44,6 +48,7 @@ class Evidence:
     errors_by_level: NDArray[np.float32]
     embedding: NDArray[np.float32]
     all_logits: NDArray[np.float32]
+    traits: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -> Classification:
@@ -57,13 +62,8 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
     chosen = default_score(calibration)
     threshold = anomaly_threshold(calibration, chosen, first)
     return Classification(
+        **answers(posterior, model.validation, model, settings),
         class_names=model.class_names,
-        posterior=posterior,
-        predicted=posterior.argmax(axis=1).astype(np.int64),
-        confidence=posterior.max(axis=1, initial=0.0),
-        entropy=entropy(posterior),
-        margin=margin(posterior),
-        prediction_set=prediction_sets(posterior, model.validation, settings, model.name),
         anomaly_score=scores[chosen],
         anomaly=scores[chosen] > threshold,
         trials=evidence.trials,
@@ -72,9 +72,47 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
         anomaly_threshold=threshold,
         logits=evidence.logits,
         anomaly_scores=scores,
-        accept_above=accept_above(model.validation, settings, model),
         embedding=evidence.embedding,
+        traits=model.traits,
+        trait_probabilities=trait_probabilities(evidence.traits, model.traits)
+        if model.traits
+        else None,
     )
+
+
+def answers(
+    posterior: NDArray[np.float64],
+    kept: ValidationRecord,
+    model: ModelBundle | Baseline,
+    settings: ClassifySettings,
+) -> dict[str, Any]:
+    """Return what follows from a posterior ``(N, K)`` in which no class is expected over others.
+
+    The prior comes last, after the correction for the slide, which was learned without one.
+    Prediction sets are chosen without it, since the validation cells were scored so; a class that
+    a cell has from the prior is added to its set.
+
+    Parameters
+    ----------
+    posterior
+    kept
+        Of the validation cells that were classified as these were.
+    """
+    moved = with_prior(posterior, model, settings)
+    predicted = moved.argmax(axis=1).astype(np.int64)
+    by_prior = predicted != posterior.argmax(axis=1)
+    sets = prediction_sets(posterior, kept, settings, model.name)
+    sets[np.arange(len(sets)), predicted] |= by_prior & sets.any(axis=1)
+    return {
+        "posterior": moved,
+        "predicted": predicted,
+        "confidence": moved.max(axis=1, initial=0.0),
+        "entropy": entropy(moved),
+        "margin": margin(moved),
+        "prediction_set": sets,
+        "accept_above": accept_above(kept, settings, model),
+        "by_prior": by_prior,
+    }
 
 
 def prediction_sets(
@@ -114,6 +152,7 @@ def check_promises(
     """Say, before the work, what the model cannot promise."""
     accept_above(kept, settings, model)
     classes_of_scores(kept, settings, model.name)
+    prior_of(settings, model.class_names, [c.group for c in model.classes])
 
 
 def classes_of_scores(

@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from cytodiffusion.classification.decision import accept_above, prediction_sets
+from cytodiffusion.classification.decision import answers
 from cytodiffusion.classification.result import Classification
-from cytodiffusion.classification.scores import entropy, margin, softmax
+from cytodiffusion.classification.scores import softmax
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.model.bundle import ModelBundle
 
@@ -44,14 +42,5 @@ def adjust(
     temperature = model.validation.temperature
     logits = correction.corrected(result.logits, result.embedding, temperature)
     posterior = softmax(logits / correction.validation.temperature)
-    return replace(
-        result,
-        posterior=posterior,
-        predicted=posterior.argmax(axis=1).astype(np.int64),
-        confidence=posterior.max(axis=1),
-        entropy=entropy(posterior),
-        margin=margin(posterior),
-        prediction_set=prediction_sets(posterior, correction.validation, settings, model.name),
-        accept_above=accept_above(correction.validation, settings, model),
-        adjusted=True,
-    )
+    found = answers(posterior, correction.validation, model, settings)
+    return replace(result, **found, adjusted=True)

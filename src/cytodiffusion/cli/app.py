@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from cytodiffusion import __version__
 from cytodiffusion.cli import (
+    attributes,
     augment,
     authenticity,
     classify,
@@ -59,6 +60,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("segment")(segment.segment)
 app.command("classify")(classify.classify)
+app.command("attributes")(attributes.attributes)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)

@@ -145,6 +145,7 @@ def _classify_field(
             progress=progress,
         )
     write_cells_csv(out, results.frame)
+    results.frame.attrs["prior"] = results.record["prior"]
     scale = {"pixel_size_um": size, "pixel_size_source": origin}
     record = {"image": source, "labels": labels, "warnings": warnings, **scale}
     _report(reporter, results.frame, bundle, settings, out, record)
@@ -195,14 +196,16 @@ def _report(
     out: Path,
     record: dict[str, Any],
 ) -> None:
+    from cytodiffusion.classification.levels import level_note
     from cytodiffusion.classification.result import many_unlike, unpromised
     from cytodiffusion.pipeline import ACCEPTED, CORRECTED, CORRECTIONS, classes_of
     from cytodiffusion.results import class_counts
 
-    counts = class_counts(frame, classes_of(bundle, frame))
+    counts = class_counts(frame, classes_of(bundle, frame, settings.level))
     people = frame.attrs.get(CORRECTIONS, {})
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
     for said in (
+        level_note(bundle, settings.level),
         unpromised(settings.error_rate, frame.attrs[ACCEPTED]),
         many_unlike(anomalies, len(frame)),
         people.get("not_placed"),
@@ -216,6 +219,7 @@ def _report(
         "review": review,
         CORRECTED: frame.attrs[CORRECTED],
         ACCEPTED: frame.attrs[ACCEPTED],
+        "prior": frame.attrs["prior"],
         "counts": counts,
         "model": bundle.record(),
     }

@@ -17,7 +17,7 @@ from cytodiffusion.cli.options import (
     list_option,
     read_settings,
     takes,
-    takes_classification,
+    takes_scoring,
 )
 from cytodiffusion.cli.reporter import reporting
 from cytodiffusion.errors import InputError
@@ -35,7 +35,7 @@ from cytodiffusion.evaluation.settings import EvaluateSettings
     leave_out_model="--leave-out-model FOLDER",
     annotations="--annotations CSV",
 )
-@takes_classification
+@takes_scoring
 def evaluate(
     model: Annotated[
         str,

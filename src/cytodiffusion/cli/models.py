@@ -114,6 +114,8 @@ def _describe(source: str, allow_download: bool = False) -> dict[str, Any]:
         "version": bundle.version,
         "checksum": bundle.checksum,
         "classes": [{"name": c.name, "color": c.color, "group": c.group} for c in bundle.classes],
+        "finer": {t.parent: list(t.values) for t in bundle.traits if t.parent},
+        "attributes": {t.name: list(t.values) for t in bundle.traits if not t.parent},
         "input_size": bundle.input_size,
         "window_um": bundle.window_um,
         "parameters": parameters,
@@ -146,6 +148,11 @@ def _page(record: dict[str, Any]) -> Any:
     for row in record["classes"]:
         classes.add_row(Text("■", style=row["color"]), row["name"], str(row["group"]))
     parts: list[Any] = [facts, "", classes]
+    told = Table("", "Values", box=None, pad_edge=False)
+    for name, values in {**record["finer"], **record["attributes"]}.items():
+        told.add_row(name.replace("_", " "), ", ".join(values))
+    if told.row_count:
+        parts += ["", "Finer classes and attributes", told]
     if record["card"]:
         parts += ["", Markdown(record["card"])]
     return Group(*parts)

@@ -137,15 +137,29 @@ def takes(
 
 
 #: Options of every command that classifies.
-takes_classification = takes(
-    ClassifySettings,
+_CLASSIFICATION = (
     *("trials", "seed", "batch_size", "coverage", "by_class", "error_rate", "alone"),
-    into="classification",
-    panel="Classification",
-    coverage="--coverage SHARE",
-    by_class="--by-class/--overall",
-    error_rate="--error-rate SHARE|none",
+    *("prior", "prior_shares"),
 )
+
+
+def _takes_classification(*names: str) -> Callable[[_Command], _Command]:
+    return takes(
+        ClassifySettings,
+        *names,
+        into="classification",
+        panel="Classification",
+        coverage="--coverage SHARE",
+        by_class="--by-class/--overall",
+        error_rate="--error-rate SHARE|none",
+        prior_shares="--prior-share NAME=SHARE",
+    )
+
+
+#: Options of an evaluation, which measures both levels of the classes.
+takes_scoring = _takes_classification(*_CLASSIFICATION)
+#: Options of commands that write what the cells are.
+takes_classification = _takes_classification(*_CLASSIFICATION, "level")
 #: Whether the images of a folder have one scale.
 takes_one_scale = takes(
     words.SegmentOptions,

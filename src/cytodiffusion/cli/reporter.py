@@ -7,8 +7,9 @@ import logging
 import signal
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,9 @@ from cytodiffusion.progress import Progress as ProgressCallback
 from cytodiffusion.progress import silent
 
 FAILED, CANCELLED = 1, 130
+
+#: Least seconds between two lines of progress where there is no terminal to draw a bar on.
+LINE_EVERY = 20.0
 
 
 class Reporter:
@@ -76,13 +80,13 @@ class Reporter:
 
     @contextlib.contextmanager
     def progress(self, title: str) -> Iterator[ProgressCallback]:
-        """Show a bar on a terminal, or just the title where standard error is a file."""
+        """Show a bar on a terminal, or a line now and then where standard error is a file."""
         if self.quiet:
             yield silent
             return
         if not self._err.is_terminal or self._err.is_dumb_terminal:
             self.say(title)
-            yield silent
+            yield _Lines(self.say)
             return
         columns = (
             TextColumn("{task.description}"),
@@ -103,6 +107,36 @@ class Reporter:
         from cytodiffusion.files.writers import to_json
 
         print(to_json(record), file=self._out, flush=True)
+
+
+class _Lines:
+    """Progress as plain lines: the share done, what is being done, and the time that is left."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._last = time.monotonic()
+        self._begun: tuple[float, float] | None = None
+
+    def __call__(self, fraction: float, message: str) -> None:
+        now = time.monotonic()
+        if self._begun is None or fraction < self._begun[0]:  # also where a new part of it begins
+            self._begun = fraction, now
+        if now - self._last < LINE_EVERY:
+            return
+        self._last = now
+        begun, since = self._begun
+        left = ""
+        if fraction > begun:
+            left = f", {_in_words((1 - fraction) / (fraction - begun) * (now - since))} left"
+        self._say(f"{100 * fraction:.0f} %: {message}{left}")
+
+
+def _in_words(seconds: float) -> str:
+    """Return a time as people say it, such as ``2 h 5 min``."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 @contextlib.contextmanager

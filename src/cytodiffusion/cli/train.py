@@ -61,8 +61,9 @@ def train(
     """Train a model on single-cell images and write it to the folder MODEL.
 
     A run that was stopped, even by a crash, goes on with --resume and ends as if it had not been
-    stopped. There are many more settings than options: --list-settings shows them, and
-    --set NAME=VALUE or a file with --settings changes them, such as --set augment.hue=0.1.
+    stopped. How it goes stands in training.csv in the folder MODEL.run. There are many more
+    settings than options: --list-settings shows them, and --set NAME=VALUE or a file with
+    --settings changes them, such as --set augment.hue=0.1.
     """
     with reporting("train", as_json=as_json, quiet=quiet) as reporter:
         values = {**given, "data": data, "output": out}
@@ -79,7 +80,7 @@ def train(
         with _no_empty_run(out), reporter.progress(f"Training {out.name}") as progress:
             folder = run(wanted, progress)
         record = {"model": folder, "settings": wanted.model_dump(mode="json")}
-        reporter.result(record, f"The model is in {folder}.")
+        reporter.result(record, f"The model is in {folder}, its log in {_run_folder(out)}.")
 
 
 def _check_amounts(wanted: TrainSettings) -> None:

@@ -31,6 +31,12 @@ class Record:
         How sure the experts were of the label, 0 to 1.
     attributes : mapping
         Anything else the data set tells, such as ``subtype`` or ``granularity``.
+    laboratory : str or None
+        Where it was stained and imaged.
+    slide : str or None
+        The slide that it is from, where that is told beside the patient.
+    pixel_size_um : float or None
+        Micrometres per pixel of this image, where it is told.
     """
 
     path: Path
@@ -39,6 +45,9 @@ class Record:
     group: str | None = None
     label_confidence: float | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    laboratory: str | None = None
+    slide: str | None = None
+    pixel_size_um: float | None = None
 
 
 def class_names(records: Sequence[Record]) -> list[str]:

@@ -8,7 +8,7 @@ test set and is read as ``test`` when its data set is asked for by name.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from cytodiffusion.datasets.layouts import (
     split_named,
 )
 from cytodiffusion.errors import InputError
+from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.taxonomy import plain
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
               "case id", "group", "slide", "slide id", "sample id", "smear"),
     "confidence": ("confidence", "label confidence", "expert confidence", "consensus confidence",
                    "annotator confidence", "certainty", "agreement"),
+    "laboratory": ("laboratory", "lab", "site", "centre", "center", "institution", "hospital"),
+    "slide": ("slide", "slide id", "smear"),
+    "pixel size": ("pixel size um", "pixel size", "um per pixel", "microns per pixel", "mpp"),
 }  # fmt: skip
 _NOT_A_NUMBER = {"nan", "na", "n/a", "null", "none", "#n/a", "<na>"}
 
@@ -51,18 +55,22 @@ class Columns:
     split: str | None
     group: str | None
     confidence: str | None
+    laboratory: str | None = None
+    slide: str | None = None
+    pixel_size: str | None = None
 
     def used(self) -> set[str]:
         """Return the columns that have a meaning."""
         found = (self.path, self.label, self.split, self.group, self.confidence)
-        return {name for name in found if name}
+        more = (self.laboratory, self.slide, self.pixel_size)
+        return {name for name in (*found, *more) if name}
 
     def stated(self) -> str:
         """Say which column was taken for what."""
         said = [f"path = {self.path}", f"class = {self.label}"]
-        for what in ("split", "group", "confidence"):
+        for what in ("split", "group", "confidence", "laboratory", "slide", "pixel_size"):
             if getattr(self, what):
-                said.append(f"{what} = {getattr(self, what)}")
+                said.append(f"{what.replace('_', ' ')} = {getattr(self, what)}")
         return ", ".join(said)
 
 
@@ -96,7 +104,8 @@ def find_columns(names: Sequence[str]) -> Columns | None:
     path, label = first("path"), first("class")
     if path is None or label is None or path == label:
         return None
-    return Columns(path, label, first("split"), first("group"), first("confidence"))
+    known = ("split", "group", "confidence", "laboratory", "slide", "pixel size")
+    return Columns(path, label, *(first(what) for what in known))
 
 
 def label_tables(path: Path) -> list[Path]:
@@ -125,6 +134,9 @@ def records_of(
             _group(str(row[columns.group]), where) if columns.group else None,
             _confidence(str(row[columns.confidence]), where) if columns.confidence else None,
             {str(c): str(row[c]) for c in extra if row[c] != ""},
+            _word(row, columns.laboratory),
+            _word(row, columns.slide),
+            _pixel_size(row, columns.pixel_size, where),
         )
         earlier = records.setdefault(image, record)
         if (earlier.label, earlier.split) != (record.label, record.split):
@@ -155,6 +167,25 @@ def _group(text: str, where: str) -> str | None:
     if text.strip().casefold() in _NOT_A_NUMBER - {"none"}:
         raise InputError(f"{where}: {text!r} names no patient or slide; leave it empty.")
     return text.strip() or None
+
+
+def _word(row: Mapping[Hashable, object], column: str | None) -> str | None:
+    """Return what stands in a column of names; None where nothing does."""
+    text = str(row[column]).strip() if column else ""
+    return text if text and text.casefold() not in _NOT_A_NUMBER else None
+
+
+def _pixel_size(row: Mapping[Hashable, object], column: str | None, where: str) -> float | None:
+    text = _word(row, column)
+    if text is None:
+        return None
+    try:
+        return check_pixel_size(float(text))
+    except (ValueError, InputError) as error:
+        raise InputError(
+            f"{where}: the pixel size {text!r} is not a size in micrometres such as 0.1; leave it "
+            "empty where it is unknown."
+        ) from error
 
 
 def _confidence(text: str, where: str) -> float | None:

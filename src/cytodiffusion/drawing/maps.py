@@ -313,12 +313,13 @@ def features_table(frame: pd.DataFrame, max_id: int) -> pd.DataFrame:
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
     """Replace what an empty row turns into (objects, NaN in text) by plain columns."""
-    for name in table.columns:
+    words = ("predicted", "prediction_set", "finer", "coarse")
+    for name in map(str, table.columns):
         column = table[name]
-        flags = ("anomaly", "review", "contradiction", "touches_border", "no_class_fits")
-        if name in flags:
+        flags = ("anomaly", "review", "contradiction", "by_prior", "touches_border")
+        if name in (*flags, "no_class_fits"):
             table[name] = column.where(column.notna(), False).astype(bool)
-        elif name in ("predicted", "prediction_set", "human", "observer"):
+        elif name in words or name.startswith("attr_"):
             table[name] = column.where(column.notna(), "").astype(str)
         elif name == "trials":
             table[name] = column.fillna(0).astype(int)

@@ -22,6 +22,7 @@ from cytodiffusion.evaluation.figures import (
     set_figures,
     shift_figures,
 )
+from cytodiffusion.evaluation.fine import fine_figures
 from cytodiffusion.evaluation.leave_out import NoCopy, model_without, slug
 from cytodiffusion.evaluation.settings import EVALUATED
 from cytodiffusion.model.bundle import ModelBundle
@@ -105,7 +106,9 @@ class Candidate:
         s = context.settings
         self.scored = self._score(context, context.records, EVALUATED, s.pixel_size_um)
         known = self._some(self.scored, s.data)
+        fine = fine_figures(known, s.classify.coverage)
         return {
+            **({} if fine is None else {"fine": fine}),
             **figures(known, seed=s.seed, resamples=s.resamples),
             "sets": set_figures(self.model, known, s.classify),
             "ms_per_cell": 1000 * self.scored.seconds / len(self.scored),

@@ -20,6 +20,7 @@ from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.windows import Frames
 from cytodiffusion.progress import Progress, silent
+from cytodiffusion.training.traits import FINER
 
 #: Images that are in memory at a time.
 CHUNK = 1024
@@ -69,6 +70,9 @@ class ScoredCells:
         table.insert(0, "path", [str(r.path) for r in self.records])
         table.insert(1, "label", [r.label for r in self.records])
         table.insert(2, "split", [r.split for r in self.records])
+        finer = [r.attributes.get(FINER, "") for r in self.records]
+        if any(finer):
+            table.insert(2, "finer_label", finer)
         return table
 
 

@@ -11,8 +11,10 @@ import pandas as pd
 from cytodiffusion.datasets import Record
 from cytodiffusion.datasets.names import spelling
 from cytodiffusion.evaluation.cells import ScoredCells
+from cytodiffusion.evaluation.fine import with_coarse_labels
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.windows import Frames
+from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy
 
@@ -32,6 +34,8 @@ class Context:
     progress : callable
     names : tuple of str
         Classes of the model; labels that mean one of them get its spelling.
+    traits : tuple of Trait
+        What the model tells beside the class: labels that are finer classes become coarse ones.
     taxonomies : tuple of Taxonomy
         That know what labels mean: of the evaluation, and of the layout of the data.
     everything, records : list of Record
@@ -50,6 +54,7 @@ class Context:
     settings: EvaluateSettings
     progress: Progress
     names: tuple[str, ...]
+    traits: tuple[Trait, ...] = ()
     taxonomies: tuple[Taxonomy, ...] = ()
     everything: list[Record] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
@@ -81,7 +86,9 @@ class Context:
     def named(self, records: Sequence[Record]) -> list[Record]:
         """Give labels the spelling of the model's classes."""
         spelt = spelling(self.names, self.taxonomies)
-        return [replace(r, label=spelt(r.label)) if r.label else r for r in records]
+        found = [replace(r, label=spelt(r.label)) if r.label else r for r in records]
+        left_out = self.settings.leave_out
+        return with_coarse_labels(found, self.names, self.traits, self.taxonomies, left_out)
 
     def frames(
         self, name: str, records: Sequence[Record], pixel_size_um: float | None = None

@@ -27,7 +27,7 @@ NOT_COPIED = {"data", "layout", "output", "resume", "device", "init"}
 FREE = NOT_COPIED | {
     *("name", "steps", "warmup", "pixel_size_um", "attribution", "colors", "groups", "taxonomy"),
     *("duplicates", "allow_download", "checkpoint_every", "validate_every", "mixed_precision"),
-    *("laboratories", "fields", "photographs", "photograph_share"),
+    *("laboratories", "fields", "photographs", "photograph_share", "log_every", "tracker"),
 }
 #: Steps after which the pace is told.
 TOLD_AFTER = 20
@@ -117,6 +117,11 @@ def _recorded(model: Any) -> dict[str, Any]:
         for key, value in model.training.items()
         if key in TrainSettings.model_fields and key not in NOT_COPIED
     }
+    recorded.pop("norm", None)
+    if getattr(model, "kind", "") == "resnet18":
+        recorded["norm"] = getattr(
+            model, "norm", "batch"
+        )  # also where an earlier version does not name it
     if "augment" in recorded:
         # what an earlier version does not name it did not vary
         recorded["augment"] = nothing_but(**recorded["augment"])

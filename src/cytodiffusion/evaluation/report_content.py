@@ -85,7 +85,26 @@ def summary(metrics: _Metrics) -> str:
     )
     if metrics["anomaly"]["auc"] is not None:
         text += f", anomaly AUC {metrics['anomaly']['auc']:.3f}"
-    return "\n".join([text, *comparisons(metrics)])
+    return "\n".join([text, *finer_lines(metrics), *comparisons(metrics)])
+
+
+def finer_lines(metrics: _Metrics) -> list[str]:
+    """Return a line for each class whose finer classes were scored, and one for all of them."""
+    fine = metrics.get("fine", {})
+    found = []
+    for name, row in fine.get("classes", {}).items():
+        recalls = [f"{value} {share(one['recall'])}" for value, one in row["recall"].items()]
+        found.append(
+            f"Finer classes of {name}, {number(row['n'], 0)} cells: accuracy "
+            f"{share(row['accuracy'])} ({', '.join(recalls)})"
+        )
+    if "accuracy" in fine:
+        found.append(
+            f"All classes on the fine level: accuracy {share(fine['accuracy'])}, balanced accuracy "
+            f"{share(fine['balanced_accuracy'])}, sets of {share(fine['set_size'], 2)} hold the "
+            f"true one in {share(fine['coverage'])}"
+        )
+    return found
 
 
 def comparisons(metrics: _Metrics) -> list[str]:

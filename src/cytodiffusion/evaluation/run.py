@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from cytodiffusion.classification.levels import traits_of
 from cytodiffusion.errors import InputError
 from cytodiffusion.evaluation.candidate import MODEL, Candidate, name_baselines
 from cytodiffusion.evaluation.cells import draw
@@ -53,7 +54,7 @@ class Run:
         check_published(self.main, settings.published_cells)
         self.settings = settings
         self.taxonomy = self._taxonomy()
-        self.context = context = Context(settings, progress, model.class_names)
+        self.context = context = Context(settings, progress, model.class_names, traits_of(model))
         copies = given_copies([c.model for c in self.everyone], settings)
         for candidate, copy in zip(self.everyone, copies, strict=True):
             candidate.copy = copy

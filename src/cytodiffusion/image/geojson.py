@@ -38,10 +38,15 @@ MEASUREMENTS = {
     "anomaly": "Anomaly",
     "review": "For review",
     "contradiction": "Contradiction",
+    "by_prior": "By the prior",
     "no_class_fits": "No class fits",
     "touches_border": "Touches border",
     "trials": "Trials",
+    "finer_confidence": "Confidence of the finer class",
 }
+
+#: What is said of a cell in words, as QuPath's metadata: the other level of its class, attributes.
+WORDS = {"coarse": "Coarse class", "finer": "Finer class"}
 
 #: Label ids up to this number are looked up directly; larger ones are renumbered first.
 _MOST_DIRECT = 4_000_000
@@ -113,6 +118,9 @@ def cell_features(
     columns = {column: said for column, said in MEASUREMENTS.items() if column in frame}
     columns |= {c: f"Probability: {c[2:]}" for c in frame.columns if c.startswith("p_")}
     measured = {column: frame[column].to_numpy(np.float64) for column in columns}
+    words = {column: said for column, said in WORDS.items() if column in frame}
+    words |= {c: c[5:].replace("_", " ") for c in frame.columns if c.startswith("attr_")}
+    told = {column: frame[column].tolist() for column in words}
     final, ids = final_names(frame).tolist(), frame["label"].tolist()
     places = _places(np.asarray(labels))
     for row, label in enumerate(ids):
@@ -123,6 +131,7 @@ def cell_features(
         polygons = outlines(*place)
         values = {said: float(measured[column][row]) for column, said in columns.items()}
         several = len(polygons) > 1
+        metadata = {said: told[column][row] for column, said in words.items() if told[column][row]}
         yield {
             "type": "Feature",
             "id": str(uuid.uuid5(_NAMESPACE, f"{name}/{label}/{polygons[0][0][0]}")),
@@ -141,6 +150,7 @@ def cell_features(
                     for said, value in values.items()
                     if np.isfinite(value)
                 },
+                **({"metadata": metadata} if metadata else {}),
             },
         }
     progress(1.0, f"outlined {len(ids):,} cells")

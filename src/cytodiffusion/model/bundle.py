@@ -25,6 +25,7 @@ from cytodiffusion.model.schedule import NoiseSchedule, centred_disc
 from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser, hard_disc
+from cytodiffusion.model.traits import Trait
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.taxonomy import PALETTE, READY, Taxonomy, load_taxonomy
 
@@ -128,6 +129,8 @@ class ModelBundle(TrainedModel):
         Draws synthetic cells; without one the denoiser does.
     segmenter : Segmenter, optional
         Outlines the cells of a field; without one that of the default model does.
+    traits : tuple of Trait
+        What it tells beside the class: attributes, and finer classes.
     """
 
     disc_radius: float
@@ -138,6 +141,7 @@ class ModelBundle(TrainedModel):
     taxonomy: Taxonomy | None = None
     generator: Generator | None = None
     segmenter: Segmenter | None = None
+    traits: tuple[Trait, ...] = ()
 
     @property
     def validation(self) -> ValidationRecord:

@@ -17,6 +17,7 @@ from cytodiffusion.model.files import file_checksum, read_json, read_tensors
 from cytodiffusion.model.generator import FILES as GENERATOR_FILES
 from cytodiffusion.model.segmenter import FILES as SEGMENTER_FILES
 from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
+from cytodiffusion.model.traits import Trait
 from cytodiffusion.taxonomy import Taxonomy
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -74,10 +75,13 @@ def read_description(
         classes = tuple(CellClass(**c) for c in content["classes"])
         check_classes(classes)
         sizes = {k: float(content[k]) for k in ("window_um", "disc_radius")}
+        traits = tuple(Trait.from_dict(t) for t in content.get("traits", ()))
+        check_traits(traits, [c.name for c in classes])
         if not all(0 < v < 1000 for v in sizes.values()):
             raise ValueError("window and disc must have positive sizes")
         return {
             "classes": classes,
+            "traits": traits,
             "codec": make_codec(content["codec"]),
             "name": str(content["name"]),
             "version": str(content["version"]),
@@ -101,6 +105,16 @@ def check_classes(classes: Sequence[CellClass]) -> None:
             raise ValueError(f"{c.name!r} cannot be the name of a class")
         if not re.fullmatch("#[0-9a-fA-F]{6}", str(c.color)):
             raise ValueError(f"{c.color!r} is not a colour such as #0072b2")
+
+
+def check_traits(traits: Sequence[Trait], classes: Sequence[str]) -> None:
+    """ValueError unless traits have different names and are of classes that there are."""
+    names = [trait.name for trait in traits]
+    if len(set(names)) != len(names):
+        raise ValueError("the names of attributes and finer classes must differ")
+    for trait in traits:
+        if unknown := {trait.parent, *trait.classes} - {"", *classes}:
+            raise ValueError(f"the trait {trait.name!r} is of the unknown class {min(unknown)!r}")
 
 
 def _reason(error: Exception) -> str:

@@ -23,6 +23,11 @@ from torch.nn import functional as F
 
 from cytodiffusion.model.blocks import ResidualBlock, SpatialAttention, level_embedding
 from cytodiffusion.model.network import SavedNetwork, register_to_config
+from cytodiffusion.model.schedule import centred_disc
+
+#: Width of the layer between the trunk and the traits, and the disc that fine features count in.
+TRAIT_WIDTH = 192
+TRAIT_RADIUS = 0.42
 
 
 @runtime_checkable
@@ -57,6 +62,7 @@ class TrunkOutput:
     features: Tensor  #: maps gated by the classes, (N, R, H, W)
     gates: Tensor  #: what the whole crop adds to the gates, (N, R)
     embedding: Tensor  #: pooled coarse features, (N, D)
+    traits: Tensor  #: logits of the values of all traits, (N, S)
 
 
 class UNetDenoiser(SavedNetwork):
@@ -78,6 +84,8 @@ class UNetDenoiser(SavedNetwork):
         Width of the noise-level embedding.
     dropout : float
         Dropout inside the coarsest blocks while training.
+    trait_sizes : sequence of int
+        Numbers of values of what is told beside the class (`cytodiffusion.model.traits`).
     """
 
     @register_to_config
@@ -90,6 +98,7 @@ class UNetDenoiser(SavedNetwork):
         head_channels: int = 64,
         level_width: int = 128,
         dropout: float = 0.0,
+        trait_sizes: tuple[int, ...] = (),
     ):
         super().__init__()
         self.level_width = level_width
@@ -108,6 +117,15 @@ class UNetDenoiser(SavedNetwork):
         self.sharpness = nn.Sequential(nn.Linear(level_width, 64), nn.SiLU(), nn.Linear(64, 1))
         nn.init.zeros_(self.sharpness[2].weight)  # type: ignore[arg-type]
         nn.init.constant_(self.sharpness[2].bias, 5.0)  # type: ignore[arg-type]
+        self.trait_head: nn.Module | None = None
+        if trait_sizes:
+            given = widths[-1] + 2 * head_channels
+            self.trait_head = nn.Sequential(
+                nn.LayerNorm(given),
+                nn.Linear(given, TRAIT_WIDTH),
+                nn.SiLU(),
+                nn.Linear(TRAIT_WIDTH, sum(trait_sizes)),
+            )
 
     def _build_trunk(
         self, widths: tuple[int, ...], blocks: tuple[int, ...], level_width: int, dropout: float
@@ -167,9 +185,30 @@ class UNetDenoiser(SavedNetwork):
             h = up(torch.cat([h, skips.pop()], dim=1), level)
         h = F.silu(self.norm_out(h))
         gates = 1 + self.gate(pooled)
+        features = self.features(h).float()
         return TrunkOutput(
-            self.base(h).float(), self.features(h).float(), gates.float(), pooled.float()
+            self.base(h).float(),
+            features,
+            gates.float(),
+            pooled.float(),
+            self._traits(features, pooled.float()),
         )
+
+    def _traits(self, features: Tensor, pooled: Tensor) -> Tensor:
+        """Logits ``(N, S)`` of the traits, from the middle of the finest features and the pooled.
+
+        What tells granules, vacuoles and chromatin is fine: means and spreads over the middle.
+        """
+        if self.trait_head is None:
+            return pooled.new_zeros(len(pooled), 0)
+        weight = centred_disc(features.shape[-1], TRAIT_RADIUS).to(features)
+        weight = weight / weight.sum()
+        mean = (features * weight).sum(dim=(2, 3))
+        spread = ((features - mean[:, :, None, None]).square() * weight).sum(dim=(2, 3))
+        given = torch.cat([pooled, mean, (spread + 1e-6).sqrt()], dim=1)
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.trait_head(given)
+        return logits
 
     def forward(self, z: Tensor, t: Tensor) -> Tensor:
         """Predict the clean latents of every class, ``(N, K, C, H, W)``."""
@@ -219,6 +258,13 @@ class UNetDenoiser(SavedNetwork):
         """
         out = self.trunk(z, t)
         return self.errors_from(out, target, weight), out.embedding
+
+    def class_evidence(
+        self, z: Tensor, t: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `class_errors` does, and logits ``(N, S)`` of the values of all traits."""
+        out = self.trunk(z, t)
+        return self.errors_from(out, target, weight), out.embedding, out.traits
 
     def errors_from(self, out: TrunkOutput, target: Tensor, weight: Tensor | None) -> Tensor:
         """Errors ``(N, K)`` of all classes from a trunk pass (see the module's docstring)."""

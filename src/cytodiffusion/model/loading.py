@@ -37,6 +37,7 @@ from cytodiffusion.model.segmenter import FILES as SEGMENTER_FILES
 from cytodiffusion.model.segmenter import Segmenter, load_segmenter
 from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.model.slide_correction import SlideCorrection, load_slide_correction
+from cytodiffusion.model.traits import Trait, sizes_of
 
 
 def default_bundle_path() -> Path:
@@ -78,7 +79,7 @@ def load_bundle(
     checksum = verify_bundle(folder)
     described = read_description(folder)
     classes, codec = described["classes"], described["codec"]
-    denoiser = _load_denoiser(folder, len(classes), codec)
+    denoiser = _load_denoiser(folder, len(classes), codec, described["traits"])
     calibration = load_calibration(folder, classes, embedding_width(denoiser))
     return ModelBundle(
         name=described["name"],
@@ -97,6 +98,7 @@ def load_bundle(
         card=(folder / "card.md").read_text(encoding="utf-8", errors="replace"),
         training=described["training"],
         taxonomy=described["taxonomy"],
+        traits=described["traits"],
         training_images=load_training_images(folder),
         generator=_generator(folder, len(classes), target),
         slide_correction=_slide_correction(folder, len(classes), embedding_width(denoiser)),
@@ -154,7 +156,9 @@ def _holds_all(folder: Path, files: Sequence[str]) -> bool:
     return bool(there)
 
 
-def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoiser:
+def _load_denoiser(
+    folder: Path, n_classes: int, codec: PixelCodec, traits: Sequence[Trait] = ()
+) -> UNetDenoiser:
     config = read_json(folder / "config.json")
     kind = config.get("_class_name", UNetDenoiser.__name__)
     if kind != UNetDenoiser.__name__:
@@ -173,6 +177,8 @@ def _load_denoiser(folder: Path, n_classes: int, codec: PixelCodec) -> UNetDenoi
             f"The bundle {folder} names {n_classes} classes, but its network has "
             f"{denoiser.num_classes}."
         )
+    if sum(sizes_of(traits)) != sum(denoiser.config.trait_sizes):
+        raise BundleError(f"The network of the bundle {folder} tells other traits than it names.")
     halvings = len(denoiser.config.widths) - 1
     if denoiser.config.in_channels != codec.channels or codec.grid % 2**halvings:
         raise BundleError(f"Network and codec of the bundle {folder} do not fit each other.")

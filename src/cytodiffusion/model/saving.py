@@ -68,6 +68,8 @@ def save_bundle(folder: Path, model: ModelBundle, dtype: torch.dtype = torch.flo
             "disc_radius": model.disc_radius,
             "training": model.training,
         }
+        if model.traits:
+            described["traits"] = [trait.to_dict() for trait in model.traits]
         if model.taxonomy is not None:
             described["taxonomy"] = model.taxonomy.to_dict()
         _write_json(fresh / "classes.json", described)

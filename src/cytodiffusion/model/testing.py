@@ -21,6 +21,7 @@ from cytodiffusion.model.stable_diffusion import (
     StableDiffusionCodec,
     StableDiffusionDenoiser,
 )
+from cytodiffusion.model.traits import Trait, sizes_of
 from cytodiffusion.model.validation_record import ValidationRecord
 
 DEFAULT_NAMES = (
@@ -36,8 +37,28 @@ DEFAULT_NAMES = (
     "artefact",
 )
 
+#: Two attributes, and the finer classes of neutrophils.
+TRAITS = (
+    Trait(
+        "nucleus_shape",
+        ("round", "segmented"),
+        classes=("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil"),
+    ),
+    Trait("granularity", ("no", "yes"), classes=("eosinophil", "neutrophil")),
+    Trait(
+        "neutrophil",
+        ("band neutrophil", "segmented neutrophil"),
+        "neutrophil",
+        ("neutrophil",),
+        scores=tuple(i / 20 for i in range(20)),
+        colors=("#0e93e8", "#2c597c"),
+    ),
+)
 
-def tiny_denoiser(n_classes: int, channels: int, seed: int = 0) -> UNetDenoiser:
+
+def tiny_denoiser(
+    n_classes: int, channels: int, seed: int = 0, traits: Sequence[Trait] = ()
+) -> UNetDenoiser:
     """Smallest denoiser that has all parts; its weights are random."""
     state = torch.get_rng_state()
     torch.manual_seed(seed)
@@ -48,9 +69,13 @@ def tiny_denoiser(n_classes: int, channels: int, seed: int = 0) -> UNetDenoiser:
         blocks=(1, 1),
         head_channels=8,
         level_width=16,
+        trait_sizes=sizes_of(traits),
     )
     with torch.no_grad():
         denoiser.head_out.mul_(20)  # classes that differ, so that elimination has work
+        for name, weight in denoiser.named_parameters():
+            if name.startswith("trait_head") and weight.ndim > 1:
+                weight.mul_(20)  # and values of traits
     torch.set_rng_state(state)
     denoiser.eval()
     return denoiser
@@ -119,6 +144,7 @@ def tiny_bundle(
     size: int = 32,
     generator: Generator | None = None,
     slide_correction: SlideCorrection | None = None,
+    traits: Sequence[Trait] = (),
 ) -> Path:
     """Write a random bundle of a few kB."""
     codec = PixelCodec(size, 4)
@@ -132,7 +158,7 @@ def tiny_bundle(
         version="0",
         classes=tuple(CellClass(n, c) for n, c in zip(class_names, colors, strict=True)),
         input_size=size,
-        denoiser=tiny_denoiser(k, codec.channels, seed),
+        denoiser=tiny_denoiser(k, codec.channels, seed, traits),
         codec=codec,
         schedule=NoiseSchedule(),
         device=torch.device("cpu"),
@@ -142,6 +168,7 @@ def tiny_bundle(
         card="# tiny\n\nRandom weights, for tests.\n",
         generator=generator,
         slide_correction=slide_correction,
+        traits=tuple(traits),
     )
     return save_bundle(Path(folder), model, torch.float32)
 

@@ -24,19 +24,20 @@ from cytodiffusion.baselines import (
 )
 from cytodiffusion.baselines.baseline import baseline_logits
 from cytodiffusion.baselines.files import FILES
+from cytodiffusion.baselines.network import Norm
 from cytodiffusion.classification.scores import margin, softmax
 from cytodiffusion.classification.settings import ClassifySettings
-from cytodiffusion.metrics.scores import balanced_accuracy, summarise
+from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.calibrate import Views, plain_views, validation_record
+from cytodiffusion.training.card import images_table, metrics_table
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import (
     describe_classes,
-    images_table,
-    metrics_table,
     training_record,
 )
+from cytodiffusion.training.quick_look import by_laboratory
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.trainer import Trainer
 
@@ -80,6 +81,7 @@ class BaselineTrainer(Trainer):
             s.kind,
             len(self.names),
             s.input_size,
+            norm=norm_of(s),
             pretrained=s.pretrained,
             allow_download=s.allow_download,
         )
@@ -112,6 +114,7 @@ class BaselineTrainer(Trainer):
             name=s.name,
             version=__version__,
             kind=s.kind,
+            norm=norm_of(s),
             classes=describe_classes(self.names, s),
             input_size=s.input_size,
             window_um=s.window_um,
@@ -123,13 +126,22 @@ class BaselineTrainer(Trainer):
             training=training_record(s),
         )
 
-    def _accuracy(self) -> float:
+    def _figures(self) -> dict[str, float]:
         views = plain_views(self.sets["val"], self.settings.input_size)
         logits = _logits(views, self.baseline())
-        return balanced_accuracy(views.labels, logits.argmax(axis=1))
+        predicted = np.full(len(self.sets["val"]), -1)
+        predicted[(self.sets["val"].labels >= 0).numpy()] = logits.argmax(axis=1)
+        return by_laboratory(predicted, self.sets["val"])
 
     def _told(self, parts: dict[str, float]) -> str:
         return f"classes {parts['classes']:.3f}, batch accuracy {parts['accuracy']:.2f}"
+
+
+def norm_of(settings: TrainSettings) -> Norm:
+    """Return how the network of a run normalises; it matters for a ResNet-18 only."""
+    if settings.norm != "auto":
+        return settings.norm
+    return "group" if settings.kind == "resnet18" and not settings.pretrained else "batch"
 
 
 def finish_baseline(run: BaselineTrainer, progress: Progress) -> Path:
@@ -179,6 +191,7 @@ def write_card(
     """Model card in Markdown."""
     million = sum(p.numel() for p in model.network.parameters()) / 1e6
     start = "ImageNet weights of timm" if settings.pretrained else "scratch"
+    norm = f" with {model.norm} norm" if model.kind == "resnet18" else ""
     lines = [
         f"# {model.name}",
         "",
@@ -187,8 +200,8 @@ def write_card(
         "",
         f"- Input: {model.input_size} x {model.input_size} px, {model.window_um:g} um wide, RGB, "
         "the cell in the centre.",
-        f"- Network: timm, {million:.1f} million weights, stored in half precision; trained from "
-        f"{start}.",
+        f"- Network: timm{norm}, {million:.1f} million weights, stored in half precision; trained "
+        f"from {start}.",
         f"- Training: {settings.steps} steps of {settings.batch_size} crops, seed {settings.seed}, "
         f"crops and augmentation of the diffusion classifier; torch {version('torch')}, "
         f"timm {version('timm')}; napari-cytodiffusion {__version__}.",

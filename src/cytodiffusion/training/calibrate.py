@@ -80,8 +80,7 @@ def some_of_each(cells: CellSet, most: int, seed: int) -> CellSet:
         rng.permutation(np.flatnonzero(labels == c))[:most] for c in np.unique(labels) if c >= 0
     ]
     index = torch.from_numpy(np.sort(np.concatenate(chosen)))
-    paths = [cells.paths[i] for i in index]
-    return CellSet(cells.pixels[index], cells.labels[index], cells.backgrounds[index], paths)
+    return cells.take(index.tolist())
 
 
 def plain_views(cells: CellSet, size: int) -> Views:

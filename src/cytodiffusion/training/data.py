@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from cytodiffusion.datasets import SPLITS, Record, class_names, find_records
 from cytodiffusion.datasets.fingerprints import Fingerprints, take_fingerprints
 from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
+from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress, silent
+from cytodiffusion.training.traits import values_of
 
 #: Crops are kept this much wider than the window, so that they can turn and shift.
 CONTEXT = 4 / 3
@@ -54,6 +57,12 @@ class CellSet:
     paths : list of str
     prints : Fingerprints, optional
         Of the images that the crops are from.
+    traits : (N, T) int64 tensor, optional
+        Index of the value of each trait; -1 where it is not known.
+    laboratories, slides : list of str, optional
+        Where each crop is from; empty where it is not told.
+    told : tuple of Trait
+        What the columns of ``traits`` mean.
     """
 
     pixels: Tensor
@@ -61,6 +70,10 @@ class CellSet:
     backgrounds: Tensor
     paths: list[str]
     prints: Fingerprints | None = None
+    traits: Tensor | None = None
+    laboratories: list[str] | None = None
+    slides: list[str] | None = None
+    told: tuple[Trait, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -79,6 +92,10 @@ class CellSet:
             self.backgrounds[rows],
             [self.paths[i] for i in index],
             None if self.prints is None else self.prints.take(index),
+            None if self.traits is None else self.traits[rows],
+            None if self.laboratories is None else [self.laboratories[i] for i in index],
+            None if self.slides is None else [self.slides[i] for i in index],
+            self.told,
         )
 
     def digest(self) -> str:
@@ -111,19 +128,21 @@ def load_cells(
     window_um: float,
     pixel_size_um: float | None,
     progress: Progress = silent,
+    traits: Sequence[Trait] = (),
 ) -> tuple[CellSet, list[str]]:
-    """Read images into a `CellSet`."""
+    """Read images into a `CellSet`; return it with a sentence on each that could not be read."""
     index = {name: i for i, name in enumerate(names)}
     side = round(size * CONTEXT)
     pixels = np.empty((len(records), side, side, 3), np.uint8)
     labels: list[int] = []
     backgrounds, paths, prints, skipped = [], [], [], []
-    images = SingleCells([r.path for r in records], pixel_size_um, at_start(progress))
+    readers = _readers(records, pixel_size_um, progress)
+    read: list[Record] = []
     for number, record in enumerate(records):
         if number % 50 == 0:
             progress(number / len(records), f"reading images, {number} of {len(records)}")
         try:
-            cell = images.read(record.path)
+            cell = readers[_folder_of(record)].read(record.path)
             crop = cell.crop(side, window_um * side / size)
         except CytoDiffusionError as error:
             skipped.append(naming(record.path, error))
@@ -133,6 +152,7 @@ def load_cells(
         backgrounds.append(cell.background)
         paths.append(str(record.path))
         prints.append(take_fingerprints(cell.rgb))
+        read.append(record)
     if not labels:
         raise InputError(f"None of the {len(records)} images could be read: {skipped[0]}")
     cells = CellSet(
@@ -141,8 +161,30 @@ def load_cells(
         torch.from_numpy(np.stack(backgrounds)),
         paths,
         Fingerprints.of([Path(path) for path in paths], prints),
+        values_of(read, traits),
+        [record.laboratory or "" for record in read],
+        [record.slide or record.group or "" for record in read],
+        tuple(traits),
     )
     return cells, skipped
+
+
+def _folder_of(record: Record) -> tuple[str | None, float | None]:
+    """Tell what images are measured together: those of one laboratory and pixel size."""
+    return record.laboratory, record.pixel_size_um
+
+
+def _readers(
+    records: Sequence[Record], pixel_size_um: float | None, progress: Progress
+) -> dict[tuple[str | None, float | None], SingleCells]:
+    """Open the images of each laboratory; a pixel size in the table goes before the common one."""
+    together: dict[tuple[str | None, float | None], list[Path]] = {}
+    for record in records:
+        together.setdefault(_folder_of(record), []).append(record.path)
+    return {
+        key: SingleCells(paths, key[1] or pixel_size_um, at_start(progress))
+        for key, paths in together.items()
+    }
 
 
 class BalancedSampler:
@@ -153,11 +195,31 @@ class BalancedSampler:
     labels : (N,) int64 tensor
     balance : float
         0 draws images alike, 1 draws classes alike.
+    laboratories, slides : list of str, optional
+        Where each image is from.
+    laboratory_balance : float
+        0 draws the images of a class alike, 1 its laboratories, and of each of them its slides.
     """
 
-    def __init__(self, labels: Tensor, batch_size: int, seed: int, balance: float = 0.5):
-        _, inverse, counts = torch.unique(labels, return_inverse=True, return_counts=True)
-        self.weights = counts.double()[inverse].pow(-balance)
+    def __init__(
+        self,
+        labels: Tensor,
+        batch_size: int,
+        seed: int,
+        balance: float = 0.5,
+        laboratories: Sequence[str] | None = None,
+        slides: Sequence[str] | None = None,
+        laboratory_balance: float = 0.5,
+    ):
+        self.weights = _evened([(int(k),) for k in labels.tolist()], balance)
+        steps = [laboratories, slides]
+        keys = [(int(k),) for k in labels.tolist()]
+        for names in steps:
+            if names is None:
+                continue
+            inside = [(*key, name) for key, name in zip(keys, names, strict=True)]
+            self.weights = self.weights * _evened_within(keys, inside, laboratory_balance)
+            keys = inside
         self.batch_size = batch_size
         self.seed = seed
 
@@ -166,6 +228,25 @@ class BalancedSampler:
         generator = generator_for(self.seed, step, "batch")
         few = len(self.weights) < self.batch_size  # a few dozen crops fill a batch only repeatedly
         return torch.multinomial(self.weights, self.batch_size, few, generator=generator)
+
+
+def _evened(keys: Sequence[tuple[object, ...]], balance: float) -> Tensor:
+    """Weights ``(N,)`` that draw groups as often as their size to the power ``1 - balance``."""
+    counts = Counter(keys)
+    return torch.tensor([counts[key] ** -balance for key in keys], dtype=torch.float64)
+
+
+def _evened_within(
+    outer: Sequence[tuple[object, ...]], inner: Sequence[tuple[object, ...]], balance: float
+) -> Tensor:
+    """Weights ``(N,)`` that even the inner groups out, and leave each outer one its sum."""
+    weights = _evened(inner, balance)
+    sums: dict[tuple[object, ...], float] = {}
+    for key, weight in zip(outer, weights.tolist(), strict=True):
+        sums[key] = sums.get(key, 0.0) + weight
+    counts = Counter(outer)
+    scale = torch.tensor([counts[key] / sums[key] for key in outer], dtype=torch.float64)
+    return weights * scale
 
 
 def generator_for(seed: int, step: int, purpose: str) -> torch.Generator:

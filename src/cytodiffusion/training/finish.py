@@ -5,27 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cytodiffusion import __version__
-from cytodiffusion.classification.classifier import classify
+from cytodiffusion.classification.classifier import classify, gather_evidence
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model.bundle import CellClass, ModelBundle
 from cytodiffusion.model.codec import PixelCodec
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.generator import Generator
+from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
+from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy, colors_and_groups, load_taxonomy, taxonomy_for
 from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
+from cytodiffusion.training.card import KEPT_HEADINGS, section_of, with_section, write_card
 from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.settings import ON_DISK, TrainSettings
+from cytodiffusion.training.traits import calibrated, trait_scores
 
 
 def finish_bundle(
@@ -54,6 +57,7 @@ def finish_bundle(
         training=training_record(settings),
         taxonomy=taxonomy_of(names, settings),
         training_images=sets["train"].images,
+        traits=sets["train"].told,
     )
     model.calibration = calibrate(
         model,
@@ -64,11 +68,35 @@ def finish_bundle(
         settings.augment,
         progress,
     )
+    if model.traits:
+        model.traits = calibrated_traits(model, sets["val"], budget, progress)
     measured = {
         split: measure(model, sets[split], budget, progress) for split in sets if split != "train"
     }
     model.card = write_card(model, sets, settings, history, measured)
+    if settings.init is not None:
+        keep_parts(model, load_bundle(settings.init, device="cpu"))
     return save_bundle(settings.output, model)
+
+
+def keep_parts(model: ModelBundle, start: ModelBundle) -> None:
+    """Give a model the generator and the smear network of the one that it was started from.
+
+    Neither depends on the weights that were trained further; a generator is kept where the classes
+    are the same. A slide correction does depend on them and is to be trained anew.
+    """
+    kept: dict[str, Generator | Segmenter | None] = {"segmenter": start.segmenter}
+    if start.class_names == model.class_names:
+        kept["generator"] = start.generator
+    for name, part in kept.items():
+        if part is None:
+            continue
+        setattr(model, name, part)
+        if name in start.training:
+            model.training = model.training | {name: start.training[name]}
+        heading = KEPT_HEADINGS[name]
+        if section := section_of(start.card, heading):
+            model.card = with_section(model.card, heading, section)
 
 
 def describe_classes(names: list[str], settings: TrainSettings) -> tuple[CellClass, ...]:
@@ -97,7 +125,29 @@ def measure(
         background=cells.backgrounds.numpy()[labelled],
         progress=progress,
     )
-    return summarise(result, cells.labels.numpy()[labelled])
+    found = summarise(result, cells.labels.numpy()[labelled])
+    if cells.traits is not None and result.trait_probabilities is not None:
+        truth = cells.traits.numpy()[labelled]
+        scores = trait_scores(model.traits, result.trait_probabilities, truth)
+        found |= {f"F1 of {name.replace('_', ' ')}": value for name, value in scores.items()}
+    return found
+
+
+def calibrated_traits(
+    model: ModelBundle, cells: CellSet, settings: ClassifySettings, progress: Progress
+) -> tuple[Trait, ...]:
+    """Fit the temperatures of attributes and finer classes on validation cells."""
+    if cells.traits is None:
+        return model.traits
+    labelled = (cells.labels >= 0).numpy()
+    evidence = gather_evidence(
+        cells.windows(model.input_size)[labelled],
+        model,
+        settings,
+        background=cells.backgrounds.numpy()[labelled],
+        progress=progress,
+    )
+    return calibrated(model.traits, evidence.traits, cells.traits.numpy()[labelled])
 
 
 def training_record(settings: TrainSettings) -> dict[str, Any]:
@@ -109,64 +159,6 @@ def training_record(settings: TrainSettings) -> dict[str, Any]:
     if settings.photographs is not None:
         record["photographs"] = settings.photographs.name
     return record
-
-
-def write_card(
-    model: ModelBundle,
-    sets: dict[str, CellSet],
-    settings: TrainSettings,
-    history: list[dict[str, float]],
-    measured: dict[str, dict[str, Any]],
-    network: str = "U-Net denoiser with bilinear class heads",
-) -> str:
-    """Model card in Markdown."""
-    versions = {p: version(p) for p in ("torch", "diffusers", "accelerate")}
-    million = sum(p.numel() for p in model.denoiser.parameters()) / 1e6
-    lines = [
-        f"# {model.name}",
-        "",
-        "A diffusion classifier of single blood cells for research and teaching. "
-        "Not a medical device; not for diagnosis.",
-        "",
-        f"- Input: {model.input_size} x {model.input_size} px, {model.window_um:g} um wide, RGB, "
-        "the cell in the centre.",
-        f"- Network: {network}, {million:.1f} million weights, stored in half precision.",
-        f"- Training: {settings.steps} steps of {settings.batch_size} crops, seed {settings.seed}; "
-        + ", ".join(f"{k} {v}" for k, v in versions.items())
-        + f"; napari-cytodiffusion {__version__}.",
-        *([f"- Started from the weights of {Path(settings.init).name}."] if settings.init else []),
-        f"- Data and licence: {settings.attribution or 'not stated'}",
-        f"- Trials go round the noise levels {', '.join(map(str, model.calibration.levels))}; "
-        f"temperature {model.calibration.temperature:.3f}; anomaly threshold "
-        f"{model.calibration.anomaly_threshold:.2f} "
-        f"({model.calibration.false_alarms:.1%} of validation cells exceed it).",
-        *images_table(model.classes, sets),
-    ]
-    for split, metrics in measured.items():
-        also = ", which calibrated it" if split == "val" else ""
-        lines += ["", f"## Measured on the {split} split{also}", "", *metrics_table(metrics)]
-    if history:
-        last = history[-1]["validation"]
-        lines += ["", f"Balanced accuracy of two trials at the last step: {last:.4f} (validation)."]
-    return "\n".join(lines) + "\n"
-
-
-def images_table(classes: Sequence[CellClass], sets: dict[str, CellSet]) -> list[str]:
-    """How many images each class has in each split, as the lines of a Markdown section."""
-    lines = [
-        "",
-        "## Images",
-        "",
-        "| class | " + " | ".join(sets) + " |",
-        "|---|" + "---:|" * len(sets),
-    ]
-    for index, cell_class in enumerate(classes):
-        counts = [int((cells.labels == index).sum()) for cells in sets.values()]
-        lines.append(f"| {cell_class.name} | " + " | ".join(map(str, counts)) + " |")
-    unlabelled = [int((cells.labels < 0).sum()) for cells in sets.values()]
-    if any(unlabelled):
-        lines.append("| without a label | " + " | ".join(map(str, unlabelled)) + " |")
-    return lines
 
 
 def save_with(
@@ -185,23 +177,3 @@ def save_with(
         **added,  # type: ignore[arg-type]
     )
     return save_bundle(settings.output, whole)
-
-
-def with_section(card: str, heading: str, lines: Sequence[str]) -> str:
-    """Put a section into a card: in the place of an earlier one of that heading, or at the end."""
-    before, found, rest = card.partition(heading + "\n")
-    after = rest[rest.index("\n## ") + 1 :] if found and "\n## " in rest else ""
-    parts = [before.rstrip(), "\n".join([heading, "", *lines]).rstrip(), after.rstrip()]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def metrics_table(metrics: dict[str, Any]) -> list[str]:
-    """Figures of merit as the lines of a Markdown table."""
-    lines = ["| figure | value |", "|---|---:|"]
-    for key, value in metrics.items():
-        if key == "recall":
-            lines += [f"| recall, {name} | {share:.3f} |" for name, share in value.items()]
-        else:
-            shown = value if isinstance(value, int) else f"{value:.4g}"
-            lines.append(f"| {key.replace('_', ' ')} | {shown} |")
-    return lines

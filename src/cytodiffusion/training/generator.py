@@ -22,6 +22,7 @@ from cytodiffusion.model.saving import check_target
 from cytodiffusion.model.schedule import LEVELS, NoiseSchedule
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.augmentation.augment import turn
+from cytodiffusion.training.card import KEPT_HEADINGS
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import save_with
 from cytodiffusion.training.sets import like_model, load_sets
@@ -37,7 +38,7 @@ ROUGHNESS = 0.06
 #: Cells that the loss is watched on.
 WATCHED = 256
 #: Line of a card above which nothing of the generator is said.
-HEADING = "## Generator of synthetic cells"
+HEADING = KEPT_HEADINGS["generator"]
 
 Stage = Literal["base", "detail"]
 

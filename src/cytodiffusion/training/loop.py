@@ -27,6 +27,7 @@ from cytodiffusion.training.checkpoint import (
 )
 from cytodiffusion.training.data import generator_for
 from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.training_log import TrainingLog, check_tracker, start_tracker
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,12 @@ FREE_SETTINGS = {
     "output",
     "data",
     "layout",
+    "log_every",
+    "tracker",
 }
+
+#: Longest silence of the progress, in seconds.
+SILENCE = 10.0
 
 
 class TrainingLoop:
@@ -60,6 +66,7 @@ class TrainingLoop:
         self.settings = settings
         self.progress = progress
         check_target(settings.output, self.files)
+        check_tracker(settings.tracker)
         self.run = settings.output.with_name(settings.output.name + ".run")
         self._check_folder()
         self._load()
@@ -115,7 +122,8 @@ class TrainingLoop:
         precision = s.mixed_precision
         if precision == "auto":
             precision = "bf16" if half_precision_pays(device) else "no"
-        self.accelerator = _accelerator(precision, device)
+        trackers = {} if s.tracker == "none" else {"log_with": s.tracker, "project_dir": self.run}
+        self.accelerator = _accelerator(precision, device, **trackers)
         torch.manual_seed(s.seed)
         model = self._network()
         decay = [p for p in model.parameters() if p.ndim > 1]
@@ -156,9 +164,19 @@ class TrainingLoop:
 
     def fit(self) -> None:
         """Train from the current step to the last."""
-        s = self.settings
         self.model.train()
-        started, first = time.monotonic(), self.step
+        table = TrainingLog(self.run, self.step)
+        start_tracker(self.accelerator, self.settings.tracker, self.step)
+        try:
+            self._fit(table)
+        finally:
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
+
+    def _fit(self, table: TrainingLog) -> None:
+        s = self.settings
+        first, started = self.step, time.monotonic()
+        told = started
         while self.step < s.steps:
             parts = self._train_step(self.step)
             self.step += 1
@@ -167,12 +185,28 @@ class TrainingLoop:
                     f"The training diverged at step {self.step}; go on from the last checkpoint "
                     "with a lower learning rate."
                 )
-            if self.step % 20 == 0 or self.step == s.steps:
-                self._report(parts, (time.monotonic() - started) / (self.step - first))
-            if self.step % s.validate_every == 0 or self.step == s.steps:
+            table.add(parts)
+            now, last = time.monotonic(), self.step == s.steps
+            if self.step % 20 == 0 or last or now - told > SILENCE:
+                told = now
+                self._report(parts, (now - started) / (self.step - first))
+            validated = self.step % s.validate_every == 0 or last
+            if validated:
                 self._validate(parts)
-            if self.step % s.checkpoint_every == 0 or self.step == s.steps:
+            saved = self.step % s.checkpoint_every == 0 or last
+            if self.step % s.log_every == 0 or validated or saved:
+                self._log(table, parts, validated)
+            if saved:
                 self._save()
+
+    def _log(self, table: TrainingLog, parts: dict[str, float], validated: bool) -> None:
+        """Write a row of the log; before a checkpoint, so that a resumed run has all rows."""
+        found = self.history[-1] if validated and self.history else {}
+        measured = {k: v for k, v in found.items() if k != "step" and k not in parts}
+        rate = self.optimizer.param_groups[0]["lr"]
+        figures = table.write(self.step, rate, measured)
+        if self.accelerator.trackers:
+            self.accelerator.log(figures, step=self.step)
 
     def _train_step(self, step: int) -> dict[str, float]:
         s = self.settings
@@ -187,13 +221,13 @@ class TrainingLoop:
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.ema.step(self.model.parameters())
-        return {k: float(v) for k, v in parts.items()}
+        return {"loss": float(loss.detach())} | {k: float(v) for k, v in parts.items()}
 
     def _report(self, parts: dict[str, float], seconds: float) -> None:
-        last = self.history[-1]["validation"] if self.history else float("nan")
+        last = f", validation {self.history[-1]['validation']:.3f}" if self.history else ""
         self.progress(
             self.step / self.settings.steps,
-            f"step {self.step}/{self.settings.steps}, {self._told(parts)}, validation {last:.3f}, "
+            f"step {self.step}/{self.settings.steps}, {self._told(parts)}{last}, "
             f"{seconds:.2f} s a step",
         )
 
@@ -211,7 +245,7 @@ class TrainingLoop:
         )
 
 
-def _accelerator(precision: str, device: torch.device) -> Accelerator:
+def _accelerator(precision: str, device: torch.device, **trackers: Any) -> Accelerator:
     """Accelerator of this run, whatever an earlier one in the same process used.
 
     Accelerate keeps precision and device for the life of a process: a second run with others
@@ -224,7 +258,7 @@ def _accelerator(precision: str, device: torch.device) -> Accelerator:
         other = (state.mixed_precision, state.device.type) != (precision, device.type)
         if other and state.num_processes == 1:
             AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+    return Accelerator(mixed_precision=precision, cpu=device.type == "cpu", **trackers)
 
 
 def rate_at(step: int, settings: TrainSettings) -> float:

@@ -17,6 +17,7 @@ from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.segmenter import FLOW_SCALE, FlowNetwork, Segmenter
 from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.training.augmentation.fields import field_view
+from cytodiffusion.training.card import KEPT_HEADINGS
 from cytodiffusion.training.data import generator_for
 from cytodiffusion.training.fields import KINDS, FlowField, drawn_fields, photographed_fields
 from cytodiffusion.training.finish import save_with
@@ -26,7 +27,7 @@ from cytodiffusion.training.settings import TrainSettings
 log = logging.getLogger(__name__)
 
 #: Line of a card above which nothing of the smear network is said.
-HEADING = "## Smear network"
+HEADING = KEPT_HEADINGS["segmenter"]
 
 #: One in so many drawn fields is kept for validation, at most so many.
 HELD_BACK, MOST_HELD_BACK = 12, 24

@@ -13,8 +13,9 @@ import torch
 from cytodiffusion.datasets.duplicates import Policy, find_duplicates, settle_duplicates
 from cytodiffusion.datasets.fingerprints import Fingerprints
 from cytodiffusion.errors import InputError
+from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.taxonomy import load_taxonomy
+from cytodiffusion.taxonomy import Taxonomy, load_taxonomy, taxonomy_for
 from cytodiffusion.training.data import (
     SPLITS,
     CellSet,
@@ -24,6 +25,7 @@ from cytodiffusion.training.data import (
     load_cells,
 )
 from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.traits import find_traits, with_coarse_labels
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +40,14 @@ _WITHOUT = {
 def load_sets(
     settings: TrainSettings, progress: Progress = silent, splits: Sequence[str] = SPLITS
 ) -> tuple[list[str], dict[str, CellSet]]:
-    """Read the images of ``settings.data`` as crops."""
+    """Read the images of ``settings.data`` as crops, with the traits that they tell."""
     if settings.taxonomy:
         load_taxonomy(settings.taxonomy)  # it is wanted when all the work is done
     records = find_records(settings.data, settings.layout)
+    taxonomy = _taxonomy(settings, records)
+    records = with_coarse_labels(records, taxonomy)
     names = class_names(records)
+    traits = traits_of(settings, records, names, taxonomy)
     _check_looks(settings, names)
     for sentence in oddities(records, names):
         log.warning(sentence)
@@ -63,6 +68,7 @@ def load_sets(
             window_um=settings.window_um,
             pixel_size_um=settings.pixel_size_um,
             progress=progress,
+            traits=traits,
         )
         skipped += bad
     for sentence in _left_out(skipped, len(skipped) + sum(map(len, sets.values()))):
@@ -70,6 +76,24 @@ def load_sets(
     if lost := _without_cells(names, sets["train"]):
         raise InputError(f"None of the training images of the class {lost[0]} could be read.")
     return names, without_duplicates(names, sets, settings.duplicates)
+
+
+def traits_of(
+    settings: TrainSettings,
+    records: Sequence[Record],
+    names: Sequence[str],
+    taxonomy: Taxonomy | None,
+) -> list[Trait]:
+    """Return what a model is to learn beside the classes; nothing for those that cannot."""
+    if settings.kind != "diffusion" or settings.trait_loss == 0:
+        return []
+    return find_traits(records, names, taxonomy, settings.attributes)
+
+
+def _taxonomy(settings: TrainSettings, records: Sequence[Record]) -> Taxonomy | None:
+    if settings.taxonomy:
+        return load_taxonomy(settings.taxonomy)
+    return taxonomy_for(sorted({r.label for r in records if r.label}))
 
 
 def _check_looks(settings: TrainSettings, names: Sequence[str]) -> None:

@@ -134,6 +134,13 @@ class TrainSettings(BaseModel):
         "allowed).",
         more=True,
     )
+    norm: Literal["auto", "group", "batch"] = setting(
+        "auto",
+        "Normalisation",
+        "resnet18: group norm, which keeps no statistics of the training images, batch norm, or "
+        "auto: group, and batch with ImageNet weights, which there are for batch norm only.",
+        more=True,
+    )
     allow_download: AllowDownload = False
     name: str = setting("cytodiffusion", "Name", "Name of the model.", min_length=1)
     seed: Seed = 0
@@ -331,6 +338,38 @@ class TrainSettings(BaseModel):
         ge=0,
         le=1,
     )
+    laboratory_balance: float = setting(
+        0.5,
+        "Balance of laboratories",
+        "0 draws the images of a class alike, 1 its laboratories, and their slides.",
+        more=True,
+        ge=0,
+        le=1,
+    )
+    attributes: tuple[str, ...] = setting(
+        (),
+        "Attributes",
+        "diffusion: columns of the table that are learned as attributes of the cells, beside those "
+        "of WBCAtt.",
+        more=True,
+    )
+    trait_loss: float = setting(
+        0.3,
+        "Weight of attributes",
+        "diffusion: weight of the attributes and finer classes beside the diffusion loss; 0 learns "
+        "none.",
+        more=True,
+        ge=0,
+    )
+    gentle_share: float = setting(
+        0.2,
+        "Gently varied share",
+        "diffusion: share of a batch that is varied little where there are attributes, because "
+        "sizes and colours are among them.",
+        more=True,
+        ge=0,
+        le=1,
+    )
     unlabelled_share: float = setting(
         0.25,
         "Unlabelled share",
@@ -361,6 +400,20 @@ class TrainSettings(BaseModel):
     )
     validate_every: PositiveInt = setting(
         500, "Validate every", "Steps between two validations.", unit="steps", more=True
+    )
+    log_every: PositiveInt = setting(
+        20,
+        "Log every",
+        "Steps between two rows of training.csv, the log in the folder of the run.",
+        unit="steps",
+        more=True,
+    )
+    tracker: Literal["none", "tensorboard"] = setting(
+        "none",
+        "Tracker",
+        "Where the log is written as well: tensorboard, which needs the package of that name, or "
+        "none.",
+        more=True,
     )
     coverage: float = setting(
         0.95,
@@ -422,6 +475,10 @@ class TrainSettings(BaseModel):
         """Refuse what only another kind of model has."""
         if self.kind in ("diffusion", "stable-diffusion") and self.pretrained:
             raise ValueError("pre-trained weights are for the kinds resnet18 and vit")
+        if self.kind != "resnet18" and self.norm != "auto":
+            raise ValueError("norm is for the kind resnet18")
+        if self.pretrained and self.norm == "group":
+            raise ValueError("the ImageNet weights of resnet18 are for norm=batch")
         if self.kind in ("resnet18", "vit") and self.init is not None:
             raise ValueError("only a diffusion model can start from another")
         if self.kind == "stable-diffusion" and self.init is None:

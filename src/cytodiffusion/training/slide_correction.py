@@ -44,6 +44,7 @@ from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import save_with
 from cytodiffusion.training.sets import like_model, load_sets
 from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.training.training_log import TrainingLog
 
 #: Classes that are not corrected: no stain makes white cells of them, and fields are full of them.
 UNCORRECTED = ("red cell",)
@@ -74,7 +75,7 @@ DOMAINS_FILE, SETTINGS_FILE = "laboratories.safetensors", "settings.json"
 MAY_CHANGE = {
     *("resume", "device", "output", "data", "layout", "init", "duplicates", "name", "attribution"),
     *("steps", "learning_rate", "weight_decay", "coverage", "checkpoint_every", "laboratories"),
-    *("allow_download", "mixed_precision", "batch_size"),
+    *("allow_download", "mixed_precision", "batch_size", "log_every", "tracker"),
 }
 
 
@@ -95,7 +96,7 @@ def train_slide_correction(settings: TrainSettings, progress: Progress = silent)
     run = _begin(settings, model, sets["train"])
 
     made = _simulated(model, sets["train"], settings, run, part_of(progress, 0.0, 0.8))
-    network = fit_network(made, settings, part_of(progress, 0.8, 0.9))
+    network = fit_network(made, settings, part_of(progress, 0.8, 0.9), TrainingLog(run))
     correction, measured = measure_correction(
         model, network, sets["val"], settings, part_of(progress, 0.9, 1.0)
     )
@@ -161,16 +162,19 @@ def _simulated(
 
 
 def fit_network(
-    made: SimulatedDomains, settings: TrainSettings, progress: Progress = silent
+    made: SimulatedDomains,
+    settings: TrainSettings,
+    progress: Progress = silent,
+    table: TrainingLog | None = None,
 ) -> SlideCorrectionNetwork:
     """Train the small networks, each from other random weights and in another order."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator_for(settings.seed, 0, "correction").initial_seed())
-        return _fitted(made, settings, progress)
+        return _fitted(made, settings, progress, table)
 
 
 def _fitted(
-    made: SimulatedDomains, settings: TrainSettings, progress: Progress
+    made: SimulatedDomains, settings: TrainSettings, progress: Progress, table: TrainingLog | None
 ) -> SlideCorrectionNetwork:
     width = made.embedding.shape[-1]
     network = SlideCorrectionNetwork(made.logits.shape[-1], width, features=min(FEATURES, width))
@@ -190,9 +194,14 @@ def _fitted(
             losses.append(_loss(corrected, part.labels, slides))
         optimizer.zero_grad()
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        rate, done = optimizer.param_groups[0]["lr"], step + 1
         optimizer.step()
         schedule.step()
-        progress((step + 1) / settings.steps, f"correction, step {step + 1}/{settings.steps}")
+        if table is not None:
+            table.add({"loss": float(torch.stack(losses).detach().mean())})
+            if done % settings.log_every == 0 or done == settings.steps:
+                table.write(done, rate)
+        progress(done / settings.steps, f"correction, step {done}/{settings.steps}")
     return network.eval()  # type: ignore[no-any-return]
 
 

@@ -37,13 +37,13 @@ from cytodiffusion.model.stable_diffusion import (
 from cytodiffusion.model.stable_diffusion_files import load_networks
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
+from cytodiffusion.training.card import write_card
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import (
     describe_classes,
     measure,
     taxonomy_of,
     training_record,
-    write_card,
 )
 from cytodiffusion.training.loss import draw_levels
 from cytodiffusion.training.settings import TrainSettings
@@ -184,7 +184,7 @@ class StableDiffusionTrainer(Trainer):
             self.ema.restore(parameters)
             self.model.train()
 
-    def _accuracy(self) -> float:
+    def _figures(self) -> dict[str, float]:
         cells = few_cells(self.sets["val"], QUICK_CELLS, self.settings.seed)
         quick = ClassifySettings(trials=2, min_trials=2, seed=self.settings.seed)
         with self.averaged() as denoiser:
@@ -195,7 +195,8 @@ class StableDiffusionTrainer(Trainer):
             windows = cells.windows(model.input_size)
             colours = cells.backgrounds.numpy()
             evidence = gather_evidence(windows, model, quick, background=colours, stop_early=False)
-        return balanced_accuracy(cells.labels.numpy(), evidence.logits.argmax(axis=1))
+        found = balanced_accuracy(cells.labels.numpy(), evidence.logits.argmax(axis=1))
+        return {"validation": found}
 
     def _told(self, parts: dict[str, float]) -> str:
         return f"denoising {parts['denoising']:.4f}"

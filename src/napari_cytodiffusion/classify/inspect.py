@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.classify import texts
+from napari_cytodiffusion.classify.morphology import MorphologyPanel
 from napari_cytodiffusion.classify.review_bar import ReviewBar
 from napari_cytodiffusion.classify.reviewing import Reviewing, said_of
 from napari_cytodiffusion.layers.placement import full_size
@@ -131,6 +132,7 @@ class InspectWidget(QWidget):
         self.gauge = Gauge(details)
         self.posterior = PosteriorPlot(details)
         self.posterior.setToolTip("How probable each class is; a dot marks those that fit.")
+        self.morphology = MorphologyPanel(details)
         self.fold = FoldButton("Details", details)
         self.more = self._build_more(details)
         self.more.hide()
@@ -141,6 +143,7 @@ class InspectWidget(QWidget):
             layout.addWidget(widget)
         layout.addWidget(self.crop, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addWidget(self.posterior)
+        layout.addWidget(self.morphology)
         layout.addWidget(self.unusual)
         layout.addWidget(self.gauge)
         layout.addWidget(self.fold)
@@ -295,6 +298,7 @@ class InspectWidget(QWidget):
             f"<span style='font-size: large'><span style='color: {color}'>\u25a0</span> "
             f"<b>{name}</b>, {percent(record.confidence)}</span> &nbsp; cell {record.label:,}"
         )
+        self.morphology.show_cell(record)
         self.summary.setText(texts.runner_up(record, names))
         self.members.setText(texts.fitting(record, names))
         said = (

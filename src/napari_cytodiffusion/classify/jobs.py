@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cytodiffusion.classification.levels import classes_at, level_note
+from cytodiffusion.classification.prior import settled
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.drawing.maps import CellMaps, features_table
 from cytodiffusion.errors import CytoDiffusionError
@@ -19,7 +21,7 @@ from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.views import put_batches
 
 if TYPE_CHECKING:
-    from cytodiffusion.model.bundle import ModelBundle
+    from cytodiffusion.model.bundle import CellClass, ModelBundle
     from cytodiffusion.pipeline import CellBatch
 
 #: Seconds between two repaints of the maps while a run proceeds.
@@ -89,13 +91,19 @@ class UnderstoodLabels:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """The model is loaded and the maps are empty: layers can be made."""
+    """The model is loaded and the maps are empty: layers can be made.
+
+    ``classes`` are those of the level that was asked for; ``one_level`` says that there is no such.
+    """
 
     model: ModelBundle
+    classes: tuple[CellClass, ...]
     maps: CellMaps
     pixel_size_um: float
     pixel_size_source: str
     error_rate: float | None = None  #: that the accepted cells are held to
+    settings: ClassifySettings | None = None  #: with the prior that was taken
+    one_level: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
         model = engine.load_model(request.source, request.device, request.allow_download)
-        settings = request.settings
+        settings = settled(request.settings, field=True)
         if getattr(model.device, "type", "cpu") == "cpu":
             # the result does not depend on it; small batches bring colours every second or two
             settings = settings.model_copy(update={"batch_size": _CPU_BATCH})
@@ -145,8 +153,10 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
         )
         with closing(batches):
             outline = max(_OUTLINE_LEAST, round(_OUTLINE_UM / pixel_size))
-            maps = CellMaps(labels, len(model.classes), outline)
-            yield PreparedRun(model, maps, pixel_size, origin, error_rate)
+            classes = classes_at(model, settings.level)
+            maps = CellMaps(labels, len(classes), outline)
+            note = level_note(model, settings.level)
+            yield PreparedRun(model, classes, maps, pixel_size, origin, error_rate, settings, note)
             report(0.0, "Classifying ...")
             yield from _classified(batches, maps)
 

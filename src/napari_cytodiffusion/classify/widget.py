@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.layers import Layer
@@ -18,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.classification.contradiction import contradiction_sentence
+from cytodiffusion.classification.prior import prior_sentence
 from cytodiffusion.classification.result import many_unlike, unpromised
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError, OutOfMemoryError
@@ -60,15 +62,31 @@ from napari_cytodiffusion.shared.fold import FormArea, RestArea
 from napari_cytodiffusion.shared.settings_form import SettingsForm, checked, make_field
 from napari_cytodiffusion.workers import Job, duration
 
+if TYPE_CHECKING:
+    from cytodiffusion.model.bundle import CellClass
+
 #: Fields of the form that are folded away at first.
-_MORE = ("pixel_size_um", "error_rate", "alone", "trials", "seed", "device")
+_MORE = (
+    *("pixel_size_um", "error_rate", "prior", "prior_shares", "alone", "trials", "seed"),
+    "device",
+)
 
 #: What stands in the place of the legend once its layer is gone.
 _REMOVED = "The layer of the {} was removed. {} shows it again."
 
+#: What the mixtures of cells are called that may be expected.
+PRIORS = {
+    "auto": "Normal blood (automatic)",
+    "even": "All classes alike",
+    "normal-blood": "Normal blood",
+    "own": "My own shares",
+}
+
 #: What the form says otherwise than the settings.
 _WORDS: dict[str, dict[str, Any]] = {
     "error_rate": {"percent": True, "decimals": 1, "step": 0.005, "none": "any, mark none"},
+    "prior": {"choices": PRIORS},
+    "prior_shares": {"hint": "lymphocyte=0.8, neutrophil=0.15"},
 }
 
 
@@ -110,7 +128,7 @@ class ClassifyWidget(QWidget):
         self.device = make_field(SegmentOptions, "device")
         self.form = SettingsForm(
             ClassifySettings,
-            ("image", "cells", "model", *_MORE),
+            ("image", "cells", "model", "level", *_MORE),
             widgets={
                 "image": self.image,
                 "cells": self.cells,
@@ -119,9 +137,13 @@ class ClassifyWidget(QWidget):
                 "device": self.device,
             },
             words=_WORDS,
-            start=defaults("classification", "model", "device", "trials", "seed"),
+            start=defaults(
+                *("classification", "model", "device", "level", "trials", "seed", "prior")
+            ),
             more=_MORE,
         )
+        self.form["prior"].changed.connect(self._show_shares)
+        self._show_shares()
         self.agreement = AgreementNote(self.image, self.cells, self.pixel_size, self)
         self.run_bar = RunBar("Classify cells", self)
         self.run_bar.follow(self._session)
@@ -166,6 +188,9 @@ class ClassifyWidget(QWidget):
         layout.addWidget(self.changes)
         layout.addWidget(RestArea(found, self), 1)
         layout.addWidget(self.export)
+
+    def _show_shares(self, _: Any = None) -> None:
+        self.form.show_field("prior_shares", self.form["prior"].value == "own")
 
     def _view_button(self, text: str, kind: str) -> QPushButton:
         button = QPushButton(text, self)
@@ -273,6 +298,8 @@ class ClassifyWidget(QWidget):
         values = self.form.values()
         if values["error_rate"] == ClassifySettings.model_fields["error_rate"].default:
             del values["error_rate"]
+        if values["prior"] != "own":  # what stands in the hidden line is not meant
+            del values["prior_shares"]
         return checked(ClassifySettings, values)
 
     def _say_what_is_missing(self, image: Layer | None) -> None:
@@ -391,8 +418,9 @@ class ClassifyWidget(QWidget):
         if any(layer not in viewer.layers for layer in self._layers):
             return
         model = prepared.model
-        colors, groups = zip(*((c.color, c.group) for c in model.classes), strict=True)
-        results = Results(model.class_names, colors, groups)
+        results = _results_of(model.classes)
+        if len(prepared.classes) > len(model.classes):
+            results = _results_of(prepared.classes, coarse=results)
         before = next((v for v in self._session.classified() if v.image is image), None)
         self._views = CellViews(
             viewer,
@@ -413,10 +441,12 @@ class ClassifyWidget(QWidget):
             "model_version": model.version,
         }
         self._views.error_rate = prepared.error_rate
+        self._views.settings = prepared.settings
+        self._views.one_level = prepared.one_level
         self._views.running = True
         self._reviewing.carry(before, self._views)
         if self._request is not None:
-            self._views.settings, self._views.kinds = self._request.settings, self._request.kinds
+            self._views.kinds = self._request.kinds
             rate = self._request.settings.error_rate
             self._views.no_promise = unpromised(rate, prepared.error_rate)
             self._views.model = (self._request.source, self._request.device)
@@ -526,14 +556,21 @@ class ClassifyWidget(QWidget):
         if views.error_rate is not None:
             errors = f"{100 * views.error_rate:.3g} %"
             self.review.setText(f"Outline cells too unsure for {errors} errors")
+            one = results.coarse is results
+            wrong = "are wrong" if one else "have the wrong coarse class"
             unsure = f"too unsure for {errors} errors" + " or contradicted" * bool(contradiction)
             said.append(
                 f"{results.n_review:,} of {total:,} cells are {unsure}: review them. "
                 f"At most {errors} of the others, and of the white cells among them, "
-                "are wrong, if they are like the cells that the model was validated on."
+                f"{wrong}, if they are like the cells that the model was validated on."
             )
         elif views.no_promise is not None:
             said.append(views.no_promise)
+        if views.settings is not None:
+            expected = prior_sentence(views.settings, results.n_by_prior)
+            said += [expected] if expected else []
+        if views.one_level is not None:
+            said.append(views.one_level)
         self.summary.setText("\n".join(said) if total else "")
         self.differential.count_soon()
         self.export.refresh()
@@ -585,6 +622,12 @@ class ClassifyWidget(QWidget):
     def _on_model(self, model: Any) -> None:
         if self._session.current is None:
             self._show_classes(model.class_names, [c.color for c in model.classes])
+
+
+def _results_of(classes: Sequence[CellClass], coarse: Results | None = None) -> Results:
+    """Return empty results with these classes."""
+    colors, groups = [c.color for c in classes], [c.group for c in classes]
+    return Results([c.name for c in classes], colors, groups, coarse)
 
 
 def _has_review(views: CellViews) -> bool:

@@ -74,7 +74,7 @@ class BatchPage(QWidget):
         self.show_found(())
 
     def _classes(self) -> list[tuple[str, int]]:
-        names = () if self._views is None else self._views.results.class_names
+        names = () if self._views is None else self._views.coarse.class_names
         return [(name, index) for index, name in enumerate(names)]
 
     def _cells(self) -> list[tuple[str, Any]]:

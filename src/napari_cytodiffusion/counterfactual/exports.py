@@ -86,7 +86,7 @@ def save_body(
     sigmas: float,
 ) -> Body:
     """Body of a `Job` that saves one of `CounterfactualStore.saveable` and yields `SavedFiles`."""
-    origin, record = Origin.of(views), views.results.record
+    origin, record = Origin.of(views), views.coarse.record
     if key == "all" or asked is None:
         made = [(m, found.version(m.asked), record(m.asked.label)) for m in found.maps()]
         return heatmaps_body(path, made, origin)

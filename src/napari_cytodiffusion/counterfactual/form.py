@@ -142,7 +142,7 @@ class CounterfactualForm(QWidget):
         self._choices = []
         if record is not None and views is not None:
             self._choices = [
-                (words.target_text(record, views.results, index), index)
+                (words.target_text(record, views.coarse, index), index)
                 for index in targets.ranking(record)
             ]
         with self.target.changed.blocked():
@@ -154,8 +154,8 @@ class CounterfactualForm(QWidget):
             asked = targets.asked_of(record, self._wanted)
             if asked is not None:
                 self.target.value = asked.target
-        name = views.results.class_names[record.predicted]
-        color = views.results.colors[record.predicted]
+        name = views.coarse.class_names[record.predicted]
+        color = views.coarse.colors[record.predicted]
         self.title.setText(
             f"<span style='font-size: large'><span style='color: {color}'>\u25a0</span> "
             f"<b>{name}</b> {percent(record.confidence)}</span> &nbsp; cell {record.label:,}"

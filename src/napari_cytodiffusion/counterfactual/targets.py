@@ -91,7 +91,7 @@ def inside_shapes(views: CellViews, layers: Sequence[Any], labels: Sequence[int]
     """Cells whose middle lies in a closed shape of one of the Shapes layers."""
     from matplotlib.path import Path
 
-    records = [record for label in labels if (record := views.results.record(label)) is not None]
+    records = [record for label in labels if (record := views.coarse.record(label)) is not None]
     world = [views.labels.data_to_world((record.y, record.x)) for record in records]
     inside = np.zeros(len(records), bool)
     drawn = 0

@@ -131,8 +131,8 @@ class CounterfactualWidget(QWidget):
             self._views, self._record = views, None
             self.found, self._drawn = CounterfactualStore(), False
             self.batch.set_views(views)
-        known = views is not None and len(views.results) > 0
-        one = views is not None and len(views.results.class_names) < 2
+        known = views is not None and len(views.coarse) > 0
+        one = views is not None and len(views.coarse.class_names) < 2
         self._why_empty = _NOTHING if not known else _ONE_CLASS if one else _CLICK
         self.run_bar.offer(known and not one)
         self.form.show_cell(self._record, views)
@@ -141,7 +141,7 @@ class CounterfactualWidget(QWidget):
     def show_cell(self, label: int) -> None:
         """Show a cell, and make its heatmap at once if that is wanted."""
         views = self._session.current
-        record = None if views is None else views.results.record(label)
+        record = None if views is None else views.coarse.record(label)
         if views is None or record is None:
             return
         self._record = record
@@ -192,7 +192,7 @@ class CounterfactualWidget(QWidget):
     def start(self) -> None:
         """Make what the current page shows, as far as it is not made yet."""
         views = self._views
-        if views is None or not len(views.results):
+        if views is None or not len(views.coarse):
             self.run_bar.line.setText(_NOTHING)
             return
         try:
@@ -219,7 +219,7 @@ class CounterfactualWidget(QWidget):
             return None
         wish = self.form.wish()
         if page == CLASSES:
-            others = len(views.results.class_names) - 1
+            others = len(views.coarse.class_names) - 1
             known = [m for m in self.found.all_classes(asked.label) if m.wish.same_map(wish)]
             return None if len(known) == others else engine.all_classes_body(slide, asked, wish)
         if page == MORPH:
@@ -230,7 +230,7 @@ class CounterfactualWidget(QWidget):
 
     def _many(self, views: CellViews) -> list[TargetChoice]:
         """Cells of the batch; InputError where there are none."""
-        page, results = self.batch, views.results
+        page, results = self.batch, views.coarse
         only = page.which.value
         if only == NUMBERS:
             labels = targets.parse_numbers(page.form["numbers"].value, results)
@@ -264,7 +264,7 @@ class CounterfactualWidget(QWidget):
     def _show_first(self, asked: TargetChoice) -> None:
         """Show a cell of a batch where none was chosen."""
         if self._record is None and self._views is not None:
-            self._record = self._views.results.record(asked.label)
+            self._record = self._views.coarse.record(asked.label)
             self.form.show_cell(self._record, self._views)
             self.form.choose(asked.target)
 
@@ -320,7 +320,7 @@ class CounterfactualWidget(QWidget):
         else:
             mapped, version = self.found.map(asked), self.found.version(asked)
             more = self.form.more()
-            self.page.show_maps(record, views.results, mapped, version, self.look, more)
+            self.page.show_maps(record, views.coarse, mapped, version, self.look, more)
 
     def _show_layer(self, views: CellViews, mapped: engine.HeatmapResult, limit: float) -> None:
         viewer = self._session.viewer
@@ -352,7 +352,7 @@ class CounterfactualWidget(QWidget):
         if found is None:
             self.morph.set_frames(None)
         elif found.film.frames is not self.morph.frames():
-            names = views.results.class_names
+            names = views.coarse.class_names
             ends = (names[asked.predicted], names[asked.target])
             self.morph.set_frames(found.film.frames, ends, views.window_um)
 
@@ -370,7 +370,7 @@ class CounterfactualWidget(QWidget):
         frames = self.morph.frames()
         if viewer is None or views is None or asked is None or frames is None:
             return
-        name = f"cell {asked.label} as {views.results.class_names[asked.target]} (synthetic)"
+        name = f"cell {asked.label} as {views.coarse.class_names[asked.target]} (synthetic)"
         window = views.window_um / views.pixel_size_um
         add_frames(viewer, views.labels, frames, (asked.y, asked.x), window, name)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cytodiffusion.classification.levels import at_level
 from cytodiffusion.classification.result import WHOLE
 from cytodiffusion.classification.review_order import review_order, small_objects
 from cytodiffusion.taxonomy import white_classes
@@ -92,23 +93,38 @@ class Results:
         Their colours as ``#rrggbb``.
     groups : sequence of str
         Their groups, where the model has any.
+    coarse : Results, optional
+        Where the classes are finer ones: empty results of the classes of the model itself, which
+        get the same cells.
     """
 
     def __init__(
-        self, class_names: Sequence[str], colors: Sequence[str], groups: Sequence[str] = ()
+        self,
+        class_names: Sequence[str],
+        colors: Sequence[str],
+        groups: Sequence[str] = (),
+        coarse: Results | None = None,
     ) -> None:
+        self._coarse = coarse
         self.class_names = tuple(class_names)
         self.colors = tuple(colors)
+        self.groups = tuple(groups)
         self.white = white_classes(self.class_names, groups)
         self.batches: list[CellBatch] = []
         self.counts = np.zeros(len(self.class_names), int)
         self.n_anomalies = 0
         self.n_review = 0
         self.n_unfit = 0
+        self.n_by_prior = 0
         self.contradictions = np.zeros(len(self.class_names), int)  #: by class
         self.total = 0
         self.base: Results | None = None  #: what these were before people corrected some
         self._where: dict[int, tuple[int, int]] = {}
+
+    @property
+    def coarse(self) -> Results:
+        """The same cells with the classes of the model itself, whatever the level shown."""
+        return self if self._coarse is None else self._coarse
 
     def __len__(self) -> int:
         return len(self._where)
@@ -120,6 +136,8 @@ class Results:
         """Take in one `cytodiffusion.pipeline.CellBatch`."""
         # a hundred thousand crops would fill the memory
         batch = batch.without_pixels()
+        if self._coarse is not None:
+            self._coarse.add(replace(batch, result=at_level(batch.result, "coarse")))
         if batch.revises is None:
             number = len(self.batches)
             self.batches.append(batch)
@@ -136,6 +154,7 @@ class Results:
         self.n_anomalies += sign * int(np.count_nonzero(result.anomaly))
         self.n_review += sign * int(np.count_nonzero(result.review))
         self.n_unfit += sign * int(np.count_nonzero(result.no_class_fits))
+        self.n_by_prior += sign * int(np.count_nonzero(result.decided_by_prior))
         contradicted = result.predicted[result.contradicted]
         self.contradictions += sign * np.bincount(contradicted, minlength=len(self.counts))
 
@@ -197,7 +216,7 @@ class Results:
     def without(self, labels: Collection[int]) -> Results:
         """Return the results of all other cells."""
         other = copy.copy(self)
-        other.batches, other._where = [], {}
+        other.batches, other._where, other._coarse = [], {}, None
         other.base = None if self.base is None else self.base.without(labels)
         other.counts = np.zeros_like(self.counts)
         other.contradictions = np.zeros_like(self.contradictions)
@@ -210,6 +229,7 @@ class Results:
                 crops, result = batch.crops[stays], batch.result[stays]
                 other.add(replace(batch, crops=crops, result=result))
         other.total = len(other)
+        other._coarse = None if self._coarse is None else self._coarse.without(labels)
         return other
 
     @property
@@ -229,7 +249,17 @@ class Results:
         colors, groups : sequence of str
             Of all classes, new ones included.
         """
-        other = Results(batches[0].result.class_names, colors, groups)
+        shown = batches[0].result
+        before, coarse = self.uncorrected.coarse, None
+        if shown.coarse is not None:
+            names = shown.coarse.class_names
+            new = len(names) - len(before.class_names)
+            own = [
+                (*all_[: len(before.class_names)], *more[len(more) - new :])
+                for all_, more in ((before.colors, colors), (before.groups, groups))
+            ]
+            coarse = Results(names, *own)
+        other = Results(shown.class_names, colors, groups, coarse)
         for batch in batches:
             other.add(batch)
         other.total, other.base = self.total, self.uncorrected

@@ -24,6 +24,7 @@ from napari_cytodiffusion.layers.placement import (
 from napari_cytodiffusion.layers.results import CellRecord, Results
 
 if TYPE_CHECKING:
+    from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.pipeline import CellBatch
 
 #: What the cells can be coloured by.
@@ -70,6 +71,8 @@ class CellViews:
         self.window_um = 0.0
         self.error_rate: float | None = None  # that cells were accepted by
         self.no_promise: str | None = None  # why there is none although one was asked for
+        self.settings: ClassifySettings | None = None  # that the cells were classified with
+        self.one_level: str | None = None  # that there are no finer classes, though asked for
         self.model = ("default", "auto")  # where it was loaded from, and the device
         self.background: np.ndarray | None = None  # of the image, once somebody measured it
         self.shown = [True] * len(results.class_names)
@@ -79,7 +82,6 @@ class CellViews:
         self.changes = CellChanges()
         self.people = People()  # what people said of the cells
         self.running = False  # whether more cells are to come
-        self.settings: Any = None  # that the cells were classified with
         self.kinds: Any = None  # what the segmentation took them for
         self.kind = "class"
         self.outlines = (True, True)  # of anomalies, of cells for review
@@ -101,6 +103,11 @@ class CellViews:
             self.add_next(viewer)
         labels.visible = False
         viewer.layers.selection.active = self.layers["class"]
+
+    @property
+    def coarse(self) -> Results:
+        """The cells with the classes of the model itself, whatever the level shown."""
+        return self.results.coarse
 
     def add_next(self, viewer: Any) -> bool:
         """Add one of the layers; False when all are there.

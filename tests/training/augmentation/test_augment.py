@@ -127,7 +127,7 @@ def test_rims_darken_outlines_and_nothing_else(unit: torch.Tensor) -> None:
 @pytest.mark.parametrize("blur", [0.5, 3.0])
 def test_blur_keeps_the_mean_and_takes_detail(blur: float) -> None:
     noise = torch.rand(60, 3, 40, 40, generator=generator(3))
-    settings = STILL.model_copy(update={"blur": blur})
+    settings = STILL.model_copy(update={"blur": blur * 96 / 40})
     out = _focus(noise, generator(), settings)
     blurred = out.std((1, 2, 3)) < 0.99 * noise.std((1, 2, 3))
     assert 0.1 < blurred.float().mean() < 0.7

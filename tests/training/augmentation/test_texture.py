@@ -61,13 +61,13 @@ def centre_of_mass(picture: torch.Tensor) -> torch.Tensor:
 
 
 def spots(n: int) -> torch.Tensor:
-    axis = torch.arange(32.0) - 15.5
+    axis = torch.arange(96.0) - 47.5
     spot = torch.exp(-(axis[:, None] ** 2 + axis[None] ** 2) / 18)
-    return (1 - 0.9 * spot).expand(n, 3, 32, 32).clone()
+    return (1 - 0.9 * spot).expand(n, 3, 96, 96).clone()
 
 
 def test_colours_move_apart_by_a_pixel_or_so():
-    moved = centre_of_mass(fringe(spots(50), generator(), strength=1.0, share=1.0)) - 15.5
+    moved = centre_of_mass(fringe(spots(50), generator(), strength=1.0, share=1.0)) - 47.5
     assert float(moved.abs().max()) < 1.8
     assert float((moved[:, 0] - moved[:, 2]).norm(dim=1).mean()) > 0.6
 

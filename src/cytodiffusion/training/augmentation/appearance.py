@@ -75,6 +75,9 @@ def overexpose(unit: Tensor, generator: Generator, *, largest: float) -> Tensor:
 #: between two of them is a band; lobes of nuclei are coarser than the last.
 EDGES = (0.8, 1.6, 3.2)
 
+#: Side of the window, in pixels, that lengths in pixels are meant for; others scale with theirs.
+REFERENCE = 96
+
 #: The border between pale and dark lies at this share of the way to the darkest parts of a crop,
 #: and is so wide, as a share of the same.
 BORDER, SOFTNESS = 0.45, 0.12
@@ -104,7 +107,8 @@ def retexture(density: Tensor, generator: Generator, *, strength: float, share: 
     if strength == 0 or not chosen.any():
         return density
     picked, gains = density[chosen], gains[:, :, chosen, None, None, None]
-    levels = [picked, *(_smooth(picked, sigma) for sigma in EDGES)]
+    finer = density.shape[-1] / REFERENCE
+    levels = [picked, *(_smooth(picked, sigma * finer) for sigma in EDGES)]
     dark = _dark_parts(levels[-2])
     changed = levels[-1]
     for band, (fine, coarse) in enumerate(pairwise(levels)):
@@ -132,7 +136,7 @@ def fringe(window: Tensor, generator: Generator, *, strength: float, share: floa
     theta = torch.zeros(len(picked), 2, 3)
     scale = 1 + strength * MAGNIFIED * magnified[chosen].flatten()
     theta[:, 0, 0] = theta[:, 1, 1] = scale
-    theta[:, :, 2] = strength * OFFSET * 2 / size * offset[chosen].flatten(0, 1)
+    theta[:, :, 2] = strength * OFFSET * 2 / REFERENCE * offset[chosen].flatten(0, 1)
     grid = F.affine_grid(theta, list(picked.shape), align_corners=False)
     moved = F.grid_sample(picked, grid, "bilinear", "reflection", align_corners=False)
     result = window.clone()

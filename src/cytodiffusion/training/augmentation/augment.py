@@ -15,7 +15,13 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from cytodiffusion.model.codec import WHITE, to_density
-from cytodiffusion.training.augmentation.appearance import fringe, overexpose, repaint, retexture
+from cytodiffusion.training.augmentation.appearance import (
+    REFERENCE,
+    fringe,
+    overexpose,
+    repaint,
+    retexture,
+)
 from cytodiffusion.training.augmentation.outlines import bend, exchange, leave_alone, spread_cells
 from cytodiffusion.training.augmentation.settings import AugmentSettings
 
@@ -215,8 +221,9 @@ def _focus(window: Tensor, generator: Generator, settings: AugmentSettings) -> T
     """Blur a third of the crops and sharpen a sixth, each colour a little differently."""
     n, _, size, _ = window.shape
     choice = torch.rand(n, generator=generator)
-    sigma = torch.rand(n, generator=generator) * settings.blur
-    reach = max(3, math.ceil(2 * settings.blur * math.exp(settings.chromatic)))
+    largest = settings.blur * size / REFERENCE
+    sigma = torch.rand(n, generator=generator) * largest
+    reach = max(3, math.ceil(2 * largest * math.exp(settings.chromatic)))
     reach = min(reach, size - 1)  # no reflection is wider than the crop
     offsets = torch.arange(-float(reach), reach + 1.0)
     spread = torch.exp(settings.chromatic * torch.randn(n, 3, 1, generator=generator))

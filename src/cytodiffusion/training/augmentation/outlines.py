@@ -27,6 +27,9 @@ MARGIN_UM = 0.5
 #: Width in micrometres of the soft border between the cell and its surroundings.
 SOFT_UM = 0.25
 
+#: Cells are looked for in copies of crops that are no wider than this, in pixels.
+LARGEST_SIDE = 128
+
 #: A piece whose nearest point is further from the middle of the crop is not its cell.
 NEAR_UM = 3.0
 
@@ -53,13 +56,23 @@ class Outlines:
         for i in index.tolist():
             if i not in self._found:
                 crop = np.ascontiguousarray(self.pixels[i].permute(1, 2, 0).numpy())
-                self._found[i] = torch.from_numpy(cell_mask(crop, self.pixel_size_um))
+                self._found[i] = torch.from_numpy(soft_mask(crop, self.pixel_size_um))
             masks.append(self._found[i])
         return torch.stack(masks)[:, None].float() / 255
 
     def of(self, index: Tensor) -> Callable[[Tensor], Tensor]:
         """Return what gives the masks of some rows of a batch of the crops ``index``."""
         return lambda rows: self(index[rows])
+
+
+def soft_mask(crop: NDArray[np.uint8], pixel_size_um: float) -> NDArray[np.uint8]:
+    """Mask of `cell_mask`, of a fine crop found in a coarser copy: its border is soft anyway."""
+    side = len(crop)
+    if side <= LARGEST_SIDE:
+        return cell_mask(crop, pixel_size_um)
+    small = cv2.resize(crop, (LARGEST_SIDE, LARGEST_SIDE), interpolation=cv2.INTER_AREA)
+    found = cell_mask(np.asarray(small, np.uint8), pixel_size_um * side / LARGEST_SIDE)
+    return np.asarray(cv2.resize(found, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def cell_mask(crop: NDArray[np.uint8], pixel_size_um: float) -> NDArray[np.uint8]:

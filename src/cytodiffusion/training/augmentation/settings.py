@@ -122,7 +122,11 @@ class AugmentSettings(BaseModel):
     rim_share: Share = _vary(
         0.25, "Crops with dark outlines", "Share of the crops that get dark outlines."
     )
-    blur: Amount = _vary(1.8, "Blur", "Standard deviation of the largest blur, in pixels.")
+    blur: Amount = _vary(
+        1.8,
+        "Blur",
+        "Standard deviation of the largest blur, in pixels of a window that is 96 px wide.",
+    )
     chromatic: Amount = _vary(
         0.4,
         "Blur of each colour",
@@ -137,3 +141,23 @@ class AugmentSettings(BaseModel):
 def nothing_but(**given: float) -> dict[str, float]:
     """Entries of `AugmentSettings` that vary what is named, and nothing that is not."""
     return {**dict.fromkeys(AugmentSettings.model_fields, 0.0), **given}
+
+
+def gentle() -> AugmentSettings:
+    """How crops are varied whose size and colours are to stay what they are."""
+    return AugmentSettings(
+        **nothing_but(
+            scale=0.03,
+            aspect=0.02,
+            shift=0.06,
+            mixing=0.02,
+            dyes=0.05,
+            density=0.05,
+            thickness=0.06,
+            contrast=0.05,
+            tint=0.02,
+            hue=0.05,
+            blur=0.8,
+            noise=0.01,
+        )
+    )
