@@ -162,6 +162,7 @@ def test_a_new_class(desk, viewer, qtbot, monkeypatch):
     assert classify.legend.names[-1] == "blast"
     assert len(views.shown) == len(views.results.class_names)
     assert (views.maps.class_map[viewer.layers["cells"].data == 5] == 5).all()
+    assert "blast" not in views.coarse.class_names  # heatmaps are about the model's classes
     assert "blast" in [inspect.only.itemText(i) for i in range(inspect.only.count())]
     Reviewing.of(session).undo()
     settle(viewer, qtbot)
