@@ -190,7 +190,7 @@ def correct(
         prediction_set=sets,
         anomaly_score=scores,
         anomaly=scores > result.anomaly_threshold,
-        logits=_widened(result.logits, extra),
+        logits=_widened(result.logits, extra).astype(np.float64),
         errors_by_level=_widened(result.errors_by_level, extra),
         contradiction=None,  # that of the classes before
         by_prior=None if result.by_prior is None else by_prior,
@@ -290,7 +290,7 @@ def fit_head(
         The first ones, which the model knows.
     """
     rows, classes, shares = _weighed(labels, names)
-    counts = np.bincount(classes, weights=shares, minlength=len(names))
+    counts = np.bincount(classes, weights=shares, minlength=len(names)).astype(np.float64)
     weights = shares / np.sqrt(np.maximum(counts[classes], 1.0))
     before = softmax(base)
     anchors, holds = _anchors(before, rows, classes, shares, counts)
