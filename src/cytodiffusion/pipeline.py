@@ -25,7 +25,8 @@ from cytodiffusion.classification.corrections import correct
 from cytodiffusion.classification.levels import Level, at_level, classes_at, level_note
 from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join, many_unlike, unpromised
-from cytodiffusion.classification.slide_correction import adjust, correctable
+from cytodiffusion.classification.slide_correction import adjust, correctable, too_few_to_tell
+from cytodiffusion.classification.slide_distance import far_slide
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.record import provenance
 from cytodiffusion.files.writers import file_record
@@ -55,9 +56,15 @@ CORRECTED = "corrected_for_slide"
 
 #: What people corrected, and what of it could not be placed: its key in records.
 CORRECTIONS = "corrections"
+#: How far the slide of a table is from the training, None where that is not known, and the mean
+#: confidence before that lowered it: their keys in records.
+DISTANCE, SURE_BEFORE = "slide_distance", "mean_confidence_before"
 
 #: What certainty accepted cells are above, None where none is for review: its key in records.
 ACCEPTED = "accepted_above"
+
+#: What the ``attrs`` of a table say and its record repeats.
+RECORDED = (CORRECTED, ACCEPTED, DISTANCE, SURE_BEFORE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +230,8 @@ def _revised(
     result = adjust(join([batch.result for batch in batches]), model, settings)
     if corrections is not None:
         result = _learned(result, batches, model, settings, corrections)
-    if result.adjusted or result.human is not None:
+    changed = result.adjusted or result.slide_distance is not None or result.human is not None
+    if changed:
         yield from _shared_out(result, batches, kinds)
 
 
@@ -281,15 +289,17 @@ def learn_from_corrections(
 def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     """Join batches to the table of ``cells.csv``, one row a cell, sorted by label.
 
-    Its ``attrs`` say whether the cells were corrected for what they have in common, and what
-    certainty accepted ones are above.
+    Its ``attrs`` say whether the cells were corrected for what they have in common, how far their
+    slide is from the training, and what certainty accepted ones are above.
     """
     latest: dict[int, pd.DataFrame] = {}
     corrected: dict[int, bool] = {}
     above: dict[int, float | None] = {}
+    told: dict[int, tuple[float | None, float | None]] = {}
     for batch in batches:
         number = len(latest) if batch.revises is None else batch.revises
         corrected[number], above[number] = batch.result.adjusted, batch.result.accept_above
+        told[number] = batch.result.slide_distance, batch.result.sure_before
         latest[number] = batch_frame(batch)
     parts = list(latest.values())
     if not parts:
@@ -298,8 +308,22 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
 
     frame = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
     frame.attrs[CORRECTED] = all(corrected.values())
+    one = next(iter(told.values())) if len({*told.values()}) == 1 else (None, None)
+    frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE] = one
     frame.attrs[ACCEPTED] = next(iter(above.values())) if len({*above.values()}) == 1 else None
     return frame
+
+
+def distance_sentence(
+    frame: pd.DataFrame, model: Classifier, settings: ClassifySettings
+) -> str | None:
+    """Return what to tell of the distance of a table's slide from the training, if anything."""
+    if model.slide_distance is None or settings.alone:
+        return None
+    distance, before = frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE]
+    if distance is None:
+        return too_few_to_tell(len(frame))
+    return far_slide(distance, before, float(frame["confidence"].mean()))
 
 
 def field_cells(batches: Sequence[CellBatch], white: NDArray[np.bool_]) -> FieldCells:
@@ -362,7 +386,7 @@ def classify_labels(
         _, lost = corrections.place_labels(frame["label"].tolist(), model.class_names)
         frame.attrs[CORRECTIONS] = corrections_record(frame, lost_sentence(lost))
     found: dict[str, Any] = {"pixel_size_um": pixel_size_um, "prior": prior_record(model, settings)}
-    found |= {k: frame.attrs[k] for k in (CORRECTED, ACCEPTED, CORRECTIONS) if k in frame.attrs}
+    found |= {k: frame.attrs[k] for k in (*RECORDED, CORRECTIONS) if k in frame.attrs}
     if note := level_note(model, settings.level):
         found["notes"] = [note]
     return CellResults(frame, provenance(model, settings, **found))
@@ -497,6 +521,7 @@ def analyse(
     said = (
         level_note(model, settings.level),
         unpromised(settings.error_rate, results.frame.attrs[ACCEPTED]),
+        distance_sentence(results.frame, model, settings),
         many_unlike(anomalies, len(results.frame)),
         contradiction_sentence(Counter(results.frame["predicted"][results.frame["contradiction"]])),
         results.frame.attrs.get(CORRECTIONS, {}).get("not_placed"),

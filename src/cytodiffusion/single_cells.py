@@ -23,7 +23,14 @@ from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.pipeline import ACCEPTED, CORRECTED, CORRECTIONS, corrections_record
+from cytodiffusion.pipeline import (
+    ACCEPTED,
+    CORRECTED,
+    CORRECTIONS,
+    DISTANCE,
+    SURE_BEFORE,
+    corrections_record,
+)
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 
@@ -62,6 +69,7 @@ def classify_images(
     frame.attrs["prior"] = prior_record(model, settings)
     frame.attrs[CORRECTED] = result.adjusted
     frame.attrs[ACCEPTED] = result.accept_above
+    frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE] = result.slide_distance, result.sure_before
     frame.attrs["notes"] = found.notes
     if note := level_note(model, settings.level):
         frame.attrs["notes"].append(note)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: What a classification has once, or takes apart by itself, rather than an entry a cell.
 WHOLE = {
     *("class_names", "levels", "anomaly_threshold", "anomaly_scores"),
+    *("slide_distance", "sure_before"),
     *("accept_above", "certainty_name", "adjusted", "traits"),
 }
 
@@ -62,6 +63,9 @@ class Classification:
     adjusted : bool
         Whether classes and uncertainty were corrected for what all cells have in common
         (`cytodiffusion.classification.slide_correction`); ``logits`` never are.
+    slide_distance, sure_before : float or None
+        How far the slide is from the training, and the mean confidence before that lowered it
+        (`cytodiffusion.classification.slide_distance`); None where it was not measured.
     contradiction : (N,) bool or None
         Cells whose class contradicts what the segmentation saw
         (`cytodiffusion.classification.contradiction`); None where it did not say.
@@ -111,6 +115,8 @@ class Classification:
     human: NDArray[np.object_] | None = None
     observer: NDArray[np.object_] | None = None
     human_class: NDArray[np.int64] | None = None
+    slide_distance: float | None = None
+    sure_before: float | None = None
 
     @property
     def certainty(self) -> NDArray[np.float64]:

@@ -198,7 +198,13 @@ def _report(
 ) -> None:
     from cytodiffusion.classification.levels import level_note
     from cytodiffusion.classification.result import many_unlike, unpromised
-    from cytodiffusion.pipeline import ACCEPTED, CORRECTED, CORRECTIONS, classes_of
+    from cytodiffusion.pipeline import (
+        ACCEPTED,
+        CORRECTIONS,
+        RECORDED,
+        classes_of,
+        distance_sentence,
+    )
     from cytodiffusion.results import class_counts
 
     counts = class_counts(frame, classes_of(bundle, frame, settings.level))
@@ -207,6 +213,7 @@ def _report(
     for said in (
         level_note(bundle, settings.level),
         unpromised(settings.error_rate, frame.attrs[ACCEPTED]),
+        distance_sentence(frame, bundle, settings),
         many_unlike(anomalies, len(frame)),
         people.get("not_placed"),
     ):
@@ -217,8 +224,7 @@ def _report(
         "cells": len(frame),
         "anomalies": anomalies,
         "review": review,
-        CORRECTED: frame.attrs[CORRECTED],
-        ACCEPTED: frame.attrs[ACCEPTED],
+        **{key: frame.attrs[key] for key in RECORDED},
         "prior": frame.attrs["prior"],
         "counts": counts,
         "model": bundle.record(),

@@ -24,6 +24,7 @@ from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.schedule import NoiseSchedule, centred_disc
 from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
+from cytodiffusion.model.slide_distance import SlideDistance
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser, hard_disc
 from cytodiffusion.model.traits import Trait
 from cytodiffusion.model.validation_record import ValidationRecord
@@ -79,6 +80,8 @@ class TrainedModel:
         Fingerprints of what it was trained on; older models have none.
     slide_correction : SlideCorrection, optional
         Corrects the cells of a slide for what they have in common; without one each stays as it is.
+    slide_distance : SlideDistance, optional
+        Makes the model less sure of slides unlike its training; without one it is as sure of all.
     """
 
     name: str
@@ -93,6 +96,7 @@ class TrainedModel:
     training: dict[str, Any] = field(default_factory=dict)
     training_images: TrainingImages | None = None
     slide_correction: SlideCorrection | None = None
+    slide_distance: SlideDistance | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:

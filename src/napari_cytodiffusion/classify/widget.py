@@ -547,6 +547,8 @@ class ClassifyWidget(QWidget):
         self.review.setText("Outline cells for review")
         few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything in the training."
         said = [many_unlike(results.n_anomalies, total) or few]
+        if note := results.slide_note:
+            said.insert(0, note)
         counts = dict(zip(results.class_names, map(int, results.contradictions), strict=True))
         contradiction = contradiction_sentence(counts)
         if contradiction:

@@ -12,6 +12,7 @@ import numpy as np
 from cytodiffusion.classification.levels import at_level
 from cytodiffusion.classification.result import WHOLE
 from cytodiffusion.classification.review_order import review_order, small_objects
+from cytodiffusion.classification.slide_distance import far_slide
 from cytodiffusion.taxonomy import white_classes
 
 if TYPE_CHECKING:
@@ -157,6 +158,15 @@ class Results:
         self.n_by_prior += sign * int(np.count_nonzero(result.decided_by_prior))
         contradicted = result.predicted[result.contradicted]
         self.contradictions += sign * np.bincount(contradicted, minlength=len(self.counts))
+
+    @property
+    def slide_note(self) -> str | None:
+        """What to tell of the slide's distance from the training, once it is measured."""
+        if not self.batches or self.batches[-1].result.slide_distance is None:
+            return None
+        last = self.batches[-1].result
+        sure = np.concatenate([batch.result.confidence for batch in self.batches])
+        return far_slide(last.slide_distance, last.sure_before, float(sure.mean()))
 
     def record(self, label: int) -> CellRecord | None:
         """Everything about one cell, or None when it is not classified."""
