@@ -43,7 +43,8 @@ _LOOK_MS = 50
 _ZOOM_MS = 150
 
 #: Keys bound in the viewer: switch the colours, hide or show them, step through the inspected
-#: cells. Of the letters napari 0.9 leaves G, H, J, K, N, Q, U and W free on every layer.
+#: cells. Of the letters napari 0.9 leaves G, H, J, K, N, Q, U and W free on every layer;
+#: the others give classes (`napari_cytodiffusion.classify.reviewing`).
 SWITCH_KEY, HIDE_KEY, PREVIOUS_KEY, NEXT_KEY = "U", "H", "J", "K"
 
 #: What is remembered of how cells are shown.

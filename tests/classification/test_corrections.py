@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -218,9 +218,18 @@ def test_sets_are_wider_where_the_slide_shows_that_they_must_be(model: ModelBund
     assert learned.prediction_set[rest, truth[rest]].mean() > 0.85
 
 
-def test_models_without_embeddings_learn_offsets(model: ModelBundle) -> None:
-    from dataclasses import replace
+def test_sets_of_a_far_slide_stay_wide_after_one_click(model: ModelBundle) -> None:
+    result, truth = slide(200)
+    far = replace(result, slide_distance=2.0)
+    said = labels(np.array([3]), truth)
+    near, wide = correct(result, said, model), correct(far, said, model)
+    np.testing.assert_array_equal(near.posterior, wide.posterior)
+    likely = np.where(wide.prediction_set, wide.posterior, 0).sum(axis=1)
+    assert (likely >= 0.95 - 1e-9).all()
+    assert (wide.prediction_set >= near.prediction_set).all()
 
+
+def test_models_without_embeddings_learn_offsets(model: ModelBundle) -> None:
     result, truth = slide(400)
     plain = replace(result, embedding=None)
     learned = correct(plain, labels(np.flatnonzero(truth == 2)[:8], truth), model)

@@ -321,6 +321,7 @@ def test_keys_give_classes_and_take_them_back(shown, qtbot):
     assert session.current.people.said[seen][0] == names[1]
     # where somebody paints, digits are napari's tools
     cells = shown.layers["cells"]
+    cells.visible = True
     shown.layers.selection.active = cells
     canvas.setFocus()
     said = dict(session.current.people.said)

@@ -41,6 +41,7 @@ from cytodiffusion.classification.prior import prior_of
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
 from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.classification.slide_distance import FAR, likeliest_sets
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.traits import Trait
@@ -173,10 +174,13 @@ def correct(
     posterior = softmax(head.logits(base, components))
     scores = usual_scores(result, model, said)
     extra = len(names) - known
-    usual = _p_values(_without_prior(posterior, model, settings), result, model, settings)
+    plain = _without_prior(posterior, model, settings)
+    usual = _p_values(plain, result, model, settings)
     usual = _with_corrected(usual, posterior, base, components, said, names, known)
     predicted = posterior.argmax(axis=1).astype(np.int64)
     sets = usual > 1.0 - settings.coverage
+    if (result.slide_distance or 0.0) >= FAR:  # as wide as without corrections, at least
+        sets |= likeliest_sets(plain, settings.coverage)
     by_prior = result.decided_by_prior & (predicted == result.predicted)
     sets[np.arange(len(sets)), predicted] |= by_prior & sets.any(axis=1)
     return replace(
@@ -190,7 +194,7 @@ def correct(
         prediction_set=sets,
         anomaly_score=scores,
         anomaly=scores > result.anomaly_threshold,
-        logits=_widened(result.logits, extra),
+        logits=_widened(result.logits, extra).astype(np.float64),
         errors_by_level=_widened(result.errors_by_level, extra),
         contradiction=None,  # that of the classes before
         by_prior=None if result.by_prior is None else by_prior,
@@ -290,7 +294,7 @@ def fit_head(
         The first ones, which the model knows.
     """
     rows, classes, shares = _weighed(labels, names)
-    counts = np.bincount(classes, weights=shares, minlength=len(names))
+    counts = np.bincount(classes, weights=shares, minlength=len(names)).astype(np.float64)
     weights = shares / np.sqrt(np.maximum(counts[classes], 1.0))
     before = softmax(base)
     anchors, holds = _anchors(before, rows, classes, shares, counts)

@@ -313,7 +313,7 @@ def features_table(frame: pd.DataFrame, max_id: int) -> pd.DataFrame:
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
     """Replace what an empty row turns into (objects, NaN in text) by plain columns."""
-    words = ("predicted", "prediction_set", "finer", "coarse")
+    words = ("predicted", "prediction_set", "finer", "coarse", "human", "observer")
     for name in map(str, table.columns):
         column = table[name]
         flags = ("anomaly", "review", "contradiction", "by_prior", "touches_border")

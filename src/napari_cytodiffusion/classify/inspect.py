@@ -312,7 +312,7 @@ class InspectWidget(QWidget):
         self.gauge.set_value(record.anomaly_score, record.anomaly_threshold, top)
         self.unusual.setText(texts.strangeness(record))
         self.review.setText(texts.review(record))
-        self.review.setVisible(record.accept_above is not None)
+        self.review.setVisible(bool(self.review.text()))
         for key, text in texts.details(record, len(names), views.pixel_size_um).items():
             self.facts[key].setText(text)
         self.errors.set_errors(

@@ -46,7 +46,7 @@ class ReviewBar(QWidget):
         self.undo.setToolTip("Take back what you said last (Ctrl+Z)")
         self.whose = QLabel("", self)
         self.observer = QLineEdit(self)
-        self.observer.setPlaceholderText("your name, if you like")
+        self.observer.setPlaceholderText("your name")
         self.observer.setText(reviewing.observer)
         self.observer.setToolTip("Who looks at the cells: the column observer of the table")
         first, second = QHBoxLayout(), QHBoxLayout()
@@ -103,7 +103,7 @@ class ReviewBar(QWidget):
         if not said:
             text = "said by the model"
         elif said == names[predicted]:
-            text = "said by you, as by the model"
+            text = "said by you, and by the model"
         else:
             text = "said by you"
         self.whose.setText(text)

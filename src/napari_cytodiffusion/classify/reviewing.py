@@ -11,6 +11,7 @@ import numpy as np
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion.classify.jobs import table_body
 from napari_cytodiffusion.engine import Engine
@@ -45,7 +46,8 @@ def learn_body(
 
     def body(report: Progress) -> Iterator[Any]:
         model = engine.load_model(*views.model)
-        yield engine.learn(batches, said, model, views.settings, views.kinds)
+        settings = views.settings or ClassifySettings()
+        yield engine.learn(batches, said, model, settings, views.kinds)
 
     return body
 
@@ -99,7 +101,7 @@ class Reviewing(QObject):
     def _bind(self, to: Any) -> None:
         me = weakref.ref(self)
         for index, key in enumerate(CLASS_KEYS):
-            to.bind_key(key, _doing(me, lambda r, i=index: r.say_number(i)), overwrite=True)
+            to.bind_key(key, _doing(me, _giving(index)), overwrite=True)
         to.bind_key(CONFIRM_KEY, _doing(me, Reviewing.confirm), overwrite=True)
         to.bind_key(UNDO_KEY, _doing(me, Reviewing.undo), overwrite=True)
 
@@ -218,6 +220,11 @@ class Reviewing(QObject):
 def said_of(people: People, label: int) -> str:
     """Return the class that a person gave a cell, empty where nobody did."""
     return people.said.get(label, ("", ""))[0]
+
+
+def _giving(index: int) -> Callable[[Reviewing], None]:
+    """Return what gives the cell the class of a key."""
+    return lambda reviewing: reviewing.say_number(index)
 
 
 def _doing(me: weakref.ref[Reviewing], what: Callable[[Reviewing], None]) -> Callable[[Any], None]:

@@ -104,6 +104,8 @@ def details(record: CellRecord, n_classes: int, pixel_size_um: float) -> dict[st
 
 def review(record: CellRecord) -> str:
     """Say whether a cell is accepted, and by what."""
+    if record.by_human >= 0:
+        return "A person gave it its class: not for review."
     if record.accept_above is None:
         return ""
     limit = f"{100 * record.accept_above:.2f}\u00a0%"

@@ -105,8 +105,12 @@ class CellViews:
 
     @property
     def coarse(self) -> Results:
-        """The cells with the classes of the model itself, whatever the level shown."""
-        return self.results.coarse
+        """The cells with the classes of the model itself, whatever the level shown.
+
+        Where people named a class that it does not know, as they were before.
+        """
+        now, before = self.results.coarse, self.results.uncorrected.coarse
+        return before if len(now.class_names) > len(before.class_names) else now
 
     def add_next(self, viewer: Any) -> bool:
         """Add one of the layers; False when all are there.

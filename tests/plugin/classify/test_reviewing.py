@@ -63,6 +63,7 @@ def test_a_class_that_a_person_gives_stands_beside_the_models(desk, viewer, qtbo
     assert "basophil by a person" in results.describe(3)
     assert "basophil" in inspect.review_bar.choice.currentText()
     assert inspect.review_bar.whose.text() == "said by you"
+    assert inspect.review.text() == "A person gave it its class: not for review."
     assert classify.legend.said.text() == "1 reviewed, 1 corrected"
     assert classify.legend.people.isVisibleTo(classify)
     # others learn from it: the posterior of all of them is another one
@@ -161,6 +162,7 @@ def test_a_new_class(desk, viewer, qtbot, monkeypatch):
     assert classify.legend.names[-1] == "blast"
     assert len(views.shown) == len(views.results.class_names)
     assert (views.maps.class_map[viewer.layers["cells"].data == 5] == 5).all()
+    assert "blast" not in views.coarse.class_names  # heatmaps are about the model's classes
     assert "blast" in [inspect.only.itemText(i) for i in range(inspect.only.count())]
     Reviewing.of(session).undo()
     settle(viewer, qtbot)
