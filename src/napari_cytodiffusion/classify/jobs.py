@@ -102,6 +102,7 @@ class PreparedRun:
     pixel_size_um: float
     pixel_size_source: str
     error_rate: float | None = None  #: that the accepted cells are held to
+    settings: ClassifySettings | None = None  #: with the prior that was taken
     prior: Mapping[str, Any] | None = None  #: what was expected
     one_level: str | None = None
 
@@ -156,7 +157,9 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
             classes = classes_at(model, settings.level)
             maps = CellMaps(labels, len(classes), outline)
             note, prior = level_note(model, settings.level), prior_record(model, settings)
-            yield PreparedRun(model, classes, maps, pixel_size, origin, error_rate, prior, note)
+            yield PreparedRun(
+                model, classes, maps, pixel_size, origin, error_rate, settings, prior, note
+            )
             report(0.0, "Classifying ...")
             yield from _classified(batches, maps)
 

@@ -441,7 +441,7 @@ class ClassifyWidget(QWidget):
             "model_version": model.version,
         }
         self._views.error_rate = prepared.error_rate
-        self._views.prior = prepared.prior
+        self._views.settings, self._views.prior = prepared.settings, prepared.prior
         self._views.one_level = prepared.one_level
         self._views.running = True
         self._reviewing.carry(before, self._views)
