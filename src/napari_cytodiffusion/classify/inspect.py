@@ -177,6 +177,10 @@ class InspectWidget(QWidget):
         layout.addLayout(grid)
         layout.addWidget(self.errors_title)
         layout.addWidget(self.errors)
+        named = QHBoxLayout()
+        named.addWidget(QLabel("Your name", more))
+        named.addWidget(self.review_bar.observer, 1)
+        layout.addLayout(named)
         layout.addWidget(note("Hold the pointer over a name to read what it means.", more))
         return more
 
