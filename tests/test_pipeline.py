@@ -50,6 +50,7 @@ COLUMNS = [
 ]
 PROBABILITIES = [name for name in COLUMNS if name.startswith("p_")]
 QUICK = ClassifySettings(trials=2, min_trials=1)
+FINE = QUICK.model_copy(update={"level": "fine"})
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +209,21 @@ def test_a_slide_unlike_the_training_is_said_to_be_and_less_sure(tmp_path: Path)
     assert told.startswith("Fewer than 16 cells")
     alone = settings.model_copy(update={"alone": True})
     assert distance_sentence(cells_frame(few), model, alone) is None
+
+
+def test_what_is_said_of_a_far_slide_is_the_same_on_both_levels(tmp_path: Path) -> None:
+    """The confidence of finer classes is lower for another reason."""
+    far = tiny_slide_distance(len(DEFAULT_NAMES))
+    folder = tiny_bundle(tmp_path / "far", slide_distance=far, traits=TRAITS)
+    model = load_bundle(folder, device="cpu")
+    said = []
+    for settings in (s.model_copy(update={"prior": "even"}) for s in (QUICK, FINE)):
+        image, labels = field(7)
+        cells = classify_labels(image, labels, model, settings, pixel_size_um=PIXEL_SIZE)
+        single, _ = classify_images(write_cells(tmp_path, 17), model, settings)
+        said.append([distance_sentence(f, model, settings) for f in (cells.frame, single)])
+    assert said[0] == said[1]
+    assert "lowered" in said[0][0]
 
 
 def test_images_of_a_folder_are_corrected_together(correcting: ModelBundle, tmp_path: Path) -> None:
@@ -470,7 +486,6 @@ def test_classes_that_contradict_the_outlines_are_marked_also_once_corrected(
         assert not unsaid.frame["contradiction"].any()
 
 
-FINE = QUICK.model_copy(update={"level": "fine"})
 KINDS = ("band neutrophil", "segmented neutrophil")
 
 

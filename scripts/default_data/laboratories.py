@@ -65,6 +65,7 @@ def pbc(table: Path, data: Path) -> list[dict[str, object]]:
                 "laboratory": "pbc",
                 "subtype": "" if row["made"] else path.stem.split("_")[0],
                 "pixel_size_um": KNOWN_UM["pbc"],
+                "centred": "yes" if row["made"] else "",
                 **attributes.get(path.name, {}),
             }
         )
@@ -119,7 +120,12 @@ class Cutter:
             target = self.out / str(told["laboratory"]) / f"{name}-{kind}-{number}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(target), cell[..., ::-1])
-            row = {"path": str(target.resolve()), "pixel_size_um": round(pixel_um, 5), **told}
+            row = {
+                "path": str(target.resolve()),
+                "pixel_size_um": round(pixel_um, 5),
+                "centred": "yes",
+                **told,
+            }
             self.rows.append(row)
 
     def some(self, boxes: np.ndarray, most: int) -> np.ndarray:

@@ -69,7 +69,13 @@ def generate(pbc: Path, out: Path, split: str, seed: int) -> list[dict[str, str]
     if len(paths) < POOL:
         sys.exit(f"{pbc / split} has {len(paths)} .jpg images; at least {POOL} are needed.")
     rows = [
-        {"path": str(p.resolve()), "class": p.parent.name, "split": split, "made": ""}
+        {
+            "path": str(p.resolve()),
+            "class": p.parent.name,
+            "split": split,
+            "made": "",
+            "centred": "",
+        }
         for p in paths
     ]
     made, photographed, artefacts = COUNTS[split]
@@ -84,7 +90,15 @@ def generate(pbc: Path, out: Path, split: str, seed: int) -> list[dict[str, str]
         target = out / split / name / f"{kind.replace(' ', '-')}-{number:05d}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(target), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        rows.append({"path": str(target.resolve()), "class": name, "split": split, "made": kind})
+        rows.append(
+            {
+                "path": str(target.resolve()),
+                "class": name,
+                "split": split,
+                "made": kind,
+                "centred": "yes",
+            }
+        )
     return rows
 
 

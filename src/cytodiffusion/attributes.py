@@ -87,7 +87,7 @@ def attribute_scores(frame: pd.DataFrame, truth: Path) -> dict[str, float]:
     """
     from sklearn.metrics import f1_score
 
-    told = [c for c in frame if c.startswith("attr_") and not c.endswith("_confidence")]
+    told = [c for c in map(str, frame) if c.startswith("attr_") and not c.endswith("_confidence")]
     true = _read_truth(truth, {c[5:] for c in told})
     files = [Path(path).name for path in frame["path"]]
     rows = [row for row, name in enumerate(files) if name in true.index]

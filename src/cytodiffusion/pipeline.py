@@ -60,6 +60,9 @@ CORRECTIONS = "corrections"
 #: confidence before that lowered it: their keys in records.
 DISTANCE, SURE_BEFORE = "slide_distance", "mean_confidence_before"
 
+#: The mean confidence after that, of the coarse level: its key in the ``attrs`` of a table.
+SURE = "mean_confidence"
+
 #: What certainty accepted cells are above, None where none is for review: its key in records.
 ACCEPTED = "accepted_above"
 
@@ -296,10 +299,12 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     corrected: dict[int, bool] = {}
     above: dict[int, float | None] = {}
     told: dict[int, tuple[float | None, float | None]] = {}
+    sure: dict[int, NDArray[np.float64]] = {}
     for batch in batches:
         number = len(latest) if batch.revises is None else batch.revises
         corrected[number], above[number] = batch.result.adjusted, batch.result.accept_above
         told[number] = batch.result.slide_distance, batch.result.sure_before
+        sure[number] = at_level(batch.result, "coarse").confidence
         latest[number] = batch_frame(batch)
     parts = list(latest.values())
     if not parts:
@@ -310,6 +315,7 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     frame.attrs[CORRECTED] = all(corrected.values())
     one = next(iter(told.values())) if len({*told.values()}) == 1 else (None, None)
     frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE] = one
+    frame.attrs[SURE] = float(np.concatenate(list(sure.values())).mean())
     frame.attrs[ACCEPTED] = next(iter(above.values())) if len({*above.values()}) == 1 else None
     return frame
 
@@ -323,7 +329,7 @@ def distance_sentence(
     distance, before = frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE]
     if distance is None:
         return too_few_to_tell(len(frame))
-    return far_slide(distance, before, float(frame["confidence"].mean()))
+    return far_slide(distance, before, frame.attrs[SURE])
 
 
 def field_cells(batches: Sequence[CellBatch], white: NDArray[np.bool_]) -> FieldCells:

@@ -28,6 +28,7 @@ from cytodiffusion.pipeline import (
     CORRECTED,
     CORRECTIONS,
     DISTANCE,
+    SURE,
     SURE_BEFORE,
     corrections_record,
 )
@@ -70,6 +71,7 @@ def classify_images(
     frame.attrs[CORRECTED] = result.adjusted
     frame.attrs[ACCEPTED] = result.accept_above
     frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE] = result.slide_distance, result.sure_before
+    frame.attrs[SURE] = float(found.result.confidence.mean())
     frame.attrs["notes"] = found.notes
     if note := level_note(model, settings.level):
         frame.attrs["notes"].append(note)

@@ -217,8 +217,11 @@ def test_results_say_what_was_expected(model: ModelBundle) -> None:
     assert record["name"] == "normal-blood"
     assert set(record["shares"]) == set(NAMES[NUCLEATED])
     assert sum(record["shares"].values()) == pytest.approx(1, abs=1e-3)
-    assert prior_sentence(ClassifySettings(prior="even"), 3) is None
-    assert "normal blood; one cell has its class" in str(prior_sentence(BLOOD, 1))
-    assert "no cell has" in str(prior_sentence(BLOOD, 0))
-    own = ClassifySettings(prior_shares={"lymphocyte": 0.9})
+    assert prior_sentence({"name": "even"}, 3) is None
+    assert prior_sentence(record) == (
+        "The nucleated cells are expected to be mixed as in normal blood."
+    )
+    assert "normal blood; one cell has its class" in str(prior_sentence(record, 1))
+    assert "no cell has" in str(prior_sentence(record, 0))
+    own = prior_record(model, ClassifySettings(prior_shares={"lymphocyte": 0.9}))
     assert "as you said; 1,200 cells have" in str(prior_sentence(own, 1200))

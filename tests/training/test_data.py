@@ -216,3 +216,18 @@ def test_each_image_at_its_own_pixel_size(tmp_path: Path) -> None:
     widths = (cells.pixels[:, :, 16, :].float().mean(1) < 180).sum(1)
     assert abs(int(widths[0]) - int(widths[1])) <= 1
     assert cells.laboratories == ["l", "l"]
+
+
+def test_a_white_cell_beside_it_is_not_taken_for_a_cell_in_the_middle(tmp_path: Path) -> None:
+    image = np.full((150, 150, 3), 235, np.uint8)
+    cv2.circle(image, (75, 75), 17, (150, 170, 225), -1)  # BGR: a red cell
+    cv2.circle(image, (115, 75), 22, (190, 150, 200), -1)
+    cv2.circle(image, (115, 75), 15, (120, 30, 90), -1)  # a nucleus
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    crops = {}
+    for said in (False, True):
+        record = Record(tmp_path / "a.png", "x", "train", pixel_size_um=0.2, centred=said)
+        cells, _ = load_cells([record], ["x"], size=48, window_um=20.0, pixel_size_um=None)
+        crops[said] = cells.windows(48)[0, 24, 24].astype(int)
+    assert crops[False][1] < 80, "by itself, the image is thought to be about the white cell"
+    assert crops[True][1] > 120, "the red cell in the middle"

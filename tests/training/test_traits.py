@@ -154,3 +154,17 @@ def test_a_pixel_size_that_is_none(tmp_path: Path, size: str) -> None:
     (tmp_path / "t.csv").write_text(f"path,class,pixel_size_um\na.png,x,{size}\n")
     with pytest.raises(InputError, match="row 2: the pixel size"):
         find_records(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(("word", "centred"), [("yes", True), ("no", False), ("", False)])
+def test_a_table_says_that_cells_are_in_the_middle(
+    tmp_path: Path, word: str, centred: bool
+) -> None:
+    (tmp_path / "t.csv").write_text(f"path,class,centred\na.png,x,{word}\n")
+    assert find_records(tmp_path / "t.csv")[0].centred is centred
+
+
+def test_a_word_that_is_neither_yes_nor_no(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,class,centred\na.png,x,perhaps\n")
+    with pytest.raises(InputError, match="neither yes nor no"):
+        find_records(tmp_path / "t.csv")

@@ -115,9 +115,19 @@ class SingleCell:
         opened = _Opened(rgb, file_um, *_light_of(rgb))
         return cls(rgb, opened.scale(pixel_size_um), opened.background, opened.light)
 
-    def crop(self, size: int, window_um: float) -> NDArray[np.uint8]:
-        """Cut the window of ``window_um`` around the cell, ``size`` pixels wide."""
-        return centre_crop(self.rgb, self.scale.pixel_size_um, size, window_um, centre=self.centre)
+    def crop(self, size: int, window_um: float, *, centred: bool = False) -> NDArray[np.uint8]:
+        """Cut the window of ``window_um`` around the cell, ``size`` pixels wide.
+
+        Where the cell is known to be ``centred``, no white cell beside it is taken for it.
+        """
+        place = self.middle if centred else self.centre
+        return centre_crop(self.rgb, self.scale.pixel_size_um, size, window_um, centre=place)
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The middle of the image: y, x in pixels."""
+        height, width = self.rgb.shape[:2]
+        return (height - 1) / 2, (width - 1) / 2
 
     @cached_property
     def centre(self) -> tuple[float, float]:
@@ -128,7 +138,7 @@ class SingleCell:
         cell, or of nothing, keeps its middle.
         """
         height, width = self.rgb.shape[:2]
-        middle = ((height - 1) / 2, (width - 1) / 2)
+        middle = self.middle
         away = _nucleus_distance_um(self.rgb, self.light, self.scale.pixel_size_um)
         if away is not None and away <= NEAR_UM:
             return middle

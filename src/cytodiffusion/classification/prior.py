@@ -9,7 +9,7 @@ left as it is, since that depends on how a field was outlined and not on the blo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -143,11 +143,21 @@ def prior_record(model: ModelBundle | Baseline, settings: ClassifySettings) -> d
     return {"name": settings.prior, "shares": acting}
 
 
-def prior_sentence(settings: ClassifySettings, decided: int) -> str | None:
-    """Return a sentence on the prior and the cells that have their class from it, else None."""
-    if settings.prior not in WORDS:
+def prior_sentence(record: Mapping[str, Any], decided: int | None = None) -> str | None:
+    """Return a sentence on what is expected, None where all classes are alike.
+
+    Parameters
+    ----------
+    record
+        What `prior_record` says.
+    decided
+        Cells that have their class from that, where it is known already.
+    """
+    if record["name"] not in WORDS:
         return None
-    said = f"The nucleated cells are expected to be mixed as {WORDS[settings.prior]}"
+    said = f"The nucleated cells are expected to be mixed as {WORDS[record['name']]}"
+    if decided is None:
+        return f"{said}."
     if not decided:
         return f"{said}; no cell has its class from that."
     cells = "one cell has its class" if decided == 1 else f"{decided:,} cells have their class"

@@ -197,6 +197,7 @@ def _report(
     record: dict[str, Any],
 ) -> None:
     from cytodiffusion.classification.levels import level_note
+    from cytodiffusion.classification.prior import prior_sentence
     from cytodiffusion.classification.result import many_unlike, unpromised
     from cytodiffusion.pipeline import (
         ACCEPTED,
@@ -210,6 +211,8 @@ def _report(
     counts = class_counts(frame, classes_of(bundle, frame, settings.level))
     people = frame.attrs.get(CORRECTIONS, {})
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
+    if sentence := prior_sentence(frame.attrs["prior"], int(frame["by_prior"].sum())):
+        reporter.say(sentence)
     for said in (
         level_note(bundle, settings.level),
         unpromised(settings.error_rate, frame.attrs[ACCEPTED]),

@@ -252,7 +252,11 @@ class _Work:
             with_corrections,
             with_scale,
         )
+        from cytodiffusion.classification.prior import prior_record, prior_sentence, settled
 
+        expected = prior_record(self.bundle, settled(self.settings, field=True))
+        if sentence := prior_sentence(expected):
+            self.reporter.say(sentence)
         request = request_of(self.bundle, self.settings, self.options)
         records = {t.path: None if self.redo else earlier_record(t) for t in self.tasks}
         slides: dict[Path, SlideScale | None] = {}

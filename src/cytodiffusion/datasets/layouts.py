@@ -37,6 +37,8 @@ class Record:
         The slide that it is from, where that is told beside the patient.
     pixel_size_um : float or None
         Micrometres per pixel of this image, where it is told.
+    centred : bool
+        Whether the cell is known to be in the middle; else it is looked for.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class Record:
     laboratory: str | None = None
     slide: str | None = None
     pixel_size_um: float | None = None
+    centred: bool = False
 
 
 def class_names(records: Sequence[Record]) -> list[str]:

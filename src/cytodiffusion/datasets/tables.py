@@ -41,8 +41,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
                    "annotator confidence", "certainty", "agreement"),
     "laboratory": ("laboratory", "lab", "site", "centre", "center", "institution", "hospital"),
     "slide": ("slide", "slide id", "smear"),
+    "centred": ("centred", "centered"),
     "pixel size": ("pixel size um", "pixel size", "um per pixel", "microns per pixel", "mpp"),
 }  # fmt: skip
+_YES, _NO = {"yes", "true", "1"}, {"no", "false", "0"}
 _NOT_A_NUMBER = {"nan", "na", "n/a", "null", "none", "#n/a", "<na>"}
 
 
@@ -58,17 +60,26 @@ class Columns:
     laboratory: str | None = None
     slide: str | None = None
     pixel_size: str | None = None
+    centred: str | None = None
 
     def used(self) -> set[str]:
         """Return the columns that have a meaning."""
         found = (self.path, self.label, self.split, self.group, self.confidence)
-        more = (self.laboratory, self.slide, self.pixel_size)
+        more = (self.laboratory, self.slide, self.pixel_size, self.centred)
         return {name for name in (*found, *more) if name}
 
     def stated(self) -> str:
         """Say which column was taken for what."""
         said = [f"path = {self.path}", f"class = {self.label}"]
-        for what in ("split", "group", "confidence", "laboratory", "slide", "pixel_size"):
+        for what in (
+            "split",
+            "group",
+            "confidence",
+            "laboratory",
+            "slide",
+            "pixel_size",
+            "centred",
+        ):
             if getattr(self, what):
                 said.append(f"{what.replace('_', ' ')} = {getattr(self, what)}")
         return ", ".join(said)
@@ -104,7 +115,7 @@ def find_columns(names: Sequence[str]) -> Columns | None:
     path, label = first("path"), first("class")
     if path is None or label is None or path == label:
         return None
-    known = ("split", "group", "confidence", "laboratory", "slide", "pixel size")
+    known = ("split", "group", "confidence", "laboratory", "slide", "pixel size", "centred")
     return Columns(path, label, *(first(what) for what in known))
 
 
@@ -137,6 +148,7 @@ def records_of(
             _word(row, columns.laboratory),
             _word(row, columns.slide),
             _pixel_size(row, columns.pixel_size, where),
+            _yes(row, columns.centred, where),
         )
         earlier = records.setdefault(image, record)
         if (earlier.label, earlier.split) != (record.label, record.split):
@@ -173,6 +185,13 @@ def _word(row: Mapping[Hashable, object], column: str | None) -> str | None:
     """Return what stands in a column of names; None where nothing does."""
     text = str(row[column]).strip() if column else ""
     return text if text and text.casefold() not in _NOT_A_NUMBER else None
+
+
+def _yes(row: Mapping[Hashable, object], column: str | None, where: str) -> bool:
+    text = (_word(row, column) or "no").casefold()
+    if text not in _YES | _NO:
+        raise InputError(f"{where}: {text!r} in the column {column} is neither yes nor no.")
+    return text in _YES
 
 
 def _pixel_size(row: Mapping[Hashable, object], column: str | None, where: str) -> float | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic_core import to_jsonable_python
 
 from cytodiffusion.datasets import Record, class_names
 from cytodiffusion.errors import InputError
@@ -102,8 +103,18 @@ def copy_name(model: Any, settings: EvaluateSettings) -> str:
 
 
 def _learnt(model: Any) -> dict[str, Any]:
-    """Return the recorded settings that a model and its copy have in common."""
-    recorded = {k: v for k, v in _recorded(model).items() if k not in FREE}
+    """Return the settings that a model and its copy have in common.
+
+    One that came after the model is what its copy was trained with, the default.
+    """
+    from cytodiffusion.training.settings import TrainSettings
+
+    usual = {
+        name: to_jsonable_python(field.get_default(call_default_factory=True))
+        for name, field in TrainSettings.model_fields.items()
+        if not field.is_required()
+    }
+    recorded = {k: v for k, v in (usual | _recorded(model)).items() if k not in FREE}
     return {**recorded, "kind": kind_of(model)}
 
 

@@ -143,7 +143,7 @@ def load_cells(
             progress(number / len(records), f"reading images, {number} of {len(records)}")
         try:
             cell = readers[_folder_of(record)].read(record.path)
-            crop = cell.crop(side, window_um * side / size)
+            crop = cell.crop(side, window_um * side / size, centred=record.centred)
         except CytoDiffusionError as error:
             skipped.append(naming(record.path, error))
             continue

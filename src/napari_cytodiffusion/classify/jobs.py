@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cytodiffusion.classification.levels import classes_at, level_note
-from cytodiffusion.classification.prior import settled
+from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.drawing.maps import CellMaps, features_table
 from cytodiffusion.errors import CytoDiffusionError
@@ -102,7 +102,7 @@ class PreparedRun:
     pixel_size_um: float
     pixel_size_source: str
     error_rate: float | None = None  #: that the accepted cells are held to
-    settings: ClassifySettings | None = None  #: with the prior that was taken
+    prior: Mapping[str, Any] | None = None  #: what was expected
     one_level: str | None = None
 
 
@@ -155,8 +155,8 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
             outline = max(_OUTLINE_LEAST, round(_OUTLINE_UM / pixel_size))
             classes = classes_at(model, settings.level)
             maps = CellMaps(labels, len(classes), outline)
-            note = level_note(model, settings.level)
-            yield PreparedRun(model, classes, maps, pixel_size, origin, error_rate, settings, note)
+            note, prior = level_note(model, settings.level), prior_record(model, settings)
+            yield PreparedRun(model, classes, maps, pixel_size, origin, error_rate, prior, note)
             report(0.0, "Classifying ...")
             yield from _classified(batches, maps)
 

@@ -441,7 +441,7 @@ class ClassifyWidget(QWidget):
             "model_version": model.version,
         }
         self._views.error_rate = prepared.error_rate
-        self._views.settings = prepared.settings
+        self._views.prior = prepared.prior
         self._views.one_level = prepared.one_level
         self._views.running = True
         self._reviewing.carry(before, self._views)
@@ -568,9 +568,9 @@ class ClassifyWidget(QWidget):
             )
         elif views.no_promise is not None:
             said.append(views.no_promise)
-        if views.settings is not None:
-            expected = prior_sentence(views.settings, results.n_by_prior)
-            said += [expected] if expected else []
+        expected = None if views.prior is None else prior_sentence(views.prior, results.n_by_prior)
+        if expected is not None:
+            said.append(expected)
         if views.one_level is not None:
             said.append(views.one_level)
         self.summary.setText("\n".join(said) if total else "")

@@ -165,7 +165,8 @@ class Results:
         if not self.batches or self.batches[-1].result.slide_distance is None:
             return None
         last = self.batches[-1].result
-        sure = np.concatenate([batch.result.confidence for batch in self.batches])
+        # that of the coarse level, which was lowered
+        sure = np.concatenate([batch.result.confidence for batch in self.coarse.batches])
         return far_slide(last.slide_distance, last.sure_before, float(sure.mean()))
 
     def record(self, label: int) -> CellRecord | None:
@@ -264,11 +265,11 @@ class Results:
         if shown.coarse is not None:
             names = shown.coarse.class_names
             new = len(names) - len(before.class_names)
-            own = [
+            own_colors, own_groups = (
                 (*all_[: len(before.class_names)], *more[len(more) - new :])
                 for all_, more in ((before.colors, colors), (before.groups, groups))
-            ]
-            coarse = Results(names, *own)
+            )
+            coarse = Results(names, own_colors, own_groups)
         other = Results(shown.class_names, colors, groups, coarse)
         for batch in batches:
             other.add(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from napari_cytodiffusion.layers.placement import (
 from napari_cytodiffusion.layers.results import CellRecord, Results
 
 if TYPE_CHECKING:
-    from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.pipeline import CellBatch
 
 #: What the cells can be coloured by.
@@ -71,7 +70,7 @@ class CellViews:
         self.window_um = 0.0
         self.error_rate: float | None = None  # that cells were accepted by
         self.no_promise: str | None = None  # why there is none although one was asked for
-        self.settings: ClassifySettings | None = None  # that the cells were classified with
+        self.prior: Mapping[str, Any] | None = None  # what was expected of the cells
         self.one_level: str | None = None  # that there are no finer classes, though asked for
         self.model = ("default", "auto")  # where it was loaded from, and the device
         self.background: np.ndarray | None = None  # of the image, once somebody measured it

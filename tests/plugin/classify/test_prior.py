@@ -47,11 +47,11 @@ def test_own_shares_have_a_line_that_is_hidden_otherwise(widget, engine, smear, 
     assert not shares.visible
     widget.form["prior"].value = "own"
     assert not shares.native.isHidden()
-    shares.value = "lymphocyte=0.8, neutrophil=0.1"
+    shares.value = "basophil=0.8, neutrophil=0.1"
     classify(widget, qtbot)
     settings = engine.requests[0]["settings"]
     assert settings.prior == "own"
-    assert settings.prior_shares == {"lymphocyte": 0.8, "neutrophil": 0.1}
+    assert settings.prior_shares == {"basophil": 0.8, "neutrophil": 0.1}
     assert "as you said" in widget.summary.text()
     widget.form["prior"].value = "even"  # the line keeps its text, which is not meant then
     classify(widget, qtbot)
