@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.cells.single_cell import SingleCells
 from cytodiffusion.datasets import Record
 from cytodiffusion.datasets.fingerprints import Fingerprints, take_fingerprints
 from cytodiffusion.errors import CytoDiffusionError, naming
 from cytodiffusion.progress import Progress, silent
+from cytodiffusion.training.data import folder_of, readers_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +48,10 @@ class Frames:
     ----------
     records : sequence of Record
         The whole set: images of one set have one microscope, and are measured together
-        (`cytodiffusion.cells.single_cell.SingleCells`).
+        (`cytodiffusion.cells.single_cell.SingleCells`), those of each laboratory and pixel size
+        by themselves where the records tell them.
     pixel_size_um : float, optional
-        Of all of them, where it is known.
+        Of all of them that tell none.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Frames:
         pixel_size_um: float | None = None,
         progress: Progress = silent,
     ) -> None:
-        self._cells = SingleCells([r.path for r in records], pixel_size_um, progress)
+        self._cells = readers_of(records, pixel_size_um, progress)
         self._prints: dict[Path, tuple[int, NDArray[np.uint64]]] = {}
 
     @property
@@ -80,10 +81,10 @@ class Frames:
             if number % 20 == 0:
                 progress(number / len(records), f"reading {record.path.name}")
             try:
-                cell = self._cells.read(record.path)
+                cell = self._cells[folder_of(record)].read(record.path)
                 if record.path not in self._prints:  # while it is open
                     self._prints[record.path] = take_fingerprints(cell.rgb)
-                window = cell.crop(size, window_um)
+                window = cell.crop(size, window_um, centred=record.centred)
             except CytoDiffusionError as error:
                 skipped.append(naming(record.path, error))
                 continue

@@ -136,13 +136,13 @@ def load_cells(
     pixels = np.empty((len(records), side, side, 3), np.uint8)
     labels: list[int] = []
     backgrounds, paths, prints, skipped = [], [], [], []
-    readers = _readers(records, pixel_size_um, progress)
+    readers = readers_of(records, pixel_size_um, progress)
     read: list[Record] = []
     for number, record in enumerate(records):
         if number % 50 == 0:
             progress(number / len(records), f"reading images, {number} of {len(records)}")
         try:
-            cell = readers[_folder_of(record)].read(record.path)
+            cell = readers[folder_of(record)].read(record.path)
             crop = cell.crop(side, window_um * side / size, centred=record.centred)
         except CytoDiffusionError as error:
             skipped.append(naming(record.path, error))
@@ -169,18 +169,18 @@ def load_cells(
     return cells, skipped
 
 
-def _folder_of(record: Record) -> tuple[str | None, float | None]:
+def folder_of(record: Record) -> tuple[str | None, float | None]:
     """Tell what images are measured together: those of one laboratory and pixel size."""
     return record.laboratory, record.pixel_size_um
 
 
-def _readers(
+def readers_of(
     records: Sequence[Record], pixel_size_um: float | None, progress: Progress
 ) -> dict[tuple[str | None, float | None], SingleCells]:
     """Open the images of each laboratory; a pixel size in the table goes before the common one."""
     together: dict[tuple[str | None, float | None], list[Path]] = {}
     for record in records:
-        together.setdefault(_folder_of(record), []).append(record.path)
+        together.setdefault(folder_of(record), []).append(record.path)
     return {
         key: SingleCells(paths, key[1] or pixel_size_um, at_start(progress))
         for key, paths in together.items()

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QPushButton, QWidget
 from cytodiffusion.model.traits import Trait
 from napari_cytodiffusion.classify.inspect import InspectWidget
 from napari_cytodiffusion.classify.morphology import MorphologyPanel
+from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.counterfactual.form import CounterfactualForm
 from napari_cytodiffusion.session import Session
@@ -79,6 +80,25 @@ def test_a_model_without_finer_classes_says_so(widget, engine, qtbot):
     assert widget.legend.names == COARSE
     assert views.coarse is views.results
     assert "no finer classes" in widget.summary.text()
+
+
+def test_a_person_may_say_a_finer_class(widget, viewer, qtbot):
+    """It is learned on the coarse level, of which the finer class is a kind; none is new."""
+    session = Session.of(viewer)
+    before = classify(widget, qtbot, "fine").results
+    reviewing = Reviewing.of(session)
+    session.inspect(2)
+    reviewing.say("segmented neutrophil")
+    qtbot.waitUntil(lambda: not session.busy and reviewing._job is None, timeout=60_000)
+    results = session.current.results
+    assert results is not before
+    assert results.class_names == widget.legend.names == FINE
+    assert results.coarse.class_names == COARSE
+    assert "segmented neutrophil by a person" in results.describe(2)
+    assert results.coarse.record(2).by_human == COARSE.index("neutrophil")
+    assert results.counts.sum() == results.coarse.counts.sum() == 12
+    for name in FINE[4:]:  # both levels count the same
+        assert results.counts[FINE.index(name)] == results.coarse.counts[COARSE.index(name)]
 
 
 def test_heatmaps_compare_with_classes_of_the_model(widget, qtbot):
