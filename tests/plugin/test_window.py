@@ -312,6 +312,7 @@ def test_keys_give_classes_and_take_them_back(shown, qtbot):
     qtbot.waitUntil(desk.inspect.review_bar.choice.hasFocus, timeout=10_000)
     press(Qt.Key.Key_2, on=desk.inspect.review_bar.choice)
     assert session.current.people.said[seen][0] == names[1]
+    desk.inspect.fold.setChecked(True)
     observer = desk.inspect.review_bar.observer
     observer.setFocus()
     QTest.keyClicks(observer, "N1")

@@ -177,6 +177,10 @@ class InspectWidget(QWidget):
         layout.addLayout(grid)
         layout.addWidget(self.errors_title)
         layout.addWidget(self.errors)
+        named = QHBoxLayout()
+        named.addWidget(QLabel("Your name", more))
+        named.addWidget(self.review_bar.observer, 1)
+        layout.addLayout(named)
         layout.addWidget(note("Hold the pointer over a name to read what it means.", more))
         return more
 
@@ -294,9 +298,11 @@ class InspectWidget(QWidget):
         results = views.results
         names = results.class_names
         name, color = names[record.predicted], results.colors[record.predicted]
+        whose = " by the model" if record.by_human >= 0 else ""
         self.title.setText(
             f"<span style='font-size: large'><span style='color: {color}'>\u25a0</span> "
-            f"<b>{name}</b>, {percent(record.confidence)}</span> &nbsp; cell {record.label:,}"
+            f"<b>{name}</b>, {percent(record.confidence)}</span>{whose} &nbsp; "
+            f"cell {record.label:,}"
         )
         self.morphology.show_cell(record)
         self.summary.setText(texts.runner_up(record, names))

@@ -28,7 +28,10 @@ _SWATCH = 12
 
 
 class ReviewBar(QWidget):
-    """Shows whose word the class of the cell is, and takes another one."""
+    """Shows whose word the class of the cell is, and takes another one.
+
+    The field ``observer`` has its place among the details of the cell.
+    """
 
     def __init__(self, reviewing: Reviewing, parent: QWidget) -> None:
         super().__init__(parent)
@@ -46,16 +49,15 @@ class ReviewBar(QWidget):
         self.undo.setToolTip("Take back what you said last (Ctrl+Z)")
         self.whose = QLabel("", self)
         self.observer = QLineEdit(self)
-        self.observer.setPlaceholderText("your name")
+        self.observer.setPlaceholderText("for the table, if you like")
         self.observer.setText(reviewing.observer)
         self.observer.setToolTip("Who looks at the cells: the column observer of the table")
         first, second = QHBoxLayout(), QHBoxLayout()
         first.addWidget(self.title)
         first.addWidget(self.choice, 1)
-        first.addWidget(self.confirm)
-        first.addWidget(self.undo)
         second.addWidget(self.whose, 1)
-        second.addWidget(self.observer, 1)
+        second.addWidget(self.confirm)
+        second.addWidget(self.undo)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

@@ -63,6 +63,7 @@ def test_a_class_that_a_person_gives_stands_beside_the_models(desk, viewer, qtbo
     assert "basophil by a person" in results.describe(3)
     assert "basophil" in inspect.review_bar.choice.currentText()
     assert inspect.review_bar.whose.text() == "said by you"
+    assert "by the model" in inspect.title.text()
     assert inspect.review.text() == "A person gave it its class: not for review."
     assert classify.legend.said.text() == "1 reviewed, 1 corrected"
     assert classify.legend.people.isVisibleTo(classify)
