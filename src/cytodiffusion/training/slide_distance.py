@@ -267,7 +267,8 @@ def learn_fall(
 
 def learn_tail(kept: SlideDistance, slides: Sequence[Slide], false_alarms: float) -> float:
     """How far cells must stand out from a slide of another stain to be anomalous in it."""
-    far, others = [], []
+    far: list[NDArray[np.float64]] = []
+    others: list[NDArray[np.float64]] = []
     for slide in slides:
         called = slide.result.logits.argmax(axis=1)
         standard = standard_scores(slide.result.anomaly_score, called, kept)
