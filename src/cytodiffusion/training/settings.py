@@ -45,23 +45,15 @@ Kind = Literal[
 ON_DISK: dict[str, str] = {"slide-correction": "laboratory"}
 _BY_ALIAS = {alias: name for name, alias in ON_DISK.items()}
 
-#: Classes that normal blood hardly holds.
+#: Classes that normal blood hardly holds, and what is no cell.
 RARE_IN_BLOOD = (
     *("immature granulocyte", "promyelocyte", "myelocyte", "metamyelocyte"),
-    *("erythroblast", "blast", "myeloblast", "lymphoblast"),
+    *("erythroblast", "blast", "myeloblast", "lymphoblast", "artefact"),
 )
 
 #: Side in pixels from which on a generator has enough of a coarse picture to learn detail from.
 SMALLEST_DRAWN = 64
-#: How simulated laboratories vary cells.
-_LABORATORIES: dict[str, Any] = {
-    "scale": 0.25,
-    "shift": 0.05,
-    "cut_share": 0.1,
-    "dried_share": 0.4,
-    "blur": 2.4,
-    "plain_share": 0.1,
-}
+
 #: What differs from the defaults for other kinds of models.
 RECIPES: dict[str, dict[str, Any]] = {
     "resnet18": {"steps": 3000, "learning_rate": 1e-3},
@@ -77,9 +69,15 @@ RECIPES: dict[str, dict[str, Any]] = {
         "steps": 3000,
         "learning_rate": 2e-3,
         "weight_decay": 0.1,
-        "augment": _LABORATORIES,
+        "augment": {
+            "scale": 0.25,
+            "shift": 0.05,
+            "cut_share": 0.1,
+            "dried_share": 0.4,
+            "blur": 2.4,
+            "plain_share": 0.1,
+        },
     },
-    "slide-distance": {"augment": _LABORATORIES},
     "segmenter": {
         "input_size": 192,
         "patch": 2,

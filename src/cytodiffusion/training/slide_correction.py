@@ -112,7 +112,7 @@ def train_slide_correction(settings: TrainSettings, progress: Progress = silent)
     from cytodiffusion.training.slide_distance import measure_distance  # imports this module
 
     model = replace(model, slide_correction=correction)
-    distance = measure_distance(model, sets["val"], settings, part_of(progress, 0.95, 1.0))
+    distance = measure_distance(model, sets, settings, part_of(progress, 0.95, 1.0))
     return _attach(model, correction, distance, measured, settings)
 
 

@@ -1,11 +1,12 @@
 """How much less sure a model is to be of slides unlike its training: measured in simulated ones.
 
-Validation cells are shown as other laboratories might show them, from mild to harsher changes than
+Training cells are shown as other laboratories might show them, from mild to harsher changes than
 the model was trained with. In each such laboratory the distance is measured without labels, and a
 small logistic regression learns from the labels how the odds of being right fall with it. Cells
-of classes that normal blood hardly holds count little: the slides that a model meets are not mixed
-evenly as its training is, and what looks strange is far more often taken for such a class than of
-it. The numbers are kept in the bundle (`cytodiffusion.model.slide_distance`).
+of classes that normal blood hardly holds count little, and artefacts, of which there are as many
+as anyone draws: the slides that a model meets are not mixed evenly as its training is, and what
+looks strange is far more often taken for such a class than of it. The numbers are kept in the
+bundle (`cytodiffusion.model.slide_distance`).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.finish import save_with
 from cytodiffusion.training.sets import like_model, load_sets
 from cytodiffusion.training.settings import TrainSettings
-from cytodiffusion.training.slide_correction import TRIALS, draw_cells, imaged
+from cytodiffusion.training.slide_correction import TRIALS, UNCORRECTED, draw_cells, imaged
 
 #: Simulated laboratories that the fall is learned in, at most, and how harsh they are in turn: 0
 #: leaves cells as they are, 1 is what the model was trained with.
@@ -94,9 +95,9 @@ def train_slide_distance(settings: TrainSettings, progress: Progress = silent) -
     check_target(settings.output, FILES)
     own = {"window_um": model.window_um, "input_size": model.input_size}
     settings = settings.model_copy(update=own)
-    names, sets = load_sets(settings, at_start(progress), ("val",))
+    names, sets = load_sets(settings, at_start(progress), ("train", "val"))
     like_model(names, sets, model.class_names, "The distance of slides")
-    kept = measure_distance(model, sets["val"], settings, part_of(progress, 0.1, 1.0))
+    kept = measure_distance(model, sets, settings, part_of(progress, 0.1, 1.0))
     return save_with(model, settings, HEADING, card_lines(kept), slide_distance=kept)
 
 
@@ -106,7 +107,7 @@ def card_lines(kept: SlideDistance) -> list[str]:
     return [
         "- Confidences fall and prediction sets widen with the distance of a slide from the "
         "training, and anomalies are told within the slide; see docs/uncertainty.md.",
-        f"- Learned in {m['slides']:.0f} simulated laboratories of validation cells. There the "
+        f"- Learned in {m['slides']:.0f} simulated laboratories of training cells. There the "
         f"calibration error is {m['ece_before']:.3f} without it and {m['ece']:.3f} with it, the "
         f"coverage of the sets {m['coverage_before']:.3f} and {m['coverage']:.3f}, and "
         f"{m['flagged_before']:.1%} and {m['flagged']:.1%} of the cells are anomalous.",
@@ -114,10 +115,19 @@ def card_lines(kept: SlideDistance) -> list[str]:
 
 
 def measure_distance(
-    model: ModelBundle, val: CellSet, settings: TrainSettings, progress: Progress = silent
+    model: ModelBundle,
+    sets: Mapping[str, CellSet],
+    settings: TrainSettings,
+    progress: Progress = silent,
 ) -> SlideDistance:
-    """Measure what is typical of validation cells, and learn the fall in simulated laboratories."""
+    """Measure what is typical of validation cells, and learn the fall in simulated laboratories.
+
+    Cells are varied as ``settings`` say where they are for this alone, else as they are by default.
+    """
     model = replace(model, slide_distance=None)
+    if settings.kind != "slide-distance":
+        settings = settings.model_copy(update={"augment": AugmentSettings()})
+    val = sets["val"]
     known = val.take((val.labels >= 0).nonzero().squeeze(1).tolist())
     views = plain_views(known, model.input_size)
     budget = ClassifySettings(
@@ -135,7 +145,7 @@ def measure_distance(
     )
     slides: list[Slide] = []
     count = min(DOMAINS, settings.laboratories)
-    for slide in simulated_slides(model, known, settings, budget, count):
+    for slide in simulated_slides(model, sets["train"], settings, budget, count):
         slides.append(slide)
         progress(0.1 + 0.9 * len(slides) / count, f"simulated laboratory {len(slides)} of {count}")
     weights = {name: settings.rare_weight for name in settings.rare}
@@ -221,10 +231,11 @@ def learn_fall(
     """Fit how the odds of being right fall with the distance, by penalised maximum likelihood.
 
     At no distance they stay what they are, which is why there is no constant. Cells count as much
-    as ``weights`` say of their class, else 1.
+    as ``weights`` say of their class, else 1. Red cells are left out: what is varied makes other
+    cells of them now and then, which stains do not.
     """
     parts = []
-    counts = np.array([weights.get(name, 1.0) for name in names])
+    counts = np.array([0.0 if n in UNCORRECTED else weights.get(n, 1.0) for n in names])
     for slide in slides:
         called = slide.result.logits.argmax(axis=1)
         standard = standard_scores(slide.result.anomaly_score, called, blank)
@@ -237,6 +248,8 @@ def learn_fall(
         parts.append((log_odds(posterior.max(axis=1)), taken, far, right, weight))
     odds, taken, far, right, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
     k = len(names)
+    steady = np.isin(names, UNCORRECTED)
+    weight = weight * ~steady[taken]
 
     def loss(given: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         fallen = odds - far * (given[0] + given[1] * odds + given[2:][taken])
@@ -254,7 +267,8 @@ def learn_fall(
 
 def learn_tail(kept: SlideDistance, slides: Sequence[Slide], false_alarms: float) -> float:
     """How far cells must stand out from a slide of another stain to be anomalous in it."""
-    far, others = [], []
+    far: list[NDArray[np.float64]] = []
+    others: list[NDArray[np.float64]] = []
     for slide in slides:
         called = slide.result.logits.argmax(axis=1)
         standard = standard_scores(slide.result.anomaly_score, called, kept)
