@@ -16,6 +16,7 @@ from cytodiffusion.classification.levels import at_level, level_note
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
+from cytodiffusion.image.pixels import Scale
 from cytodiffusion.pipeline import ACCEPTED, CORRECTED
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
@@ -116,6 +117,8 @@ class ReadCell:
     centre: tuple[float, float]
     area_um2: float
     touches_border: bool
+    scale: Scale
+    shape: tuple[int, int]
 
 
 def _read_cells(
@@ -135,7 +138,9 @@ def _read_cells(
         except CytoDiffusionError as error:
             skipped.append(naming(path, error))
             continue
-        cells.append(ReadCell(path, window, cell.background, cell.centre, area, touches))
+        height, width = cell.rgb.shape[:2]
+        found = (window, cell.background, cell.centre, area, touches, cell.scale, (height, width))
+        cells.append(ReadCell(path, *found))
     return cells
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image as Picture
 
+from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.model.traits import Trait
 from cytodiffusion.study import Study
 
 
@@ -85,6 +87,34 @@ def predictions(labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
     for k, name in enumerate(NAMES):
         frame[f"p_{name}"] = posterior[:, k]
     return frame
+
+
+def made_up(posterior: np.ndarray, seed: int = 0) -> Classification:
+    """A classification with these probabilities, an embedding by class, and an attribute."""
+    rng = np.random.default_rng(seed)
+    count, predicted = len(posterior), posterior.argmax(axis=1)
+    score = rng.random(count)
+    first = rng.random((count, 1)).astype(np.float32)
+    return Classification(
+        class_names=tuple(NAMES),
+        posterior=posterior,
+        predicted=predicted,
+        confidence=posterior.max(axis=1),
+        entropy=score,
+        margin=score,
+        prediction_set=posterior > 0.3,
+        anomaly_score=score,
+        anomaly=score > 0.9,
+        trials=np.full(count, 3),
+        errors_by_level=rng.random((count, 2, len(NAMES))).astype(np.float32),
+        levels=np.array([10, 20]),
+        anomaly_threshold=0.9,
+        logits=np.log(posterior),
+        anomaly_scores={"distance": score},
+        embedding=(np.eye(16)[predicted] * 9 + rng.normal(size=(count, 16))).astype(np.float32),
+        traits=(Trait("nucleus", ("round", "segmented")),),
+        trait_probabilities=np.concatenate([first, 1 - first], axis=1),
+    )
 
 
 def fill(study: Study, path: Path, cells: int = 6, seed: int = 0, name: str | None = None) -> str:

@@ -191,7 +191,7 @@ def test_looking_writes_nothing(make: Make) -> None:
 def test_a_read_only_study_is_said(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make()
     study.database.rows("PRAGMA query_only = ON")  # what SQLite says of a file it may not write
-    with pytest.raises(InputError, match="cannot be written: .* is read-only"):
+    with pytest.raises(InputError, match=r"cannot be written: .* is read-only"):
         study.annotate(("a.png", 2), "monocyte", "Ada")
     study.close()
     monkeypatch.setattr(database.os, "access", lambda path, mode: False)
@@ -206,7 +206,9 @@ def test_a_newer_study_is_left_alone(make: Make) -> None:
     study.close()
     before = (study.folder / "study.db").read_bytes()
     for writable in (True, False):
-        with pytest.raises(InputError, match="newer version of cytodiffusion.*Nothing was changed"):
+        with pytest.raises(
+            InputError, match=r"newer version of cytodiffusion.*Nothing was changed"
+        ):
             Study(study.folder, writable=writable)
     assert (study.folder / "study.db").read_bytes() == before
 
@@ -224,13 +226,13 @@ def test_an_older_study_is_brought_up_to_date(make: Make, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(schema, "VERSION", 2)
-    with pytest.raises(InputError, match="a format \\(1\\) that this version .* no longer reads"):
+    with pytest.raises(InputError, match=r"a format \(1\) that this version .* no longer reads"):
         Study(study.folder)
     monkeypatch.setattr(schema, "MIGRATIONS", {1: fail})
     with pytest.raises(KeyboardInterrupt):
         Study(study.folder)
     monkeypatch.setattr(schema, "MIGRATIONS", {1: add_shape})
-    with pytest.raises(InputError, match="older format.*open it once where it can be written"):
+    with pytest.raises(InputError, match=r"older format.*open it once where it can be written"):
         Study(study.folder, writable=False)
     for _ in range(2):
         with Study(study.folder) as again:

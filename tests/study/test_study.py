@@ -183,7 +183,7 @@ def test_classes_are_renamed_merged_and_not_lost(make: Make) -> None:
     assert frame["human"].tolist()[:2] == ["Monozyt", "blast"]
     renamed = frame[(frame["predicted"] == "monocyte") & (frame["human"] == "")]
     assert set(renamed["effective"]) <= {"Monozyt"}
-    with pytest.raises(InputError, match="1 cell has it from people.*Merge it"):
+    with pytest.raises(InputError, match=r"1 cell has it from people.*Merge it"):
         study.delete_class("blast")
     assert human(study) == {1: "Monozyt", 2: "blast"}
     study.merge_classes("blast", into="neutrophil")
@@ -257,10 +257,10 @@ def test_changed_outlines_keep_what_was_said(make: Make) -> None:
     assert frame.loc[4, "predicted"] != ""
     assert np.array_equal(study.labels("a.png"), labels)
     assert not (study.folder / file).exists()
-    with pytest.raises(InputError, match="no cell 2 in a.png: its outline was deleted"):
+    with pytest.raises(InputError, match=r"no cell 2 in a\.png: its outline was deleted"):
         study.cell("a.png", 2)
     gone = study.database.one("SELECT id FROM cells WHERE gone IS NOT NULL")
-    with pytest.raises(InputError, match="is gone.*is kept"):
+    with pytest.raises(InputError, match=r"is gone.*is kept"):
         study.annotate(gone, "monocyte", "Ada")
     with pytest.raises(InputError, match="has 120 x 6"):
         study.replace_labels("a.png", labels[:, :60])

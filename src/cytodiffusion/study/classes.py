@@ -76,8 +76,8 @@ def classes_of(database: Database) -> list[StudyClass]:
 def find_class(database: Database, name: str) -> StudyClass | None:
     """Return the class that a name means; earlier names and other spellings mean it, too."""
     found = database.rows(
-        "SELECT c.id, c.name, c.color, c.family FROM class_names n JOIN classes c ON c.id = n.class "
-        "WHERE n.key = ? AND c.merged IS NULL AND NOT c.deleted",
+        "SELECT c.id, c.name, c.color, c.family FROM class_names n JOIN classes c "
+        "ON c.id = n.class WHERE n.key = ? AND c.merged IS NULL AND NOT c.deleted",
         (_key(name),),
     )
     return StudyClass(*found[0]) if found else class_finder(database)(name)

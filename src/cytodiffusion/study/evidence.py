@@ -1,17 +1,18 @@
 """A classification as bytes: all its arrays, so that a study can go on with it later.
 
-NPZ of numpy, which is read without pickle; what is no array is JSON in it.
+The format is that of safetensors, which nothing is run to read; what is no array is JSON in it.
 """
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.errors import InputError
@@ -29,20 +30,17 @@ def pack(cells: NDArray[np.int64], result: Classification) -> bytes:
     arrays: dict[str, NDArray[Any]] = {_CELLS: np.asarray(cells, np.int64)}
     rest = _flatten(result, "", arrays)
     arrays[_REST] = np.frombuffer(to_json(rest).encode(), np.uint8)
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def unpack(content: bytes) -> tuple[NDArray[np.int64], Classification]:
     """Return the numbers of the cells and their classification; InputError for other bytes."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = load(content)
         rest = json.loads(arrays.pop(_REST).tobytes())
         cells = arrays.pop(_CELLS)
         return cells, _restore(rest, "", arrays)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError("A classification in the study is damaged: classify again.") from error
 
 

@@ -173,24 +173,31 @@ def insert_image(
     stored = None
     if labels is not None:
         stored = write_labels(folder, file.sha256, labels, scale[0])
-    with database.transaction() as connection:
-        known = image_of_file(database, file)  # another process may have been faster
-        if known is not None:
-            return known
-        inserted = connection.execute(
-            "INSERT INTO images (name, path, near, sha256, bytes, modified, height, width, "
-            "pixel_size_um, pixel_size_source, labels, labels_sha256, record, added) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(_free_name(database, name, file.path), *_places(folder, file.path)),
-                *(file.sha256, file.bytes, file.modified, *map(int, shape)),
-                *(float(scale[0]), scale[1], *(stored or (None, None))),
-                *(to_json(record), now()),
-            ),
-        )
-        number = int(inserted.lastrowid or 0)
-        insert_cells(database, number, cells)
-    return _image(database.rows(f"SELECT {_COLUMNS} FROM images WHERE id = ?", (number,))[0])
+    inserted = False
+    try:
+        with database.transaction() as connection:
+            known = image_of_file(database, file)  # another process may have been faster
+            if known is None:
+                number = connection.execute(
+                    "INSERT INTO images (name, path, near, sha256, bytes, modified, height, width, "
+                    "pixel_size_um, pixel_size_source, labels, labels_sha256, record, added) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        *(_free_name(database, name, file.path), *_places(folder, file.path)),
+                        *(file.sha256, file.bytes, file.modified, *map(int, shape)),
+                        *(float(scale[0]), scale[1], *(stored or (None, None))),
+                        *(to_json(record), now()),
+                    ),
+                ).lastrowid
+                insert_cells(database, int(number or 0), cells)
+        inserted = known is None
+    finally:
+        if stored is not None and not inserted:
+            (folder / stored[0]).unlink(missing_ok=True)
+    found = image_of_file(database, file)
+    if found is None:
+        raise InputError(f"{name} was not kept in the study {database.name}.")
+    return found
 
 
 def insert_cells(database: Database, image: int, cells: CellTable) -> None:
@@ -259,9 +266,9 @@ def image_path(database: Database, folder: Path, image: StudyImage) -> Path:
     if present:
         raise InputError(_changed(image.name, present[0]))
     raise InputError(
-        f"The image {image.name} is no longer at {image.path}: put it into the folder of the study, "
-        f"or name the folder it is in (cytodiffusion study check --images FOLDER). Its cells and "
-        "what people said of them are kept."
+        f"The image {image.name} is no longer at {image.path}: put it into the folder of the "
+        "study, or name the folder it is in (cytodiffusion study check STUDY --images FOLDER). Its "
+        "cells and what people said of them are kept."
     )
 
 
@@ -305,7 +312,7 @@ def move_image(database: Database, folder: Path, image: StudyImage, path: Path) 
 
 
 def _known_places(folder: Path, image: StudyImage) -> list[Path]:
-    near = [] if image.near is None else [folder / image.near]
+    near = [] if image.near is None else [(folder / image.near).resolve()]
     return [*near, Path(image.path)]
 
 
@@ -319,12 +326,15 @@ def _places(folder: Path, path: Path) -> tuple[str, str | None]:
 
 
 def _free_name(database: Database, name: str, path: Path) -> str:
-    taken = {row[0].casefold() for row in database.rows("SELECT name FROM images")}
-    if name.casefold() not in taken:
+    def taken(wanted: str) -> bool:
+        found = database.one("SELECT 1 FROM images WHERE name = ? COLLATE NOCASE", (wanted,))
+        return found is not None
+
+    if not taken(name):
         return name
     whole = path.resolve().as_posix()
     number, wanted = 1, whole
-    while wanted.casefold() in taken:
+    while taken(wanted):
         number += 1
         wanted = f"{whole} ({number})"
     return wanted

@@ -99,7 +99,8 @@ def replace_outlines(
             added = np.setdiff1d(table.ids, [*kept, *changed])
             insert_cells(database, image.id, table.select(added))
             connection.execute(
-                "UPDATE images SET labels = ?, labels_sha256 = ? WHERE id = ?",
+                "UPDATE images SET labels = ?, labels_sha256 = ?, "  # labels have other numbers:
+                "record = json_remove(record, '$.segmentation.kinds') WHERE id = ?",
                 (stored, checksum, image.id),
             )
     except BaseException:

@@ -25,7 +25,7 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 -- what a window wants to find again, as JSON
 CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE images (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL,
     path TEXT NOT NULL, near TEXT,              -- absolute; from the study's folder
     sha256 TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL, modified INTEGER NOT NULL,
     height INTEGER NOT NULL, width INTEGER NOT NULL,
@@ -38,6 +38,7 @@ CREATE TABLE cells (
     top INTEGER NOT NULL, "left" INTEGER NOT NULL, bottom INTEGER NOT NULL,
     "right" INTEGER NOT NULL, touches_border INTEGER NOT NULL,
     gone TEXT);                                 -- when its outline was deleted
+CREATE UNIQUE INDEX one_name ON images (name COLLATE NOCASE);
 CREATE UNIQUE INDEX one_label ON cells (image, label) WHERE gone IS NULL;
 -- a model of some version with some settings
 CREATE TABLE runs (
@@ -48,7 +49,7 @@ CREATE TABLE predictions (
     run INTEGER NOT NULL REFERENCES runs (id), cell INTEGER NOT NULL REFERENCES cells (id),
     predicted TEXT NOT NULL, details TEXT NOT NULL,  -- other columns of cells.csv, as JSON
     PRIMARY KEY (cell, run)) WITHOUT ROWID;
-CREATE TABLE evidence (                         -- all arrays of a classification, as NPZ
+CREATE TABLE evidence (                         -- all arrays of a classification, as safetensors
     run INTEGER NOT NULL REFERENCES runs (id), image INTEGER NOT NULL REFERENCES images (id),
     arrays BLOB NOT NULL, PRIMARY KEY (image, run));
 CREATE TABLE classes (
