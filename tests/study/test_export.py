@@ -216,7 +216,6 @@ def keep_embeddings(study: Study) -> np.ndarray:
     for number, image in enumerate(study.images()):
         frame = study.cells(image.name)
         result = made_up(frame[[f"p_{name}" for name in NAMES]].to_numpy(), number)
-        table = frame.drop(columns=FIRST[2:]).assign(predicted=frame["predicted"])
-        study.put_predictions(image.name, table, FakeModel(), ClassifySettings(), result)
+        study.put_predictions(image.name, frame, FakeModel(), ClassifySettings(), result)
         found.append(result.embedding)
     return np.concatenate(found)

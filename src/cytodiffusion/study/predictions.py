@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from cytodiffusion.classification.result import Classification
     from cytodiffusion.classification.settings import ClassifySettings
 
-#: Columns of ``cells.csv`` that belong to the cell, whatever a model says of it, and those that
-#: come from people.
-OF_CELLS = ("label", "y", "x", "area_um2", "touches_border")
-OF_PEOPLE = ("human", "observer")
+#: Columns of tables of cells that are no answer of a model: they belong to the cell, or to what
+#: people say of it.
+NO_ANSWERS = (
+    *("image", "path", "label", "y", "x", "area_um2", "touches_border"),
+    *("human", "observer", "effective", "effective_source"),
+)
 
 #: The last used run that has an answer for a cell.
 CHOSEN = (
@@ -148,7 +150,7 @@ def insert_predictions(
     unknown = [label for label in labels if label not in cells]
     if unknown:
         raise InputError(f"The image has no cell {unknown[0]}, of which a model says something.")
-    names = [n for n in map(str, frame.columns) if n not in (*OF_CELLS, *OF_PEOPLE, "predicted")]
+    names = [n for n in map(str, frame.columns) if n not in (*NO_ANSWERS, "predicted")]
     columns = [frame[name].tolist() for name in names]
     details = [to_json(dict(zip(names, v, strict=True))) for v in zip(*columns, strict=True)]
     predicted = frame["predicted"].astype(str).tolist()
