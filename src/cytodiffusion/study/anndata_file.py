@@ -53,14 +53,14 @@ def write_anndata(study: Study, path: Path, frame: pd.DataFrame) -> list[str]:
     data.obsm["posterior"] = posterior
     data.obsm["spatial"] = frame[["x", "y"]].to_numpy(np.float64)
     arrays, names = _arrays(study, frame)
-    for name, values in arrays.items():
-        missing = int(np.isnan(values).any(axis=1).sum())
+    for name, array in arrays.items():
+        missing = int(np.isnan(array).any(axis=1).sum())
         if missing:
             notes.append(
-                f"{missing:,} of {len(values):,} cells have no {name}: it is NaN there, which "
+                f"{missing:,} of {len(array):,} cells have no {name}: it is NaN there, which "
                 "scanpy's neighbours do not take."
             )
-        data.obsm[name] = values
+        data.obsm[name] = array
     if "embedding" not in arrays:
         notes.append("The model keeps no embedding of cells: obsm has none.")
     colors = {one.name: one.color for one in study.classes()}

@@ -82,5 +82,7 @@ def _restore(rest: dict[str, Any], prefix: str, arrays: dict[str, NDArray[Any]])
 
 
 def _trait(content: dict[str, Any]) -> Trait:
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
+    }
     return Trait(**values)

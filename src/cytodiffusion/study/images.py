@@ -349,5 +349,6 @@ def _changed(name: str, path: Path) -> str:
 
 
 def _image(row: tuple[Any, ...]) -> StudyImage:
-    *plain, record, added = row
-    return StudyImage(*plain, record=json.loads(record), added=added)
+    names = [column.strip() for column in _COLUMNS.split(",")]
+    values = dict(zip(names, row, strict=True))
+    return StudyImage(**{**values, "record": json.loads(values["record"])})

@@ -113,7 +113,10 @@ def replace_outlines(
     lost = {cell: label for label, cell in before.items() if cell not in left}
     said = human_labels(database)
     return OutlineChanges(
-        *(tuple(sorted(part)) for part in (kept, changed, added.tolist(), lost.values())),
+        kept=tuple(sorted(kept)),
+        changed=tuple(sorted(changed)),
+        added=tuple(added.tolist()),
+        gone=tuple(sorted(lost.values())),
         annotations_gone=sum(cell in said for cell in lost),
     )
 

@@ -87,7 +87,8 @@ def all_runs(database: Database) -> list[Run]:
         "SELECT id, model, version, sha256, classes, settings, used FROM runs ORDER BY used DESC"
     )
     return [
-        Run(*row[:4], tuple(json.loads(row[4])), json.loads(row[5]), int(row[6])) for row in rows
+        Run(number, model, version, sha, tuple(json.loads(names)), json.loads(settings), used)
+        for number, model, version, sha, names, settings, used in rows
     ]
 
 

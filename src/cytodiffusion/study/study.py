@@ -13,7 +13,8 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import prepare_folder
 from cytodiffusion.files.writers import to_json
 from cytodiffusion.progress import Progress, silent
-from cytodiffusion.study import annotations, classes, database, images, predictions
+from cytodiffusion.study import annotations as people
+from cytodiffusion.study import classes, database, images, predictions
 from cytodiffusion.study.annotations import Done
 from cytodiffusion.study.classes import StudyClass
 from cytodiffusion.study.images import ImageFile, StudyImage
@@ -521,7 +522,7 @@ class Study:
         int
             Number of the action.
         """
-        return annotations.annotate(
+        return people.annotate(
             self._database, classes_of_cells, observer, seconds=seconds, comment=comment
         )
 
@@ -530,11 +531,11 @@ class Study:
 
     def undo(self, observer: str) -> Done | None:
         """Undo what an observer did last; None where there is nothing to undo."""
-        return annotations.undo(self._database, observer)
+        return people.undo(self._database, observer)
 
     def redo(self, observer: str) -> Done | None:
         """Do again what an observer undid last; None where there is nothing, or they went on."""
-        return annotations.redo(self._database, observer)
+        return people.redo(self._database, observer)
 
     def observers(self) -> list[str]:
         """Return the people who annotated, in the order in which they came."""
