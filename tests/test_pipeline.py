@@ -27,12 +27,14 @@ from cytodiffusion.model.testing import (
     TRAITS,
     tiny_bundle,
     tiny_slide_correction,
+    tiny_slide_distance,
 )
 from cytodiffusion.pipeline import (
     FIRST_BATCH,
     analyse,
     cells_frame,
     classify_labels,
+    distance_sentence,
     iter_classify_labels,
 )
 from cytodiffusion.segmentation.result import RED, WHITE
@@ -43,9 +45,10 @@ PIXEL_SIZE = 0.5
 COLUMNS = [
     *("label", "y", "x", "area_um2", "predicted", "confidence", "entropy", "margin"),
     *("anomaly_score", "anomaly", "prediction_set", "trials", "touches_border"),
-    *("review", "contradiction", "no_class_fits"),
+    *("review", "contradiction", "by_prior", "no_class_fits"),
     *(f"p_{name}" for name in DEFAULT_NAMES),
 ]
+PROBABILITIES = [name for name in COLUMNS if name.startswith("p_")]
 QUICK = ClassifySettings(trials=2, min_trials=1)
 
 
@@ -76,7 +79,7 @@ def test_the_table_has_the_columns_of_the_contract(model: ModelBundle) -> None:
     frame = results.frame
     assert list(frame.columns) == COLUMNS
     assert frame["label"].tolist() == list(range(1, 10))
-    np.testing.assert_allclose(frame[COLUMNS[16:]].sum(axis=1), 1)
+    np.testing.assert_allclose(frame[PROBABILITIES].sum(axis=1), 1)
     assert frame["predicted"].isin(DEFAULT_NAMES).all()
     for names in frame["prediction_set"]:
         assert set(names.split("|")) <= set(DEFAULT_NAMES)
@@ -157,10 +160,11 @@ def test_batches_come_again_corrected_in_the_places_of_the_first(correcting: Mod
     assert not np.allclose(first[0].result.posterior, again[0].result.posterior)
     frame = cells_frame(parts)
     accepted = again[-1].result.accept_above
-    assert frame.attrs == {"corrected_for_slide": True, "accepted_above": accepted}
+    unknown = {"slide_distance": None, "mean_confidence_before": None}
+    assert frame.attrs == {"corrected_for_slide": True, "accepted_above": accepted} | unknown
     assert frame["label"].tolist() == list(range(1, 50))
     whole = join([p.result for p in again])
-    np.testing.assert_allclose(frame[COLUMNS[16:]], whole.posterior)
+    np.testing.assert_allclose(frame[PROBABILITIES], whole.posterior)
     half = cells_frame(parts[:4])  # stopped in between: said, not hidden
     assert half.attrs["corrected_for_slide"] is False
     alone = settings.model_copy(update={"alone": True})
@@ -169,6 +173,41 @@ def test_batches_come_again_corrected_in_the_places_of_the_first(correcting: Mod
     record = classify_labels(image, labels, correcting, alone, pixel_size_um=PIXEL_SIZE).record
     assert record["corrected_for_slide"] is False
     assert record["settings"]["alone"] is True
+
+
+def test_a_slide_unlike_the_training_is_said_to_be_and_less_sure(tmp_path: Path) -> None:
+    far = tiny_slide_distance(len(DEFAULT_NAMES))
+    folder = tiny_bundle(tmp_path / "far", slide_distance=far)
+    model = load_bundle(folder, device="cpu")
+    image, labels = field(7)
+    settings = ClassifySettings(trials=2, min_trials=1, batch_size=10, prior="even")
+    parts = list(iter_classify_labels(image, labels, model, settings, pixel_size_um=PIXEL_SIZE))
+    assert [p.revises for p in parts] == [None, None, None, 0, 1, 2]
+    frame, before = cells_frame(parts), cells_frame(parts[:3])
+    assert frame.attrs["slide_distance"] > 1
+    assert frame.attrs["corrected_for_slide"] is False
+    assert frame["confidence"].mean() < before["confidence"].mean()
+    sure = frame.attrs["mean_confidence_before"]
+    assert sure == pytest.approx(before["confidence"].mean())
+    told = distance_sentence(frame, model, settings)
+    assert told is not None
+    assert f"from {sure:.2f} to {frame['confidence'].mean():.2f}" in told
+    again = list(
+        iter_classify_labels(
+            image, labels, model, settings, pixel_size_um=PIXEL_SIZE, known=parts[3:]
+        )
+    )
+    pd.testing.assert_frame_equal(cells_frame(again), frame, rtol=1e-4, atol=1e-5)
+    few = list(
+        iter_classify_labels(
+            image, labels, model, settings, pixel_size_um=PIXEL_SIZE, ids=range(1, 10)
+        )
+    )
+    told = distance_sentence(cells_frame(few), model, settings)
+    assert told is not None
+    assert told.startswith("Fewer than 16 cells")
+    alone = settings.model_copy(update={"alone": True})
+    assert distance_sentence(cells_frame(few), model, alone) is None
 
 
 def test_images_of_a_folder_are_corrected_together(correcting: ModelBundle, tmp_path: Path) -> None:
@@ -187,7 +226,7 @@ def test_images_of_a_folder_are_corrected_together(correcting: ModelBundle, tmp_
     alone, _ = classify_images(
         paths, correcting, QUICK.model_copy(update={"alone": True}), pixel_size_um=0.4
     )
-    assert not np.allclose(alone[COLUMNS[16:]], tables[4][COLUMNS[16:]])
+    assert not np.allclose(alone[PROBABILITIES], tables[4][PROBABILITIES])
 
 
 def test_chosen_ids_only(model: ModelBundle) -> None:
@@ -382,7 +421,6 @@ def test_the_record_names_what_is_needed_to_repeat_it(model: ModelBundle) -> Non
 
 HEAVY = (
     "accelerate",
-    "crepes",
     "diffusers",
     "matplotlib",
     "pandas",

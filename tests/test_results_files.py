@@ -45,7 +45,7 @@ def some_cells() -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     third = 1 / 3
     red = (24.5, 24.5, 9.0, "red cell", 2 * third, 0.6, third, 0.1, False, "red cell", 3, False)
     odd = (69.5, 89.5, 24.0, "lymphocyte", 0.5, np.log(2), 0.0, 9.5, True, "lymphocyte|red cell")
-    rows = [(2, *red, False, False, False), (70_000, *odd, 16, True, True, True, False)]
+    rows = [(2, *red, *[False] * 4), (70_000, *odd, 16, True, True, True, False, False)]
     frame = pd.DataFrame(rows, columns=list(CELL_COLUMNS))
     frame["p_lymphocyte"] = [third, 0.5]
     frame["p_red cell"] = [2 * third, 0.5]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from cytodiffusion.classification.correction_table import CorrectionTable
     from cytodiffusion.counterfactual.explain import Explanation
     from cytodiffusion.evaluation.report import Evaluation
     from cytodiffusion.generation.cells import GeneratedCells
@@ -191,6 +192,7 @@ def classify(
     model: Classifier | str | Path = "default",
     *,
     pixel_size_um: float | None = None,
+    corrections: str | Path | Mapping[int | str, str] | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> CellResults:
@@ -209,19 +211,26 @@ def classify(
     pixel_size_um : float, optional
         Micrometres a pixel. By default that of the segmentation, else of the file, else an
         estimate from the red cells; of single-cell images, one estimate for all of them.
+    corrections : str, Path or mapping, optional
+        Classes that you know: a CSV table with the columns ``label`` (or ``path``) and ``class``,
+        and perhaps ``observer``; or ``{label: class}``. All other cells are classified by them,
+        too; a class may be new to the model.
     progress : callable
         Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
     **options
         Fields of `ClassifySettings`: ``trials``, ``seed``, ``coverage``, ``error_rate``,
-        ``alone`` and others.
+        ``alone``, ``level``, ``prior``, ``prior_shares`` and others.
 
     Returns
     -------
     CellResults
         ``result.table`` is a pandas table with one row a cell: ``label`` (or ``path``), ``y`` and
         ``x`` in pixels, ``area_um2``, ``predicted``, ``confidence`` and the other columns of
-        ``cells.csv``, with the probability of each class in ``p_CLASS``. ``result.record`` says
-        how it came about: model, versions, settings, scale, and images that were skipped.
+        ``cells.csv``, with the probability of each class in ``p_CLASS``; of a model that tells
+        them, finer classes (or those alone, with ``level="fine"``) and attributes, ``attr_NAME``.
+        ``result.record`` says how it came about: model, versions, settings, scale, and images
+        that were skipped. With corrections, ``human`` and ``observer`` say what people said;
+        ``predicted`` is the model's.
 
     Raises
     ------
@@ -254,11 +263,19 @@ def classify(
 
     settings = make_settings(ClassifySettings, options)
     if cells is None:
-        return _classify_single_cells(image, _loaded(model), settings, pixel_size_um, progress)
+        return _classify_single_cells(
+            image, _loaded(model), settings, pixel_size_um, _corrections(corrections), progress
+        )
     opened = _opened(image)
     labels, (size, _) = _labels_and_scale(opened, cells, pixel_size_um)
     return classify_labels(
-        as_rgb8(opened), labels, _loaded(model), settings, pixel_size_um=size, progress=progress
+        as_rgb8(opened),
+        labels,
+        _loaded(model),
+        settings,
+        pixel_size_um=size,
+        corrections=_corrections(corrections, opened),
+        progress=progress,
     )
 
 
@@ -272,6 +289,7 @@ def run(
     cellpose_model: str | Path | None = None,
     device: str = "auto",
     allow_download: bool = False,
+    corrections: str | Path | Mapping[int | str, str] | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Analysis:
@@ -296,11 +314,13 @@ def run(
         Where Cellpose runs, and a model that is not loaded yet.
     allow_download : bool
         Whether weights may be fetched.
+    corrections : str, Path or mapping, optional
+        Classes that you know, by the labels of an earlier run, as for `classify`.
     progress : callable
         Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
     **options
         Fields of `ClassifySettings`: ``trials``, ``seed``, ``coverage``, ``error_rate``,
-        ``alone`` and others.
+        ``alone``, ``level``, ``prior``, ``prior_shares`` and others.
 
     Returns
     -------
@@ -351,6 +371,7 @@ def run(
         _loaded(model, device, allow_download),
         settings,
         finding,
+        corrections=_corrections(corrections, image),
         progress=progress,
     )
 
@@ -622,6 +643,19 @@ def _loaded(
     return model
 
 
+def _corrections(
+    given: str | Path | Mapping[int | str, str] | None, image: Any = None
+) -> CorrectionTable | None:
+    """Return what people said; of the cells of one image, where it has a name."""
+    from cytodiffusion.classification.correction_table import from_mapping, read_corrections
+
+    if given is None:
+        return None
+    table = read_corrections(given) if isinstance(given, str | Path) else from_mapping(given)
+    name = Path(image).name if isinstance(image, str | Path) else getattr(image, "name", "")
+    return table.of_image(name, [name]) if name else table
+
+
 def _opened(image: Any) -> Any:
     return open_image(image) if isinstance(image, str | Path) else image
 
@@ -656,8 +690,14 @@ def _labels_and_scale(
 
 
 def _classify_single_cells(
-    images: Any, model: Classifier, settings: Any, pixel_size_um: float | None, progress: Progress
+    images: Any,
+    model: Classifier,
+    settings: Any,
+    pixel_size_um: float | None,
+    corrections: CorrectionTable | None,
+    progress: Progress,
 ) -> CellResults:
+    from cytodiffusion.classification.prior import settled
     from cytodiffusion.errors import InputError
     from cytodiffusion.files.record import provenance
     from cytodiffusion.image.formats import image_files
@@ -679,8 +719,13 @@ def _classify_single_cells(
     elif not images:
         raise InputError("There are no images to classify.")
     table, skipped = classify_images(
-        images, model, settings, pixel_size_um=pixel_size_um, progress=progress
+        images,
+        model,
+        settings,
+        pixel_size_um=pixel_size_um,
+        corrections=corrections,
+        progress=progress,
     )
     said = {str(key): value for key, value in table.attrs.items()}
-    record = provenance(model, settings, skipped=skipped, **said)
+    record = provenance(model, settled(settings, field=False), skipped=skipped, **said)
     return CellResults(table, record)

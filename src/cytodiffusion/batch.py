@@ -34,6 +34,8 @@ from cytodiffusion.slide_scale import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cytodiffusion.classification.correction_table import CorrectionTable
+
 #: What stands beside the folders of several images: all their cells, a row an image, the record.
 CELLS, IMAGES, RECORD = "cells.csv", "images.csv", "images.json"
 
@@ -122,6 +124,14 @@ def earlier_record(task: Task) -> dict[str, Any] | None:
 def with_scale(request: Mapping[str, Any], slide: SlideScale | None) -> dict[str, Any]:
     """Return a request with the scale that the slide of an image gives it."""
     return {**request, "slide_um": None if slide is None else slide.pixel_size_um}
+
+
+def with_corrections(request: dict[str, Any], table: CorrectionTable | None) -> dict[str, Any]:
+    """Return a request with what people said of the cells of an image, where they said anything."""
+    if table is None:
+        return request
+    rows = sorted([row.cell, row.name, row.observer] for row in table.rows)
+    return {**request, "corrections": rows}
 
 
 def done_before(
@@ -277,12 +287,13 @@ def _write_all_cells(path: Path, done: Sequence[Outcome]) -> None:
     """Write the tables of all images as one, image by image: together they may be large."""
     import pandas as pd
 
+    tables = [outcome.task.folder / "cells.csv" for outcome in done]
+    # cells that people corrected have more columns
+    heads = sorted((list(pd.read_csv(t, nrows=0).columns) for t in tables), key=len, reverse=True)
+    columns = ["image", *dict.fromkeys(name for head in heads for name in head)]
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        columns: list[str] = []
-        for outcome in done:
-            table = outcome.task.folder / "cells.csv"
+        for number, (outcome, table) in enumerate(zip(done, tables, strict=True)):
             frame = pd.read_csv(table, dtype=str, keep_default_na=False)  # every digit as it is
             frame.insert(0, "image", outcome.task.name)
-            first, columns = not columns, columns or list(frame.columns)
             frame = frame.reindex(columns=columns)
-            frame.to_csv(file, index=False, header=first, lineterminator="\n")
+            frame.to_csv(file, index=False, header=not number, lineterminator="\n")

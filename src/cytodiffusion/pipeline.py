@@ -20,9 +20,13 @@ from cytodiffusion.classification.contradiction import (
     contradiction_sentence,
     mark_contradictions,
 )
-from cytodiffusion.classification.levels import at_level, classes_at, level_note
+from cytodiffusion.classification.correction_table import CorrectionTable, lost_sentence
+from cytodiffusion.classification.corrections import correct
+from cytodiffusion.classification.levels import Level, at_level, classes_at, level_note
+from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join, many_unlike, unpromised
-from cytodiffusion.classification.slide_correction import adjust, correctable
+from cytodiffusion.classification.slide_correction import adjust, correctable, too_few_to_tell
+from cytodiffusion.classification.slide_distance import far_slide
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.record import provenance
 from cytodiffusion.files.writers import file_record
@@ -30,6 +34,7 @@ from cytodiffusion.image.image import Image, as_rgb8, open_image
 from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.metrics.differential import FieldCells, differential, table_cells
+from cytodiffusion.model.bundle import CellClass, with_new_classes
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.results import class_counts, export_results
@@ -49,8 +54,17 @@ FIRST_BATCH = 32
 #: Whether the cells of a table were corrected for what they have in common: its key in records.
 CORRECTED = "corrected_for_slide"
 
+#: What people corrected, and what of it could not be placed: its key in records.
+CORRECTIONS = "corrections"
+#: How far the slide of a table is from the training, None where that is not known, and the mean
+#: confidence before that lowered it: their keys in records.
+DISTANCE, SURE_BEFORE = "slide_distance", "mean_confidence_before"
+
 #: What certainty accepted cells are above, None where none is for review: its key in records.
 ACCEPTED = "accepted_above"
+
+#: What the ``attrs`` of a table say and its record repeats.
+RECORDED = (CORRECTED, ACCEPTED, DISTANCE, SURE_BEFORE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +107,15 @@ def iter_classify_labels(
     ids: Sequence[int] | None = None,
     kinds: NDArray[np.uint8] | None = None,
     known: Sequence[CellBatch] = (),
+    corrections: CorrectionTable | None = None,
     progress: Progress = silent,
 ) -> Generator[CellBatch, None, None]:
     """Classify the cells of a label image, batch by batch, in the order of their ids.
 
     Where the model can correct them for what they have in common
-    (`cytodiffusion.classification.slide_correction`),
-    all batches come once more at the end, corrected, in the places of the first.
+    (`cytodiffusion.classification.slide_correction`), or people corrected some of them
+    (`cytodiffusion.classification.corrections`), all batches come once more at the end, corrected,
+    in the places of the first.
 
     Parameters
     ----------
@@ -117,10 +133,12 @@ def iter_classify_labels(
     known : sequence of CellBatch
         Cells of this image that the same model and settings have classified before. They come
         first, as they are, and are not looked at again.
+    corrections : CorrectionTable, optional
+        What people said of cells, by label; see `read_corrections`.
     progress : callable
         May raise ``Cancelled``; closing the iterator stops it as well.
     """
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=True)
     batches = _on_coarse_level(
         image,
         labels,
@@ -130,6 +148,7 @@ def iter_classify_labels(
         None if ids is None else np.atleast_1d(ids),
         kinds,
         [_at_level(batch, ClassifySettings()) for batch in known],
+        corrections,
         progress,
     )
     with closing(batches):
@@ -152,6 +171,7 @@ def _on_coarse_level(
     ids: NDArray[np.integer] | None,
     kinds: NDArray[np.uint8] | None,
     known: Sequence[CellBatch],
+    corrections: CorrectionTable | None,
     progress: Progress,
 ) -> Generator[CellBatch, None, None]:
     """Classify the cells of a label image with the classes of the model itself."""
@@ -169,7 +189,8 @@ def _on_coarse_level(
         done += len(old.crops)
         kept.append(replace(old, done=done, total=total, revises=None).without_pixels())
         yield kept[-1]
-    if not correctable(model, settings):
+    revise = correctable(model, settings) or corrections is not None
+    if not revise:
         kept = []
     # Every cutter measures the whole label image once, so there are two of them and no more
     for chosen, size in (
@@ -190,10 +211,10 @@ def _on_coarse_level(
             result = mark_contradictions(result, crops.ids, kinds)
             done += len(crops)
             batch_done = CellBatch(crops, result, done, total)
-            if correctable(model, settings):
+            if revise:
                 kept.append(batch_done.without_pixels())
             yield batch_done
-    yield from _revised(kept, model, settings, kinds)
+    yield from _revised(kept, model, settings, kinds, corrections)
 
 
 def _revised(
@@ -201,13 +222,35 @@ def _revised(
     model: Classifier,
     settings: ClassifySettings,
     kinds: NDArray[np.uint8] | None,
+    corrections: CorrectionTable | None,
 ) -> Iterator[CellBatch]:
-    """Yield the batches corrected for what their cells have in common, if they can be."""
+    """Yield the batches corrected by what their cells have in common and what people said."""
     if not batches:
         return
     result = adjust(join([batch.result for batch in batches]), model, settings)
-    if not result.adjusted:
-        return
+    if corrections is not None:
+        result = _learned(result, batches, model, settings, corrections)
+    changed = result.adjusted or result.slide_distance is not None or result.human is not None
+    if changed:
+        yield from _shared_out(result, batches, kinds)
+
+
+def _learned(
+    result: Classification,
+    batches: Sequence[CellBatch],
+    model: Classifier,
+    settings: ClassifySettings,
+    corrections: CorrectionTable,
+) -> Classification:
+    ids = np.concatenate([batch.crops.ids for batch in batches])
+    placed, _ = corrections.place_labels(ids.tolist(), model.class_names)
+    return correct(result, placed, model, settings)
+
+
+def _shared_out(
+    result: Classification, batches: Sequence[CellBatch], kinds: NDArray[np.uint8] | None
+) -> Iterator[CellBatch]:
+    """Yield the batches with their parts of one result, in the places of the first."""
     done = 0
     for number, batch in enumerate(batches):
         part = slice(done, done + len(batch.crops))
@@ -216,18 +259,47 @@ def _revised(
         yield replace(batch, result=corrected, done=done, revises=number)
 
 
+def learn_from_corrections(
+    batches: Sequence[CellBatch],
+    model: Classifier,
+    settings: ClassifySettings,
+    corrections: CorrectionTable,
+    kinds: NDArray[np.uint8] | None = None,
+) -> list[CellBatch]:
+    """Return the classified cells of a field as corrected ones change them.
+
+    Parameters
+    ----------
+    batches : sequence of CellBatch
+        All cells, corrected for the slide but not by people.
+    corrections : CorrectionTable
+        All that people said, by label.
+    kinds : (M,) uint8, optional
+        As for `iter_classify_labels`.
+    """
+    if not batches:
+        return []
+    settings = settled(settings, field=True)
+    together = join([at_level(batch.result, "coarse") for batch in batches])
+    result = _learned(together, batches, model, settings, corrections)
+    shared = _shared_out(result, batches, kinds)
+    return [_at_level(replace(batch, revises=None), settings) for batch in shared]
+
+
 def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     """Join batches to the table of ``cells.csv``, one row a cell, sorted by label.
 
-    Its ``attrs`` say whether the cells were corrected for what they have in common, and what
-    certainty accepted ones are above.
+    Its ``attrs`` say whether the cells were corrected for what they have in common, how far their
+    slide is from the training, and what certainty accepted ones are above.
     """
     latest: dict[int, pd.DataFrame] = {}
     corrected: dict[int, bool] = {}
     above: dict[int, float | None] = {}
+    told: dict[int, tuple[float | None, float | None]] = {}
     for batch in batches:
         number = len(latest) if batch.revises is None else batch.revises
         corrected[number], above[number] = batch.result.adjusted, batch.result.accept_above
+        told[number] = batch.result.slide_distance, batch.result.sure_before
         latest[number] = batch_frame(batch)
     parts = list(latest.values())
     if not parts:
@@ -236,8 +308,22 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
 
     frame = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
     frame.attrs[CORRECTED] = all(corrected.values())
+    one = next(iter(told.values())) if len({*told.values()}) == 1 else (None, None)
+    frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE] = one
     frame.attrs[ACCEPTED] = next(iter(above.values())) if len({*above.values()}) == 1 else None
     return frame
+
+
+def distance_sentence(
+    frame: pd.DataFrame, model: Classifier, settings: ClassifySettings
+) -> str | None:
+    """Return what to tell of the distance of a table's slide from the training, if anything."""
+    if model.slide_distance is None or settings.alone:
+        return None
+    distance, before = frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE]
+    if distance is None:
+        return too_few_to_tell(len(frame))
+    return far_slide(distance, before, float(frame["confidence"].mean()))
 
 
 def field_cells(batches: Sequence[CellBatch], white: NDArray[np.bool_]) -> FieldCells:
@@ -253,7 +339,7 @@ def field_cells(batches: Sequence[CellBatch], white: NDArray[np.bool_]) -> Field
     return FieldCells(
         class_names=batches[0].result.class_names,
         white=white,
-        predicted=np.concatenate([b.result.predicted for b in batches]),
+        predicted=np.concatenate([b.result.final for b in batches]),
         centroids=np.concatenate([b.crops.centroids for b in batches]),
         touches_border=np.concatenate([b.crops.touches_border for b in batches]),
         review=np.concatenate([b.result.review for b in batches]),
@@ -280,19 +366,54 @@ def classify_labels(
     *,
     pixel_size_um: float,
     kinds: NDArray[np.uint8] | None = None,
+    corrections: CorrectionTable | None = None,
     progress: Progress = silent,
 ) -> CellResults:
     """Classify every cell of a label image; see `iter_classify_labels`."""
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=True)
     batches = iter_classify_labels(
-        image, labels, model, settings, pixel_size_um=pixel_size_um, kinds=kinds, progress=progress
+        image,
+        labels,
+        model,
+        settings,
+        pixel_size_um=pixel_size_um,
+        kinds=kinds,
+        corrections=corrections,
+        progress=progress,
     )
     frame = cells_frame(batches)
-    found: dict[str, Any] = {"pixel_size_um": pixel_size_um}
-    found |= {key: frame.attrs[key] for key in (CORRECTED, ACCEPTED)}
+    if corrections is not None:
+        _, lost = corrections.place_labels(frame["label"].tolist(), model.class_names)
+        frame.attrs[CORRECTIONS] = corrections_record(frame, lost_sentence(lost))
+    found: dict[str, Any] = {"pixel_size_um": pixel_size_um, "prior": prior_record(model, settings)}
+    found |= {k: frame.attrs[k] for k in (*RECORDED, CORRECTIONS) if k in frame.attrs}
     if note := level_note(model, settings.level):
         found["notes"] = [note]
     return CellResults(frame, provenance(model, settings, **found))
+
+
+def corrections_record(frame: pd.DataFrame, lost: str | None) -> dict[str, Any]:
+    """Say how many cells of a table people gave a class, which, and what was not placed."""
+    said = frame["human"][frame["human"] != ""] if "human" in frame else frame["predicted"][:0]
+    changed = said != frame["predicted"][said.index]
+    classes = said.value_counts().sort_index()
+    return {
+        "cells": len(said),
+        "other_than_predicted": int(changed.sum()),
+        "classes": {str(name): int(n) for name, n in classes.items()},
+        "not_placed": lost or "",
+        "said": f"{len(said):,} {'cell has' if len(said) == 1 else 'cells have'} a class that a "
+        f"person gave, {int(changed.sum()):,} of them another one than predicted.",
+    }
+
+
+def classes_of(
+    model: Classifier, frame: pd.DataFrame, level: Level = "coarse"
+) -> tuple[CellClass, ...]:
+    """Return the classes of a table: those of the model, and new ones that people named."""
+    known = classes_at(model, level)
+    names = [name[2:] for name in map(str, frame.columns) if name.startswith("p_")]
+    return with_new_classes(known, names)
 
 
 def _no_cells() -> pd.DataFrame:
@@ -362,13 +483,15 @@ def analyse(
     options: SegmentOptions | None = None,
     *,
     slide: SlideScale | None = None,
+    corrections: CorrectionTable | None = None,
     request: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Analysis:
     """Segment and classify one image and write all results into `folder`.
 
     ``slide`` is the scale that the images of its folder have in common, for an image whose file
-    states none; ``request`` goes into the record as it is.
+    states none; ``corrections`` are what people said of its cells; ``request`` goes into the
+    record as it is.
     """
     from cytodiffusion.field import check_field  # it brings what segments
 
@@ -391,18 +514,21 @@ def analyse(
         settings,
         pixel_size_um=pixel_size,
         kinds=found.kinds,
+        corrections=corrections,
         progress=_part(progress, 0.35, 0.93),
     )
     anomalies = int(results.frame["anomaly"].sum())
     said = (
         level_note(model, settings.level),
         unpromised(settings.error_rate, results.frame.attrs[ACCEPTED]),
+        distance_sentence(results.frame, model, settings),
         many_unlike(anomalies, len(results.frame)),
         contradiction_sentence(Counter(results.frame["predicted"][results.frame["contradiction"]])),
+        results.frame.attrs.get(CORRECTIONS, {}).get("not_placed"),
     )
     warnings = (*image.notes, *found.warnings, *(sentence for sentence in said if sentence))
     progress(0.93, "Writing results")
-    classes = classes_at(model, settings.level)
+    classes = classes_of(model, results.frame, settings.level)
     names = [c.name for c in classes]
     white = white_classes(names, [c.group for c in classes])
     counted = differential([table_cells(results.frame, names, white)])

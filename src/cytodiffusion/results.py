@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from cytodiffusion import __version__
 from cytodiffusion.drawing.overlay import HasColour, magnification, overlay_image, uncertainty_image
 from cytodiffusion.files.atomic import staged_folder
-from cytodiffusion.files.writers import file_record, write_cells_csv, write_png, write_run_json
+from cytodiffusion.files.writers import (
+    file_record,
+    final_names,
+    write_cells_csv,
+    write_png,
+    write_run_json,
+)
 from cytodiffusion.image.geojson import write_geojson
 from cytodiffusion.image.labels import write_labels_tif
 
@@ -36,6 +42,7 @@ CELL_COLUMNS = (
     "touches_border",
     "review",
     "contradiction",
+    "by_prior",
     "no_class_fits",
 )
 
@@ -45,8 +52,11 @@ OUTLINES = "cells.geojson"
 
 
 def class_counts(frame: pd.DataFrame, classes: Sequence[HasColour]) -> dict[str, int]:
-    """Return how many cells were given each class, in the order of the classes."""
-    found = frame["predicted"].astype(str).value_counts()
+    """Return how many cells are of each class, in the order of the classes.
+
+    A class that a person gave counts, not what was predicted.
+    """
+    found = final_names(frame).value_counts()
     return {c.name: int(found.get(c.name, 0)) for c in classes}
 
 
@@ -89,6 +99,7 @@ def export_results(
             "counts": class_counts(frame, classes),
             "anomalies": int(frame["anomaly"].sum()),
             "review": int(frame["review"].sum()) if "review" in frame else 0,
+            "by_prior": int(frame["by_prior"].sum()) if "by_prior" in frame else 0,
             "contradictions": int(frame["contradiction"].sum()) if "contradiction" in frame else 0,
             "pixel_size_um": pixel_size_um,
         }

@@ -12,12 +12,26 @@ from numpy.typing import NDArray
 
 from cytodiffusion.cells.single_cell import SingleCell, SingleCells
 from cytodiffusion.classification.classifier import Classification, ClassifySettings, in_batches
+from cytodiffusion.classification.correction_table import (
+    CorrectionRow,
+    CorrectionTable,
+    lost_sentence,
+)
+from cytodiffusion.classification.corrections import correct
 from cytodiffusion.classification.levels import at_level, level_note
+from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
 from cytodiffusion.image.pixels import Scale
-from cytodiffusion.pipeline import ACCEPTED, CORRECTED
+from cytodiffusion.pipeline import (
+    ACCEPTED,
+    CORRECTED,
+    CORRECTIONS,
+    DISTANCE,
+    SURE_BEFORE,
+    corrections_record,
+)
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 
@@ -31,6 +45,7 @@ def classify_images(
     settings: ClassifySettings | None = None,
     *,
     pixel_size_um: float | None = None,
+    corrections: CorrectionTable | None = None,
     progress: Progress = silent,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Classify single-cell images, the cell in the centre.
@@ -39,14 +54,23 @@ def classify_images(
     for what they have in common (`cytodiffusion.classification.slide_correction`). What is odd
     about files is in the table's ``attrs["notes"]``, a sentence each, and logged.
     """
-    settings = settings or ClassifySettings()
+    settings = settled(settings or ClassifySettings(), field=False)
     found = classified_images(
-        images, model, settings, pixel_size_um=pixel_size_um, progress=progress
+        images,
+        model,
+        settings,
+        pixel_size_um=pixel_size_um,
+        corrections=corrections,
+        progress=progress,
     )
     result = at_level(found.result, settings.level, settings.coverage)
     frame = _images_frame(found.cells, result)
+    if corrections is not None:
+        frame.attrs[CORRECTIONS] = corrections_record(frame, lost_sentence(found.lost))
+    frame.attrs["prior"] = prior_record(model, settings)
     frame.attrs[CORRECTED] = result.adjusted
     frame.attrs[ACCEPTED] = result.accept_above
+    frame.attrs[DISTANCE], frame.attrs[SURE_BEFORE] = result.slide_distance, result.sure_before
     frame.attrs["notes"] = found.notes
     if note := level_note(model, settings.level):
         frame.attrs["notes"].append(note)
@@ -61,6 +85,7 @@ class ClassifiedImages:
     result: Classification
     skipped: list[str]
     notes: list[str]
+    lost: list[CorrectionRow]  #: corrections of images that are not among them
 
 
 def classified_images(
@@ -69,6 +94,7 @@ def classified_images(
     settings: ClassifySettings,
     *,
     pixel_size_um: float | None = None,
+    corrections: CorrectionTable | None = None,
     progress: Progress = silent,
 ) -> ClassifiedImages:
     """Read and classify single-cell images; see `classify_images`."""
@@ -95,8 +121,13 @@ def classified_images(
     if not results:
         why = f" ({skipped[0]})" if skipped else ""
         raise InputError(f"None of the {len(images)} images could be read{why}.")
+    result = adjust(join(results), model, settings)
+    lost: list[CorrectionRow] = []
+    if corrections is not None:
+        placed, lost = corrections.place_paths([cell.path for cell in cells], model.class_names)
+        result = correct(result, placed, model, settings)
     notes = [f"{path.name}: {note}" for path, notes in folder.notes.items() for note in notes]
-    return ClassifiedImages(cells, adjust(join(results), model, settings), skipped, notes)
+    return ClassifiedImages(cells, result, skipped, notes, lost)
 
 
 #: Share of the time that measuring the images takes, before the first is classified.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cytodiffusion.image.labels import LabelImage
     from cytodiffusion.image.pixel_size import StatedScale
     from cytodiffusion.metrics.differential import Differential
-    from cytodiffusion.model.bundle import ModelBundle
+    from cytodiffusion.model.bundle import CellClass, ModelBundle
     from cytodiffusion.pipeline import CellBatch
     from cytodiffusion.segmentation import Segmentation
     from cytodiffusion.slide_scale import SlideScale
@@ -265,6 +265,36 @@ class Engine:
         from cytodiffusion.image.label_changes import changed_cells
 
         return changed_cells(before, after)
+
+    def learn(
+        self,
+        batches: Sequence[CellBatch],
+        said: Mapping[int, tuple[str, str]],
+        model: ModelBundle,
+        settings: ClassifySettings,
+        kinds: Sequence[int] | None = None,
+    ) -> tuple[list[CellBatch], list[CellClass]]:
+        """Learn from the classes and observers of some cells, by label.
+
+        Returns all cells as they are then, and the classes with colours, new ones at the end.
+        """
+        from cytodiffusion.classification.correction_table import CorrectionRow, CorrectionTable
+        from cytodiffusion.classification.levels import classes_at
+        from cytodiffusion.model.bundle import with_new_classes
+        from cytodiffusion.pipeline import learn_from_corrections
+
+        rows = [CorrectionRow(str(i), name, observer=who) for i, (name, who) in said.items()]
+        numbers = None if kinds is None else np.asarray(kinds, np.uint8)
+        table = CorrectionTable(tuple(rows))
+        learned = learn_from_corrections(batches, model, settings, table, numbers)
+        known = classes_at(model, settings.level)
+        return learned, list(with_new_classes(known, learned[0].result.class_names))
+
+    def same_cells(self, before: Any, after: Any, ids: Iterable[int]) -> dict[int, int]:
+        """Find cells of one label image in another one, by their pixels."""
+        from cytodiffusion.image.label_changes import same_cells
+
+        return same_cells(before, after, ids)
 
     def cells_frame(self, batches: Iterable[CellBatch]) -> pd.DataFrame:
         """Make the table of classified cells."""

@@ -129,3 +129,22 @@ def test_enough_of_each_counts_the_rarest_and_the_missing() -> None:
     assert not enough_of_each(classes[:-1], 2, 0.9)
     assert not enough_of_each(classes, 2, 0.95)
     assert not enough_of_each(classes, 3, 0.5)  # no cell of the third
+
+
+def test_p_values_are_those_of_crepes() -> None:
+    crepes = pytest.importorskip("crepes")
+    posterior, labels = cells(300, 3, 5)
+    scores = np.round(strange(posterior[:200], labels[:200]), 2)  # with ties
+    new = np.round(posterior[200:], 2)
+    for classes in (None, labels[:200]):
+        other = crepes.ConformalClassifier()
+        other.fit(scores, bins=classes)
+        if classes is None:
+            expected = other.predict_p(1 - new, smoothing=False)
+        else:
+            columns = [
+                other.predict_p((1 - new)[:, c], bins=np.full(100, c), smoothing=False)
+                for c in range(3)
+            ]
+            expected = np.stack([np.ravel(column) for column in columns], axis=1)
+        np.testing.assert_allclose(conformal_p_values(new, scores, classes), expected)

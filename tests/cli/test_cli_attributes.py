@@ -109,7 +109,7 @@ def test_classes_of_the_fine_level(run, model, plain, images, tmp_path) -> None:
     assert {f"p_{kind}" for kind in kinds} < set(frame)
     code, said = run("classify", images, "-o", out, "-m", plain, "--level", "fine", *QUICK)
     assert code == 0
-    assert any("no finer classes" in warning for warning in said["warnings"])
+    assert any("no finer classes" in note for note in said["notes"])
     assert "coarse" not in pd.read_csv(out)
 
 

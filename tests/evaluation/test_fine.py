@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from simulated import from_posterior
+from toys import COLORS, PIXEL_SIZE_UM, write_discs
 
 from cytodiffusion.classification.levels import at_level
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets import Record
 from cytodiffusion.evaluation.cells import ScoredCells, label_indices
 from cytodiffusion.evaluation.fine import fine_figures, with_coarse_labels
 from cytodiffusion.evaluation.report_content import finer_lines
+from cytodiffusion.evaluation.run import evaluate
+from cytodiffusion.evaluation.settings import EvaluateSettings
+from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.model.traits import Trait
 from cytodiffusion.taxonomy import load_taxonomy
 from cytodiffusion.training.traits import FINER
@@ -102,3 +109,36 @@ def test_where_some_are_not_told_only_those_that_are_count() -> None:
     assert "accuracy" not in found
     assert fine_figures(scored(["", "", "", ""])) is None
     assert finer_lines({}) == []
+
+
+def test_a_whole_evaluation_of_folders_of_finer_classes(tmp_path: Path) -> None:
+    data, out = write_discs(tmp_path / "data", {"test": 4}), tmp_path / "report"
+    for color, name in zip(COLORS, (*VALUES, "lymphocyte"), strict=True):
+        (data / "test" / color).rename(data / "test" / name)
+    model = tiny_bundle(tmp_path / "tiny", NAMES, traits=TRAITS)
+    asked = EvaluateSettings(
+        model=str(model),
+        data=data,
+        output=out,
+        pixel_size_um=PIXEL_SIZE_UM,
+        resamples=20,
+        classify=ClassifySettings(trials=2, min_trials=1),
+    )
+    evaluate(asked)
+    metrics = json.loads((out / "metrics.json").read_text())
+    cells = pd.read_csv(out / "cells.csv", keep_default_na=False)
+    assert metrics["n"] == len(cells) == 12
+    assert metrics["confusion"]["classes"] == list(NAMES)
+    assert metrics["per_class"]["neutrophil"]["n"] == 8
+    assert not any("does not know" in warning for warning in metrics["warnings"])
+    assert cells.groupby("finer_label").size().to_dict() == {"": 4, VALUES[0]: 4, VALUES[1]: 4}
+    mine = cells["label"] == "neutrophil"
+    one = metrics["fine"]["classes"]["neutrophil"]
+    assert one["n"] == mine.sum()
+    # of cells that were given the class, the table names the finer one
+    right = (cells["finer"] == cells["finer_label"])[mine & (cells["predicted"] == "neutrophil")]
+    simple = ~mine & (cells["predicted"] == "lymphocyte")
+    assert metrics["fine"]["accuracy"] == pytest.approx((right.sum() + simple.sum()) / 12)
+    page = (out / "report.html").read_text()
+    assert "Finer classes</h2>" in page
+    assert "segmented neutrophil" in page

@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from napari_cytodiffusion.engine import Engine
 
@@ -25,6 +26,7 @@ from cytodiffusion.classification.levels import at_level  # noqa: E402
 from cytodiffusion.classification.result import Classification  # noqa: E402
 from cytodiffusion.model.bundle import CellClass  # noqa: E402
 from cytodiffusion.model.traits import Trait, sizes_of  # noqa: E402
+from cytodiffusion.model.validation_record import ValidationRecord  # noqa: E402
 from cytodiffusion.pipeline import CellBatch  # noqa: E402
 from cytodiffusion.segmentation import Segmentation  # noqa: E402
 
@@ -46,6 +48,10 @@ class Model:
     version: str = "1"
     device: str = "cpu"
     traits: tuple[Trait, ...] = ()
+    slide_correction: None = None
+    validation: ValidationRecord = field(
+        default_factory=lambda: ValidationRecord(torch.linspace(0, 0.9, 50))
+    )
 
 
 class FakeEngine(Engine):

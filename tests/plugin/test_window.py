@@ -17,6 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
 
 from napari_cytodiffusion.classify.inspect import InspectWidget
+from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.demo import open_desk, run
 from napari_cytodiffusion.evaluate.widget import ReportWidget
@@ -272,3 +273,57 @@ def test_widgets_of_the_menu_share_one_place_and_leave_the_window_its_size(
     viewer.window.add_plugin_dock_widget("napari-cytodiffusion", "Inspect cell")
     qtbot.wait(200)
     assert docks[0].isFloating()
+
+
+def test_keys_give_classes_and_take_them_back(shown, qtbot):
+    desk = open_desk(shown)
+    desk.classify.start()
+    wait_for_layers(shown, qtbot)
+    session = Session.of(shown)
+    reviewing = Reviewing.of(session)
+    canvas = canvas_of(shown)
+
+    def press(*keys, on=canvas, **how):
+        for key in keys:
+            QTest.keyClick(on, key, **how)
+        qtbot.waitUntil(lambda: reviewing._job is None, timeout=20_000)
+
+    session.inspect(5)
+    names = session.current.results.class_names
+    before = shown.layers["cells class"].mode
+    press(Qt.Key.Key_4)
+    assert session.current.people.said[5][0] == names[3]
+    assert shown.layers["cells class"].mode == before  # napari's own tool was not chosen
+    press(Qt.Key.Key_1)
+    assert session.current.people.said[5][0] == names[0]
+    press(Qt.Key.Key_Return)
+    assert session.chosen not in (0, 5)
+    assert session.current.people.said.keys() == {5}  # what was said stays
+    seen = session.chosen
+    press(Qt.Key.Key_Return)
+    assert session.current.people.said.keys() == {5, seen}
+    press(Qt.Key.Key_Z, modifier=Qt.KeyboardModifier.ControlModifier)
+    assert session.current.people.said.keys() == {5}
+    assert session.chosen == seen
+    # in the dock as well, and a name that is typed is no key
+    session.open_dock("Inspect cell")
+    desk.inspect.window().activateWindow()
+    desk.inspect.review_bar.choice.setFocus()
+    qtbot.waitUntil(desk.inspect.review_bar.choice.hasFocus, timeout=10_000)
+    press(Qt.Key.Key_2, on=desk.inspect.review_bar.choice)
+    assert session.current.people.said[seen][0] == names[1]
+    observer = desk.inspect.review_bar.observer
+    observer.setFocus()
+    QTest.keyClicks(observer, "N1")
+    press(Qt.Key.Key_Return, on=observer)
+    assert observer.text() == "N1"
+    assert reviewing.observer == "N1"
+    assert session.current.people.said[seen][0] == names[1]
+    # where somebody paints, digits are napari's tools
+    cells = shown.layers["cells"]
+    shown.layers.selection.active = cells
+    canvas.setFocus()
+    said = dict(session.current.people.said)
+    press(Qt.Key.Key_2)
+    assert cells.mode == "paint"
+    assert session.current.people.said == said

@@ -68,7 +68,7 @@ def test_an_export_is_a_table_of_annotations(make: Make, tmp_path: Path) -> None
         done = import_annotations(other, table)
         assert human(other) == {key: value for key, value in before.items() if key[1] != 3}
         assert done.disputed == ["3 of a.png"]
-        assert "several classes in one row" in done.sentences[0]
+        assert "several classes by the same observers" in done.sentences[0]
         assert done.observers == ["Ada", "Bob"]
 
 
@@ -84,11 +84,11 @@ def test_semicolons_and_marks_of_spreadsheets(make: Make, tmp_path: Path) -> Non
     [
         (
             "cell,type\n1,monocyte\n",
-            "needs a column label or path, and a column class; it has cell",
+            "need a column label or path, and a column class; there are cell",
         ),
-        ("label\n1\n", "needs a column label or path"),
-        ("", "is no table"),
-        ('a,b\n"1,2\n', "is no table|needs a column"),
+        ("label\n1\n", "need a column label or path"),
+        ("", "are no table"),
+        ('a,b\n"1,2\n', "are no table|need a column"),
     ],
 )
 def test_wrong_columns(make: Make, tmp_path: Path, text: str, said: str) -> None:
@@ -103,7 +103,7 @@ def test_what_else_is_wrong_with_a_table(make: Make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no such file|No such file"):
         import_annotations(study, tmp_path / "none.csv", "Ada")
     (tmp_path / "latin.csv").write_bytes(b"label,class\n1,caf\xe9\n")
-    with pytest.raises(InputError, match="save it as UTF-8"):
+    with pytest.raises(InputError, match="save them as UTF-8"):
         import_annotations(study, tmp_path / "latin.csv", "Ada")
     table = write(tmp_path / "said.csv", "label,class\n1,monocyte\n")
     with pytest.raises(InputError, match="does not say who annotated 1: name the observer"):

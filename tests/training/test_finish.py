@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from toys import PIXEL_SIZE_UM, toy_settings, write_discs
 
 from cytodiffusion.classification.classifier import classify
@@ -17,8 +19,10 @@ from cytodiffusion.evaluation.run import Run
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.metrics.scores import summarise
 from cytodiffusion.model import ModelBundle, load_bundle
+from cytodiffusion.model.saving import save_bundle
+from cytodiffusion.model.segmenter import FlowNetwork, Segmenter
+from cytodiffusion.model.testing import tiny_generator, tiny_slide_correction
 from cytodiffusion.taxonomy import PALETTE, load_taxonomy
-from cytodiffusion.training.card import metrics_table, with_section
 from cytodiffusion.training.data import CellSet, class_names, find_records, load_cells
 from cytodiffusion.training.finish import (
     describe_classes,
@@ -164,17 +168,20 @@ def test_the_training_record_is_json(disc_model: Path) -> None:
     assert content["training"]["name"] == content["name"] == "discs"
 
 
-def test_a_section_of_a_card_is_replaced_in_its_place() -> None:
-    card = "# Model\n\n## First\n\n- old\n- older\n\n## Last\n\n- stays\n"
-    changed = with_section(card, "## First", ["- new"])
-    assert changed == "# Model\n\n## First\n\n- new\n\n## Last\n\n- stays\n"
-    assert with_section(changed, "## Last", ["- end"]).endswith("- new\n\n## Last\n\n- end\n")
-    assert with_section("# Model\n", "## New", ["x"]) == "# Model\n\n## New\n\nx\n"
-    assert with_section(changed, "## First", ["- new"]) == changed
-
-
-def test_large_numbers_are_written_out() -> None:
-    assert metrics_table({"n": 12345, "ece": 0.012345})[2:] == [
-        "| n | 12345 |",
-        "| ece | 0.01235 |",
-    ]
+def test_what_does_not_depend_on_the_weights_is_kept(
+    model: ModelBundle, disc_model: Path, tmp_path: Path
+) -> None:
+    parts = {"generator": tiny_generator(3), "segmenter": Segmenter(FlowNetwork((8, 16)), 0.25)}
+    width = model.denoiser.config.widths[-1]
+    parts["slide_correction"] = tiny_slide_correction(3, embedding=width)
+    save_bundle(tmp_path / "old", replace(model, **parts))
+    data = disc_model.parent / "data"
+    settings = toy_settings(data, tmp_path / "new", init=str(tmp_path / "old"), steps=1)
+    new = load_bundle(train(settings), device="cpu")
+    old = load_bundle(tmp_path / "old", device="cpu")
+    assert new.generator is not None
+    assert old.generator is not None
+    for name, value in old.generator.state_dict().items():
+        torch.testing.assert_close(new.generator.state_dict()[name], value)
+    assert new.segmenter is not None
+    assert new.slide_correction is None, "it was made for other weights"

@@ -120,7 +120,7 @@ def test_every_few_domains_keep_the_stain(discs: Path, tmp_path: Path) -> None:
     cells = sets["train"]
     outlines = Outlines(cells.pixels, 1.0)
     middles = {
-        number: module._imaged(cells, 0, number, wanted, outlines)[12:20, 12:20].mean((0, 1))
+        number: module.imaged(cells, 0, number, wanted, outlines)[12:20, 12:20].mean((0, 1))
         for number in range(3 * UNCHANGED_EVERY)
     }
     home = np.stack([middles[n] for n in middles if n % UNCHANGED_EVERY == 0])

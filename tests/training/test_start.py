@@ -76,3 +76,10 @@ def test_another_grid_cannot_start_from_it(tmp_path: Path) -> None:
     )
     with pytest.raises(CytoDiffusionError, match="keeps its grid"):
         Trainer(settings)
+
+
+def test_a_network_of_another_kind_is_refused(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "data", {"train": 4, "val": 2})
+    tiny_bundle(tmp_path / "old", class_names=("blue", "green", "red"))  # of narrower levels
+    with pytest.raises(CytoDiffusionError, match="cannot start from tiny"):
+        Trainer(toy_settings(data, tmp_path / "out", init=str(tmp_path / "old")))

@@ -183,3 +183,14 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert rates[99] == pytest.approx(1 / 30)
     flat = toy_settings(Path("d"), Path("m"), warmup=1, cooldown=0)
     assert rate_at(5, flat) == 1
+
+
+def test_a_handful_of_unlabelled_crops_does_not_fill_batches(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "data", {"train": 20, "val": 2})
+    other = data / "train" / "unlabelled"
+    other.mkdir()
+    (data / "train" / "red" / "000.png").rename(other / "a.png")
+    run = Trainer(toy_settings(data, tmp_path / "m", steps=1, unlabelled_share=0.5))
+    assert len(run.unlabelled) == 1
+    drawn = torch.stack([run._draw(step) for step in range(20)])
+    assert (drawn == int(run.unlabelled[0])).sum(1).max() <= 2

@@ -18,9 +18,9 @@ from cytodiffusion.classification.classifier import (
     check_crops,
     normalised,
 )
-from cytodiffusion.classification.decision import accept_above, check_promises, prediction_sets
+from cytodiffusion.classification.decision import answers, check_promises
 from cytodiffusion.classification.result import Classification
-from cytodiffusion.classification.scores import entropy, margin, softmax
+from cytodiffusion.classification.scores import margin, softmax
 from cytodiffusion.device import Batches, half_precision_pays
 from cytodiffusion.model.bundle import TrainedModel
 from cytodiffusion.model.validation_record import ValidationRecord
@@ -97,13 +97,8 @@ def decide_from_logits(
     posterior = softmax(logits / model.validation.temperature)
     gap = margin(posterior)
     return Classification(
+        **answers(posterior, model.validation, model, settings),
         class_names=model.class_names,
-        posterior=posterior,
-        predicted=posterior.argmax(axis=1).astype(np.int64),
-        confidence=posterior.max(axis=1, initial=0.0),
-        entropy=entropy(posterior),
-        margin=gap,
-        prediction_set=prediction_sets(posterior, model.validation, settings, model.name),
         anomaly_score=1.0 - gap,
         anomaly=1.0 - gap > model.anomaly_threshold,
         trials=np.ones(n, np.int64),
@@ -111,7 +106,6 @@ def decide_from_logits(
         levels=np.zeros(0, np.int64),
         anomaly_threshold=model.anomaly_threshold,
         logits=logits,
-        accept_above=accept_above(model.validation, settings, model),
         certainty_name="margin",
     )
 

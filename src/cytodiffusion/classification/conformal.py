@@ -16,8 +16,8 @@ def conformal_p_values(
 ) -> Floats:
     """How usual each class is for each cell, compared with validation cells.
 
-    Split conformal prediction with the score ``1 - p(class)`` (Sadinle et al. 2019), computed by
-    `crepes` without its random smoothing, so that the same cell always gets the same answer.
+    Split conformal prediction with the score ``1 - p(class)`` (Sadinle et al. 2019), without random
+    smoothing, so that the same cell always gets the same answer.
 
     Parameters
     ----------
@@ -34,20 +34,18 @@ def conformal_p_values(
         ``(1 + #{validation scores >= 1 - p}) / (M + 1)``: for a cell like the validation cells,
         that of its true class is at most ``a`` with at most the probability ``a``.
     """
-    n, k = posterior.shape
-    if not n:
-        return np.ones((0, k))
-    from crepes import ConformalClassifier  # slow to import
-
-    fitted = ConformalClassifier()
-    fitted.fit(scores, bins=classes)
     strange = 1.0 - posterior
     if classes is None:
-        return np.asarray(fitted.predict_p(strange, smoothing=False))
-    columns = [
-        fitted.predict_p(strange[:, c], bins=np.full(n, c), smoothing=False) for c in range(k)
-    ]
+        return _at_least(strange, scores)
+    columns = [_at_least(strange[:, c], scores[classes == c]) for c in range(posterior.shape[1])]
     return np.stack(columns, axis=1)
+
+
+def _at_least(strange: Floats, scores: Floats) -> Floats:
+    """Share of the scores, one more in either number, that are at least as strange."""
+    ordered = np.sort(np.asarray(scores, np.float64))
+    stranger = len(ordered) - np.searchsorted(ordered, strange, side="left")
+    return np.asarray((1 + stranger) / (len(ordered) + 1))
 
 
 def conformal_sets(

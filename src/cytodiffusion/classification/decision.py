@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.classification.anomaly import anomaly_threshold, default_score, scores_after
-from cytodiffusion.classification.conformal import conformal_sets, enough_of_each
+from cytodiffusion.classification.conformal import conformal_p_values, enough_of_each
+from cytodiffusion.classification.prior import prior_of, with_prior
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
 from cytodiffusion.classification.selective import accept, find_stricter
@@ -61,13 +62,8 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
     chosen = default_score(calibration)
     threshold = anomaly_threshold(calibration, chosen, first)
     return Classification(
+        **answers(posterior, model.validation, model, settings),
         class_names=model.class_names,
-        posterior=posterior,
-        predicted=posterior.argmax(axis=1).astype(np.int64),
-        confidence=posterior.max(axis=1, initial=0.0),
-        entropy=entropy(posterior),
-        margin=margin(posterior),
-        prediction_set=prediction_sets(posterior, model.validation, settings, model.name),
         anomaly_score=scores[chosen],
         anomaly=scores[chosen] > threshold,
         trials=evidence.trials,
@@ -76,7 +72,6 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
         anomaly_threshold=threshold,
         logits=evidence.logits,
         anomaly_scores=scores,
-        accept_above=accept_above(model.validation, settings, model),
         embedding=evidence.embedding,
         traits=model.traits,
         trait_probabilities=trait_probabilities(evidence.traits, model.traits)
@@ -85,16 +80,77 @@ def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -
     )
 
 
+def answers(
+    posterior: NDArray[np.float64],
+    kept: ValidationRecord,
+    model: ModelBundle | Baseline,
+    settings: ClassifySettings,
+) -> dict[str, Any]:
+    """Return what follows from a posterior ``(N, K)`` in which no class is expected over others.
+
+    The prior comes last, after the correction for the slide, which was learned without one.
+    Prediction sets are chosen without it, since the validation cells were scored so; a class that
+    a cell has from the prior is added to its set.
+
+    Parameters
+    ----------
+    posterior
+    kept
+        Of the validation cells that were classified as these were.
+    """
+    sets = prediction_sets(posterior, kept, settings, model.name)
+    return {
+        **_expected(posterior, sets, model, settings),
+        "accept_above": accept_above(kept, settings, model),
+    }
+
+
+def expecting(
+    result: Classification, model: ModelBundle | Baseline, settings: ClassifySettings
+) -> Classification:
+    """Return a result in which all classes were alike as the prior of the settings moves it."""
+    return replace(result, **_expected(result.posterior, result.prediction_set, model, settings))
+
+
+def _expected(
+    posterior: NDArray[np.float64],
+    sets: NDArray[np.bool_],
+    model: ModelBundle | Baseline,
+    settings: ClassifySettings,
+) -> dict[str, Any]:
+    moved = with_prior(posterior, model, settings)
+    predicted = moved.argmax(axis=1).astype(np.int64)
+    by_prior = predicted != posterior.argmax(axis=1)
+    sets = sets.copy()
+    sets[np.arange(len(sets)), predicted] |= by_prior & sets.any(axis=1)
+    return {
+        "posterior": moved,
+        "predicted": predicted,
+        "confidence": moved.max(axis=1, initial=0.0),
+        "entropy": entropy(moved),
+        "margin": margin(moved),
+        "prediction_set": sets,
+        "by_prior": by_prior,
+    }
+
+
 def prediction_sets(
     posterior: NDArray[np.float64], kept: ValidationRecord, settings: ClassifySettings, name: str
 ) -> NDArray[np.bool_]:
     """Choose the classes ``(N, K)`` by the coverage that the settings ask for."""
+    return p_values(posterior, kept, settings, name) > 1.0 - settings.coverage
+
+
+def p_values(
+    posterior: NDArray[np.float64], kept: ValidationRecord, settings: ClassifySettings, name: str
+) -> NDArray[np.float64]:
+    """Say how usual each class is for each cell, ``(N, K)``, as the settings want it."""
     scores = kept.scores.double().numpy()
     classes = classes_of_scores(kept, settings, name)
     if settings.by_class is None and classes is not None:
         enough = enough_of_each(classes, posterior.shape[1], settings.coverage)
         classes = classes if enough else None
-    return conformal_sets(posterior, scores, settings.coverage, classes)
+    return conformal_p_values(posterior, scores, classes)
 
 
 def records_of(model: ModelBundle | Baseline, settings: ClassifySettings) -> list[ValidationRecord]:
@@ -115,6 +171,7 @@ def check_promises(
     """Say, before the work, what the model cannot promise."""
     accept_above(kept, settings, model)
     classes_of_scores(kept, settings, model.name)
+    prior_of(settings, model.class_names, [c.group for c in model.classes])
 
 
 def classes_of_scores(

@@ -170,7 +170,22 @@ def at_level(result: Classification, level: Level, coverage: float = 0.95) -> Cl
         errors_by_level=result.errors_by_level[:, :, tree.parents],
         logits=logits,
         coarse=result,
+        human_class=_human_of(result, tree, share),
     )
+
+
+def _human_of(
+    result: Classification, tree: Tree, share: NDArray[np.float64]
+) -> NDArray[np.int64] | None:
+    """Return the finer class ``(N,)`` that people meant: the likeliest one of a coarse class."""
+    if result.human is None:
+        return None
+    mine = tree.parents[None] == result.by_human[:, None]
+    likeliest = np.where(mine, share, -1.0).argmax(axis=1)
+    number = {name: k for k, name in enumerate(tree.names)}
+    said = np.array([number.get(name, -1) for name in result.human], np.int64)
+    meant = np.where(said >= 0, said, likeliest)
+    return np.where(result.by_human >= 0, meant, -1).astype(np.int64)
 
 
 def _conditional(result: Classification, tree: Tree) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: What a classification has once, or takes apart by itself, rather than an entry a cell.
 WHOLE = {
     *("class_names", "levels", "anomaly_threshold", "anomaly_scores"),
+    *("slide_distance", "sure_before"),
     *("accept_above", "certainty_name", "adjusted", "traits"),
 }
 
@@ -62,9 +63,15 @@ class Classification:
     adjusted : bool
         Whether classes and uncertainty were corrected for what all cells have in common
         (`cytodiffusion.classification.slide_correction`); ``logits`` never are.
+    slide_distance, sure_before : float or None
+        How far the slide is from the training, and the mean confidence before that lowered it
+        (`cytodiffusion.classification.slide_distance`); None where it was not measured.
     contradiction : (N,) bool or None
         Cells whose class contradicts what the segmentation saw
         (`cytodiffusion.classification.contradiction`); None where it did not say.
+    by_prior : (N,) bool or None
+        Cells that the prior over classes gave another class than they would have without it
+        (`cytodiffusion.classification.prior`); None where there was none.
     traits : tuple of Trait
         What the model tells beside the class (`cytodiffusion.model.traits`).
     trait_probabilities : (N, S) float32 or None
@@ -72,6 +79,13 @@ class Classification:
     coarse : Classification or None
         The same cells on the coarse level, where the classes are the finer ones
         (`cytodiffusion.classification.levels`).
+    human, observer : (N,) object or None
+        Classes that people gave, and who they are, ``""`` where nobody did; classes of one cell
+        that contradict each other stand beside each other, with ``|`` between. ``predicted`` is
+        never written over. None where no cell was corrected
+        (`cytodiffusion.classification.corrections`).
+    human_class : (N,) int64 or None
+        The class of this level that people meant; -1 where nobody said any, or where they disagree.
     """
 
     class_names: tuple[str, ...]
@@ -94,9 +108,15 @@ class Classification:
     embedding: NDArray[np.float32] | None = None
     adjusted: bool = False
     contradiction: NDArray[np.bool_] | None = None
+    by_prior: NDArray[np.bool_] | None = None
     traits: tuple[Trait, ...] = ()
     trait_probabilities: NDArray[np.float32] | None = None
     coarse: Classification | None = None
+    human: NDArray[np.object_] | None = None
+    observer: NDArray[np.object_] | None = None
+    human_class: NDArray[np.int64] | None = None
+    slide_distance: float | None = None
+    sure_before: float | None = None
 
     @property
     def certainty(self) -> NDArray[np.float64]:
@@ -107,14 +127,35 @@ class Classification:
     def review(self) -> NDArray[np.bool_]:
         """Cells ``(N,)`` too unsure for the error rate asked for, or with a contradicted class.
 
+        Too unsure are also those that have their class from the prior: the rate was measured
+        without one, and where another mixture comes than was expected, it is these that are wrong.
         On the fine level they are those of the coarse one, whose errors the rate is about.
+        None of those that a person gave a class: somebody has looked.
         """
         if self.coarse is not None:
             return self.coarse.review
         flagged = self.contradicted
-        if self.accept_above is None:
-            return flagged
-        return np.asarray((self.certainty <= self.accept_above) | flagged)
+        if self.accept_above is not None:
+            flagged |= (self.certainty <= self.accept_above) | self.decided_by_prior
+        return flagged & (self.by_human < 0)
+
+    @property
+    def by_human(self) -> NDArray[np.int64]:
+        """Classes ``(N,)`` that people gave; -1 where nobody did, or where they disagree."""
+        return np.full(len(self), -1, np.int64) if self.human_class is None else self.human_class
+
+    @property
+    def human_names(self) -> NDArray[np.object_]:
+        """Classes ``(N,)`` that people gave, as this level calls them; ``""`` where nobody did."""
+        assert self.human is not None
+        names = np.array(self.class_names, object)
+        return np.where(self.by_human >= 0, names[self.by_human], self.human)
+
+    @property
+    def final(self) -> NDArray[np.int64]:
+        """Classes ``(N,)`` to count: what a person said, else what was predicted."""
+        said = self.by_human
+        return np.asarray(np.where(said >= 0, said, self.predicted))
 
     @property
     def contradicted(self) -> NDArray[np.bool_]:
@@ -122,6 +163,11 @@ class Classification:
         if self.contradiction is None:
             return np.zeros(len(self), bool)
         return self.contradiction.copy()
+
+    @property
+    def decided_by_prior(self) -> NDArray[np.bool_]:
+        """Cells ``(N,)`` that have their class from the prior; none where there was none."""
+        return np.zeros(len(self), bool) if self.by_prior is None else self.by_prior.copy()
 
     @property
     def no_class_fits(self) -> NDArray[np.bool_]:
@@ -157,10 +203,13 @@ class Classification:
                 "trials": self.trials,
                 "review": self.review,
                 "contradiction": self.contradicted,
+                "by_prior": self.decided_by_prior,
                 "no_class_fits": self.no_class_fits,
                 **told_columns(self),
             }
         )
+        if self.human is not None and self.observer is not None:
+            frame["human"], frame["observer"] = self.human_names, self.observer
         probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
         return pd.concat([frame, probabilities], axis=1)
 

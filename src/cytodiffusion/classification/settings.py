@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveFloat, model_validator
 
 from cytodiffusion.settings import BatchSize, Seed, setting
+
+
+def _pairs(given: Any) -> Any:
+    """Return shares that were written as one text, such as ``lymphocyte=0.8, neutrophil=0.1``."""
+    if not isinstance(given, str):
+        return given
+    parts = [part.rpartition("=") for part in given.split(",") if part.strip()]
+    if any(not name.strip() for name, _, _ in parts):
+        raise ValueError("write it as lymphocyte=0.8, neutrophil=0.1")
+    return {name.strip(): share.strip() for name, _, share in parts}
 
 
 class ClassifySettings(BaseModel):
@@ -77,6 +88,39 @@ class ClassifySettings(BaseModel):
         "they have in common.",
         more=True,
     )
+    prior: Literal["auto", "even", "normal-blood", "own"] = setting(
+        "auto",
+        "Expected cells",
+        "Which mixture of nucleated cells is expected (the prior over classes): even, all alike; "
+        "normal-blood, that of a healthy adult; own, the shares of one's own; auto, normal blood "
+        "for whole fields and even for images of single cells.",
+    )
+    prior_shares: Annotated[dict[str, PositiveFloat], BeforeValidator(_pairs)] = setting(
+        {},
+        "Own shares",
+        "Expected shares of classes among the nucleated cells, such as lymphocyte=0.8; what they "
+        "leave to 1 is divided among the classes that are not named.",
+        more=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shares_are_meant(cls, given: Any) -> Any:
+        """Take shares for a prior of one's own, also where that is not said."""
+        if isinstance(given, Mapping) and given.get("prior_shares"):
+            return {**given, "prior": "own"} if given.get("prior", "auto") == "auto" else given
+        return given
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if self.prior == "own" and not self.prior_shares:
+            raise ValueError("the prior own needs shares, such as lymphocyte=0.8")
+        if self.prior != "own" and self.prior_shares:
+            raise ValueError(f"shares are for the prior own, not for {self.prior}")
+        total = sum(self.prior_shares.values())
+        if total > 1.001:
+            raise ValueError(f"the shares of the prior add up to {total:.3g}, which is more than 1")
+        return self
 
 
 class PublishedSettings(BaseModel):

@@ -2,7 +2,8 @@
 
 A bundle may hold a small network (`cytodiffusion.model.slide_correction`) that sees all cells of a
 slide, or of a folder, and corrects the logits of each. The cells must have been stained and imaged
-in one laboratory; the mixture of their classes does not matter.
+in one laboratory; the mixture of their classes does not matter. What is corrected is then held
+against the distance of the slide (`cytodiffusion.classification.slide_distance`).
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from cytodiffusion.classification.decision import accept_above, prediction_sets
+from cytodiffusion.classification.decision import answers, expecting
 from cytodiffusion.classification.result import Classification
-from cytodiffusion.classification.scores import entropy, margin, softmax
+from cytodiffusion.classification.scores import softmax
 from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.classification.slide_distance import weigh_distance
 from cytodiffusion.model.bundle import ModelBundle
 
 if TYPE_CHECKING:
@@ -25,9 +25,20 @@ if TYPE_CHECKING:
 LEAST_CELLS = 16
 
 
+def too_few_to_tell(cells: int) -> str | None:
+    """Return a sentence where the cells are too few to tell how far their slide is, else None."""
+    if cells >= LEAST_CELLS:
+        return None
+    return (
+        f"Fewer than {LEAST_CELLS} cells do not tell how far their slide is from the training: "
+        "their confidences and anomalies are as on a slide of the training."
+    )
+
+
 def correctable(model: ModelBundle | Baseline, settings: ClassifySettings) -> bool:
-    """Tell whether cells of this model can be corrected, and are to be."""
-    return not settings.alone and model.slide_correction is not None
+    """Tell whether cells of this model are to be looked at together, and can be."""
+    parts = (model.slide_correction, model.slide_distance)
+    return not settings.alone and any(part is not None for part in parts)
 
 
 def adjust(
@@ -35,23 +46,27 @@ def adjust(
     model: ModelBundle | Baseline,
     settings: ClassifySettings | None = None,
 ) -> Classification:
-    """Correct the classes and the uncertainty of cells for what all of them have in common."""
+    """Correct the classes and the uncertainty of cells for what all of them have in common.
+
+    A result that was adjusted before may be given again: it starts from the logits.
+    """
     settings = settings or ClassifySettings()
-    correction = model.slide_correction
-    if settings.alone or correction is None or len(result) < LEAST_CELLS:
+    if not correctable(model, settings) or len(result) < LEAST_CELLS:
         return result
-    assert result.embedding is not None
+    correction, distance = model.slide_correction, model.slide_distance
     temperature = model.validation.temperature
-    logits = correction.corrected(result.logits, result.embedding, temperature)
-    posterior = softmax(logits / correction.validation.temperature)
-    return replace(
-        result,
-        posterior=posterior,
-        predicted=posterior.argmax(axis=1).astype(np.int64),
-        confidence=posterior.max(axis=1),
-        entropy=entropy(posterior),
-        margin=margin(posterior),
-        prediction_set=prediction_sets(posterior, correction.validation, settings, model.name),
-        accept_above=accept_above(correction.validation, settings, model),
-        adjusted=True,
-    )
+    if correction is None:
+        kept, posterior = model.validation, softmax(result.logits / temperature)
+    else:
+        assert result.embedding is not None
+        logits = correction.corrected(result.logits, result.embedding, temperature)
+        kept = correction.validation
+        posterior = softmax(logits / kept.temperature)
+    even = settings.model_copy(update={"prior": "even"})  # what is expected comes last
+    found = answers(posterior, kept, model, even)
+    result = replace(result, **found, adjusted=correction is not None)
+    if distance is None:
+        return expecting(result, model, settings)
+    before = float(expecting(result, model, settings).confidence.mean())
+    result = expecting(weigh_distance(result, distance, settings.coverage), model, settings)
+    return replace(result, sure_before=before)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cytodiffusion.cli.options import (
+    CorrectionsOption,
     DeviceOption,
     DownloadOption,
     Given,
@@ -27,6 +28,7 @@ from cytodiffusion.settings import SegmentOptions
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cytodiffusion.classification.correction_table import CorrectionTable
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.predict import Classifier
 
@@ -54,6 +56,7 @@ def classify(
     device: DeviceOption = "auto",
     *,
     classification: Given,
+    corrections: CorrectionsOption = None,
     allow_download: DownloadOption = False,
     scale: Given,
     as_json: JsonOption = False,
@@ -68,14 +71,28 @@ def classify(
         check_output(out, ".csv", inputs=[source, *([labels] if labels else [])])
         _check_kind(source, labels)
         settings = classify_settings(classification)
+        table = _corrections(corrections, source, labels)
 
         def load() -> Classifier:
             return load_model(reporter, model, device, allow_download)
 
         if labels is None:
-            _classify_folder(reporter, source, out, load, settings, pixel_size)
+            _classify_folder(reporter, source, out, load, settings, pixel_size, table)
         else:
-            _classify_field(reporter, source, labels, out, load, settings, pixel_size)
+            _classify_field(reporter, source, labels, out, load, settings, pixel_size, table)
+
+
+def _corrections(file: Path | None, source: Path, labels: Path | None) -> CorrectionTable | None:
+    """Read corrections, and make sure before the work that they are of such cells."""
+    if file is None:
+        return None
+    from cytodiffusion.classification.correction_table import read_corrections
+
+    table = read_corrections(file)
+    if labels is None:
+        table.place_paths([], ())
+        return table
+    return table.of_image(source.name, [source.name])
 
 
 def _check_kind(source: Path, labels: Path | None) -> None:
@@ -98,6 +115,7 @@ def _classify_field(
     load: Callable[[], Classifier],
     settings: ClassifySettings,
     pixel_size: float | None,
+    corrections: CorrectionTable | None,
 ) -> None:
     from cytodiffusion.cells.single_cell import labelled_scale, open_labels
     from cytodiffusion.field import open_field
@@ -118,9 +136,16 @@ def _classify_field(
     bundle = load()
     with reporter.progress(source.name) as progress:
         results = classify_labels(
-            image.rgb(), opened.labels, bundle, settings, pixel_size_um=size, progress=progress
+            image.rgb(),
+            opened.labels,
+            bundle,
+            settings,
+            pixel_size_um=size,
+            corrections=corrections,
+            progress=progress,
         )
     write_cells_csv(out, results.frame)
+    results.frame.attrs["prior"] = results.record["prior"]
     scale = {"pixel_size_um": size, "pixel_size_source": origin}
     record = {"image": source, "labels": labels, "warnings": warnings, **scale}
     _report(reporter, results.frame, bundle, settings, out, record)
@@ -133,6 +158,7 @@ def _classify_folder(
     load: Callable[[], Classifier],
     settings: ClassifySettings,
     pixel_size: float | None,
+    corrections: CorrectionTable | None,
 ) -> None:
     from cytodiffusion.files.writers import write_cells_csv
     from cytodiffusion.image.formats import image_files, list_folder
@@ -146,7 +172,12 @@ def _classify_folder(
     bundle = load()
     with reporter.progress(folder.name) as progress:
         frame, skipped = classify_images(
-            files, bundle, settings, pixel_size_um=pixel_size, progress=progress
+            files,
+            bundle,
+            settings,
+            pixel_size_um=pixel_size,
+            corrections=corrections,
+            progress=progress,
         )
     for sentence in skipped:
         reporter.warn(f"Skipped: {sentence}")
@@ -165,17 +196,26 @@ def _report(
     out: Path,
     record: dict[str, Any],
 ) -> None:
-    from cytodiffusion.classification.levels import classes_at, level_note
+    from cytodiffusion.classification.levels import level_note
     from cytodiffusion.classification.result import many_unlike, unpromised
-    from cytodiffusion.pipeline import ACCEPTED, CORRECTED
+    from cytodiffusion.pipeline import (
+        ACCEPTED,
+        CORRECTIONS,
+        RECORDED,
+        classes_of,
+        distance_sentence,
+    )
     from cytodiffusion.results import class_counts
 
-    counts = class_counts(frame, classes_at(bundle, settings.level))
+    counts = class_counts(frame, classes_of(bundle, frame, settings.level))
+    people = frame.attrs.get(CORRECTIONS, {})
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
     for said in (
         level_note(bundle, settings.level),
         unpromised(settings.error_rate, frame.attrs[ACCEPTED]),
+        distance_sentence(frame, bundle, settings),
         many_unlike(anomalies, len(frame)),
+        people.get("not_placed"),
     ):
         if said:
             reporter.warn(said)
@@ -184,11 +224,14 @@ def _report(
         "cells": len(frame),
         "anomalies": anomalies,
         "review": review,
-        CORRECTED: frame.attrs[CORRECTED],
-        ACCEPTED: frame.attrs[ACCEPTED],
+        **{key: frame.attrs[key] for key in RECORDED},
+        "prior": frame.attrs["prior"],
         "counts": counts,
         "model": bundle.record(),
     }
+    if people:
+        record[CORRECTIONS] = people
+        reporter.say(people["said"])
     found = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
     unsure = f", {review:,} for review" if review else ""
     reporter.result(

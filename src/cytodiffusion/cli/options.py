@@ -61,6 +61,17 @@ ImageArgument = Annotated[
     Path,
     typer.Argument(metavar="IMAGE", help="PNG, JPEG, TIFF, OME-TIFF, SVS or BMP.", readable=False),
 ]
+CorrectionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--corrections",
+        metavar="FILE.csv",
+        help="Cells whose class you know: columns label (or path), class, and perhaps image and "
+        "observer. All other cells of the slide are classified by them too.",
+        rich_help_panel="Classification",
+        readable=False,  # the engine says it better
+    ),
+]
 SettingsOption = Annotated[
     Path | None,
     typer.Option(
@@ -126,7 +137,10 @@ def takes(
 
 
 #: Options of every command that classifies.
-_CLASSIFICATION = ("trials", "seed", "batch_size", "coverage", "by_class", "error_rate", "alone")
+_CLASSIFICATION = (
+    *("trials", "seed", "batch_size", "coverage", "by_class", "error_rate", "alone"),
+    *("prior", "prior_shares"),
+)
 
 
 def _takes_classification(*names: str) -> Callable[[_Command], _Command]:
@@ -138,6 +152,7 @@ def _takes_classification(*names: str) -> Callable[[_Command], _Command]:
         coverage="--coverage SHARE",
         by_class="--by-class/--overall",
         error_rate="--error-rate SHARE|none",
+        prior_shares="--prior-share NAME=SHARE",
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cytodiffusion.cli.options import (
+    CorrectionsOption,
     DeviceOption,
     DownloadOption,
     Given,
@@ -29,6 +30,7 @@ from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
     from cytodiffusion.batch import Outcome, Task
+    from cytodiffusion.classification.correction_table import CorrectionTable
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.pipeline import Analysis
     from cytodiffusion.predict import Classifier
@@ -58,6 +60,7 @@ def run(
     device: DeviceOption = "auto",
     *,
     classification: Given,
+    corrections: CorrectionsOption = None,
     allow_download: DownloadOption = False,
     cells: Given,
     scale: Given,
@@ -83,9 +86,10 @@ def run(
         inputs = expand(images, reporter)
         check_place(out, several=inputs.several)
         settings = classify_settings(classification)
+        corrected = _corrections(corrections, inputs, reporter)
         bundle = load_model(reporter, model, device, allow_download)
         tasks = _tasks(inputs, out)
-        work = _Work(reporter, tasks, bundle, settings, options, redo)
+        work = _Work(reporter, tasks, bundle, settings, options, redo, corrected)
         tables: dict[str, Path] = {}
         outcomes: list[Outcome] = []
         try:
@@ -153,7 +157,8 @@ def summary(analyses: Sequence[Analysis]) -> Any:
         table.add_column(Path(analysis.image).name, justify="right", overflow="fold")
     if len(shown) != 1:
         table.add_column("all", justify="right")
-    rows = {name: [a.counts[name] for a in analyses] for name in analyses[0].counts}
+    names = dict.fromkeys(name for a in analyses for name in a.counts)  # some have new classes
+    rows = {name: [a.counts.get(name, 0) for a in analyses] for name in names}
     rows |= {"[bold]total": [a.cells for a in analyses]}
     rows |= {"anomalous": [a.anomalies for a in analyses]}
     if any(a.review for a in analyses):
@@ -162,6 +167,23 @@ def summary(analyses: Sequence[Analysis]) -> Any:
         cells = [f"{n:,}" for n in counts] if shown else []
         table.add_row(name, *cells, *([f"{sum(counts):,}"] if len(shown) != 1 else []))
     return table
+
+
+def _corrections(
+    file: Path | None, inputs: Inputs, reporter: Reporter
+) -> dict[str, CorrectionTable]:
+    """Read corrections and share them out to the images."""
+    if file is None:
+        return {}
+    from cytodiffusion.classification.correction_table import lost_sentence, read_corrections
+
+    table = read_corrections(file)
+    names = list(inputs.names)
+    lost = lost_sentence(table.lost(names), "among the images")
+    if lost:
+        reporter.warn(lost)
+    shared = {name: table.of_image(name, names) for name in names}
+    return {name: own for name, own in shared.items() if own.rows}
 
 
 def _tasks(inputs: Inputs, out: Path) -> list[Task]:
@@ -217,6 +239,7 @@ class _Work:
     settings: ClassifySettings
     options: SegmentOptions
     redo: bool
+    corrections: Mapping[str, CorrectionTable]  #: by the name of the image, where it has some
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what became of each image: analysed now, done before, or failed."""
@@ -226,6 +249,7 @@ class _Work:
             earlier_record,
             request_of,
             slides_of,
+            with_corrections,
             with_scale,
         )
 
@@ -237,7 +261,7 @@ class _Work:
                 slides = slides_of(self.tasks, records, request, progress)
         for number, task in enumerate(self.tasks, start=1):
             slide = slides.get(task.path)
-            wanted = with_scale(request, slide)
+            wanted = with_corrections(with_scale(request, slide), self.corrections.get(task.name))
             known = done_before(task, records[task.path], wanted)
             if known is not None:
                 outcome = Outcome(task, known, before=True)
@@ -262,6 +286,7 @@ class _Work:
                 self.settings,
                 self.options,
                 slide=slide,
+                corrections=self.corrections.get(task.name),
                 request=request,
                 progress=progress,
             )

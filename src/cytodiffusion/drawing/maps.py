@@ -30,6 +30,12 @@ _MAX_DIRECT_ID = 4_000_000
 #: What the outline of a cell for review is multiplied by.
 REVIEW = 3
 
+#: And that of a cell whose class a person gave.
+HUMAN = 4
+
+#: Numbers in a map of outlines.
+_OUTLINED = {n * kind for kind in (1, REVIEW, HUMAN) for n in (1, 2)}
+
 #: Names of saved maps, and of what napari makes of them: "cells class [1]", "cells class copy".
 _SAVED_NAME = re.compile(
     r"(?:^|[ _])(class|uncertainty|anomalies)(?: copy)*(?: ?\[\d+\])*(?: copy)*$", re.IGNORECASE
@@ -63,7 +69,7 @@ class CellMaps:
     outline_map : (Y, X) uint8
         Outline of the cells that are flagged as anomalies: 2 on its outer half, 1 on its inner
         half, so that two colours make it visible on any stain; `REVIEW` times as much for other
-        cells that are for review; else 0.
+        cells that are for review, `HUMAN` times for those that a person gave a class; else 0.
     """
 
     def __init__(self, labels: ArrayLike, n_classes: int, outline_px: int = 2) -> None:
@@ -82,6 +88,7 @@ class CellMaps:
         self._uncertainty = np.zeros(n_rows, np.uint8)
         self._anomaly = np.zeros(n_rows, bool)
         self._review = np.zeros(n_rows, bool)
+        self._human = np.zeros(n_rows, bool)
         self._outlined = (True, True)
         self._shown = np.ones(n_classes + 1, bool)
         self._gaps: NDArray[np.bool_] | None = None
@@ -103,6 +110,7 @@ class CellMaps:
         entropy: ArrayLike,
         anomaly: ArrayLike,
         review: ArrayLike | None = None,
+        human: ArrayLike | None = None,
     ) -> None:
         """Enter classified cells into the tables; `paint` shows them.
 
@@ -118,16 +126,26 @@ class CellMaps:
             Whether the cell is flagged as an anomaly.
         review : (N,) bool, optional
             Whether it is too unsure to be accepted; none is by default.
+        human : (N,) bool, optional
+            Whether a person gave it a class; of none by default.
         """
         rows, known = self._rows_of(np.asarray(ids, np.int64))
         self._predicted[rows] = np.asarray(predicted)[known] + 1
         self._uncertainty[rows] = uncertainty_levels(entropy, self.n_classes)[known]
         self._anomaly[rows] = np.asarray(anomaly, bool)[known]
         self._review[rows] = False if review is None else np.asarray(review, bool)[known]
+        self._human[rows] = False if human is None else np.asarray(human, bool)[known]
+
+    def widen(self, n_classes: int) -> None:
+        """Take in more classes than before, which are shown."""
+        if not self.n_classes <= n_classes <= MAX_CLASSES:
+            raise InputError(f"Maps show {self.n_classes} to {MAX_CLASSES} classes here.")
+        self._shown = np.append(self._shown, np.ones(n_classes - self.n_classes, bool))
+        self.n_classes = n_classes
 
     def show(self, shown: Sequence[bool]) -> None:
         """Choose which classes (K,) appear in the uncertainty and outline maps."""
-        self._shown[1:] = shown
+        self._shown[1 : len(shown) + 1] = shown
 
     def outline(self, anomalies: bool, review: bool) -> None:
         """Choose which cells have an outline."""
@@ -151,7 +169,8 @@ class CellMaps:
             for shown_map in (self.class_map, self.uncertainty_map):
                 shown_map[gaps] = 0
         anomalies, review = self._outlined
-        outlined = np.where(self._anomaly & anomalies, 1, REVIEW * (self._review & review)) * shown
+        outlined = np.where(self._anomaly & anomalies, 1, REVIEW * (self._review & review))
+        outlined = np.where(self._human, HUMAN, outlined) * shown
         np.take(outlined.astype(np.uint8), self._rows, out=self.outline_map, mode="clip")
         self.outline_map *= self._edges
 
@@ -269,7 +288,7 @@ def kind_of_map(labels: ArrayLike, name: str) -> str | None:
     counts = np.bincount(array.ravel())
     numbers = np.flatnonzero(counts)[1 if counts[0] else 0 :]
     if kind == "anomalies":
-        return kind if set(numbers.tolist()) <= {1, 2, REVIEW, 2 * REVIEW} else None
+        return kind if set(numbers.tolist()) <= _OUTLINED else None
     if kind == "uncertainty" or not len(numbers):
         return kind
     pieces = ndimage.label(array > 0)[1]
@@ -297,8 +316,8 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
     words = ("predicted", "prediction_set", "finer", "coarse")
     for name in map(str, table.columns):
         column = table[name]
-        flags = ("anomaly", "review", "contradiction", "touches_border", "no_class_fits")
-        if name in flags:
+        flags = ("anomaly", "review", "contradiction", "by_prior", "touches_border")
+        if name in (*flags, "no_class_fits"):
             table[name] = column.where(column.notna(), False).astype(bool)
         elif name in words or name.startswith("attr_"):
             table[name] = column.where(column.notna(), "").astype(str)

@@ -16,6 +16,7 @@ from scipy import ndimage
 from cytodiffusion.drawing.legend import INK, ColourBar, Row, add_scale_bar, beside
 from cytodiffusion.drawing.maps import uncertainty_colors, uncertainty_levels
 from cytodiffusion.errors import InputError
+from cytodiffusion.files.writers import final_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def overlay_image(
     palette = np.array([_rgb(c.color) for c in classes] + [_UNCLASSIFIED], dtype=np.uint8)
     import pandas as pd
 
-    codes = pd.Index(names).get_indexer(pd.Index(frame["predicted"].astype(str)))
+    codes = pd.Index(names).get_indexer(pd.Index(final_names(frame)))
     code = np.where(cells.rows >= 0, codes[cells.rows] if len(codes) else -1, -1)
     colours = palette[code]
     alpha = np.where(code >= 0, _FILL, 0.0)

@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def final_names(frame: pd.DataFrame) -> pd.Series:
+    """Return the classes of a table of cells to count: what a person said, else the prediction.
+
+    Where people contradict each other, or nobody said anything, it is the prediction.
+    """
+    predicted = frame["predicted"].astype(str)
+    if "human" not in frame:
+        return predicted
+    known = {name[2:] for name in map(str, frame.columns) if name.startswith("p_")}
+    said = frame["human"].astype(str)
+    return said.where(said.isin(known), predicted)
+
+
 def write_cells_csv(path: str | Path, frame: pd.DataFrame) -> Path:
     """Write the table of cells as UTF-8 CSV with every digit, so that reading gives it back."""
     target = Path(path)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import atomic_file
+from cytodiffusion.files.writers import final_names
 from cytodiffusion.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ MEASUREMENTS = {
     "anomaly": "Anomaly",
     "review": "For review",
     "contradiction": "Contradiction",
+    "by_prior": "By the prior",
     "no_class_fits": "No class fits",
     "touches_border": "Touches border",
     "trials": "Trials",
@@ -119,7 +121,7 @@ def cell_features(
     words = {column: said for column, said in WORDS.items() if column in frame}
     words |= {c: c[5:].replace("_", " ") for c in frame.columns if c.startswith("attr_")}
     told = {column: frame[column].tolist() for column in words}
-    predicted, ids = frame["predicted"].tolist(), frame["label"].tolist()
+    final, ids = final_names(frame).tolist(), frame["label"].tolist()
     places = _places(np.asarray(labels))
     for row, label in enumerate(ids):
         progress(row / len(ids), f"outlined {row:,} of {len(ids):,} cells")
@@ -140,8 +142,8 @@ def cell_features(
             "properties": {
                 "objectType": "detection",
                 "classification": {
-                    "name": predicted[row],
-                    "color": colors.get(predicted[row], [128, 128, 128]),
+                    "name": final[row],
+                    "color": colors.get(final[row], [128, 128, 128]),
                 },
                 "measurements": {
                     said: int(value) if value.is_integer() else float(f"{value:.7g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,39 @@ def changed_cells(before: Any, after: Any) -> CellChanges:
         added=tuple(sorted(now - then)),
         removed=tuple(sorted(then - now)),
     )
+
+
+def same_cells(before: Any, after: Any, ids: Iterable[int]) -> dict[int, int]:
+    """Find cells of one label image in another one, by their pixels.
+
+    Parameters
+    ----------
+    before, after : (Y, X) integer
+        Of one image.
+    ids : iterable of int
+        Cells of the first.
+
+    Returns
+    -------
+    dict of int
+        Cells of the second by those of the first, where they overlap by more than half of both
+        together; no other cell can then.
+    """
+    before, after = np.asarray(before), np.asarray(after)
+    wanted = sorted(set(ids))
+    if before.shape != after.shape or not wanted:
+        return {}
+    inside = np.isin(before, wanted)
+    pairs, both = np.unique(
+        np.stack([before[inside], after[inside]]).astype(np.int64), axis=1, return_counts=True
+    )
+    sizes = dict(zip(*np.unique(before[inside], return_counts=True), strict=True))
+    others = dict(zip(*np.unique(after[np.isin(after, pairs[1])], return_counts=True), strict=True))
+    found = {}
+    for (one, other), shared in zip(pairs.T.tolist(), both.tolist(), strict=True):
+        if other and shared > (sizes[one] + others[other] - shared) / 2:
+            found[one] = other
+    return found
 
 
 def _touched(before: NDArray[Any], after: NDArray[Any]) -> set[int]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from cytodiffusion.files.writers import final_names
 from cytodiffusion.metrics.intervals import Interval, wilson_interval
 from cytodiffusion.settings import setting
 
@@ -43,6 +44,7 @@ class FieldCells:
     white : (K,) bool array
         Which of them are white cells.
     predicted : (N,) integer array
+        What a person said, where one did.
     centroids : (N, 2) array
         y, x in pixels.
     touches_border, review : (N,) bool array
@@ -64,7 +66,7 @@ def table_cells(
     return FieldCells(
         class_names=tuple(class_names),
         white=white,
-        predicted=np.array([number[name] for name in frame["predicted"]], np.int64),
+        predicted=np.array([number[name] for name in final_names(frame)], np.int64),
         centroids=frame[["y", "x"]].to_numpy(np.float64),
         touches_border=frame["touches_border"].to_numpy(bool),
         review=frame["review"].to_numpy(bool),

@@ -9,6 +9,7 @@ format; ``classes.json`` names, colours and groups the classes and fixes the inp
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +24,11 @@ from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.schedule import NoiseSchedule, centred_disc
 from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
+from cytodiffusion.model.slide_distance import SlideDistance
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser, hard_disc
 from cytodiffusion.model.traits import Trait
 from cytodiffusion.model.validation_record import ValidationRecord
-from cytodiffusion.taxonomy import Taxonomy
+from cytodiffusion.taxonomy import PALETTE, READY, Taxonomy, load_taxonomy
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,21 @@ class CellClass:
     name: str
     color: str  #: ``#rrggbb``
     group: str = ""  #: such as "granulocyte"
+
+
+def with_new_classes(known: Sequence[CellClass], names: Iterable[str]) -> tuple[CellClass, ...]:
+    """Return the classes of a model, and one for each name that is none of them."""
+    classes = list(known)
+    for name in names:
+        if any(own.name == name for own in classes):
+            continue
+        taken = {own.color.lower() for own in classes}
+        meant = next((c for t in READY if (c := load_taxonomy(t).find(name)) is not None), None)
+        free = [color for color in PALETTE if color not in taken] or list(PALETTE)
+        if meant is not None and meant.color.lower() not in taken:
+            free.insert(0, meant.color)
+        classes.append(CellClass(name, free[0], "" if meant is None else meant.group))
+    return tuple(classes)
 
 
 @dataclass(kw_only=True)
@@ -63,6 +80,8 @@ class TrainedModel:
         Fingerprints of what it was trained on; older models have none.
     slide_correction : SlideCorrection, optional
         Corrects the cells of a slide for what they have in common; without one each stays as it is.
+    slide_distance : SlideDistance, optional
+        Makes the model less sure of slides unlike its training; without one it is as sure of all.
     """
 
     name: str
@@ -77,6 +96,7 @@ class TrainedModel:
     training: dict[str, Any] = field(default_factory=dict)
     training_images: TrainingImages | None = None
     slide_correction: SlideCorrection | None = None
+    slide_distance: SlideDistance | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:

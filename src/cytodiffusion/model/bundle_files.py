@@ -17,6 +17,7 @@ from cytodiffusion.model.files import file_checksum, read_json, read_tensors
 from cytodiffusion.model.generator import FILES as GENERATOR_FILES
 from cytodiffusion.model.segmenter import FILES as SEGMENTER_FILES
 from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
+from cytodiffusion.model.slide_distance import FILES as SLIDE_DISTANCE_FILES
 from cytodiffusion.model.traits import Trait
 from cytodiffusion.taxonomy import Taxonomy
 
@@ -46,6 +47,7 @@ OPTIONAL_FILES = (
     TRAINING_IMAGES,
     *GENERATOR_FILES,
     *SLIDE_CORRECTION_FILES,
+    *SLIDE_DISTANCE_FILES,
     *SEGMENTER_FILES,
 )
 

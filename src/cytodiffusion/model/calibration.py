@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,27 @@ class Calibration:
         if trials <= len(self.early_thresholds):
             return self.early_thresholds[trials - 1]
         return self.anomaly_threshold
+
+    @cached_property
+    def principal_axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Principal axes of the embeddings of training cells, the one of most variance first.
+
+        They follow from ``total_factor``, which every bundle has, and do not depend on the cells
+        that are looked at: a slide may have too few, or hardly any but red ones.
+
+        Returns
+        -------
+        axes : (D, D) float64 array
+            ``(x - embedding_mean) @ axes`` has columns of variance 1 over training cells.
+        spread : (D,) float64 array
+            Standard deviation along each axis of embeddings whose every entry has that of 1.
+        """
+        factor = self.total_factor.double().numpy()
+        covariance = np.linalg.pinv(factor @ factor.T, hermitian=True)
+        scale = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
+        found, axes = np.linalg.eigh(covariance / np.outer(scale, scale))
+        spread = np.sqrt(np.maximum(found[::-1], 1e-6))
+        return axes[:, ::-1] / scale[:, None] / spread, spread
 
     def anomaly_score(self, embedding: NDArray[np.floating] | Tensor) -> NDArray[np.float64]:
         """Relative Mahalanobis distance ``(N,)`` of embeddings ``(N, D)``.

@@ -37,6 +37,8 @@ from cytodiffusion.model.segmenter import FILES as SEGMENTER_FILES
 from cytodiffusion.model.segmenter import Segmenter, load_segmenter
 from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.model.slide_correction import SlideCorrection, load_slide_correction
+from cytodiffusion.model.slide_distance import FILES as SLIDE_DISTANCE_FILES
+from cytodiffusion.model.slide_distance import SlideDistance, load_slide_distance
 from cytodiffusion.model.traits import Trait, sizes_of
 
 
@@ -102,6 +104,7 @@ def load_bundle(
         training_images=load_training_images(folder),
         generator=_generator(folder, len(classes), target),
         slide_correction=_slide_correction(folder, len(classes), embedding_width(denoiser)),
+        slide_distance=_slide_distance(folder, len(classes)),
         segmenter=_segmenter(folder),
     )
 
@@ -141,6 +144,13 @@ def _slide_correction(folder: Path, n_classes: int, embedding: int) -> SlideCorr
     if not _holds_all(folder, SLIDE_CORRECTION_FILES):
         return None
     return load_slide_correction(folder, n_classes, embedding)
+
+
+def _slide_distance(folder: Path, n_classes: int) -> SlideDistance | None:
+    """Return the slide distance of a verified bundle; None where it has none."""
+    if not _holds_all(folder, SLIDE_DISTANCE_FILES):
+        return None
+    return load_slide_distance(folder, n_classes)
 
 
 def _segmenter(folder: Path) -> Segmenter | None:

@@ -37,6 +37,8 @@ from cytodiffusion.model.segmenter import FILES as SEGMENTER_FILES
 from cytodiffusion.model.segmenter import save_segmenter
 from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.model.slide_correction import save_slide_correction
+from cytodiffusion.model.slide_distance import FILES as SLIDE_DISTANCE_FILES
+from cytodiffusion.model.slide_distance import save_slide_distance
 from cytodiffusion.model.stable_diffusion import StableDiffusionCodec, StableDiffusionDenoiser
 
 
@@ -86,6 +88,9 @@ def save_bundle(folder: Path, model: ModelBundle, dtype: torch.dtype = torch.flo
         if model.slide_correction is not None:
             save_slide_correction(fresh, model.slide_correction)
             files = (*files, *SLIDE_CORRECTION_FILES)
+        if model.slide_distance is not None:
+            save_slide_distance(fresh, model.slide_distance)
+            files = (*files, *SLIDE_DISTANCE_FILES)
         if model.segmenter is not None:
             save_segmenter(fresh, model.segmenter)
             files = (*files, *SEGMENTER_FILES)

@@ -16,6 +16,7 @@ from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.slide_correction import SlideCorrection, SlideCorrectionNetwork
+from cytodiffusion.model.slide_distance import SlideDistance
 from cytodiffusion.model.stable_diffusion import (
     DISC_RADIUS,
     StableDiffusionCodec,
@@ -121,6 +122,12 @@ def tiny_slide_correction(n_classes: int, seed: int = 0, embedding: int = 16) ->
     )
 
 
+def tiny_slide_distance(n_classes: int) -> SlideDistance:
+    """Slide distance by which the cells of random bundles are far from the training."""
+    none = (0.0,) * n_classes
+    return SlideDistance((-5.0,) * n_classes, 1.0, 0.1, 0.1, none, tail=2.0)
+
+
 def tiny_calibration(n_classes: int, seed: int) -> Calibration:
     """Calibration with random class means."""
     return Calibration(
@@ -145,6 +152,7 @@ def tiny_bundle(
     generator: Generator | None = None,
     slide_correction: SlideCorrection | None = None,
     traits: Sequence[Trait] = (),
+    slide_distance: SlideDistance | None = None,
 ) -> Path:
     """Write a random bundle of a few kB."""
     codec = PixelCodec(size, 4)
@@ -169,6 +177,7 @@ def tiny_bundle(
         generator=generator,
         slide_correction=slide_correction,
         traits=tuple(traits),
+        slide_distance=slide_distance,
     )
     return save_bundle(Path(folder), model, torch.float32)
 

@@ -4,51 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from io import StringIO
-from pathlib import Path, PurePath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cytodiffusion.classification.correction_table import (
+    CorrectionRow,
+    label_number,
+    name_finder,
+    read_corrections,
+)
 from cytodiffusion.errors import InputError
 from cytodiffusion.study.annotations import BETWEEN
 from cytodiffusion.study.classes import class_finder
+from cytodiffusion.taxonomy import plain
 
 if TYPE_CHECKING:
     from cytodiffusion.study.study import Study
 
-#: Names of the column of classes, the first first: ``human`` is that of an export.
-_CLASS = ("class", "human")
 #: Annotations that could not be placed and are named, at most.
 _NAMED = 5
 #: Entry of the metadata of an exported outline: the class that it had.
 AS_EXPORTED = "Class in the study"
 #: Entry of the metadata with the name of the image.
 IMAGE = "Image"
-
-
-@dataclass(frozen=True)
-class Row:
-    """An annotation as it was written down: of which cell, which class, by whom.
-
-    Attributes
-    ----------
-    cell : str
-        Its label, or the path of an image of one cell.
-    name : str
-        Of the class.
-    image : str
-        That the label belongs to; empty where there is one image only.
-    observer : str
-        Empty where it is not said.
-    """
-
-    cell: str
-    name: str
-    image: str = ""
-    observer: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.cell} of {self.image}" if self.image else self.cell
 
 
 @dataclass
@@ -90,8 +69,8 @@ class Imported:
             )
         if self.disputed:
             said.append(
-                "These cells have several classes in one row, which says nothing of who said "
-                f"which; they were not placed: {_named(self.disputed)}."
+                "These cells have several classes by the same observers, so that nobody knows who "
+                f"said which; they were not placed: {_named(self.disputed)}."
             )
         if self.new_classes:
             said.append(f"New in the study: the class {_named(self.new_classes)}.")
@@ -128,13 +107,15 @@ def import_annotations(
     if file.suffix.lower() in (".geojson", ".json"):
         rows = list(_outlines(study, file, image))
     else:
-        rows = [Row(r.cell, r.name, r.image or image, r.observer) for r in _read_csv(file)]
+        rows = [replace(row, image=row.image or image) for row in read_corrections(file).rows]
     find = _cell_finder(study)
     done = Imported()
     given: dict[str, dict[int, str]] = {}
+    disputed = _disputed(rows)
     for row in rows:
-        if BETWEEN in row.name:
-            done.disputed.append(str(row))
+        if _key(row) in disputed:
+            if str(row) not in done.disputed:
+                done.disputed.append(str(row))
             continue
         cell = find(row)
         if cell is None:
@@ -162,6 +143,18 @@ def import_annotations(
     return done
 
 
+def _key(row: CorrectionRow) -> tuple[str, str, str]:
+    return row.image, row.cell, row.observer
+
+
+def _disputed(rows: Sequence[CorrectionRow]) -> set[tuple[str, str, str]]:
+    """Return cells to which the same people give several classes: who gave which is not known."""
+    names: dict[tuple[str, str, str], set[str]] = {}
+    for row in rows:
+        names.setdefault(_key(row), set()).add(plain(row.name))
+    return {key for key, several in names.items() if len(several) > 1}
+
+
 def _unknown(study: Study, observer: str, cells: dict[int, str]) -> dict[int, str | None]:
     """Return what this observer has not said already."""
     find = class_finder(study.database)
@@ -182,45 +175,14 @@ def _unknown(study: Study, observer: str, cells: dict[int, str]) -> dict[int, st
     }
 
 
-# --- tables --------------------------------------------------------------------------------------
+# --- which cells -------------------------------------------------------------------------------------
 
 
-def _read_csv(file: Path) -> list[Row]:
-    import pandas as pd
-
-    text = _text(file)
-    between = max(",;\t", key=text.partition("\n")[0].count)
-    try:
-        frame = pd.read_csv(StringIO(text), sep=between, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{file} is no table (CSV).") from error
-    frame.columns = pd.Index([str(name).strip().casefold() for name in frame.columns])
-    named = next((name for name in _CLASS if name in frame), None)
-    key = next((name for name in ("label", "path") if name in frame), None)
-    if named is None or key is None:
-        raise InputError(
-            f"{file.name} needs a column label or path, and a column class; it has "
-            f"{', '.join(map(str, frame.columns))}."
-        )
-    empty = pd.Series("", index=frame.index)
-    columns = [frame.get(n, empty).str.strip() for n in (key, named, "image", "observer")]
-    return [Row(*values) for values in zip(*columns, strict=True) if values[1]]
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror or 'no such file'}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} cannot be read: save it as UTF-8.") from error
-
-
-def _cell_finder(study: Study) -> Callable[[Row], int | None]:
+def _cell_finder(study: Study) -> Callable[[CorrectionRow], int | None]:
     """Return what finds the number of the cell that a row means, None where there is none."""
     images = study.images()
-    meant = _name_finder([image.name for image in images])
-    paths = _name_finder([image.path for image in images if image.single_cell])
+    meant = name_finder([image.name for image in images])
+    paths = name_finder([image.path for image in images if image.single_cell])
     by_path = {image.path: image.name for image in images}
     fields = [image.name for image in images if not image.single_cell]
     single = {image.name for image in images if image.single_cell}
@@ -232,9 +194,9 @@ def _cell_finder(study: Study) -> Callable[[Row], int | None]:
         )
     }
 
-    def find(row: Row) -> int | None:
-        label = _number(row.cell)
-        if label is None:  # the path of an image of one cell
+    def find(row: CorrectionRow) -> int | None:
+        label = label_number(row.cell)
+        if label < 0:  # the path of an image of one cell
             name = meant(row.cell) or by_path.get(paths(row.cell) or "")
             return cells.get((name, 1)) if name in single else None
         if row.image:
@@ -251,41 +213,6 @@ def _cell_finder(study: Study) -> Callable[[Row], int | None]:
     return find
 
 
-def _name_finder(names: Sequence[str]) -> Callable[[str], str | None]:
-    """Return what finds the one of ``names`` that a text means: whole, by its end or its stem."""
-    exact = {PurePath(name).as_posix(): name for name in names}
-    ends: dict[str, set[str]] = {}
-    for posix, name in exact.items():
-        parts = PurePath(posix).parts
-        for start in range(len(parts)):
-            end = PurePath(*parts[start:])
-            for said in {end.as_posix(), end.with_suffix("").as_posix()}:
-                ends.setdefault(said, set()).add(name)
-
-    def find(text: str) -> str | None:
-        if text in names:
-            return text
-        said = PurePath(text.replace("\\", "/"))
-        if said.as_posix() in exact:
-            return exact[said.as_posix()]
-        for start in range(len(said.parts)):  # a path of another computer ends alike
-            found = ends.get(PurePath(*said.parts[start:]).as_posix(), set())
-            if found:
-                return next(iter(found)) if len(found) == 1 else None
-        return None
-
-    return find
-
-
-def _number(text: str) -> int | None:
-    """Return the label that a text stands for, also as spreadsheets write it."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return int(value) if value.is_integer() else None
-
-
 def _named(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
@@ -294,15 +221,17 @@ def _named(names: Sequence[str]) -> str:
 # --- outlines ------------------------------------------------------------------------------------
 
 
-def _outlines(study: Study, file: Path, image: str) -> Iterator[Row]:
+def _outlines(study: Study, file: Path, image: str) -> Iterator[CorrectionRow]:
     try:
-        content = json.loads(_text(file))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
         features = content["features"] if isinstance(content, dict) else content
         found = [_feature(one) for one in features]
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or 'no such file'}.") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise InputError(f"{file.name} is no GeoJSON with outlines of cells.") from error
     fields = [one.name for one in study.images() if not one.single_cell]
-    meant = _name_finder(fields)
+    meant = name_finder(fields)
     labels: dict[str, Any] = {}
     for name, before, where, label, point in found:
         if not name or name == before:
@@ -314,9 +243,9 @@ def _outlines(study: Study, file: Path, image: str) -> Iterator[Row]:
                 labels[known] = study.labels(known)
             label = _label_at(labels[known], point)
         if label is None:
-            yield Row(f"the outline at {point[0]:.0f}, {point[1]:.0f}", name, of)
+            yield CorrectionRow(f"the outline at {point[0]:.0f}, {point[1]:.0f}", name, of)
         else:
-            yield Row(str(label), name, of)
+            yield CorrectionRow(str(label), name, of)
 
 
 def _feature(one: Any) -> tuple[str, str, str, int | None, tuple[float, float]]:

@@ -21,6 +21,7 @@ from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
+from cytodiffusion.model.slide_distance import SlideDistance
 from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy, colors_and_groups, load_taxonomy, taxonomy_for
@@ -166,7 +167,7 @@ def save_with(
     settings: TrainSettings,
     heading: str,
     lines: Sequence[str],
-    **added: Generator | SlideCorrection | Segmenter,
+    **added: Generator | SlideCorrection | SlideDistance | Segmenter,
 ) -> Path:
     """Save a trained model together with a part that was trained for it, at ``settings.output``."""
     kind = ON_DISK.get(settings.kind, settings.kind)

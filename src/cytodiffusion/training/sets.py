@@ -73,7 +73,7 @@ def load_sets(
         skipped += bad
     for sentence in _left_out(skipped, len(skipped) + sum(map(len, sets.values()))):
         log.warning(sentence)
-    if lost := _without_cells(names, sets["train"]):
+    if "train" in sets and (lost := _without_cells(names, sets["train"])):
         raise InputError(f"None of the training images of the class {lost[0]} could be read.")
     return names, without_duplicates(names, sets, settings.duplicates)
 
@@ -183,6 +183,6 @@ def without_duplicates(
         if not index:
             raise InputError(f"All images of the {split} split are also in one that matters more.")
         fewer[split] = cells.take(index)
-    if lost := _without_cells(names, fewer["train"]):
+    if "train" in fewer and (lost := _without_cells(names, fewer["train"])):
         raise InputError(f"All training images of the class {lost[0]} are also in val or test.")
     return fewer

@@ -38,14 +38,30 @@ Kind = Literal[
     "stable-diffusion",
     "generator",
     "slide-correction",
+    "slide-distance",
     "segmenter",
 ]
 #: Names on disk of kinds that are called otherwise.
 ON_DISK: dict[str, str] = {"slide-correction": "laboratory"}
 _BY_ALIAS = {alias: name for name, alias in ON_DISK.items()}
 
+#: Classes that normal blood hardly holds.
+RARE_IN_BLOOD = (
+    *("immature granulocyte", "promyelocyte", "myelocyte", "metamyelocyte"),
+    *("erythroblast", "blast", "myeloblast", "lymphoblast"),
+)
+
 #: Side in pixels from which on a generator has enough of a coarse picture to learn detail from.
 SMALLEST_DRAWN = 64
+#: How simulated laboratories vary cells.
+_LABORATORIES: dict[str, Any] = {
+    "scale": 0.25,
+    "shift": 0.05,
+    "cut_share": 0.1,
+    "dried_share": 0.4,
+    "blur": 2.4,
+    "plain_share": 0.1,
+}
 #: What differs from the defaults for other kinds of models.
 RECIPES: dict[str, dict[str, Any]] = {
     "resnet18": {"steps": 3000, "learning_rate": 1e-3},
@@ -61,15 +77,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "steps": 3000,
         "learning_rate": 2e-3,
         "weight_decay": 0.1,
-        "augment": {
-            "scale": 0.25,
-            "shift": 0.05,
-            "cut_share": 0.1,
-            "dried_share": 0.4,
-            "blur": 2.4,
-            "plain_share": 0.1,
-        },
+        "augment": _LABORATORIES,
     },
+    "slide-distance": {"augment": _LABORATORIES},
     "segmenter": {
         "input_size": 192,
         "patch": 2,
@@ -123,8 +133,8 @@ class TrainSettings(BaseModel):
         "diffusion; a baseline to compare it with: resnet18 or vit; stable-diffusion, the "
         "published network, fine-tuned from init; or what is added to the model init: generator, "
         "which draws synthetic cells, slide-correction, which corrects the cells of a slide for "
-        "what they have in common, or segmenter, the smear network, which outlines the cells of a "
-        "field.",
+        "what they have in common, slide-distance, which makes it less sure of slides unlike its "
+        "training, or segmenter, the smear network, which outlines the cells of a field.",
         aliases=list(_BY_ALIAS),
     )
     pretrained: bool = setting(
@@ -221,6 +231,22 @@ class TrainSettings(BaseModel):
         "Simulated laboratories",
         "slide-correction: number of laboratories whose stain and camera are simulated.",
         more=True,
+    )
+    rare: tuple[str, ...] = setting(
+        RARE_IN_BLOOD,
+        "Rare classes",
+        "slide-correction and slide-distance: classes that the slides to come hardly hold; what is "
+        "taken for one is trusted less on slides unlike the training.",
+        more=True,
+    )
+    rare_weight: float = setting(
+        0.05,
+        "Weight of rare classes",
+        "slide-correction and slide-distance: how much a cell of a rare class counts in what is "
+        "learned of slides unlike the training; 1 is as much as any other.",
+        more=True,
+        gt=0,
+        le=1,
     )
     fields: PositiveInt = setting(
         400,
@@ -487,6 +513,8 @@ class TrainSettings(BaseModel):
             raise ValueError("name the model that the generator is for with init")
         if self.kind == "slide-correction" and self.init is None:
             raise ValueError("name the model that the correction is for with init")
+        if self.kind == "slide-distance" and self.init is None:
+            raise ValueError("name the model that the distance of slides is for with init")
         if self.kind == "segmenter" and self.init is None:
             raise ValueError("name the model that the smear network is for with init")
         if self.kind != "stable-diffusion" and self.lora:

@@ -35,6 +35,7 @@ from cytodiffusion.model.denoiser import UNetDenoiser, embedding_width
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import check_target
 from cytodiffusion.model.slide_correction import SlideCorrection, SlideCorrectionNetwork
+from cytodiffusion.model.slide_distance import SlideDistance
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.training.augmentation.augment import augment
@@ -75,7 +76,15 @@ DOMAINS_FILE, SETTINGS_FILE = "laboratories.safetensors", "settings.json"
 MAY_CHANGE = {
     *("resume", "device", "output", "data", "layout", "init", "duplicates", "name", "attribution"),
     *("steps", "learning_rate", "weight_decay", "coverage", "checkpoint_every", "laboratories"),
-    *("allow_download", "mixed_precision", "batch_size", "log_every", "tracker"),
+    *(
+        "rare",
+        "rare_weight",
+        "allow_download",
+        "mixed_precision",
+        "batch_size",
+        "log_every",
+        "tracker",
+    ),
 }
 
 
@@ -98,9 +107,13 @@ def train_slide_correction(settings: TrainSettings, progress: Progress = silent)
     made = _simulated(model, sets["train"], settings, run, part_of(progress, 0.0, 0.8))
     network = fit_network(made, settings, part_of(progress, 0.8, 0.9), TrainingLog(run))
     correction, measured = measure_correction(
-        model, network, sets["val"], settings, part_of(progress, 0.9, 1.0)
+        model, network, sets["val"], settings, part_of(progress, 0.9, 0.95)
     )
-    return _attach(model, correction, measured, settings)
+    from cytodiffusion.training.slide_distance import measure_distance  # imports this module
+
+    model = replace(model, slide_correction=correction)
+    distance = measure_distance(model, sets["val"], settings, part_of(progress, 0.95, 1.0))
+    return _attach(model, correction, distance, measured, settings)
 
 
 def _run_of(settings: TrainSettings) -> Path:
@@ -331,10 +344,11 @@ def _in_domains(
 def _attach(
     model: ModelBundle,
     correction: SlideCorrection,
+    distance: SlideDistance,
     measured: dict[str, tuple[float, float]],
     settings: TrainSettings,
 ) -> Path:
-    """Save a model together with its correction at ``settings.output``."""
+    """Save a model with its correction and the distance of slides at ``settings.output``."""
     (alone, together), (alone_there, together_there) = measured["val"], measured["simulated"]
     single = measured["one class"][1]
     lines = [
@@ -348,7 +362,14 @@ def _attach(
         f"{together_there:.4f} together.",
         f"- Data and licence: {settings.attribution or 'not stated'}",
     ]
-    return save_with(model, settings, HEADING, lines, slide_correction=correction)
+    return save_with(
+        model,
+        settings,
+        HEADING,
+        lines,
+        slide_correction=correction,
+        slide_distance=distance,
+    )
 
 
 #: Cells of each class in a simulated domain, at most.
@@ -428,7 +449,7 @@ def simulate_domains(
     budget = ClassifySettings(trials=TRIALS, min_trials=TRIALS, seed=settings.seed)
     for number in numbers:
         index = draw_cells(cells.labels, settings.seed, number)
-        windows = [_imaged(cells, i, number, settings, outlines) for i in index.tolist()]
+        windows = [imaged(cells, i, number, settings, outlines) for i in index.tolist()]
         evidence = gather_evidence(
             np.stack(windows),
             model,
@@ -454,7 +475,7 @@ def draw_cells(labels: Tensor, seed: int, number: int) -> Tensor:
     return torch.cat(parts)
 
 
-def _imaged(
+def imaged(
     cells: CellSet, cell: int, number: int, settings: TrainSettings, outlines: Outlines
 ) -> NDArray[np.uint8]:
     """Window ``(S, S, 3)`` of a cell in a domain, in which every cell meets the same draws."""

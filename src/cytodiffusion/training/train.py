@@ -13,7 +13,7 @@ from cytodiffusion.training.trainer import Trainer
 def train(settings: TrainSettings, progress: Progress = silent) -> Path:
     """Train a bundle, a baseline, or what is added to a bundle.
 
-    That is a generator, a slide correction or a smear network.
+    That is a generator, a slide correction, the distance of slides or a smear network.
 
     Every random draw depends on the seed and the step alone, so a run that was killed and
     resumed ends as an unbroken one does.
@@ -32,6 +32,10 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
         from cytodiffusion.training.slide_correction import train_slide_correction
 
         return train_slide_correction(settings, progress)
+    if settings.kind == "slide-distance":
+        from cytodiffusion.training.slide_distance import train_slide_distance
+
+        return train_slide_distance(settings, progress)
     if settings.kind == "segmenter":
         from cytodiffusion.training.segmenter import train_segmenter  # imports this module
 

@@ -28,6 +28,9 @@ from cytodiffusion.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
+#: Unlabelled crops are drawn at most so many times as often as their number among all would have.
+MOST_OFTEN = 4
+
 #: How much an attribute of a strongly varied crop counts: its size and colours are not its own.
 VARIED_WEIGHT = 0.25
 
@@ -124,7 +127,9 @@ class Trainer(TrainingLoop):
         s = self.settings
         index = self.labelled[self.sampler(step)]
         if len(self.unlabelled):
-            extra = round(s.unlabelled_share * s.batch_size)
+            share = len(self.unlabelled) / len(self.sets["train"])
+            most = math.ceil(MOST_OFTEN * share * s.batch_size)  # a handful must not fill batches
+            extra = min(round(s.unlabelled_share * s.batch_size), most)
             generator = generator_for(s.seed, step, "unlabelled")
             draw = torch.randint(len(self.unlabelled), (extra,), generator=generator)
             index = torch.cat([index[: s.batch_size - extra], self.unlabelled[draw]])
@@ -267,8 +272,12 @@ def start_from(
     for row, name in enumerate(names):
         if name in known:
             table[row] = source["class_table"][known[name]]
-    with torch.no_grad():
+    try:
         denoiser.load_state_dict({**source, "class_table": table})
+    except RuntimeError as error:
+        raise InputError(
+            f"A training cannot start from {model.name}: its network is another."
+        ) from error
 
 
 def _finer(weight: Tensor, ratio: int, mean: bool) -> Tensor:

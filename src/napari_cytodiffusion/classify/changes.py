@@ -19,7 +19,7 @@ from napari_cytodiffusion.classify.jobs import ClassifyRequest
 from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.results import Results
-from napari_cytodiffusion.layers.views import CellViews
+from napari_cytodiffusion.layers.views import CellViews, put_batches
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import note, tell
 from napari_cytodiffusion.workers import Job
@@ -40,10 +40,7 @@ def changes_body(
         after = np.array(labels)
         found = engine.changed_cells(before, after)
         maps = CellMaps(after, len(results.class_names), outline_px)
-        for batch in results.without({*found.removed, *found.added}).batches:
-            result = batch.result
-            ids = batch.crops.ids
-            maps.put(ids, result.predicted, result.entropy, result.anomaly, result.review)
+        put_batches(maps, results.without({*found.removed, *found.added}).batches)
         yield found, maps
 
     return body
@@ -200,7 +197,7 @@ class ChangedCells(QWidget):
         views = self._views
         if views is None or not isinstance(views.request, ClassifyRequest):
             return
-        known = views.results.without(views.changes.to_classify)
+        known = views.results.uncorrected.without(views.changes.to_classify)
         request = dataclasses.replace(
             views.request,
             image=full_size(views.image),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from napari.utils import notifications
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import (
@@ -22,6 +23,8 @@ from qtpy.QtWidgets import (
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.classify import texts
 from napari_cytodiffusion.classify.morphology import MorphologyPanel
+from napari_cytodiffusion.classify.review_bar import ReviewBar
+from napari_cytodiffusion.classify.reviewing import Reviewing, said_of
 from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.results import FILTERS, REVIEW, CellRecord, percent
 from napari_cytodiffusion.layers.views import CellViews, mark_cell
@@ -60,9 +63,13 @@ class InspectWidget(QWidget):
         self._session = Session.of(napari_viewer)
         self._label = 0
         self._views: CellViews | None = None
+        self._reviewing = Reviewing.of(self._session)
         self._build()
         self._session.attach(self)
         self._session.watch(self)
+        self._reviewing.watch(self)
+        self._reviewing.changed.connect(self._show_class)
+        self._reviewing.next_wanted.connect(self._on_next_wanted)
         self._session.inspected.connect(self.show_cell)
         self._session.stepped.connect(self.step)
         self._session.cells_changed.connect(self._on_cells)
@@ -93,12 +100,14 @@ class InspectWidget(QWidget):
         steps.addWidget(self.place, 1)
         steps.addWidget(self.next)
         steps.addWidget(self.follow)
+        self.review_bar = ReviewBar(self._reviewing, self)
         self.hint = note(_EMPTY, self)
         self.details = self._build_details()
         self._area = TallArea(self.details, self)
         layout = QVBoxLayout(self)
         layout.addLayout(choose)
         layout.addLayout(steps)
+        layout.addWidget(self.review_bar)
         layout.addWidget(self.hint)
         layout.addWidget(self._area, 1)
         # as wide as the picture of a cell before there is one; wider where something needs it
@@ -180,14 +189,53 @@ class InspectWidget(QWidget):
             self._fill_classes(views)
         if views is not None and self._label and views.results.record(self._label) is None:
             self._label = 0  # it was deleted
+        record = None if views is None else views.results.record(self._label)
+        if views is not None and record is not None:  # what others learned changes it, too
+            self._show_class()
+            self._show_numbers(record, views)
         known = views is not None and len(views.results) > 0
         for widget in (self.previous, self.next, self.order, self.only):
             widget.setEnabled(known)
         shown = known and self._label != 0
         self._area.setVisible(shown)
+        self.review_bar.setVisible(shown)
         self.hint.setVisible(not shown)
         self.hint.setText(_EMPTY if known else _NOTHING)
         self._show_place()
+
+    def _show_class(self) -> None:
+        """Show the class of the cell, by a person or by the model."""
+        views = self._views
+        record = None if views is None else views.results.record(self._label)
+        if views is None or record is None:
+            return
+        if len(views.results.class_names) != self.posterior.n_classes:
+            chosen = self.only.currentData()
+            self._fill_classes(views)
+            with QSignalBlocker(self.only):
+                self.only.setCurrentIndex(max(0, self.only.findData(chosen)))
+        self.review_bar.show_cell(
+            views.results.class_names,
+            views.results.colors,
+            int(record.predicted),
+            said_of(views.people, self._label),
+            views.people.can_undo,
+        )
+
+    def _on_next_wanted(self) -> None:
+        """Go to the next cell of the order that nobody has looked at."""
+        walk, views = self._walk(), self._views
+        if not walk or views is None:
+            return
+        at = walk.index(self._label) + 1 if self._label in walk else 0
+        said = views.people.said
+        for label in (*walk[at:], *walk[:at]):
+            if label not in said:
+                self._session.inspect(label)
+                if self.follow.isChecked():
+                    self._look_at()
+                return
+        notifications.show_info("You have looked at all cells of this choice.")
 
     def _fill_classes(self, views: CellViews | None) -> None:
         with QSignalBlocker(self.only):
@@ -236,6 +284,7 @@ class InspectWidget(QWidget):
             return
         self._label = label
         self._on_cells()
+        self._show_class()
         self._show_numbers(record, views)
         self._show_crop(record, views)
         if self._session.viewer is not None:

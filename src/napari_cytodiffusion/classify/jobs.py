@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from cytodiffusion.classification.levels import classes_at, level_note
+from cytodiffusion.classification.prior import settled
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.drawing.maps import CellMaps, features_table
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion.engine import Engine
+from napari_cytodiffusion.layers.views import put_batches
 
 if TYPE_CHECKING:
     from cytodiffusion.model.bundle import CellClass, ModelBundle
@@ -100,6 +102,7 @@ class PreparedRun:
     pixel_size_um: float
     pixel_size_source: str
     error_rate: float | None = None  #: that the accepted cells are held to
+    settings: ClassifySettings | None = None  #: with the prior that was taken
     one_level: str | None = None
 
 
@@ -124,7 +127,7 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
         model = engine.load_model(request.source, request.device, request.allow_download)
-        settings = request.settings
+        settings = settled(request.settings, field=True)
         if getattr(model.device, "type", "cpu") == "cpu":
             # the result does not depend on it; small batches bring colours every second or two
             settings = settings.model_copy(update={"batch_size": _CPU_BATCH})
@@ -153,7 +156,7 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
             classes = classes_at(model, settings.level)
             maps = CellMaps(labels, len(classes), outline)
             note = level_note(model, settings.level)
-            yield PreparedRun(model, classes, maps, pixel_size, origin, error_rate, note)
+            yield PreparedRun(model, classes, maps, pixel_size, origin, error_rate, settings, note)
             report(0.0, "Classifying ...")
             yield from _classified(batches, maps)
 
@@ -169,8 +172,7 @@ def _classified(
         if batch.revises is not None:
             revised.append(batch)
             continue
-        result = batch.result
-        maps.put(batch.crops.ids, result.predicted, result.entropy, result.anomaly, result.review)
+        put_batches(maps, [batch])
         started = time.monotonic()
         # painting a slide takes longer than painting a field: let it not outweigh the work
         due = started - painted >= _REPAINT_EVERY or batch.done >= batch.total
@@ -180,10 +182,7 @@ def _classified(
             painted = now + 2 * (now - started)
         yield ClassifiedCells(batch, due)
     if revised:  # all of them or none: a run that is cancelled keeps what it has shown
-        for batch in revised:
-            result = batch.result
-            ids = batch.crops.ids
-            maps.put(ids, result.predicted, result.entropy, result.anomaly, result.review)
+        put_batches(maps, revised)
         maps.paint()
         yield CorrectedCells(tuple(revised))
 

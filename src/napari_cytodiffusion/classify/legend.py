@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.drawing.maps import uncertainty_colors
 from napari_cytodiffusion.classify.style import StyleChoice
+from napari_cytodiffusion.layers.placement import HUMAN_COLOR
 
 _SWATCH = 14
 
@@ -44,6 +45,19 @@ class Legend(QWidget):
         self.none_button = QPushButton("Hide all", self)
         self.all_button.clicked.connect(lambda: self._set_all(True))
         self.none_button.clicked.connect(lambda: self._set_all(False))
+        self.people = QWidget(self)
+        mark = QLabel(self.people)
+        mark.setFixedSize(_SWATCH, _SWATCH)
+        mark.setStyleSheet(f"border: 3px solid {HUMAN_COLOR}; border-radius: 3px;")
+        self.said = QLabel("", self.people)
+        row = QHBoxLayout(self.people)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(mark)
+        row.addWidget(self.said, 1)
+        self.people.setToolTip(
+            "Cells whose class a person gave, outlined in this colour; the others learn from them."
+        )
+        self.people.hide()
         self.style_choice = StyleChoice(self)
         self.bar = ColorBar(self)
         self.bar.hide()
@@ -54,6 +68,7 @@ class Legend(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.bar)
         layout.addWidget(self._rows)
+        layout.addWidget(self.people)
         layout.addLayout(buttons)
         layout.addWidget(self.style_choice)
         self._show_buttons()
@@ -89,6 +104,11 @@ class Legend(QWidget):
             share = 100 * count / total
             digits = 0 if share >= 9.95 or count == 0 else 1
             label.setText(f"{count:,}  ({share:.{digits}f} %)")
+
+    def set_reviewed(self, reviewed: int, corrected: int) -> None:
+        """Say how many cells people looked at, and how many they corrected."""
+        self.said.setText(f"{reviewed:,} reviewed, {corrected:,} corrected")
+        self.people.setVisible(reviewed > 0)
 
     def set_shown(self, shown: Sequence[bool]) -> None:
         """Set the check boxes without telling anybody."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from cytodiffusion.classification.attributes import told_attributes, told_finer
@@ -24,6 +23,7 @@ class MorphologyPanel(QWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.finer = note("", self)
+        self.finer.setTextFormat(Qt.TextFormat.PlainText)
         self.fold = FoldButton("Morphology", self, opened=True)
         self._inside = QWidget(self)
         self._grid = QGridLayout(self._inside)
@@ -55,7 +55,7 @@ class MorphologyPanel(QWidget):
             if shown:
                 texts = told[number].title, told[number].words, percent(told[number].probability)
                 for label, text in zip(labels, texts, strict=True):
-                    label.setText(html.escape(text))
+                    label.setText(text)
                     label.setToolTip(told[number].meaning)
         self.fold.setVisible(bool(told))
         self._inside.setVisible(bool(told) and self.fold.isChecked())
@@ -64,6 +64,7 @@ class MorphologyPanel(QWidget):
     def _add_row(self) -> None:
         labels = (QLabel(self._inside), QLabel(self._inside), QLabel(self._inside))
         for column, label in enumerate(labels):
+            label.setTextFormat(Qt.TextFormat.PlainText)
             label.setWordWrap(column == 1)
             self._grid.addWidget(label, len(self.rows), column)
         self.rows.append(labels)
@@ -76,5 +77,9 @@ def finer_text(record: CellRecord) -> str:
         return ""
     result = record.result.coarse or record.result
     name = result.class_names[result.predicted[0]]
-    likely = [f"{value} {percent(share)}" for value, share in shares if share >= _LITTLE]
-    return html.escape(f"As a {name} it is {', '.join(likely)}.")
+    likely = [
+        f"{value.removesuffix(name).strip() or value} {percent(share)}"
+        for value, share in shares
+        if share >= _LITTLE
+    ]
+    return f"{name[:1].upper()}{name[1:]}: {', '.join(likely)}"

@@ -107,6 +107,8 @@ def review(record: CellRecord) -> str:
     if record.accept_above is None:
         return ""
     limit = f"{100 * record.accept_above:.2f}\u00a0%"
+    if record.review and record.by_prior:
+        return "<b>For review</b>: it has its class from the mixture of cells that is expected."
     if record.review:
         return f"<b>For review</b>: its confidence is not above {limit}."
     return f"Accepted: its confidence is above {limit}."

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.classification.contradiction import contradiction_sentence
+from cytodiffusion.classification.prior import prior_sentence
 from cytodiffusion.classification.result import many_unlike, unpromised
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError, OutOfMemoryError
@@ -29,6 +30,7 @@ from napari_cytodiffusion.classify.changes import ChangedCells
 from napari_cytodiffusion.classify.differential import DifferentialPanel
 from napari_cytodiffusion.classify.export import ExportBar
 from napari_cytodiffusion.classify.legend import Legend
+from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.engine import model_body
 from napari_cytodiffusion.layers.agreement import add_understood, is_foreign
 from napari_cytodiffusion.layers.belonging import (
@@ -64,14 +66,27 @@ if TYPE_CHECKING:
     from cytodiffusion.model.bundle import CellClass
 
 #: Fields of the form that are folded away at first.
-_MORE = ("pixel_size_um", "error_rate", "alone", "trials", "seed", "device")
+_MORE = (
+    *("pixel_size_um", "error_rate", "prior", "prior_shares", "alone", "trials", "seed"),
+    "device",
+)
 
 #: What stands in the place of the legend once its layer is gone.
 _REMOVED = "The layer of the {} was removed. {} shows it again."
 
+#: What the mixtures of cells are called that may be expected.
+PRIORS = {
+    "auto": "Normal blood (automatic)",
+    "even": "All classes alike",
+    "normal-blood": "Normal blood",
+    "own": "My own shares",
+}
+
 #: What the form says otherwise than the settings.
 _WORDS: dict[str, dict[str, Any]] = {
     "error_rate": {"percent": True, "decimals": 1, "step": 0.005, "none": "any, mark none"},
+    "prior": {"choices": PRIORS},
+    "prior_shares": {"hint": "lymphocyte=0.8, neutrophil=0.15"},
 }
 
 
@@ -88,6 +103,7 @@ class ClassifyWidget(QWidget):
         super().__init__()
         self._session = Session.of(napari_viewer)
         self._session.attach(self)
+        self._reviewing = Reviewing.of(self._session)
         self._request: jobs.ClassifyRequest | None = None
         self._layers: tuple[Layer, Layer] | None = None
         self._pair: tuple[Layer | None, Layer | None] = (None, None)
@@ -121,9 +137,13 @@ class ClassifyWidget(QWidget):
                 "device": self.device,
             },
             words=_WORDS,
-            start=defaults("classification", "model", "device", "level", "trials", "seed"),
+            start=defaults(
+                *("classification", "model", "device", "level", "trials", "seed", "prior")
+            ),
             more=_MORE,
         )
+        self.form["prior"].changed.connect(self._show_shares)
+        self._show_shares()
         self.agreement = AgreementNote(self.image, self.cells, self.pixel_size, self)
         self.run_bar = RunBar("Classify cells", self)
         self.run_bar.follow(self._session)
@@ -169,6 +189,9 @@ class ClassifyWidget(QWidget):
         layout.addWidget(RestArea(found, self), 1)
         layout.addWidget(self.export)
 
+    def _show_shares(self, _: Any = None) -> None:
+        self.form.show_field("prior_shares", self.form["prior"].value == "own")
+
     def _view_button(self, text: str, kind: str) -> QPushButton:
         button = QPushButton(text, self)
         button.setCheckable(True)
@@ -194,6 +217,7 @@ class ClassifyWidget(QWidget):
         self.review.toggled.connect(self._show_outlines)
         self._session.cells_changed.connect(self._on_cells)
         self._session.view_changed.connect(self._on_view)
+        self._reviewing.changed.connect(self._on_said)
 
     # -- the layers ---------------------------------------------------------------------------
 
@@ -274,6 +298,8 @@ class ClassifyWidget(QWidget):
         values = self.form.values()
         if values["error_rate"] == ClassifySettings.model_fields["error_rate"].default:
             del values["error_rate"]
+        if values["prior"] != "own":  # what stands in the hidden line is not meant
+            del values["prior_shares"]
         return checked(ClassifySettings, values)
 
     def _say_what_is_missing(self, image: Layer | None) -> None:
@@ -395,6 +421,7 @@ class ClassifyWidget(QWidget):
         results = _results_of(model.classes)
         if len(prepared.classes) > len(model.classes):
             results = _results_of(prepared.classes, coarse=results)
+        before = next((v for v in self._session.classified() if v.image is image), None)
         self._views = CellViews(
             viewer,
             image,
@@ -414,8 +441,12 @@ class ClassifyWidget(QWidget):
             "model_version": model.version,
         }
         self._views.error_rate = prepared.error_rate
+        self._views.settings = prepared.settings
         self._views.one_level = prepared.one_level
+        self._views.running = True
+        self._reviewing.carry(before, self._views)
         if self._request is not None:
+            self._views.kinds = self._request.kinds
             rate = self._request.settings.error_rate
             self._views.no_promise = unpromised(rate, prepared.error_rate)
             self._views.model = (self._request.source, self._request.device)
@@ -425,6 +456,8 @@ class ClassifyWidget(QWidget):
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
         views, self._views, self._prepared = self._views, None, None
+        if views is not None:
+            views.running = False
         done = 0 if views is None else len(views.results)
         if outcome == "failed":
             self.run_bar.end("Stopped by an error.")
@@ -441,6 +474,8 @@ class ClassifyWidget(QWidget):
             self._session.cells_changed.emit()
             self.differential.count()
             self._write_table(views)
+            if views.people.said:
+                self._reviewing.learn(views)
 
     def _on_error(self, error: CytoDiffusionError | None) -> None:
         request = self._request
@@ -507,10 +542,13 @@ class ClassifyWidget(QWidget):
             return
         results, total = views.results, len(views.results)
         self.legend.set_counts(results.counts)
+        self._on_said()
         self.review.setVisible(_has_review(views))
         self.review.setText("Outline cells for review")
         few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything in the training."
         said = [many_unlike(results.n_anomalies, total) or few]
+        if note := results.slide_note:
+            said.insert(0, note)
         counts = dict(zip(results.class_names, map(int, results.contradictions), strict=True))
         contradiction = contradiction_sentence(counts)
         if contradiction:
@@ -530,11 +568,19 @@ class ClassifyWidget(QWidget):
             )
         elif views.no_promise is not None:
             said.append(views.no_promise)
+        if views.settings is not None:
+            expected = prior_sentence(views.settings, results.n_by_prior)
+            said += [expected] if expected else []
         if views.one_level is not None:
             said.append(views.one_level)
         self.summary.setText("\n".join(said) if total else "")
         self.differential.count_soon()
         self.export.refresh()
+
+    def _on_said(self) -> None:
+        views = self._session.current
+        if views is not None:
+            self.legend.set_reviewed(*views.people.counts(views.results))
 
     def _outline_review(self, views: CellViews) -> None:
         """Outline cells for review once there are any: a contradiction is found on the way."""

@@ -34,9 +34,17 @@ _NOTHING, _WHITE, _BLACK = (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0), (0.0, 0.0
 
 _AMBER = (1.0, 0.62, 0.11, 1.0)
 
-#: Outlines by their values in the map: white (anomalies) or amber (for review) inside black
-#: stands out from any stain and any colour map.
-OUTLINE_COLORS = (_NOTHING, _WHITE, _BLACK, _AMBER, _NOTHING, _NOTHING, _BLACK)
+#: Colour of cells whose class a person gave.
+HUMAN_COLOR = "#00e5ff"
+
+_CYAN = (0.0, 0.9, 1.0, 1.0)
+
+#: Outlines by their values in the map: white (anomalies), amber (for review) or cyan (a person gave
+#: the class) inside black stands out from any stain and any colour map.
+OUTLINE_COLORS = (
+    *(_NOTHING, _WHITE, _BLACK, _AMBER, _CYAN),
+    *(_NOTHING, _BLACK, _NOTHING, _BLACK),
+)
 
 
 def note_of(layer: Layer) -> dict[str, Any]:

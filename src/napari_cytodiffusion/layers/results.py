@@ -12,6 +12,7 @@ import numpy as np
 from cytodiffusion.classification.levels import at_level
 from cytodiffusion.classification.result import WHOLE
 from cytodiffusion.classification.review_order import review_order, small_objects
+from cytodiffusion.classification.slide_distance import far_slide
 from cytodiffusion.taxonomy import white_classes
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ class CellRecord:
         value = getattr(self.result, name)
         if name in WHOLE or value is None:
             return value
-        return value[0].item() if value.ndim == 1 else value[0]
+        if value.ndim > 1 or value.dtype == object:
+            return value[0]
+        return value[0].item()
 
 
 class Results:
@@ -106,14 +109,17 @@ class Results:
         self._coarse = coarse
         self.class_names = tuple(class_names)
         self.colors = tuple(colors)
+        self.groups = tuple(groups)
         self.white = white_classes(self.class_names, groups)
         self.batches: list[CellBatch] = []
         self.counts = np.zeros(len(self.class_names), int)
         self.n_anomalies = 0
         self.n_review = 0
         self.n_unfit = 0
+        self.n_by_prior = 0
         self.contradictions = np.zeros(len(self.class_names), int)  #: by class
         self.total = 0
+        self.base: Results | None = None  #: what these were before people corrected some
         self._where: dict[int, tuple[int, int]] = {}
 
     @property
@@ -145,12 +151,22 @@ class Results:
         self.total = batch.total
 
     def _count(self, result: Classification, sign: int) -> None:
-        self.counts += sign * np.bincount(result.predicted, minlength=len(self.counts))
+        self.counts += sign * np.bincount(result.final, minlength=len(self.counts))
         self.n_anomalies += sign * int(np.count_nonzero(result.anomaly))
         self.n_review += sign * int(np.count_nonzero(result.review))
         self.n_unfit += sign * int(np.count_nonzero(result.no_class_fits))
+        self.n_by_prior += sign * int(np.count_nonzero(result.decided_by_prior))
         contradicted = result.predicted[result.contradicted]
         self.contradictions += sign * np.bincount(contradicted, minlength=len(self.counts))
+
+    @property
+    def slide_note(self) -> str | None:
+        """What to tell of the slide's distance from the training, once it is measured."""
+        if not self.batches or self.batches[-1].result.slide_distance is None:
+            return None
+        last = self.batches[-1].result
+        sure = np.concatenate([batch.result.confidence for batch in self.batches])
+        return far_slide(last.slide_distance, last.sure_before, float(sure.mean()))
 
     def record(self, label: int) -> CellRecord | None:
         """Everything about one cell, or None when it is not classified."""
@@ -171,6 +187,9 @@ class Results:
         unusual = ", unlike anything in the training" if result.anomaly[row] else ""
         unsure = ", for review" if result.review[row] else ""
         unfit = ", no class fits well enough" if result.no_class_fits[row] else ""
+        if result.by_human[row] >= 0:
+            said = self.class_names[result.by_human[row]]
+            return f"{said} by a person, {name} {percent(result.confidence[row])} (cell {label})"
         return f"{name} {percent(result.confidence[row])}{unsure}{unusual}{unfit} (cell {label})"
 
     def ordered(self, by: str, only: int | str | None = None) -> list[int]:
@@ -178,7 +197,7 @@ class Results:
         if not self.batches:
             return []
         ids = self._column(lambda b: b.crops.ids)
-        predicted = self._column(lambda b: b.result.predicted)
+        predicted = self._column(lambda b: b.result.final)
         if by == "class":
             order = np.lexsort((ids, self._column(lambda b: b.result.confidence), predicted))
         else:
@@ -198,7 +217,7 @@ class Results:
     def _chosen(self, only: str) -> np.ndarray:
         """Which cells are of a choice that is not a class."""
         if only == WHITE:
-            return np.asarray(self.white[self._column(lambda b: b.result.predicted)])
+            return np.asarray(self.white[self._column(lambda b: b.result.final)])
         if only == SMALL:
             return small_objects(self._column(lambda b: b.crops.areas_um2))
         name = {REVIEW: "review", ANOMALY: "anomaly", UNFIT: "no_class_fits"}[only]
@@ -208,6 +227,7 @@ class Results:
         """Return the results of all other cells."""
         other = copy.copy(self)
         other.batches, other._where, other._coarse = [], {}, None
+        other.base = None if self.base is None else self.base.without(labels)
         other.counts = np.zeros_like(self.counts)
         other.contradictions = np.zeros_like(self.contradictions)
         for name in [name for name in vars(self) if name.startswith("n_")]:
@@ -220,6 +240,39 @@ class Results:
                 other.add(replace(batch, crops=crops, result=result))
         other.total = len(other)
         other._coarse = None if self._coarse is None else self._coarse.without(labels)
+        return other
+
+    @property
+    def uncorrected(self) -> Results:
+        """The results as they were before people corrected some."""
+        return self if self.base is None else self.base
+
+    def learned(
+        self, batches: Sequence[CellBatch], colors: Sequence[str], groups: Sequence[str]
+    ) -> Results:
+        """Return what corrected cells made of these results, which stay as they are.
+
+        Parameters
+        ----------
+        batches : sequence of CellBatch
+            The same cells.
+        colors, groups : sequence of str
+            Of all classes, new ones included.
+        """
+        shown = batches[0].result
+        before, coarse = self.uncorrected.coarse, None
+        if shown.coarse is not None:
+            names = shown.coarse.class_names
+            new = len(names) - len(before.class_names)
+            own = [
+                (*all_[: len(before.class_names)], *more[len(more) - new :])
+                for all_, more in ((before.colors, colors), (before.groups, groups))
+            ]
+            coarse = Results(names, *own)
+        other = Results(shown.class_names, colors, groups, coarse)
+        for batch in batches:
+            other.add(batch)
+        other.total, other.base = self.total, self.uncorrected
         return other
 
     def _column(self, get: Callable[[CellBatch], Any]) -> np.ndarray:

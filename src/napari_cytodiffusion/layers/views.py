@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Layer, Shapes
 
 from cytodiffusion.drawing.maps import CellMaps, class_colors, uncertainty_colors
 from cytodiffusion.image.label_changes import CellChanges
+from napari_cytodiffusion.layers.people import People
 from napari_cytodiffusion.layers.placement import (
     NOTE,
     OUTLINE_COLORS,
@@ -21,6 +22,10 @@ from napari_cytodiffusion.layers.placement import (
     tell_cells,
 )
 from napari_cytodiffusion.layers.results import CellRecord, Results
+
+if TYPE_CHECKING:
+    from cytodiffusion.classification.settings import ClassifySettings
+    from cytodiffusion.pipeline import CellBatch
 
 #: What the cells can be coloured by.
 KINDS = ("class", "uncertainty")
@@ -66,6 +71,7 @@ class CellViews:
         self.window_um = 0.0
         self.error_rate: float | None = None  # that cells were accepted by
         self.no_promise: str | None = None  # why there is none although one was asked for
+        self.settings: ClassifySettings | None = None  # that the cells were classified with
         self.one_level: str | None = None  # that there are no finer classes, though asked for
         self.model = ("default", "auto")  # where it was loaded from, and the device
         self.background: np.ndarray | None = None  # of the image, once somebody measured it
@@ -74,6 +80,9 @@ class CellViews:
         self.request: Any = None  # what was asked for, to ask it again for some of the cells
         self.classified: tuple[Any, Results] | None = None  # labels and results, while these change
         self.changes = CellChanges()
+        self.people = People()  # what people said of the cells
+        self.running = False  # whether more cells are to come
+        self.kinds: Any = None  # what the segmentation took them for
         self.kind = "class"
         self.outlines = (True, True)  # of anomalies, of cells for review
         self.hidden = False  # the colours, to see the image
@@ -172,7 +181,9 @@ class CellViews:
             layer.visible = not self.hidden and self._is_shown(role)
 
     def _is_shown(self, role: str) -> bool:
-        return any(self.outlines) if role == "anomalies" else role == self.kind
+        if role == "anomalies":
+            return any(self.outlines) or bool(self.people.said)
+        return role == self.kind
 
     def forget(self, layer: Layer) -> None:
         """Take note that a layer was removed; it comes back when it is asked for."""
@@ -217,6 +228,28 @@ class CellViews:
             if role in self.layers:
                 self.layers[role].data = data
 
+    def show_learned(self, learned: Results) -> None:
+        """Show what corrected cells made of the others, with new classes if there are any."""
+        if self.classified is not None:
+            self.classified = (self.classified[0], learned)
+            learned = learned.without({*self.changes.removed, *self.changes.added})
+        fewer = len(self.results.class_names) > len(learned.class_names)
+        self.results = learned
+        if not fewer:  # colours of a class that is no more harm nobody
+            self.maps.widen(max(len(learned.class_names), self.maps.n_classes))
+        shown = self.shown[: len(learned.class_names)]
+        self.shown = shown + [True] * (len(learned.class_names) - len(shown))
+        colors = class_colors(learned.colors, self.shown)
+        changed = len(colors) != len(self._looks["class"][1])
+        self._looks["class"] = (self.maps.class_map, colors, self._looks["class"][2])
+        if changed and "class" in self.layers:
+            self.layers["class"].colormap = colormap_of(colors)
+        put_batches(self.maps, learned.batches)
+        self.maps.paint()
+        if "anomalies" in self.layers:
+            self.layers["anomalies"].visible = not self.hidden and self._is_shown("anomalies")
+        self.refresh()
+
     def show(self, kind: str, viewer: Any) -> None:
         """Colour the cells by ``"class"`` or by ``"uncertainty"``."""
         self.kind, self.hidden = kind, False
@@ -237,7 +270,7 @@ class CellViews:
         self.maps.outline(anomalies, review)
         self.maps.paint()
         if "anomalies" in self.layers:
-            self.layers["anomalies"].visible = any(self.outlines)
+            self.layers["anomalies"].visible = self._is_shown("anomalies")
             self.layers["anomalies"].refresh(extent=False)
 
     def show_classes(self, shown: Sequence[bool]) -> None:
@@ -269,6 +302,15 @@ class CellViews:
         self.labels.features = table
         if "class" in self.layers:
             self.layers["class"].features = table
+
+
+def put_batches(maps: CellMaps, batches: Iterable[CellBatch]) -> None:
+    """Enter classified cells into maps; what people said counts more than what was predicted."""
+    for batch in batches:
+        result = batch.result
+        human = result.by_human >= 0
+        strange = (result.anomaly, result.review, human)
+        maps.put(batch.crops.ids, result.final, result.entropy, *strange)
 
 
 _ROLE = "inspected"

@@ -36,6 +36,7 @@ _PAGES: dict[str, tuple[str, dict[str, tuple[type[BaseModel], str, dict[str, Any
             "device": (SegmentOptions, "device", {"enum": list(DEVICES)}),
             "level": (ClassifySettings, "level", {}),
             "trials": (ClassifySettings, "trials", {}),
+            "prior": (ClassifySettings, "prior", {"enum": ["auto", "even", "normal-blood"]}),
             "seed": (ClassifySettings, "seed", {}),
         },
     ),

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from fake_engine import result_of
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from cytodiffusion.model.traits import Trait
 from napari_cytodiffusion.classify.inspect import InspectWidget
+from napari_cytodiffusion.classify.morphology import MorphologyPanel
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.counterfactual.form import CounterfactualForm
 from napari_cytodiffusion.session import Session
 
-FINER = Trait("neutrophil", ("band", "segmented", "odd"), "neutrophil", colors=("#010203",) * 3)
+KINDS = ("band neutrophil", "segmented neutrophil", "odd")
+FINER = Trait("neutrophil", KINDS, "neutrophil", colors=("#010203",) * 3)
 SHAPE = Trait("nucleus_shape", ("unsegmented-round", "irregular"), classes=("neutrophil",))
 COARSE = ("basophil", "neutrophil", "red cell", "artefact")
-FINE = ("basophil", "band", "segmented", "odd", "red cell", "artefact")
+FINE = ("basophil", *KINDS, "red cell", "artefact")
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def test_the_window_follows_the_level(widget, engine, viewer, smear, qtbot):
     )
     assert "segmented" in (views.results.describe(1) or "")
     counted = [c.name for c in widget.differential.found.classes]
-    assert counted == ["basophil", "band", "segmented", "odd"]
+    assert counted == ["basophil", *KINDS]
     assert "wrong coarse class" in widget.summary.text()
     # cells for review stay those of the coarse level
     assert views.results.n_review == views.coarse.n_review > 0
@@ -91,7 +97,7 @@ def test_a_cell_has_its_finer_class_and_attributes(widget, viewer, qtbot, level)
     classify(widget, qtbot, level)
     panel = inspect.morphology
     inspect.show_cell(5)
-    assert panel.finer.text() == "As a neutrophil it is odd 75 %, band 12 %, segmented 12 %."
+    assert panel.finer.text() == "Neutrophil: odd 75 %, band 12 %, segmented 12 %"
     shape, value, sure = panel.rows[0]
     assert (shape.text(), value.text(), sure.text()) == (
         "Shape of the nucleus",
@@ -106,6 +112,22 @@ def test_a_cell_has_its_finer_class_and_attributes(widget, viewer, qtbot, level)
     assert panel.finer.isVisibleTo(inspect)
     inspect.show_cell(2)  # a red cell, of which nothing is told
     assert not panel.isVisibleTo(inspect)
+
+
+def test_a_share_next_to_one_is_written_as_it_is(qtbot):
+    shares = np.array([[0.005, 0.995, 0.996, 0.004, 0]], np.float32)
+    posterior = np.array([[0.1, 0.7, 0.1, 0.1]])
+    result = replace(
+        result_of(posterior, np.zeros(1)), traits=(SHAPE, FINER), trait_probabilities=shares
+    )
+    around = QWidget()
+    qtbot.addWidget(around)
+    panel = MorphologyPanel(around)
+    panel.show_cell(SimpleNamespace(result=result))
+    assert panel.finer.text() == "Neutrophil: band >99 %"
+    assert panel.rows[0][2].text() == ">99 %"
+    for label in (panel.finer, panel.rows[0][2]):
+        assert label.textFormat() == Qt.TextFormat.PlainText
 
 
 def test_nothing_is_said_by_a_model_without_traits(viewer, engine, qtbot):

@@ -1,0 +1,237 @@
+"""A person gives cells their classes: keys, undo, and what the other cells learn from it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels, Layer
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from cytodiffusion.progress import Progress
+from napari_cytodiffusion.classify.jobs import table_body
+from napari_cytodiffusion.engine import Engine
+from napari_cytodiffusion.layers.people import People
+from napari_cytodiffusion.layers.placement import full_size, note_of
+from napari_cytodiffusion.layers.views import CellViews
+from napari_cytodiffusion.remembered import remember, remembered
+from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.common import tell
+from napari_cytodiffusion.workers import Job
+
+#: Keys of the classes, in their order: digits, and the letters that are free everywhere. Digits
+#: choose tools on layers that are painted on, so there they keep doing that.
+CLASS_KEYS = (*"123456789", "G", "N", "Q", "W")
+
+#: Key that says the class is right, and goes on; key that takes back what was said last.
+CONFIRM_KEY, UNDO_KEY = "Enter", "Control-Z"
+
+#: Milliseconds of quiet after which the table of cells is written.
+_TABLE_MS = 500
+
+#: What is remembered of who looks at cells.
+_OBSERVER = "review/observer"
+
+
+def learn_body(
+    engine: Engine, views: CellViews, said: dict[int, tuple[str, str]]
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields all cells as they are after some were corrected."""
+    results = (views.results if views.classified is None else views.classified[1]).uncorrected
+    batches = list(results.batches)
+
+    def body(report: Progress) -> Iterator[Any]:
+        model = engine.load_model(*views.model)
+        yield engine.learn(batches, said, model, views.settings, views.kinds)
+
+    return body
+
+
+class Reviewing(QObject):
+    """Takes down what people say of the current cells, and lets the others learn from it.
+
+    Signals
+    -------
+    changed ()
+        Something was said, or taken back.
+    next_wanted ()
+        The next cell that nobody has looked at is to be shown.
+    """
+
+    changed = Signal()
+    next_wanted = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        self._inspectors: set[int] = set()
+        self._job: Job | None = None
+        self._waiting: CellViews | None = None
+        self._learning: CellViews | None = None
+        self._table_of: CellViews | None = None
+        self.observer = str(remembered(_OBSERVER, ""))
+        self._table = QTimer(self)
+        self._table.setSingleShot(True)
+        self._table.setInterval(_TABLE_MS)
+        self._table.timeout.connect(self._write_table)
+        viewer = session.viewer
+        self._bind(viewer)
+        for layer in viewer.layers:
+            self._bind_layer(layer)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+
+    @classmethod
+    def of(cls, session: Session) -> Reviewing:
+        """Return the one of a session, made at the first call."""
+        found = session.findChild(cls)
+        return found if isinstance(found, cls) else cls(session)
+
+    # -- keys ---------------------------------------------------------------------------------
+
+    def watch(self, widget: QObject) -> None:
+        """Listen to keys while a widget that shows the cell lives."""
+        self._inspectors.add(id(widget))
+        widget.destroyed.connect(partial(_gone, weakref.ref(self), id(widget)))
+
+    def _bind(self, to: Any) -> None:
+        me = weakref.ref(self)
+        for index, key in enumerate(CLASS_KEYS):
+            to.bind_key(key, _doing(me, lambda r, i=index: r.say_number(i)), overwrite=True)
+        to.bind_key(CONFIRM_KEY, _doing(me, Reviewing.confirm), overwrite=True)
+        to.bind_key(UNDO_KEY, _doing(me, Reviewing.undo), overwrite=True)
+
+    def _bind_layer(self, layer: Layer) -> None:
+        """Bind the keys to a layer of our own, which napari's tools for painting are useless on."""
+        if isinstance(layer, Labels) and "role" in note_of(layer):
+            self._bind(layer)
+
+    def _on_inserted(self, event: Any) -> None:
+        self._bind_layer(event.value)
+
+    @property
+    def active(self) -> bool:
+        """Whether somebody sees the cell that keys are about."""
+        return bool(self._inspectors)
+
+    # -- what people say ----------------------------------------------------------------------
+
+    def say(self, name: str) -> None:
+        """Give the cell that is looked at a class."""
+        views, label = self._session.current, self._session.chosen
+        if views is None or not label or not name.strip():
+            return
+        views.people.say(label, name.strip(), self.observer)
+        self.learn(views)
+
+    def say_number(self, index: int) -> None:
+        """Give the cell the class of a key."""
+        views = self._session.current
+        if views is not None and index < len(views.results.class_names):
+            self.say(views.results.class_names[index])
+
+    def confirm(self) -> None:
+        """Say that the class of the cell is right, and ask for the next one."""
+        views, label = self._session.current, self._session.chosen
+        record = None if views is None else views.results.record(label)
+        if views is None or record is None:
+            return
+        if label not in views.people.said:
+            self.say(views.results.class_names[record.predicted])
+        self.next_wanted.emit()
+
+    def undo(self) -> None:
+        """Take back what was said last, and show that cell."""
+        views = self._session.current
+        label = 0 if views is None else views.people.undo()
+        if views is None or not label:
+            return
+        self._session.inspect(label)
+        self.learn(views)
+
+    def call_observer(self, name: str) -> None:
+        """Take down who looks at the cells from now on; it is remembered."""
+        self.observer = name.strip()
+        remember(_OBSERVER, self.observer)
+
+    def carry(self, old: CellViews | None, new: CellViews) -> None:
+        """Let what was said of cells hold for those that took their places."""
+        if old is None or not old.people.said:
+            return
+        engine = self._session.engine
+        to = engine.same_cells(old.maps.labels, new.maps.labels, old.people.said)
+        new.people = old.people.moved(to)
+
+    # -- what is learned ----------------------------------------------------------------------
+
+    def learn(self, views: CellViews) -> None:
+        """Classify all cells anew by what was said, in a thread; the latest word counts."""
+        self.changed.emit()
+        if views.running or not len(views.results):
+            return  # the end of the run comes back here
+        if self._job is not None:
+            self._waiting = views
+            return
+        said = {k: v for k, v in views.people.said.items() if k in views.results}
+        job = self._job = Job(learn_body(self._session.engine, views, said), self)
+        self._learning = views
+        # bound methods and no closures, which would keep this alive
+        job.yielded.connect(self._on_learned)
+        job.failed.connect(tell)
+        job.ended.connect(self._on_ended)
+        job.start()
+
+    def _on_learned(self, found: Any) -> None:
+        views = self._learning
+        if views is None or self._waiting is views:
+            return  # more was said meanwhile
+        batches, classes = found
+        colors, groups = [c.color for c in classes], [c.group for c in classes]
+        whole = views.results if views.classified is None else views.classified[1]
+        views.show_learned(whole.learned(batches, colors, groups))
+        self._session.cells_changed.emit()
+        self._table_of = views
+        self._table.start()
+        self.changed.emit()
+
+    def _on_ended(self, _: str) -> None:
+        self._job, self._learning = None, None
+        views, self._waiting = self._waiting, None
+        if views is not None:
+            self.learn(views)
+
+    def _write_table(self) -> None:
+        """Hand the table to the labels, once nothing more is said for a moment."""
+        views, self._table_of = self._table_of, None
+        if views is None or self._session.busy:
+            return
+        batches, frame_of = list(views.results.batches), self._session.engine.cells_frame
+        highest = int(np.max(np.asarray(full_size(views.labels))))
+        job = Job(table_body(lambda: frame_of(batches), highest), self)
+        job.yielded.connect(views.set_features)
+        job.failed.connect(tell)
+        job.start()
+
+
+def said_of(people: People, label: int) -> str:
+    """Return the class that a person gave a cell, empty where nobody did."""
+    return people.said.get(label, ("", ""))[0]
+
+
+def _doing(me: weakref.ref[Reviewing], what: Callable[[Reviewing], None]) -> Callable[[Any], None]:
+    """Return what napari calls for a key; it holds nothing alive."""
+
+    def act(_: Any) -> None:
+        found = me()
+        if found is not None and found.active:
+            what(found)
+
+    return act
+
+
+def _gone(me: weakref.ref[Reviewing], widget: int, *_: Any) -> None:
+    found = me()
+    if found is not None:
+        found._inspectors.discard(widget)
