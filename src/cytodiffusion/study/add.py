@@ -13,12 +13,18 @@ from cytodiffusion.batch import Task, request_of, slides_of, with_scale
 from cytodiffusion.cells.cell_table import CellTable
 from cytodiffusion.classification.classifier import in_batches
 from cytodiffusion.classification.levels import at_level, classes_at
-from cytodiffusion.classification.result import join, many_unlike
+from cytodiffusion.classification.result import join
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import Cancelled, CytoDiffusionError
 from cytodiffusion.field import check_field
 from cytodiffusion.image.image import open_image
-from cytodiffusion.pipeline import CellBatch, cells_frame, find_cells, iter_classify_labels
+from cytodiffusion.pipeline import (
+    CellBatch,
+    cautions,
+    cells_frame,
+    find_cells,
+    iter_classify_labels,
+)
 from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.settings import SegmentOptions
@@ -136,8 +142,7 @@ def add_field(
             **({} if slide is None else {"slide": slide.record()}),
         },
     }
-    unlike = many_unlike(int(frame["anomaly"].sum()), len(frame))
-    warnings = (*image.notes, *found.warnings, *([unlike] if unlike else []))
+    warnings = (*image.notes, *found.warnings, *cautions(frame, model, settings))
     # Two steps, neither of which keeps others from writing for long: where the second is missing,
     # adding the image again does it
     added = study.put_image(
@@ -202,8 +207,9 @@ def _again(
             progress=progress,
         )
     )
-    study.put_predictions(image.name, cells_frame(batches), model, settings, joined(batches))
-    return Added(image, CLASSIFIED, cells)
+    frame = cells_frame(batches)
+    study.put_predictions(image.name, frame, model, settings, joined(batches))
+    return Added(image, CLASSIFIED, cells, cautions(frame, model, settings))
 
 
 # --- many images ---------------------------------------------------------------------------------

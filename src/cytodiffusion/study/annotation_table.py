@@ -175,7 +175,7 @@ def _unknown(study: Study, observer: str, cells: dict[int, str]) -> dict[int, st
     }
 
 
-# --- which cells -------------------------------------------------------------------------------------
+# --- which cells ---------------------------------------------------------------------------------
 
 
 def _cell_finder(study: Study) -> Callable[[CorrectionRow], int | None]:

@@ -22,7 +22,7 @@ from cytodiffusion.model.traits import Trait
 #: Entries with what is no array, and with the numbers of the cells.
 _REST, _CELLS = "rest", "cells"
 #: What people said is in the annotations of a study, and nowhere else.
-_LEFT_OUT = ("human", "observer")
+_LEFT_OUT = ("human", "observer", "human_class")
 
 
 def pack(cells: NDArray[np.int64], result: Classification) -> bytes:
