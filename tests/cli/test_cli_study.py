@@ -142,6 +142,25 @@ def test_another_model_looks_at_the_same_cells(
         assert opened.cells(run=old)["confidence"].tolist() == before["confidence"].tolist()
 
 
+def test_a_folder_keeps_its_scale_when_it_grows(
+    run: Run, add: Run, fields: Path, tmp_path: Path
+) -> None:
+    study, slides = tmp_path / "study", tmp_path / "slides"
+    slides.mkdir()
+    run("study", "new", study)
+    found = []
+    for name, file in (("one.png", "a.png"), ("two.png", "more/a.png")):
+        shutil.copy(fields / file, slides / name)
+        code, told = add(study, slides, "--method", "watershed")
+        assert code == 0
+        found.append(told["images"])
+    assert [one["status"] for one in found[1]] == ["there", "added"]
+    assert found[1][1]["pixel_size_source"] == "slide"
+    with Study(study) as opened:
+        record = opened.image("two.png").record["segmentation"]["slide"]
+        assert record["own_um"] > 0
+
+
 def test_images_of_one_cell_each(run: Run, add: Run, tmp_path: Path) -> None:
     study, data = tmp_path / "study", write_discs(tmp_path / "discs", {"train": 3}) / "train"
     run("study", "new", study)

@@ -43,7 +43,9 @@ def write_anndata(study: Study, path: Path, frame: pd.DataFrame) -> list[str]:
     table = table.rename_axis(None).rename(columns={"_index": "index_"})
     for name in table:
         values = table[name]
-        if values.dtype == object or pd.api.types.is_string_dtype(values):
+        if values.dtype == object and all(isinstance(v, bool) for v in values.dropna()):
+            table[name] = values.astype("boolean")  # unknown where no model has said anything
+        elif values.dtype == object or pd.api.types.is_string_dtype(values):
             table[name] = values.map(lambda v: v if isinstance(v, str) else "").astype("category")
     data = anndata.AnnData(
         X=np.nan_to_num(posterior).astype(np.float32),

@@ -199,6 +199,8 @@ class Database:
             yield
         except sqlite3.OperationalError as error:
             raise InputError(_what_happened(self.path, self.name, error)) from error
+        except sqlite3.ProgrammingError:  # a closed study, another thread: no fault of the file
+            raise
         except sqlite3.IntegrityError as error:
             raise InputError(f"The study {self.name} does not take this: {error}.") from error
         except sqlite3.DatabaseError as error:

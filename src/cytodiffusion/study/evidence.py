@@ -18,6 +18,7 @@ from cytodiffusion.classification.result import Classification
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.writers import to_json
 from cytodiffusion.model.traits import Trait
+from cytodiffusion.study.database import Database
 
 #: Entries with what is no array, and with the numbers of the cells.
 _REST, _CELLS = "rest", "cells"
@@ -42,6 +43,27 @@ def unpack(content: bytes) -> tuple[NDArray[np.int64], Classification]:
         return cells, _restore(rest, "", arrays)
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError("A classification in the study is damaged: classify again.") from error
+
+
+def read_evidence(
+    database: Database, image: int, run: int | None = None
+) -> tuple[NDArray[np.int64], Classification] | None:
+    """Return what a run said of an image, without cells that changed since or are gone."""
+    found = database.rows(
+        "SELECT e.arrays, e.run FROM evidence e JOIN runs r ON r.id = e.run "
+        "WHERE e.image = ? AND (? IS NULL OR r.id = ?) ORDER BY r.used DESC LIMIT 1",
+        (image, run, run),
+    )
+    if not found:
+        return None
+    cells, result = unpack(found[0][0])
+    rows = database.rows(
+        "SELECT c.id FROM cells c JOIN predictions p ON p.cell = c.id AND p.run = ? "
+        "WHERE c.image = ? AND c.gone IS NULL",
+        (found[0][1], image),
+    )
+    there = np.isin(cells, [row[0] for row in rows])
+    return cells[there], result[there]
 
 
 def _flatten(result: Classification, prefix: str, arrays: dict[str, NDArray[Any]]) -> Any:

@@ -300,6 +300,35 @@ def find_files(folder: Path, images: list[StudyImage]) -> dict[int, Path]:
     return found
 
 
+def find_moved(database: Database, folder: Path, place: Path) -> list[str]:
+    """Look for the files of images that were moved below `place`; return the images' names."""
+    missing = [
+        image
+        for image in all_images(database)
+        if not any(is_file_of(path, image) for path in _known_places(folder, image))
+    ]
+    found = find_files(place, missing)
+    for image in missing:
+        if image.id in found:
+            move_image(database, folder, image, found[image.id])
+    return [image.name for image in missing if image.id in found]
+
+
+def cell_number(database: Database, image: StudyImage, label: int) -> int:
+    """Return the number of a cell; InputError where there is none."""
+    found = database.one(
+        "SELECT id FROM cells WHERE image = ? AND label = ? AND gone IS NULL",
+        (image.id, int(label)),
+    )
+    if found is None:
+        gone = database.one(
+            "SELECT max(gone) FROM cells WHERE image = ? AND label = ?", (image.id, int(label))
+        )
+        why = f": its outline was deleted on {gone[:10]}" if gone else ""
+        raise InputError(f"There is no cell {label} in {image.name}{why}.")
+    return int(found)
+
+
 def move_image(database: Database, folder: Path, image: StudyImage, path: Path) -> None:
     """Note that the file of an image is somewhere else now."""
     if not database.writable:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from cytodiffusion.errors import InputError
-from cytodiffusion.files.atomic import prepare_folder
-from cytodiffusion.files.writers import to_json
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.study import annotations as people
-from cytodiffusion.study import classes, database, images, predictions
+from cytodiffusion.study import classes, images, predictions
 from cytodiffusion.study.annotations import Done
 from cytodiffusion.study.classes import StudyClass
+from cytodiffusion.study.folder import StudyFolder
 from cytodiffusion.study.images import ImageFile, StudyImage
 from cytodiffusion.study.predictions import Run
 
@@ -29,13 +25,15 @@ if TYPE_CHECKING:
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.predict import Classifier
     from cytodiffusion.settings import SegmentOptions
+    from cytodiffusion.study.add import AddedCells
+    from cytodiffusion.study.annotation_table import Imported
     from cytodiffusion.study.outlines import OutlineChanges
 
 #: A cell: its number in the study, or the name of its image and its label there.
 Cell = int | tuple[str, int]
 
 
-class Study:
+class Study(StudyFolder):
     """A folder with what models and people say of cells; a context manager.
 
     One thread uses it, the one that opened it. Other threads and other programs open it for
@@ -65,82 +63,6 @@ class Study:
     ...     study.annotate(("smear.tif", 17), "monocyte", "Ada")
     ...     study.cells()[["predicted", "human", "effective"]]
     """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        writable: bool = True,
-        busy_seconds: float = database.BUSY_SECONDS,
-    ) -> None:
-        self.folder = Path(folder)
-        self._database = database.Database(
-            self.folder, writable=writable, busy_seconds=busy_seconds
-        )
-
-    @classmethod
-    def create(cls, folder: str | Path) -> Study:
-        """Make a new study and open it.
-
-        Parameters
-        ----------
-        folder : str or Path
-            Made where it is missing; it must not be a study already.
-
-        Returns
-        -------
-        Study
-
-        Raises
-        ------
-        InputError
-            If there is a study already, or the folder cannot be written.
-        """
-        target = Path(folder)
-        if (target / database.FILE).exists():
-            raise InputError(f"{target} is a study already.")
-        prepare_folder(target / images.LABELS)
-        database.create(target)
-        return cls(target)
-
-    @classmethod
-    def open(cls, folder: str | Path, *, writable: bool = True) -> Study:
-        """Open a study; see the parameters of the class.
-
-        A study of an older format is brought to the present one; the file as it was is kept beside
-        it.
-        """
-        return cls(folder, writable=writable)
-
-    def __enter__(self) -> Study:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
-    @property
-    def database(self) -> database.Database:
-        """The file, for what belongs to the study."""
-        return self._database
-
-    @property
-    def name(self) -> str:
-        """Name of the folder."""
-        return self._database.name
-
-    @property
-    def id(self) -> str:
-        """The same in all copies of the study."""
-        return str(self._database.one("SELECT value FROM facts WHERE name = 'id'"))
 
     # --- images and cells ------------------------------------------------------------------------
 
@@ -184,16 +106,7 @@ class Study:
         list of str
             Names of the images that were found again.
         """
-        missing = [i for i in self.images() if not self._is_there(i)]
-        found = images.find_files(Path(folder), missing)
-        for image in missing:
-            if image.id in found:
-                images.move_image(self._database, self.folder, image, found[image.id])
-        return [image.name for image in missing if image.id in found]
-
-    def _is_there(self, image: StudyImage) -> bool:
-        known = [Path(image.path), *([] if image.near is None else [self.folder / image.near])]
-        return any(images.is_file_of(path, image) for path in known)
+        return images.find_moved(self._database, self.folder, Path(folder))
 
     def labels(self, name: str) -> NDArray[np.int32]:
         """Return the label image ``(Y, X)`` of an image, 0 for the background."""
@@ -241,6 +154,42 @@ class Study:
         from cytodiffusion.study.add import add_field
 
         return add_field(self, path, model, settings, options, name=name, progress=progress).image
+
+    def add_cells(
+        self,
+        paths: Sequence[str | Path],
+        model: Classifier,
+        settings: ClassifySettings | None = None,
+        *,
+        pixel_size_um: float | None = None,
+        progress: Progress = silent,
+    ) -> AddedCells:
+        """Classify images of one cell each, and keep them; see `add_image`.
+
+        Parameters
+        ----------
+        paths : sequence of str or Path
+            Of images of one laboratory, with the cell in or near the centre.
+        model : ModelBundle or Baseline
+            That classifies.
+        settings : ClassifySettings, optional
+            How.
+        pixel_size_um : float, optional
+            Micrometres a pixel of all of them; otherwise what their files state, or an estimate.
+        progress : callable
+            May raise ``Cancelled``; nothing is added then.
+
+        Returns
+        -------
+        AddedCells
+            ``added`` are those that are in the study now, ``failed`` those that could not be read.
+        """
+        from cytodiffusion.study.add import add_single_cells
+
+        files = [Path(path) for path in paths]
+        return add_single_cells(
+            self, files, model, settings, pixel_size_um=pixel_size_um, progress=progress
+        )
 
     def put_image(
         self,
@@ -353,17 +302,7 @@ class Study:
 
     def cell(self, image: str, label: int) -> int:
         """Return the number of a cell; InputError where there is none."""
-        number = self.image(image).id
-        found = self._database.one(
-            "SELECT id FROM cells WHERE image = ? AND label = ? AND gone IS NULL", (number, label)
-        )
-        if found is None:
-            gone = self._database.one(
-                "SELECT max(gone) FROM cells WHERE image = ? AND label = ?", (number, label)
-            )
-            why = f": its outline was deleted on {gone[:10]}" if gone else ""
-            raise InputError(f"There is no cell {label} in {image}{why}.")
-        return int(found)
+        return images.cell_number(self._database, self.image(image), label)
 
     def cells(self, image: str | None = None, *, run: int | None = None) -> pd.DataFrame:
         """Return a table of all cells.
@@ -431,26 +370,9 @@ class Study:
             Numbers of the cells, and what was said of them; cells that are gone are left out. None
             where nothing was kept.
         """
-        from cytodiffusion.study.evidence import unpack
+        from cytodiffusion.study.evidence import read_evidence
 
-        number = self.image(image).id
-        found = self._database.rows(
-            "SELECT e.arrays, e.run FROM evidence e JOIN runs r ON r.id = e.run "
-            "WHERE e.image = ? AND (? IS NULL OR r.id = ?) ORDER BY r.used DESC LIMIT 1",
-            (number, run, run),
-        )
-        if not found:
-            return None
-        cells, result = unpack(found[0][0])
-        rows = self._database.rows(
-            "SELECT c.id FROM cells c JOIN predictions p ON p.cell = c.id AND p.run = ? "
-            "WHERE c.image = ? AND c.gone IS NULL",
-            (found[0][1], number),
-        )
-        import numpy as np
-
-        there = np.isin(cells, [row[0] for row in rows])
-        return cells[there], result[there]
+        return read_evidence(self._database, self.image(image).id, run)
 
     # --- people ----------------------------------------------------------------------------------
 
@@ -551,17 +473,10 @@ class Study:
             ``comment``, in the order in which they were given. Annotations that were undone, or
             whose cell is gone, are not in it.
         """
-        import pandas as pd
+        from cytodiffusion.study.table import annotations_table
 
-        rows = self._database.rows(
-            "SELECT s.cell, i.name, c.label, o.name, k.name, s.at, s.seconds, s.comment "
-            "FROM said s JOIN cells c ON c.id = s.cell JOIN images i ON i.id = c.image "
-            "JOIN observers o ON o.id = s.observer JOIN classes g ON g.id = s.class "
-            "JOIN classes k ON k.id = coalesce(g.merged, g.id) WHERE c.gone IS NULL "
-            "ORDER BY s.annotation"
-        )
-        names = ["cell", "image", "label", "observer", "class", "at", "seconds", "comment"]
-        return pd.DataFrame(rows, columns=names)
+        frame: pd.DataFrame = annotations_table(self._database)
+        return frame
 
     # --- classes ---------------------------------------------------------------------------------
 
@@ -594,14 +509,43 @@ class Study:
         """Delete a class; InputError where people gave it to cells."""
         classes.delete_class(self._database, name)
 
-    # --- where the user was ----------------------------------------------------------------------
+    # --- files for others ------------------------------------------------------------------------
 
-    def remember(self, name: str, value: Any) -> None:
-        """Keep anything that JSON can hold, such as what was open."""
-        with self._database.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, to_json(value)))
+    def export(self, target: str | Path, *, image: str | None = None) -> list[Path]:
+        """Write the cells as CSV, Parquet, GeoJSON, AnnData or crops.
 
-    def recall(self, name: str, default: Any = None) -> Any:
-        """Return what was kept."""
-        found = self._database.one("SELECT value FROM state WHERE name = ?", (name,))
-        return default if found is None else json.loads(found)
+        Parameters
+        ----------
+        target : str or Path
+            ``.csv``, ``.parquet``, ``.geojson``, ``.h5ad``, or a folder for crops.
+        image : str, optional
+            Only the cells of this image.
+
+        Returns
+        -------
+        list of Path
+            What was written.
+        """
+        from cytodiffusion.study.export import export_study
+
+        return export_study(self, target, image=image)[0]
+
+    def import_annotations(self, path: str | Path, observer: str = "") -> Imported:
+        """Place annotations of a table (CSV) or of outlines (GeoJSON).
+
+        Parameters
+        ----------
+        path : str or Path
+            CSV with the columns ``label`` or ``path``, ``class``, and with several images
+            ``image``; or GeoJSON.
+        observer : str
+            Who said so, where the file does not say.
+
+        Returns
+        -------
+        Imported
+            How many were placed, and ``sentences`` on those that were not.
+        """
+        from cytodiffusion.study.annotation_table import import_annotations
+
+        return import_annotations(self, path, observer)

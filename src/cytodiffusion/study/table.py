@@ -74,6 +74,21 @@ def cells_table(database: Database, image: str | None = None, run: int | None = 
     return pd.concat([frame, details[[*others, *probabilities]]], axis=1)
 
 
+def annotations_table(database: Database) -> Any:
+    """Return what each observer says of each cell now; see `Study.annotations`."""
+    import pandas as pd
+
+    rows = database.rows(
+        "SELECT s.cell, i.name, c.label, o.name, k.name, s.at, s.seconds, s.comment "
+        "FROM said s JOIN cells c ON c.id = s.cell JOIN images i ON i.id = c.image "
+        "JOIN observers o ON o.id = s.observer JOIN classes g ON g.id = s.class "
+        "JOIN classes k ON k.id = coalesce(g.merged, g.id) WHERE c.gone IS NULL "
+        "ORDER BY s.annotation"
+    )
+    names = ["cell", "image", "label", "observer", "class", "at", "seconds", "comment"]
+    return pd.DataFrame(rows, columns=names)
+
+
 def effective_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Return image, label, effective class and where it comes from."""
     return frame[["image", "label", "effective", "effective_source"]].copy()
