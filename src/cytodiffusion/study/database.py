@@ -49,6 +49,8 @@ def create(folder: Path) -> None:
         schema.create_tables(connection)
         with connection:
             connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+        if (folder / FILE).exists():  # another program was faster
+            raise InputError(f"{folder} is a study already.")
 
 
 class Database:
