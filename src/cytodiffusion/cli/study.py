@@ -100,7 +100,7 @@ def add(
             bundle = load_model(reporter, model, device, allow_download)
             done: list[Added | Failed] = []
             notes: list[str] = []
-            title = f"Adding {len(inputs.paths):,} images"
+            title = f"Adding {_images(len(inputs.paths))}"
             if cells_only:
                 with reporter.progress(title) as progress:
                     found = add_single_cells(
@@ -150,6 +150,10 @@ def _tell(reporter: Reporter, one: Added | Failed) -> None:
     reporter.say(f"{one.image.name}: {one.cells:,} cells, {how}")
 
 
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
+
+
 def _report_added(
     reporter: Reporter,
     study: Study,
@@ -196,7 +200,7 @@ def _report_added(
             if len(done) == 1
             else f"{len(failed)} of {len(done)} images were not added."
         )
-    said = [f"{counts['added']:,} images added"]
+    said = [f"{_images(counts['added'])} added"]
     if counts["classified"]:
         said.append(f"{counts['classified']:,} classified again")
     if counts["there"]:
@@ -247,7 +251,8 @@ def annotate(
             "said": done.sentences,
         }
         known = f", {done.known:,} were known already" if done.known else ""
-        reporter.result(record, f"{done.placed:,} cells annotated{known}")
+        cells = "1 cell" if done.placed == 1 else f"{done.placed:,} cells"
+        reporter.result(record, f"{cells} annotated{known}")
 
 
 @app.command()
