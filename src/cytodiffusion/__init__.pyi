@@ -26,5 +26,6 @@ from .model.bundle import ModelBundle as ModelBundle
 from .pipeline import Analysis as Analysis
 from .pipeline import CellResults as CellResults
 from .segmentation.result import Segmentation as Segmentation
+from .study.study import Study as Study
 
 __version__: str

@@ -320,6 +320,19 @@ def cells_frame(batches: Iterable[CellBatch]) -> pd.DataFrame:
     return frame
 
 
+def cautions(frame: pd.DataFrame, model: Classifier, settings: ClassifySettings) -> tuple[str, ...]:
+    """Return what the user should read about the classified cells of a field, a sentence each."""
+    said = (
+        level_note(model, settings.level),
+        unpromised(settings.error_rate, frame.attrs[ACCEPTED]),
+        distance_sentence(frame, model, settings),
+        many_unlike(int(frame["anomaly"].sum()), len(frame)),
+        contradiction_sentence(Counter(frame["predicted"][frame["contradiction"]])),
+        frame.attrs.get(CORRECTIONS, {}).get("not_placed"),
+    )
+    return tuple(sentence for sentence in said if sentence)
+
+
 def distance_sentence(
     frame: pd.DataFrame, model: Classifier, settings: ClassifySettings
 ) -> str | None:
@@ -524,15 +537,7 @@ def analyse(
         progress=_part(progress, 0.35, 0.93),
     )
     anomalies = int(results.frame["anomaly"].sum())
-    said = (
-        level_note(model, settings.level),
-        unpromised(settings.error_rate, results.frame.attrs[ACCEPTED]),
-        distance_sentence(results.frame, model, settings),
-        many_unlike(anomalies, len(results.frame)),
-        contradiction_sentence(Counter(results.frame["predicted"][results.frame["contradiction"]])),
-        results.frame.attrs.get(CORRECTIONS, {}).get("not_placed"),
-    )
-    warnings = (*image.notes, *found.warnings, *(sentence for sentence in said if sentence))
+    warnings = (*image.notes, *found.warnings, *cautions(results.frame, model, settings))
     progress(0.93, "Writing results")
     classes = classes_of(model, results.frame, settings.level)
     names = [c.name for c in classes]

@@ -23,6 +23,7 @@ from cytodiffusion.classification.prior import prior_record, settled
 from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
+from cytodiffusion.image.pixels import Scale
 from cytodiffusion.pipeline import (
     ACCEPTED,
     CORRECTED,
@@ -149,6 +150,8 @@ class ReadCell:
     centre: tuple[float, float]
     area_um2: float
     touches_border: bool
+    scale: Scale
+    shape: tuple[int, int]
 
 
 def _read_cells(
@@ -168,7 +171,9 @@ def _read_cells(
         except CytoDiffusionError as error:
             skipped.append(naming(path, error))
             continue
-        cells.append(ReadCell(path, window, cell.background, cell.centre, area, touches))
+        height, width = cell.rgb.shape[:2]
+        found = (window, cell.background, cell.centre, area, touches, cell.scale, (height, width))
+        cells.append(ReadCell(path, *found))
     return cells
 
 

@@ -83,14 +83,14 @@ class CorrectionTable:
                 f"{self.source} does not say of which image a cell is: with several images it "
                 "needs the column image."
             )
-        meant = _finder(names)
+        meant = name_finder(names)
         return replace(
             self, rows=tuple(r for r in self.rows if not r.image or meant(r.image) == name)
         )
 
     def lost(self, names: Sequence[str]) -> list[CorrectionRow]:
         """Return the rows of images that are none of these."""
-        meant = _finder(names)
+        meant = name_finder(names)
         return [row for row in self.rows if row.image and meant(row.image) is None]
 
     def place_labels(
@@ -98,7 +98,7 @@ class CorrectionTable:
     ) -> tuple[list[HumanLabel], list[CorrectionRow]]:
         """Find the cells by their labels ``ids``; return what was found and what was not."""
         where = {int(label): row for row, label in enumerate(ids)}
-        return self._place(lambda cell: where.get(_number(cell)), class_names)
+        return self._place(lambda cell: where.get(label_number(cell)), class_names)
 
     def place_paths(
         self, paths: Sequence[str | Path], class_names: Sequence[str]
@@ -111,7 +111,7 @@ class CorrectionTable:
             )
         names = [Path(path).as_posix() for path in paths]
         where = {name: row for row, name in enumerate(names)}
-        meant = _finder(names)
+        meant = name_finder(names)
 
         def find(cell: str) -> int | None:
             found = meant(cell)
@@ -176,7 +176,7 @@ def read_corrections(path: str | Path) -> CorrectionTable:
 
 def from_mapping(classes: Mapping[int | str, str]) -> CorrectionTable:
     """Return corrections by label, or by path of the image, as a table."""
-    by_path = any(not isinstance(cell, int) and _number(str(cell)) < 0 for cell in classes)
+    by_path = any(not isinstance(cell, int) and label_number(str(cell)) < 0 for cell in classes)
     rows = (CorrectionRow(str(cell), str(name).strip()) for cell, name in classes.items())
     return CorrectionTable(tuple(row for row in rows if row.name), by_path)
 
@@ -198,7 +198,7 @@ def _several(name: str) -> list[str]:
     return [part.strip() for part in name.split("|") if part.strip()]
 
 
-def _number(text: str) -> int:
+def label_number(text: str) -> int:
     """Return the label that a text stands for, also as spreadsheets write it; -1 for none."""
     try:
         value = float(text)
@@ -207,7 +207,7 @@ def _number(text: str) -> int:
     return int(value) if value.is_integer() else -1
 
 
-def _finder(names: Sequence[str]) -> Callable[[str], str | None]:
+def name_finder(names: Sequence[str]) -> Callable[[str], str | None]:
     """Return what finds the one of ``names`` that a text means: whole, by its end or its stem."""
     exact = {PurePath(name).as_posix(): name for name in names}
     ends: dict[str, set[str]] = {}

@@ -23,6 +23,7 @@ from cytodiffusion.cli import (
     run,
     segment,
     smear,
+    study,
     train,
 )
 from cytodiffusion.settings import reason_of
@@ -71,6 +72,7 @@ app.command("heatmap")(heatmap.heatmap)
 app.command("smear")(smear.smear)
 app.command("augment")(augment.augment)
 app.add_typer(models.app, name="models")
+app.add_typer(study.app, name="study")
 app.add_typer(authenticity.app, name="authenticity")
 
 

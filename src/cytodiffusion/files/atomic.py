@@ -105,6 +105,27 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder that becomes `folder`, with all in it, when the block succeeds.
+
+    `folder` may be there already if it is empty.
+    """
+    prepare_folder(folder.parent)
+    with _as_input_error(folder):
+        hidden = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+        try:
+            yield hidden
+            mask = os.umask(0)
+            os.umask(mask)
+            hidden.chmod(0o777 & ~mask)
+            if folder.is_dir():
+                folder.rmdir()
+            hidden.rename(folder)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 checksum of a file as hexadecimal text."""
     with path.open("rb") as stream:

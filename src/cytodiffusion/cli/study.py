@@ -1,0 +1,349 @@
+"""``cytodiffusion study``: images, what models and people say of their cells, in one folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cytodiffusion.cli.options import (
+    DeviceOption,
+    DownloadOption,
+    Given,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    classify_settings,
+    read_settings,
+    takes_classification,
+    takes_one_scale,
+    takes_segmentation,
+)
+from cytodiffusion.cli.reporter import FAILED, Reporter, reporting
+from cytodiffusion.errors import InputError
+from cytodiffusion.settings import SegmentOptions
+
+if TYPE_CHECKING:
+    from cytodiffusion.cli.run import Inputs
+    from cytodiffusion.study import Study
+    from cytodiffusion.study.add import Added, Failed
+
+app = typer.Typer(
+    help="Keep images, cells, and what models and people say of them, in one folder.",
+    no_args_is_help=True,
+)
+
+StudyArgument = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="Folder of the study.", readable=False)
+]
+
+
+@app.command()
+def new(
+    study: StudyArgument,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make a new study in a folder."""
+    with reporting("study new", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.study import Study
+
+        with Study.create(study) as made:
+            reporter.result({"study": study, "id": made.id}, f"A new study in {study}")
+
+
+@app.command()
+@takes_classification
+@takes_segmentation
+@takes_one_scale
+def add(
+    study: StudyArgument,
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE|FOLDER...", help="Images, or folders of images.", readable=False
+        ),
+    ],
+    cells_only: Annotated[
+        bool,
+        typer.Option("--cells", help="The images show one cell each, in or near the centre."),
+    ] = False,
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    *,
+    classification: Given,
+    allow_download: DownloadOption = False,
+    cells: Given,
+    scale: Given,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Find and classify the cells of images, as `run` does, and keep them in a study.
+
+    An image that is there, by its checksum, is skipped; with another model or other settings its
+    cells are classified again, and both answers are kept. An image that fails is reported and the
+    others go on; the exit code is 1 then.
+    """
+    with reporting("study add", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.cli.run import expand
+        from cytodiffusion.cli.shared import load_model
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.add import add_fields, add_single_cells
+
+        computer = {"device": device, "allow_download": allow_download}
+        options = read_settings(SegmentOptions, cells | computer | scale)
+        settings = classify_settings(classification)
+        inputs = _outside(expand(images, reporter), study)
+        with Study(study) as opened:  # before the work, so that what is wrong with it is said
+            bundle = load_model(reporter, model, device, allow_download)
+            done: list[Added | Failed] = []
+            notes: list[str] = []
+            title = f"Adding {_images(len(inputs.paths))}"
+            if cells_only:
+                with reporter.progress(title) as progress:
+                    found = add_single_cells(
+                        opened,
+                        inputs.paths,
+                        bundle,
+                        settings,
+                        names=inputs.names,
+                        pixel_size_um=options.pixel_size_um,
+                        progress=progress,
+                    )
+                done, notes = [*found.added, *found.failed], list(found.notes)
+            else:
+                with reporter.progress(title) as progress:
+                    for one in add_fields(
+                        opened, inputs.paths, inputs.names, bundle, settings, options, progress
+                    ):
+                        done.append(one)
+                        _tell(reporter, one)
+            _report_added(reporter, opened, done, inputs, notes, single=cells_only)
+
+
+def _outside(inputs: Inputs, study: Path) -> Inputs:
+    """Leave out the label images of the study itself, where its folder is among those given."""
+    from dataclasses import replace
+
+    from cytodiffusion.study.images import LABELS
+
+    own = (study / LABELS).resolve()
+    kept = [
+        (path, name)
+        for path, name in zip(inputs.paths, inputs.names, strict=True)
+        if path.resolve().parent != own
+    ]
+    return replace(inputs, paths=tuple(p for p, _ in kept), names=tuple(n for _, n in kept))
+
+
+def _tell(reporter: Reporter, one: Added | Failed) -> None:
+    from cytodiffusion.study.add import THERE, Failed
+
+    if isinstance(one, Failed):
+        reporter.error(one.error if one.path.name in one.error else f"{one.path.name}: {one.error}")
+        return
+    for warning in one.warnings:
+        reporter.warn(f"{one.image.name}: {warning}")
+    how = "there already" if one.status == THERE else one.status
+    reporter.say(f"{one.image.name}: {one.cells:,} cells, {how}")
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
+
+
+def _report_added(
+    reporter: Reporter,
+    study: Study,
+    done: list[Added | Failed],
+    inputs: Inputs,
+    notes: list[str],
+    *,
+    single: bool,
+) -> None:
+    from cytodiffusion.study.add import Failed
+
+    failed = [one for one in done if isinstance(one, Failed)]
+    added = [one for one in done if not isinstance(one, Failed)]
+    if single:
+        for one in failed:
+            _tell(reporter, one)
+        for note in notes:
+            reporter.warn(note)
+    counts = Counter(one.status for one in added)
+    record: dict[str, Any] = {
+        "study": study.folder,
+        "images": [
+            {
+                "image": one.image.name,
+                "path": one.image.path,
+                "status": one.status,
+                "cells": one.cells,
+                "pixel_size_um": one.image.pixel_size_um,
+                "pixel_size_source": one.image.pixel_size_source,
+                "warnings": one.warnings,
+            }
+            for one in added
+        ],
+        "added": counts["added"],
+        "classified": counts["classified"],
+        "there": counts["there"],
+        "failed": [{"image": str(one.path), "error": one.error} for one in failed],
+        "not_read": inputs.not_read,
+    }
+    if failed:
+        reporter.exit_code = FAILED
+        record["error"] = (
+            failed[0].error
+            if len(done) == 1
+            else f"{len(failed)} of {len(done)} images were not added."
+        )
+    said = [f"{_images(counts['added'])} added"]
+    if counts["classified"]:
+        said.append(f"{counts['classified']:,} classified again")
+    if counts["there"]:
+        said.append(f"{counts['there']:,} there already")
+    if failed:
+        said.append(f"{len(failed):,} failed")
+    reporter.result(record, ", ".join(said))
+
+
+@app.command()
+def annotate(
+    study: StudyArgument,
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CSV",
+            help="Table with the columns label or path, class, and image where there are several; "
+            "or the outlines of QuPath or of study export (.geojson).",
+            readable=False,
+        ),
+    ],
+    observer: Annotated[
+        str, typer.Option("--observer", metavar="NAME", help="Who said so, where CSV does not say.")
+    ] = "",
+    image: Annotated[
+        str,
+        typer.Option("--image", metavar="NAME", help="Of which image, where CSV does not say."),
+    ] = "",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Take over the classes that people gave cells, from a table or from outlines."""
+    with reporting("study annotate", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.annotation_table import import_annotations
+
+        with Study(study) as opened:
+            done = import_annotations(opened, table, observer, image=image)
+        for sentence in done.sentences:
+            reporter.warn(sentence)
+        record = {
+            "study": study,
+            "placed": done.placed,
+            "known": done.known,
+            "not_placed": [*done.lost, *done.disputed],
+            "new_classes": done.new_classes,
+            "observers": done.observers,
+            "said": done.sentences,
+        }
+        known = f", {done.known:,} were known already" if done.known else ""
+        cells = "1 cell" if done.placed == 1 else f"{done.placed:,} cells"
+        reporter.result(record, f"{cells} annotated{known}")
+
+
+@app.command()
+def export(
+    study: StudyArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="A name with .csv, .parquet, .geojson (for QuPath) or .h5ad (AnnData), or a "
+            "folder for a crop of each cell in a folder of its class.",
+        ),
+    ],
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="NAME", help="Only of this image.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write the cells of a study, with what models and people say of them."""
+    with reporting("study export", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.export import export_study
+
+        with Study(study, writable=False) as opened, reporter.progress("Exporting") as progress:
+            files, notes = export_study(opened, out, image=image, progress=progress)
+        for note in notes:
+            reporter.warn(note)
+        reporter.result({"study": study, "files": files, "said": notes}, f"Written: {files[0]}")
+
+
+@app.command()
+def info(
+    study: StudyArgument,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Say what is in a study: images, cells, classes, observers, models."""
+    with reporting("study info", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.check import study_info
+
+        with Study(study, writable=False) as opened:
+            record = study_info(opened)
+        from rich.table import Table
+
+        page = Table("Image", "Cells", "Annotated", box=None, pad_edge=False)
+        for one in record["images"]:
+            page.add_row(one["image"], f"{one['cells']:,}", f"{one['annotated']:,}")
+        page.add_row("[bold]all", f"{record['cells']:,}", f"{record['annotated']:,}")
+        for name, count in record["observers"].items():
+            page.add_row(f"by {name}", "", f"{count:,}")
+        reporter.result(record, page)
+
+
+@app.command()
+def check(
+    study: StudyArgument,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="FOLDER",
+            help="Look here, too, for images that were moved.",
+            readable=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Check that a study is whole, and find images that were moved.
+
+    The exit code is 1 when something is wrong.
+    """
+    with reporting("study check", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.check import check_study
+
+        if not study.exists():
+            raise InputError(f"{study} does not exist.")
+        with Study(study) as opened:
+            problems, notes = check_study(opened, images)
+        for note in notes:
+            reporter.say(note)
+        for problem in problems:
+            reporter.error(problem)
+        if problems:
+            reporter.exit_code = FAILED
+        record: dict[str, Any] = {"study": study, "problems": problems, "notes": notes}
+        if problems:
+            record["error"] = problems[0]
+        reporter.result(record, "" if problems else f"{study}: whole")
