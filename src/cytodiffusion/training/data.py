@@ -211,13 +211,14 @@ class BalancedSampler:
         slides: Sequence[str] | None = None,
         laboratory_balance: float = 0.5,
     ):
-        self.weights = _evened([(int(k),) for k in labels.tolist()], balance)
-        steps = [laboratories, slides]
-        keys = [(int(k),) for k in labels.tolist()]
-        for names in steps:
+        keys: list[tuple[object, ...]] = [(int(k),) for k in labels.tolist()]
+        self.weights = _evened(keys, balance)
+        for names in (laboratories, slides):
             if names is None:
                 continue
-            inside = [(*key, name) for key, name in zip(keys, names, strict=True)]
+            inside: list[tuple[object, ...]] = [
+                (*key, name) for key, name in zip(keys, names, strict=True)
+            ]
             self.weights = self.weights * _evened_within(keys, inside, laboratory_balance)
             keys = inside
         self.batch_size = batch_size

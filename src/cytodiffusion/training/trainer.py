@@ -171,7 +171,7 @@ class Trainer(TrainingLoop):
         drop = torch.rand(len(index), generator=generator) < s.class_dropout
         conditions = labels.where(~drop, -1)
         told = torch.rand(len(index), generator=generator) < TRAINING_STYLE_SHARE
-        batch = (clean, t, epsilon, labels, conditions, plain & told)
+        batch: tuple[Tensor, ...] = (clean, t, epsilon, labels, conditions, plain & told)
         if cells.traits is not None:
             weights = torch.full((len(index), len(self.traits)), VARIED_WEIGHT)
             weights[:, torch.tensor([bool(trait.parent) for trait in self.traits])] = 1.0

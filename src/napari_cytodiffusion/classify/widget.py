@@ -446,7 +446,7 @@ class ClassifyWidget(QWidget):
         self._views.running = True
         self._reviewing.carry(before, self._views)
         if self._request is not None:
-            self._views.settings, self._views.kinds = self._request.settings, self._request.kinds
+            self._views.kinds = self._request.kinds
             rate = self._request.settings.error_rate
             self._views.no_promise = unpromised(rate, prepared.error_rate)
             self._views.model = (self._request.source, self._request.device)

@@ -83,7 +83,6 @@ class CellViews:
         self.changes = CellChanges()
         self.people = People()  # what people said of the cells
         self.running = False  # whether more cells are to come
-        self.settings: Any = None  # that the cells were classified with
         self.kinds: Any = None  # what the segmentation took them for
         self.kind = "class"
         self.outlines = (True, True)  # of anomalies, of cells for review
