@@ -109,6 +109,10 @@ def test_annotations_of_cells_that_are_gone_are_told(make: Make) -> None:
     assert notes == ["1 cell that is gone had a class from people: it is kept, but in no table."]
     info = study_info(study)
     assert (info["cells"], info["annotated"], info["annotations_of_gone_cells"]) == (5, 0, 1)
+    table = study.folder / "said.csv"
+    table.write_text("label,class\n2,monocyte\n3,monocyte\n", encoding="utf-8")
+    assert study.import_annotations(table, "Ada").lost == ["2"]
+    assert study.cells()["human"].tolist() == ["", "monocyte", "", "", ""]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")

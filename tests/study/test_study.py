@@ -83,6 +83,8 @@ def test_undo_and_redo_go_by_observer_and_by_action(make: Make) -> None:
     assert study.undo("Ada").cells == (ids[4],)
     assert study.undo("Ada").cells == (ids[0],)
     assert human(study) == {6: "neutrophil"}
+    assert study.undo("Eve") is None
+    assert study.redo("Eve") is None
     assert study.observers() == ["Ada", "Bob"]
 
 

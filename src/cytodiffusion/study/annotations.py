@@ -78,15 +78,15 @@ def annotate(
 def undo(database: Database, observer: str) -> Done | None:
     """Undo an observer's last action that stands; None where there is none."""
     with database.transaction():
-        who = observer_number(database, observer)
+        who = known_observer(database, observer)
         target = database.one("SELECT max(id) FROM standing WHERE observer = ?", (who,))
-        return None if target is None else _append(database, who, "undo", int(target))
+        return None if who is None or target is None else _append(database, who, "undo", target)
 
 
 def redo(database: Database, observer: str) -> Done | None:
     """Do again what an observer undid last; None where there is nothing, or they went on since."""
     with database.transaction():
-        who = observer_number(database, observer)
+        who = known_observer(database, observer)
         target = database.one(
             "SELECT u.target FROM actions u WHERE u.observer = ?1 AND u.what = 'undo' "
             "AND u.id > coalesce((SELECT max(id) FROM actions WHERE observer = ?1 "
@@ -95,15 +95,22 @@ def redo(database: Database, observer: str) -> Done | None:
             "ORDER BY u.id DESC LIMIT 1",
             (who,),
         )
-        return None if target is None else _append(database, who, "redo", int(target))
+        return None if who is None or target is None else _append(database, who, "redo", target)
+
+
+def known_observer(database: Database, name: str) -> int | None:
+    """Return the number of an observer, None for one who never said anything."""
+    key = tidy(name, "An observer").casefold()
+    found = database.one("SELECT id FROM observers WHERE key = ?", (key,))
+    return None if found is None else int(found)
 
 
 def observer_number(database: Database, name: str) -> int:
     """Return the number of an observer, who is added where they are new."""
-    tidied = tidy(name, "An observer")
-    known = database.one("SELECT id FROM observers WHERE key = ?", (tidied.casefold(),))
+    known = known_observer(database, name)
     if known is not None:
-        return int(known)
+        return known
+    tidied = tidy(name, "An observer")
     with database.transaction() as connection:
         added = connection.execute(
             "INSERT INTO observers (name, key) VALUES (?, ?)", (tidied, tidied.casefold())
