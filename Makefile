@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 OUT    ?= results/demo
 
-.PHONY: demo gui test lint screenshots default-model smear-network laboratories clean
+.PHONY: demo gui test lint screenshots default-model smear-network laboratories laboratories-out clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -73,6 +73,11 @@ smear-network: $(STAMP)  ## half an hour on two cores; goes on where it was stop
 		$(OUTLINE) results/fields-3 --method network --model results/outlines-2
 	$(BIN)/cytodiffusion train $(PBC) -o results/default --init results/outlines-2 --resume \
 		--settings scripts/default_segmenter_colours.json --set photographs=results/fields-3
+
+# what trains a model without each laboratory, and then scores it there; nothing is run
+TABLES ?= results/laboratories
+laboratories-out: $(STAMP)
+	$(BIN)/python benchmarks/laboratories_out.py commands $(TABLES) -o results
 
 clean:
 	rm -rf results .pytest_cache .mypy_cache .ruff_cache
