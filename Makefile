@@ -56,7 +56,7 @@ laboratories: $(STAMP)  ## the last training of the default model: cells of all 
 	$(BIN)/cytodiffusion train results/laboratories/cells.csv -o results/default-laboratories --resume \
 		--init $(MODEL) --settings scripts/default_model_laboratories.json
 	$(BIN)/cytodiffusion train results/laboratories/cells.csv -o results/default-all --resume \
-		--init results/default-laboratories --settings scripts/default_laboratory.json
+		--init results/default-laboratories --settings scripts/default_slides.json
 
 # each training goes on from the one before; its photographs are outlined by that one
 MODEL ?= default
