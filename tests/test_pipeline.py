@@ -162,6 +162,7 @@ def test_batches_come_again_corrected_in_the_places_of_the_first(correcting: Mod
     frame = cells_frame(parts)
     accepted = again[-1].result.accept_above
     unknown = {"slide_distance": None, "mean_confidence_before": None}
+    unknown["mean_confidence"] = pytest.approx(frame["confidence"].mean())
     assert frame.attrs == {"corrected_for_slide": True, "accepted_above": accepted} | unknown
     assert frame["label"].tolist() == list(range(1, 50))
     whole = join([p.result for p in again])

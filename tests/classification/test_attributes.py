@@ -12,7 +12,7 @@ from cytodiffusion.classification.attributes import WORDS, told_attributes, told
 from cytodiffusion.classification.levels import at_level
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.datasets.wbcatt import ATTRIBUTES
-from cytodiffusion.model.traits import Trait
+from cytodiffusion.traits import Trait
 
 TRAITS = (
     Trait("odd thing", ("no", "yes")),

@@ -23,8 +23,8 @@ from cytodiffusion.classification.levels import (
 from cytodiffusion.classification.result import Classification, join
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import TRAITS, tiny_bundle
-from cytodiffusion.model.traits import Trait, trait_probabilities
 from cytodiffusion.taxonomy import white_classes
+from cytodiffusion.traits import Trait, trait_probabilities
 
 NAMES = ("lymphocyte", "neutrophil", "red cell")
 FINER = Trait(

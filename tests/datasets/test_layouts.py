@@ -304,9 +304,9 @@ def test_a_table_with_everything(tmp_path: Path) -> None:
     )
     first, second = find_records(table)
     assert (first.group, first.label_confidence) == ("p1", 0.9)  # a patient is more than a slide
-    assert first.attributes == {"slide": "s1", "note": "first"}
+    assert (first.slide, first.attributes) == ("s1", {"note": "first"})
     assert (second.label, second.split, second.label_confidence) == ("neutrophil", "val", None)
-    assert second.attributes == {"slide": "s2"}
+    assert (second.slide, second.attributes) == ("s2", {})
 
 
 @pytest.mark.parametrize(

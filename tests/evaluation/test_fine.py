@@ -21,9 +21,9 @@ from cytodiffusion.evaluation.report_content import finer_lines
 from cytodiffusion.evaluation.run import evaluate
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.model.testing import tiny_bundle
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.taxonomy import load_taxonomy
 from cytodiffusion.training.traits import FINER
+from cytodiffusion.traits import Trait
 
 NAMES = ("lymphocyte", "neutrophil")
 VALUES = ("band neutrophil", "segmented neutrophil")

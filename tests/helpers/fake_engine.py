@@ -25,10 +25,10 @@ from cytodiffusion.classification.contradiction import mark_contradictions  # no
 from cytodiffusion.classification.levels import at_level  # noqa: E402
 from cytodiffusion.classification.result import Classification  # noqa: E402
 from cytodiffusion.model.bundle import CellClass  # noqa: E402
-from cytodiffusion.model.traits import Trait, sizes_of  # noqa: E402
 from cytodiffusion.model.validation_record import ValidationRecord  # noqa: E402
 from cytodiffusion.pipeline import CellBatch  # noqa: E402
 from cytodiffusion.segmentation import Segmentation  # noqa: E402
+from cytodiffusion.traits import Trait, sizes_of  # noqa: E402
 
 CLASSES = ("basophil", "neutrophil", "red cell", "artefact")
 COLORS = ("#332288", "#117733", "#cc6677", "#999999")

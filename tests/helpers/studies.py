@@ -11,8 +11,8 @@ from PIL import Image as Picture
 
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.settings import ClassifySettings
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.study import Study
+from cytodiffusion.traits import Trait
 
 
 class CellClass(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from cytodiffusion.model.bundle import CellClass
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.training.card import (
     laboratories_table,
     metrics_table,
@@ -14,6 +13,7 @@ from cytodiffusion.training.card import (
     with_section,
 )
 from cytodiffusion.training.data import CellSet
+from cytodiffusion.traits import Trait
 
 CLASSES = (CellClass("a", "#000000"), CellClass("b", "#ffffff"))
 

@@ -15,7 +15,6 @@ from cytodiffusion.classification.levels import attribute_columns, finer_posteri
 from cytodiffusion.datasets import Record, find_records
 from cytodiffusion.errors import InputError
 from cytodiffusion.model import load_bundle
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.taxonomy import load_taxonomy
 from cytodiffusion.training.loss import HybridLoss
 from cytodiffusion.training.train import train
@@ -27,6 +26,7 @@ from cytodiffusion.training.traits import (
     values_of,
     with_coarse_labels,
 )
+from cytodiffusion.traits import Trait
 
 BLOOD = load_taxonomy("peripheral-blood")
 

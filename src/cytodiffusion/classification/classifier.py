@@ -20,8 +20,8 @@ from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_unit
 from cytodiffusion.model.denoiser import UNetDenoiser, embedding_width
-from cytodiffusion.model.traits import sizes_of
 from cytodiffusion.progress import Progress, silent
+from cytodiffusion.traits import sizes_of
 
 __all__ = [
     "Classification",

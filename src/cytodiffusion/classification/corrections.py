@@ -44,7 +44,7 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.classification.slide_distance import FAR, likeliest_sets
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.model.traits import Trait
+from cytodiffusion.traits import Trait
 
 if TYPE_CHECKING:
     from cytodiffusion.baselines.baseline import Baseline

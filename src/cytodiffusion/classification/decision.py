@@ -17,9 +17,9 @@ from cytodiffusion.classification.selective import accept, find_stricter
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.model.traits import trait_probabilities
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.taxonomy import white_classes
+from cytodiffusion.traits import trait_probabilities
 
 if TYPE_CHECKING:
     from cytodiffusion.baselines.baseline import Baseline

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from cytodiffusion.classification.conformal import conformal_sets
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin
-from cytodiffusion.model.traits import Trait, columns_of
 from cytodiffusion.taxonomy import white_classes
+from cytodiffusion.traits import Trait, columns_of
 
 if TYPE_CHECKING:
     from cytodiffusion.baselines.baseline import Baseline

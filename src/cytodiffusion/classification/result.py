@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.model.traits import Trait
+from cytodiffusion.traits import Trait
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ class Classification:
         Cells that the prior over classes gave another class than they would have without it
         (`cytodiffusion.classification.prior`); None where there was none.
     traits : tuple of Trait
-        What the model tells beside the class (`cytodiffusion.model.traits`).
+        What the model tells beside the class (`cytodiffusion.traits`).
     trait_probabilities : (N, S) float32 or None
         Of the values of all traits, one after the other; those of each trait sum to 1.
     coarse : Classification or None

@@ -14,13 +14,16 @@ that all cells share is no anomaly. All of it leaves the order of a cell's class
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
-from cytodiffusion.model.slide_distance import SlideDistance
+
+if TYPE_CHECKING:
+    from cytodiffusion.model.slide_distance import SlideDistance
 
 Floats = NDArray[np.float64]
 

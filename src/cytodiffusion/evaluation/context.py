@@ -14,9 +14,9 @@ from cytodiffusion.evaluation.cells import ScoredCells
 from cytodiffusion.evaluation.fine import with_coarse_labels
 from cytodiffusion.evaluation.settings import EvaluateSettings
 from cytodiffusion.evaluation.windows import Frames
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy
+from cytodiffusion.traits import Trait
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from cytodiffusion.classification.levels import at_level, tree_of
 from cytodiffusion.datasets import Record
 from cytodiffusion.evaluation.cells import ScoredCells
 from cytodiffusion.metrics.scores import balanced_accuracy
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.taxonomy import Taxonomy, plain
 from cytodiffusion.training.traits import FINER, FINER_COLUMNS
+from cytodiffusion.traits import Trait
 
 
 def with_coarse_labels(

@@ -26,9 +26,9 @@ from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.model.slide_distance import SlideDistance
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser, hard_disc
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.taxonomy import PALETTE, READY, Taxonomy, load_taxonomy
+from cytodiffusion.traits import Trait
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from cytodiffusion.model.generator import FILES as GENERATOR_FILES
 from cytodiffusion.model.segmenter import FILES as SEGMENTER_FILES
 from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.model.slide_distance import FILES as SLIDE_DISTANCE_FILES
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.taxonomy import Taxonomy
+from cytodiffusion.traits import Trait
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

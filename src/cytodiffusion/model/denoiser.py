@@ -85,7 +85,7 @@ class UNetDenoiser(SavedNetwork):
     dropout : float
         Dropout inside the coarsest blocks while training.
     trait_sizes : sequence of int
-        Numbers of values of what is told beside the class (`cytodiffusion.model.traits`).
+        Numbers of values of what is told beside the class (`cytodiffusion.traits`).
     """
 
     @register_to_config

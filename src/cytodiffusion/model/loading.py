@@ -39,7 +39,7 @@ from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.model.slide_correction import SlideCorrection, load_slide_correction
 from cytodiffusion.model.slide_distance import FILES as SLIDE_DISTANCE_FILES
 from cytodiffusion.model.slide_distance import SlideDistance, load_slide_distance
-from cytodiffusion.model.traits import Trait, sizes_of
+from cytodiffusion.traits import Trait, sizes_of
 
 
 def default_bundle_path() -> Path:

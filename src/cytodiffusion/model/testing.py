@@ -22,8 +22,8 @@ from cytodiffusion.model.stable_diffusion import (
     StableDiffusionCodec,
     StableDiffusionDenoiser,
 )
-from cytodiffusion.model.traits import Trait, sizes_of
 from cytodiffusion.model.validation_record import ValidationRecord
+from cytodiffusion.traits import Trait, sizes_of
 
 DEFAULT_NAMES = (
     "basophil",

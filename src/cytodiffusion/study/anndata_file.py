@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.files.atomic import atomic_file
-from cytodiffusion.model.traits import columns_of
+from cytodiffusion.traits import columns_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,8 @@ from safetensors.numpy import load, save
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.writers import to_json
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.study.database import Database
+from cytodiffusion.traits import Trait
 
 #: Entries with what is no array, and with the numbers of the cells.
 _REST, _CELLS = "rest", "cells"

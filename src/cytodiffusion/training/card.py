@@ -11,9 +11,9 @@ import numpy as np
 
 from cytodiffusion import __version__
 from cytodiffusion.model.bundle import CellClass, ModelBundle
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.training.data import UNLABELLED, CellSet
 from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.traits import Trait
 
 #: Sections of a card that parts of a model have, by the part.
 KEPT_HEADINGS = {

@@ -18,9 +18,9 @@ from cytodiffusion.datasets import SPLITS, Record, class_names, find_records
 from cytodiffusion.datasets.fingerprints import Fingerprints, take_fingerprints
 from cytodiffusion.datasets.seen import TrainingImages
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.traits import values_of
+from cytodiffusion.traits import Trait
 
 #: Crops are kept this much wider than the window, so that they can turn and shift.
 CONTEXT = 4 / 3

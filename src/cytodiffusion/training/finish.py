@@ -22,7 +22,6 @@ from cytodiffusion.model.schedule import NoiseSchedule
 from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.model.slide_distance import SlideDistance
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress
 from cytodiffusion.taxonomy import Taxonomy, colors_and_groups, load_taxonomy, taxonomy_for
 from cytodiffusion.training.calibrate import CANDIDATE_LEVELS, blank_calibration, calibrate
@@ -30,6 +29,7 @@ from cytodiffusion.training.card import KEPT_HEADINGS, section_of, with_section,
 from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.settings import ON_DISK, TrainSettings
 from cytodiffusion.training.traits import calibrated, trait_scores
+from cytodiffusion.traits import Trait
 
 
 def finish_bundle(

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.schedule import LEVELS, NoiseSchedule, centred_disc
-from cytodiffusion.model.traits import Trait, columns_of
+from cytodiffusion.traits import Trait, columns_of
 
 #: Upper bound of the denoising loss's weight, ``SNR + 1`` for clean-latent prediction (the
 #: weight that makes it the v-prediction loss of Salimans & Ho 2022, clipped as in min-SNR).

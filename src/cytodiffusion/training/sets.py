@@ -13,7 +13,6 @@ import torch
 from cytodiffusion.datasets.duplicates import Policy, find_duplicates, settle_duplicates
 from cytodiffusion.datasets.fingerprints import Fingerprints
 from cytodiffusion.errors import InputError
-from cytodiffusion.model.traits import Trait
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.taxonomy import Taxonomy, load_taxonomy, taxonomy_for
 from cytodiffusion.training.data import (
@@ -26,6 +25,7 @@ from cytodiffusion.training.data import (
 )
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.traits import find_traits, with_coarse_labels
+from cytodiffusion.traits import Trait
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import Codec, PixelCodec, to_network, to_unit
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.loading import load_bundle
-from cytodiffusion.model.traits import Trait, sizes_of
 from cytodiffusion.progress import Progress, silent
 from cytodiffusion.training.augmentation.augment import augment
 from cytodiffusion.training.augmentation.outlines import Outlines
@@ -25,6 +24,7 @@ from cytodiffusion.training.loss import HybridLoss, draw_levels
 from cytodiffusion.training.quick_look import quick_look
 from cytodiffusion.training.sets import load_sets
 from cytodiffusion.training.settings import TrainSettings
+from cytodiffusion.traits import Trait, sizes_of
 
 log = logging.getLogger(__name__)
 

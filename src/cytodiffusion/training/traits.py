@@ -14,8 +14,8 @@ from torch import Tensor
 from cytodiffusion.classification.scores import fit_temperature, softmax
 from cytodiffusion.datasets.layouts import Record
 from cytodiffusion.datasets.wbcatt import ATTRIBUTES
-from cytodiffusion.model.traits import Trait, columns_of
 from cytodiffusion.taxonomy import Taxonomy
+from cytodiffusion.traits import Trait, columns_of
 
 #: Attribute of a record that names its finer class, as the taxonomy has it.
 FINER = "finer class"

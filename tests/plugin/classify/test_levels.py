@@ -11,7 +11,7 @@ from fake_engine import result_of
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QWidget
 
-from cytodiffusion.model.traits import Trait
+from cytodiffusion.traits import Trait
 from napari_cytodiffusion.classify.inspect import InspectWidget
 from napari_cytodiffusion.classify.morphology import MorphologyPanel
 from napari_cytodiffusion.classify.reviewing import Reviewing
