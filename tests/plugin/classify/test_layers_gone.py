@@ -96,7 +96,7 @@ def test_a_run_without_a_cell_leaves_no_layers(widget, engine, viewer, messages,
         classify(widget, qtbot)
         assert messages == ["No."]
     else:
-        engine.seconds_a_batch = 1.0
+        engine.seconds_a_batch = 5.0  # cancelled before the first is done
         widget.start()
         qtbot.waitUntil(lambda: bool(engine.requests), timeout=30_000)
         widget._session.cancel()
