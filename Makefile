@@ -48,9 +48,8 @@ default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-slides \
 		--init results/default-drawing --settings scripts/default_laboratory.json --resume
 	$(MAKE) smear-network MODEL=results/default-slides
-	$(MAKE) laboratories MODEL=results/default
 
-laboratories: $(STAMP)  ## the last training of the default model: cells of all laboratories
+laboratories: $(STAMP)  ## a further training, on cells of all laboratories; not that of the default model
 	test -f results/laboratories/cells.csv || $(BIN)/python -m scripts.default_data.laboratories \
 		$(FIELDS) results/default-data/cells.csv results/laboratories
 	$(BIN)/cytodiffusion train results/laboratories/cells.csv -o results/default-laboratories --resume \
