@@ -101,18 +101,11 @@ def attributes(
 
 def _images(source: Path, reporter: Reporter) -> list[Path]:
     """Return the images that are asked for."""
-    from cytodiffusion.image.formats import image_files, list_folder
+    from cytodiffusion.cli.shared import folder_images
 
     if not source.exists():
         raise InputError(f"{source} does not exist.")
-    if not source.is_dir():
-        return [source]
-    files, notes = image_files(source), list_folder(source).notes
-    for note in notes:
-        reporter.warn(note)
-    if not files:
-        raise InputError(" ".join((f"There are no images in the folder {source}.", *notes)))
-    return files
+    return folder_images(reporter, source) if source.is_dir() else [source]
 
 
 def _mean(scores: dict[str, float]) -> float:

@@ -160,15 +160,11 @@ def _classify_folder(
     pixel_size: float | None,
     corrections: CorrectionTable | None,
 ) -> None:
+    from cytodiffusion.cli.shared import folder_images
     from cytodiffusion.files.writers import write_cells_csv
-    from cytodiffusion.image.formats import image_files, list_folder
     from cytodiffusion.single_cells import classify_images
 
-    files, notes = image_files(folder), list_folder(folder).notes
-    for note in notes:
-        reporter.warn(note)
-    if not files:
-        raise InputError(" ".join((f"There are no images in the folder {folder}.", *notes)))
+    files = folder_images(reporter, folder)
     bundle = load()
     with reporter.progress(folder.name) as progress:
         frame, skipped = classify_images(

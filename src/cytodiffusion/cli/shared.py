@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytodiffusion.cli.reporter import Reporter
+from cytodiffusion.errors import InputError
 
 if TYPE_CHECKING:
     from cytodiffusion.predict import Classifier
@@ -22,3 +24,15 @@ def load_model(reporter: Reporter, source: str, device: str, allow_download: boo
             "but probabilities, prediction sets and anomaly scores mean nothing yet."
         )
     return bundle
+
+
+def folder_images(reporter: Reporter, folder: Path) -> list[Path]:
+    """Return the images below a folder and warn of what is odd; InputError if there are none."""
+    from cytodiffusion.image.formats import image_files, list_folder
+
+    files, notes = image_files(folder), list_folder(folder).notes
+    for note in notes:
+        reporter.warn(note)
+    if not files:
+        raise InputError(" ".join((f"There are no images in the folder {folder}.", *notes)))
+    return files

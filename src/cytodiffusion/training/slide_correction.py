@@ -90,15 +90,7 @@ MAY_CHANGE = {
 
 def train_slide_correction(settings: TrainSettings, progress: Progress = silent) -> Path:
     """Train a correction for the model ``settings.init`` and save both as one bundle."""
-    model = load_bundle(str(settings.init), device=settings.device)
-    if not isinstance(model.denoiser, UNetDenoiser):
-        raise InputError(
-            f"{model.name} is a Stable Diffusion checkpoint: a slide correction is for models "
-            "of the kind diffusion."
-        )
-    check_target(settings.output, FILES)
-    own = {"window_um": model.window_um, "input_size": model.input_size}
-    settings = settings.model_copy(update=own)
+    model, settings = model_to_extend(settings, "a slide correction is")
     _check_run(settings)
     names, sets = load_sets(settings, at_start(progress), ("train", "val"))
     like_model(names, sets, model.class_names, "A slide correction")
@@ -114,6 +106,22 @@ def train_slide_correction(settings: TrainSettings, progress: Progress = silent)
     model = replace(model, slide_correction=correction)
     distance = measure_distance(model, sets, settings, part_of(progress, 0.95, 1.0))
     return _attach(model, correction, distance, measured, settings)
+
+
+def model_to_extend(settings: TrainSettings, what: str) -> tuple[ModelBundle, TrainSettings]:
+    """Load the model ``settings.init``, and fit the settings to its crops.
+
+    InputError before the work if nothing can be added to it, or the result cannot be saved.
+    """
+    model = load_bundle(str(settings.init), device=settings.device)
+    if not isinstance(model.denoiser, UNetDenoiser):
+        raise InputError(
+            f"{model.name} is a Stable Diffusion checkpoint: {what} for models of the kind "
+            "diffusion."
+        )
+    check_target(settings.output, FILES)
+    own = {"window_um": model.window_um, "input_size": model.input_size}
+    return model, settings.model_copy(update=own)
 
 
 def _run_of(settings: TrainSettings) -> Path:

@@ -33,14 +33,9 @@ from cytodiffusion.classification.slide_distance import (
     standard_scores,
     weigh_distance,
 )
-from cytodiffusion.errors import InputError
 from cytodiffusion.metrics.scores import expected_calibration_error
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.model.bundle_files import FILES
 from cytodiffusion.model.codec import WHITE
-from cytodiffusion.model.denoiser import UNetDenoiser
-from cytodiffusion.model.loading import load_bundle
-from cytodiffusion.model.saving import check_target
 from cytodiffusion.model.slide_distance import SlideDistance
 from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.training.augmentation.outlines import Outlines
@@ -50,7 +45,13 @@ from cytodiffusion.training.data import CellSet
 from cytodiffusion.training.finish import save_with
 from cytodiffusion.training.sets import like_model, load_sets
 from cytodiffusion.training.settings import TrainSettings
-from cytodiffusion.training.slide_correction import TRIALS, UNCORRECTED, draw_cells, imaged
+from cytodiffusion.training.slide_correction import (
+    TRIALS,
+    UNCORRECTED,
+    draw_cells,
+    imaged,
+    model_to_extend,
+)
 
 #: Simulated laboratories that the fall is learned in, at most, and how harsh they are in turn: 0
 #: leaves cells as they are, 1 is what the model was trained with.
@@ -86,15 +87,7 @@ class Slide:
 
 def train_slide_distance(settings: TrainSettings, progress: Progress = silent) -> Path:
     """Measure the distance of slides for the model ``settings.init``; save both as one bundle."""
-    model = load_bundle(str(settings.init), device=settings.device)
-    if not isinstance(model.denoiser, UNetDenoiser):
-        raise InputError(
-            f"{model.name} is a Stable Diffusion checkpoint: the distance of slides is for models "
-            "of the kind diffusion."
-        )
-    check_target(settings.output, FILES)
-    own = {"window_um": model.window_um, "input_size": model.input_size}
-    settings = settings.model_copy(update=own)
+    model, settings = model_to_extend(settings, "the distance of slides is")
     names, sets = load_sets(settings, at_start(progress), ("train", "val"))
     like_model(names, sets, model.class_names, "The distance of slides")
     kept = measure_distance(model, sets, settings, part_of(progress, 0.1, 1.0))
