@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from cytodiffusion import pipeline
+from cytodiffusion.classification.cautions import distance_sentence
 from cytodiffusion.classification.classifier import Classification, ClassifySettings
 from cytodiffusion.classification.contradiction import has_nucleus
 from cytodiffusion.classification.result import join
@@ -34,7 +35,6 @@ from cytodiffusion.pipeline import (
     analyse,
     cells_frame,
     classify_labels,
-    distance_sentence,
     iter_classify_labels,
 )
 from cytodiffusion.segmentation.result import RED, WHITE

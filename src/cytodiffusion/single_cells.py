@@ -11,6 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.cells.single_cell import SingleCell, SingleCells
+from cytodiffusion.classification.cautions import (
+    ACCEPTED,
+    CORRECTED,
+    CORRECTIONS,
+    DISTANCE,
+    SURE,
+    SURE_BEFORE,
+    corrections_record,
+)
 from cytodiffusion.classification.classifier import Classification, ClassifySettings, in_batches
 from cytodiffusion.classification.correction_table import (
     CorrectionRow,
@@ -24,15 +33,6 @@ from cytodiffusion.classification.result import join
 from cytodiffusion.classification.slide_correction import adjust
 from cytodiffusion.errors import CytoDiffusionError, InputError, naming
 from cytodiffusion.image.pixels import Scale
-from cytodiffusion.pipeline import (
-    ACCEPTED,
-    CORRECTED,
-    CORRECTIONS,
-    DISTANCE,
-    SURE,
-    SURE_BEFORE,
-    corrections_record,
-)
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
 

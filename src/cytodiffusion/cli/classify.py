@@ -192,16 +192,9 @@ def _report(
     out: Path,
     record: dict[str, Any],
 ) -> None:
-    from cytodiffusion.classification.levels import level_note
+    from cytodiffusion.classification.cautions import CORRECTIONS, RECORDED, cautions
     from cytodiffusion.classification.prior import prior_sentence
-    from cytodiffusion.classification.result import many_unlike, unpromised
-    from cytodiffusion.pipeline import (
-        ACCEPTED,
-        CORRECTIONS,
-        RECORDED,
-        classes_of,
-        distance_sentence,
-    )
+    from cytodiffusion.pipeline import classes_of
     from cytodiffusion.results import class_counts
 
     counts = class_counts(frame, classes_of(bundle, frame, settings.level))
@@ -209,15 +202,8 @@ def _report(
     anomalies, review = int(frame["anomaly"].sum()), int(frame["review"].sum())
     if sentence := prior_sentence(frame.attrs["prior"], int(frame["by_prior"].sum())):
         reporter.say(sentence)
-    for said in (
-        level_note(bundle, settings.level),
-        unpromised(settings.error_rate, frame.attrs[ACCEPTED]),
-        distance_sentence(frame, bundle, settings),
-        many_unlike(anomalies, len(frame)),
-        people.get("not_placed"),
-    ):
-        if said:
-            reporter.warn(said)
+    for sentence in cautions(frame, bundle, settings):
+        reporter.warn(sentence)
     record |= {
         "table": out,
         "cells": len(frame),

@@ -11,6 +11,7 @@ import numpy as np
 
 from cytodiffusion.batch import Task, request_of, slides_of, with_scale
 from cytodiffusion.cells.cell_table import CellTable
+from cytodiffusion.classification.cautions import cautions
 from cytodiffusion.classification.classifier import in_batches
 from cytodiffusion.classification.levels import at_level, classes_at
 from cytodiffusion.classification.result import join
@@ -18,13 +19,7 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import Cancelled, CytoDiffusionError
 from cytodiffusion.field import check_field
 from cytodiffusion.image.image import open_image
-from cytodiffusion.pipeline import (
-    CellBatch,
-    cautions,
-    cells_frame,
-    find_cells,
-    iter_classify_labels,
-)
+from cytodiffusion.pipeline import CellBatch, cells_frame, find_cells, iter_classify_labels
 from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.settings import SegmentOptions
