@@ -68,6 +68,7 @@ class FakeEngine(Engine):
         self.error: Exception | None = None
         self.error_at = 0
         self.closed = threading.Event()
+        self.begun = threading.Event()
         self.requests: list[dict[str, Any]] = []
         self.refusal: Exception | None = None
         self.promises = True  #: whether it can keep an error rate
@@ -134,6 +135,7 @@ class FakeEngine(Engine):
         batches = list(known)
         before = sum(len(batch.crops) for batch in known)
         try:
+            self.begun.set()
             yield from known
             for start in range(0, len(ids), self.batch):
                 if self.error is not None and start // self.batch >= self.error_at:

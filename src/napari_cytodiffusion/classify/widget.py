@@ -18,9 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cytodiffusion.classification.contradiction import contradiction_sentence
-from cytodiffusion.classification.prior import prior_sentence
-from cytodiffusion.classification.result import many_unlike, unpromised
+from cytodiffusion.classification.result import unpromised
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError, OutOfMemoryError
 from cytodiffusion.settings import SegmentOptions
@@ -31,6 +29,7 @@ from napari_cytodiffusion.classify.differential import DifferentialPanel
 from napari_cytodiffusion.classify.export import ExportBar
 from napari_cytodiffusion.classify.legend import Legend
 from napari_cytodiffusion.classify.reviewing import Reviewing
+from napari_cytodiffusion.classify.summary import summary
 from napari_cytodiffusion.engine import model_body
 from napari_cytodiffusion.layers.agreement import add_understood, is_foreign
 from napari_cytodiffusion.layers.belonging import (
@@ -540,40 +539,14 @@ class ClassifyWidget(QWidget):
     def _show_counts(self, views: CellViews) -> None:
         if views is not self._session.current:
             return
-        results, total = views.results, len(views.results)
-        self.legend.set_counts(results.counts)
+        self.legend.set_counts(views.results.counts)
         self._on_said()
         self.review.setVisible(_has_review(views))
-        self.review.setText("Outline cells for review")
-        few = f"{results.n_anomalies:,} of {total:,} cells are unlike anything in the training."
-        said = [many_unlike(results.n_anomalies, total) or few]
-        if note := results.slide_note:
-            said.insert(0, note)
-        counts = dict(zip(results.class_names, map(int, results.contradictions), strict=True))
-        contradiction = contradiction_sentence(counts)
-        if contradiction:
-            said.append(contradiction)
-        if results.n_unfit:
-            said.append(f"No class fits {results.n_unfit:,} well enough (empty prediction set).")
+        wanted = "for review"
         if views.error_rate is not None:
-            errors = f"{100 * views.error_rate:.3g} %"
-            self.review.setText(f"Outline cells too unsure for {errors} errors")
-            one = results.coarse is results
-            wrong = "are wrong" if one else "have the wrong coarse class"
-            unsure = f"too unsure for {errors} errors" + " or contradicted" * bool(contradiction)
-            said.append(
-                f"{results.n_review:,} of {total:,} cells are {unsure}: review them. "
-                f"At most {errors} of the others, and of the white cells among them, "
-                f"{wrong}, if they are like the cells that the model was validated on."
-            )
-        elif views.no_promise is not None:
-            said.append(views.no_promise)
-        expected = None if views.prior is None else prior_sentence(views.prior, results.n_by_prior)
-        if expected is not None:
-            said.append(expected)
-        if views.one_level is not None:
-            said.append(views.one_level)
-        self.summary.setText("\n".join(said) if total else "")
+            wanted = f"too unsure for {100 * views.error_rate:.3g} % errors"
+        self.review.setText(f"Outline cells {wanted}")
+        self.summary.setText(summary(views))
         self.differential.count_soon()
         self.export.refresh()
 

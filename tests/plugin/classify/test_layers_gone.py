@@ -98,7 +98,7 @@ def test_a_run_without_a_cell_leaves_no_layers(widget, engine, viewer, messages,
     else:
         engine.seconds_a_batch = 5.0  # cancelled before the first is done
         widget.start()
-        qtbot.waitUntil(lambda: bool(engine.requests), timeout=30_000)
+        qtbot.waitUntil(engine.begun.is_set, timeout=30_000)
         widget._session.cancel()
         qtbot.waitUntil(lambda: not widget._session.busy, timeout=30_000)
         assert engine.closed.wait(30)
