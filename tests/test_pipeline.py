@@ -182,7 +182,7 @@ def test_a_slide_unlike_the_training_is_said_to_be_and_less_sure(tmp_path: Path)
     folder = tiny_bundle(tmp_path / "far", slide_distance=far)
     model = load_bundle(folder, device="cpu")
     image, labels = field(7)
-    settings = ClassifySettings(trials=2, min_trials=1, batch_size=10, prior="even")
+    settings = ClassifySettings(trials=2, min_trials=1, batch_size=10)
     parts = list(iter_classify_labels(image, labels, model, settings, pixel_size_um=PIXEL_SIZE))
     assert [p.revises for p in parts] == [None, None, None, 0, 1, 2]
     frame, before = cells_frame(parts), cells_frame(parts[:3])

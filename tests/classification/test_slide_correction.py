@@ -16,7 +16,12 @@ from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.classification.slide_correction import LEAST_CELLS, adjust
 from cytodiffusion.errors import InputError
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.model.testing import tiny_bundle, tiny_slide_correction
+from cytodiffusion.model.testing import (
+    DEFAULT_NAMES,
+    tiny_bundle,
+    tiny_slide_correction,
+    tiny_slide_distance,
+)
 
 NAMES = ("red", "blue", "green")
 QUICK = ClassifySettings(trials=2, min_trials=1)
@@ -120,3 +125,18 @@ def test_a_correction_survives_its_files(model: ModelBundle, tmp_path: Path) -> 
     for name, weight in made.network.state_dict().items():
         np.testing.assert_array_equal(weight, loaded.network.state_dict()[name])
     np.testing.assert_array_equal(made.validation.correct, loaded.validation.correct)
+
+
+def test_a_far_slide_leaves_classes_to_look_and_expectation_alone(tmp_path: Path) -> None:
+    far = tiny_slide_distance(len(DEFAULT_NAMES))
+    bundle = tiny_bundle(tmp_path / "far", DEFAULT_NAMES, slide_distance=far)
+    distant = load_bundle(bundle, device="cpu")
+    near = replace(distant, slide_distance=None)
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 32, 32, 3), np.uint8)
+    settings = QUICK.model_copy(update={"prior": "normal-blood"})
+    cells = classify(pixels, near, settings)
+    lowered = adjust(cells, distant, settings)
+    assert lowered.slide_distance is not None
+    assert lowered.slide_distance > 0.5
+    assert lowered.confidence.mean() < cells.confidence.mean()
+    np.testing.assert_array_equal(lowered.predicted, cells.predicted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,30 +98,10 @@ def answers(
     kept
         Of the validation cells that were classified as these were.
     """
-    sets = prediction_sets(posterior, kept, settings, model.name)
-    return {
-        **_expected(posterior, sets, model, settings),
-        "accept_above": accept_above(kept, settings, model),
-    }
-
-
-def expecting(
-    result: Classification, model: ModelBundle | Baseline, settings: ClassifySettings
-) -> Classification:
-    """Return a result in which all classes were alike as the prior of the settings moves it."""
-    return replace(result, **_expected(result.posterior, result.prediction_set, model, settings))
-
-
-def _expected(
-    posterior: NDArray[np.float64],
-    sets: NDArray[np.bool_],
-    model: ModelBundle | Baseline,
-    settings: ClassifySettings,
-) -> dict[str, Any]:
     moved = with_prior(posterior, model, settings)
     predicted = moved.argmax(axis=1).astype(np.int64)
     by_prior = predicted != posterior.argmax(axis=1)
-    sets = sets.copy()
+    sets = prediction_sets(posterior, kept, settings, model.name)
     sets[np.arange(len(sets)), predicted] |= by_prior & sets.any(axis=1)
     return {
         "posterior": moved,
@@ -130,6 +110,7 @@ def _expected(
         "entropy": entropy(moved),
         "margin": margin(moved),
         "prediction_set": sets,
+        "accept_above": accept_above(kept, settings, model),
         "by_prior": by_prior,
     }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cytodiffusion.classification.decision import answers, expecting
+from cytodiffusion.classification.decision import answers
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import softmax
 from cytodiffusion.classification.settings import ClassifySettings
@@ -62,11 +62,7 @@ def adjust(
         logits = correction.corrected(result.logits, result.embedding, temperature)
         kept = correction.validation
         posterior = softmax(logits / kept.temperature)
-    even = settings.model_copy(update={"prior": "even"})  # what is expected comes last
-    found = answers(posterior, kept, model, even)
+    found = answers(posterior, kept, model, settings)
     result = replace(result, **found, adjusted=correction is not None)
-    if distance is None:
-        return expecting(result, model, settings)
-    before = float(expecting(result, model, settings).confidence.mean())
-    result = expecting(weigh_distance(result, distance, settings.coverage), model, settings)
-    return replace(result, sure_before=before)
+    # After the prior: among classes that are all doubtful, the expected one would win every cell
+    return result if distance is None else weigh_distance(result, distance, settings.coverage)

@@ -226,11 +226,9 @@ def far_slide(distance: float | None, before: float | None, after: float) -> str
     """
     if distance is None or before is None or distance < FAR:
         return None
-    lowered_by = f"its confidences were lowered, on average from {before:.2f} to {after:.2f}"
-    if after >= before:  # where the look counts less, what is expected counts more
-        lowered_by = "how its cells look counts less beside which cells are expected"
     return (
         f"This slide looks unlike those that the model knows (distance {distance:.1f}; below "
-        f"{FAR:g} is usual): {lowered_by}, its prediction sets were widened, and anomalies are "
+        f"{FAR:g} is usual): its confidences were lowered, on average from {before:.2f} to "
+        f"{after:.2f}, its prediction sets were widened, and anomalies are "
         "cells unlike the others of this slide."
     )
