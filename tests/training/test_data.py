@@ -14,6 +14,7 @@ from cytodiffusion.datasets.splits import split_by_name
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.training.data import (
     BalancedSampler,
+    CellSet,
     Record,
     class_names,
     find_records,
@@ -231,3 +232,18 @@ def test_a_white_cell_beside_it_is_not_taken_for_a_cell_in_the_middle(tmp_path: 
         crops[said] = cells.windows(48)[0, 24, 24].astype(int)
     assert crops[False][1] < 80, "by itself, the image is thought to be about the white cell"
     assert crops[True][1] > 120, "the red cell in the middle"
+
+
+def test_a_calibration_may_be_that_of_one_laboratory() -> None:
+    cells = CellSet(
+        torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
+        torch.tensor([0, 1, -1, 0]),
+        torch.zeros(4, 3),
+        ["a", "b", "c", "d"],
+        laboratories=["here", "there", "elsewhere", "here"],
+    )
+    assert cells.of_laboratory("") is cells
+    assert cells.of_laboratory("here").paths == ["a", "d"]
+    for name in ("elsewhere", "nowhere"):  # one has no class, the other no cell
+        with pytest.raises(InputError, match="elsewhere, here, there"):
+            cells.of_laboratory(name)

@@ -98,6 +98,23 @@ class CellSet:
             self.told,
         )
 
+    def of_laboratory(self, name: str) -> CellSet:
+        """Return the crops of one laboratory, all of them where the name is empty.
+
+        InputError where that laboratory has no crop with a class.
+        """
+        if not name:
+            return self
+        names = self.laboratories or []
+        index = [i for i, own in enumerate(names) if own == name]
+        if not any(self.labels[i] >= 0 for i in index):
+            known = ", ".join(sorted(set(names) - {""})) or "none that is named"
+            raise InputError(
+                f"There is no validation cell of the laboratory {name!r} to calibrate on; the data "
+                f"have {known}."
+            )
+        return self.take(index)
+
     def digest(self) -> str:
         """Return what tells these crops and labels from others."""
         found = hashlib.sha256(np.ascontiguousarray(self.pixels.numpy()).data)

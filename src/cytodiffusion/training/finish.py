@@ -60,10 +60,11 @@ def finish_bundle(
         training_images=sets["train"].images,
         traits=sets["train"].told,
     )
+    home = sets["val"].of_laboratory(settings.calibration_laboratory)
     model.calibration = calibrate(
         model,
         sets["train"],
-        sets["val"],
+        home,
         budget,
         settings.false_alarms,
         settings.augment,

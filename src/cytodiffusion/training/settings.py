@@ -439,6 +439,13 @@ class TrainSettings(BaseModel):
         "none.",
         more=True,
     )
+    calibration_laboratory: str = setting(
+        "",
+        "Calibrate on",
+        "Laboratory whose validation cells temperature, prediction sets and thresholds are fitted "
+        "to; empty takes those of all.",
+        more=True,
+    )
     coverage: float = setting(
         0.95,
         "Coverage",

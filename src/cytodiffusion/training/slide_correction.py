@@ -76,6 +76,7 @@ DOMAINS_FILE, SETTINGS_FILE = "laboratories.safetensors", "settings.json"
 MAY_CHANGE = {
     *("resume", "device", "output", "data", "layout", "init", "duplicates", "name", "attribution"),
     *("steps", "learning_rate", "weight_decay", "coverage", "checkpoint_every", "laboratories"),
+    "calibration_laboratory",
     *(
         "rare",
         "rare_weight",
@@ -94,12 +95,13 @@ def train_slide_correction(settings: TrainSettings, progress: Progress = silent)
     _check_run(settings)
     names, sets = load_sets(settings, at_start(progress), ("train", "val"))
     like_model(names, sets, model.class_names, "A slide correction")
+    home = sets["val"].of_laboratory(settings.calibration_laboratory)
     run = _begin(settings, model, sets["train"])
 
     made = _simulated(model, sets["train"], settings, run, part_of(progress, 0.0, 0.8))
     network = fit_network(made, settings, part_of(progress, 0.8, 0.9), TrainingLog(run))
     correction, measured = measure_correction(
-        model, network, sets["val"], settings, part_of(progress, 0.9, 0.95)
+        model, network, home, settings, part_of(progress, 0.9, 0.95)
     )
     from cytodiffusion.training.slide_distance import measure_distance  # imports this module
 

@@ -63,6 +63,7 @@ class Trainer(TrainingLoop):
     def _load(self) -> None:
         s = self.settings
         self.names, self.sets = self.cells or load_sets(s, self.progress)
+        self.sets["val"].of_laboratory(s.calibration_laboratory)  # wanted when all work is done
         self.outlines = Outlines(self.sets["train"].pixels, s.window_um / s.input_size)
         self.codec: Codec = PixelCodec(s.input_size, s.patch)
 
