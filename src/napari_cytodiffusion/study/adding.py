@@ -49,7 +49,7 @@ class AddImages(QWidget):
         self._how: How | None = None
         self._again = False
         self._counts: Counter[str] = Counter()
-        self._sentences: list[str] = []
+        self._sentences: dict[tuple[bool, str], list[str]] = {}
         self._build()
         for signal in (self._study.opened, self._study.closed, self._study.images_changed):
             signal.connect(self._show)
@@ -195,7 +195,7 @@ class AddImages(QWidget):
         )
         if started is not None:
             self._how, self._again, self._running = how, again, True
-            self._counts, self._sentences = Counter(), []
+            self._counts, self._sentences = Counter(), {}
             self.run_bar.begin("Starting ...")
             self._show()
 
@@ -217,20 +217,23 @@ class AddImages(QWidget):
         status = getattr(item, "status", "failed")
         self._counts[status] += 1
         if status == "failed":
-            name, why = item.path.name, item.error  # type: ignore[union-attr]
-            self._tell(why if name in why else f"{name}: {why}")
+            self._tell(item.error, item.path.name, wrong=True)  # type: ignore[union-attr]
         else:
             for warning in item.warnings:  # type: ignore[union-attr]
-                self._tell(f"{item.image.name}: {warning}")  # type: ignore[union-attr]
+                self._tell(warning, item.image.name)  # type: ignore[union-attr]
         if status == "added":
             self._study.images_changed.emit()
 
-    def _tell(self, sentence: str) -> None:
-        self._sentences.append(sentence)
-        more = len(self._sentences) - _SHOWN
-        shown = self._sentences if more <= 0 else [*self._sentences[:_SHOWN], f"{more:,} more."]
-        self.said.setText("\n".join(shown))
-        self.said.setToolTip("\n".join(self._sentences) if more > 0 else "")
+    def _tell(self, sentence: str, name: str = "", *, wrong: bool = False) -> None:
+        """Say something of an image, and the same of several once; what failed comes first."""
+        self._sentences.setdefault((not wrong, sentence), []).append(name)
+        lines = []
+        for (_, text), names in sorted(self._sentences.items(), key=lambda known: known[0][0]):
+            unsaid = [one for one in names if one and one not in text]
+            lines.append(f"{named(unsaid)}: {text}" if unsaid else text)
+        more = len(lines) - _SHOWN
+        self.said.setText("\n".join(lines if more <= 0 else [*lines[:_SHOWN], f"{more:,} more."]))
+        self.said.setToolTip("\n".join(lines) if more > 0 else "")
         self.said.setVisible(True)
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
