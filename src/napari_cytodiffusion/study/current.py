@@ -93,6 +93,7 @@ class CurrentStudy(QObject):
         self.study: Study | None = None
         self._id = ""
         self._job: Job | None = None
+        self._taken_over: set[str] = set()  # images whose changed outlines the study has
         self._shown = False  # whether layers show already what is told
         self._wanted: list[str] = []  # images that are to be shown, one after the other
         self.classes_changed.connect(self._on_classes)
@@ -219,15 +220,18 @@ class CurrentStudy(QObject):
         if self._job is None:
             self._begin()
 
-    def reload(self) -> None:
-        """Show the images that are open as the study has them now.
+    def reload(self, name: str | None = None) -> None:
+        """Show images that are open as the study has them now.
 
-        Those whose outlines were changed by hand stay as they are.
+        One of a name, or all except those whose outlines were changed by hand.
         """
         if self.study is None:
             return
-        names = [name for name in self.open_names() if not self.changed_by_hand(name)]
-        self._wanted += [name for name in names if name not in self._wanted]
+        there = self.open_names()
+        if name is not None:
+            self._taken_over.add(name)
+        names = [n for n in there if (not self.changed_by_hand(n) if name is None else n == name)]
+        self._wanted += [n for n in names if n not in self._wanted]
         if self._job is None and self._wanted:
             self._begin()
 
@@ -265,7 +269,9 @@ class CurrentStudy(QObject):
             return  # another one is wanted by now
         self.leaving.emit()
         goes = [name] if name in there else there
-        gone = [one for n in goes if not self.changed_by_hand(n) for one in self._layers(n)]
+        stay = {n for n in goes if n not in self._taken_over and self.changed_by_hand(n)}
+        gone = [layer for n in goes if n not in stay for layer in self._layers(n)]
+        self._taken_over.discard(name)
         picture, cells = add_image(self._session, prepared, self._id)
         views = views_of_cells(self._session, prepared, picture, cells, self.observer)
         if views is not None:

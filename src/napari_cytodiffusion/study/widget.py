@@ -28,9 +28,14 @@ from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.remembered import remember, remembered
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import ask, note
+from napari_cytodiffusion.study.adding import AddImages
 from napari_cytodiffusion.study.classified import ClassifiedImages
 from napari_cytodiffusion.study.current import CurrentStudy
+from napari_cytodiffusion.study.export import ExportButton
 from napari_cytodiffusion.study.image_list import ImageList
+from napari_cytodiffusion.study.keeping import KeepButton, ask_folder
+from napari_cytodiffusion.study.moved import FindMoved
+from napari_cytodiffusion.study.outlines import ChangedOutlines
 from napari_cytodiffusion.study.place import Place
 
 #: Milliseconds after which counts follow what was said.
@@ -88,8 +93,10 @@ class StudyWidget(QWidget):
         self.recent.setToolTip("Click one to open it.")
         self.start_trouble = note("", page)
         layout = QVBoxLayout(page)
-        for part in (self.welcome, self.new_button, self.open_button, self.start_trouble):
+        for part in (self.welcome, self.new_button, self.open_button):
             layout.addWidget(part)
+        layout.addWidget(KeepButton(self._session, self))
+        layout.addWidget(self.start_trouble)
         layout.addWidget(self.recent_title)
         layout.addWidget(self.recent, 1)
         layout.addStretch(0)
@@ -125,8 +132,16 @@ class StudyWidget(QWidget):
         layout.addLayout(head)
         layout.addLayout(named)
         layout.addWidget(self.state)
+        self.moved = FindMoved(self._session, self)
+        self.outlines = ChangedOutlines(self._session, self)
+        self.adding = AddImages(self._session, self)
+        self.keeping = KeepButton(self._session, self)
+        self.exporting = ExportButton(self._session, self)
         layout.addWidget(self.images, 1)
-        layout.addWidget(self.trouble)
+        for part in (self.trouble, self.moved, self.outlines, self.adding):
+            layout.addWidget(part)
+        layout.addWidget(self.keeping)
+        layout.addWidget(self.exporting)
         return page
 
     def _connect(self) -> None:
@@ -154,11 +169,8 @@ class StudyWidget(QWidget):
     # -- studies ------------------------------------------------------------------------------
 
     def _on_new(self) -> None:
-        start = str(Path(_folder_of(self.recent_studies())) / "my study")
-        chosen, _ = QFileDialog.getSaveFileName(
-            self, "Name of the new study", start, "Study (a folder) (*)"
-        )
-        if chosen:
+        chosen = ask_folder(self, "Name of the new study")
+        if chosen is not None:
             self._current.create(chosen)
 
     def _on_open(self) -> None:
@@ -286,6 +298,7 @@ class StudyWidget(QWidget):
         for label in (self.trouble, self.start_trouble):
             label.setText(sentence)
             label.setVisible(bool(sentence))
+        self.moved.setVisible("no longer at" in sentence)
 
 
 def _state(rows: list[ImageCounts]) -> str:

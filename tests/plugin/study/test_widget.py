@@ -54,7 +54,7 @@ def test_an_empty_dock_says_what_to_do(dock):
 
 def test_a_new_study_is_made_where_it_is_asked_for(dock, tmp_path, qtbot, monkeypatch):
     chosen = tmp_path / "mine"
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(chosen), ""))
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(chosen), ""))
     qtbot.mouseClick(dock.new_button, Qt.MouseButton.LeftButton)
     assert (chosen / "study.db").is_file()
     assert dock.title.text() == "mine"
@@ -120,7 +120,8 @@ def test_a_study_of_a_newer_version_is_a_sentence(dock, folder, messages, qtbot)
 def test_a_study_that_may_not_be_written_is_looked_at(dock, folder, messages, qtbot, monkeypatch):
     monkeypatch.setattr("napari_cytodiffusion.study.current._may_write", lambda _: False)
     dock._current.open(folder)
-    assert dock._current.study is not None and not dock._current.writable
+    assert dock._current.study is not None
+    assert not dock._current.writable
     assert "only be looked at" in dock.trouble.text()
     click(dock, qtbot, 0)
     assert not dock._current.annotate(("a.png", 1), "basophil")
