@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 from studies import square_labels, write_image
 
 from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.image.image import open_image
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.study import Study, taking
@@ -27,7 +29,7 @@ def study(tmp_path):
 def opened(tmp_path, cells=6, **other):
     labels = square_labels(cells)
     path = write_image(tmp_path / "images" / "a.png", labels)
-    return OpenField("a.png", path, None, labels, 0.5, **other)
+    return OpenField("a.png", path, open_image(path).rgb(), labels, 0.5, **other)
 
 
 def test_only_changed_outlines_are_classified(study, tmp_path, model, monkeypatch):
@@ -72,17 +74,15 @@ def test_only_changed_outlines_are_classified(study, tmp_path, model, monkeypatc
 
 def test_pixels_that_are_in_no_file_are_written(study, tmp_path):
     field = opened(tmp_path)
-    pixels = np.zeros((*field.labels.shape, 3), np.uint8)
-    for path in (None, tmp_path / "nowhere.png"):
-        kept = keep_field(
-            study,
-            OpenField("odd: name", path, pixels + bool(path), field.labels, 0.5),
-            None,
-            "Ada",
-        )
+    assert not keep_field(study, field, None, "Ada").written
+    for number, path in enumerate((None, tmp_path / "nowhere.png", field.path)):
+        pixels = field.pixels.copy()
+        pixels[0, 0] = number  # not what the file has
+        other = replace(field, name="odd: name", path=path, pixels=pixels)
+        kept = keep_field(study, other, None, "Ada")
         assert kept.written
         assert study.image_path(kept.image.name).parent == study.folder / "images"
-    assert len(study.images()) == 2
+    assert len(study.images()) == 4
 
 
 def test_what_was_said_is_kept_once(study, tmp_path):
