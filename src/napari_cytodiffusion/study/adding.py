@@ -48,6 +48,7 @@ class AddImages(QWidget):
         self._waiting: list[Path] = []
         self._how: How | None = None
         self._again = False
+        self._first: str | None = None  # image that was added first
         self._counts: Counter[str] = Counter()
         self._sentences: dict[tuple[bool, str], list[str]] = {}
         self._build()
@@ -194,7 +195,7 @@ class AddImages(QWidget):
             on_end=self._on_end,
         )
         if started is not None:
-            self._how, self._again, self._running = how, again, True
+            self._how, self._again, self._running, self._first = how, again, True, None
             self._counts, self._sentences = Counter(), {}
             self.run_bar.begin("Starting ...")
             self._show()
@@ -222,6 +223,7 @@ class AddImages(QWidget):
             for warning in item.warnings:  # type: ignore[union-attr]
                 self._tell(warning, item.image.name)  # type: ignore[union-attr]
         if status == "added":
+            self._first = self._first or item.image.name  # type: ignore[union-attr]
             self._study.images_changed.emit()
 
     def _tell(self, sentence: str, name: str = "", *, wrong: bool = False) -> None:
@@ -245,6 +247,8 @@ class AddImages(QWidget):
             self._study.images_changed.emit()
         if self._counts["classified"]:
             self._study.predictions_changed.emit()
+        if self._first is not None and not self._study.open_names():
+            self._study.open_image(self._first)
         self._show()
         if error is not None:
             self._on_error(error)

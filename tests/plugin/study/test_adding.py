@@ -95,6 +95,8 @@ def test_a_folder_is_added_in_a_queue(desk, slides, qtbot, monkeypatch):
     assert "torn.png" in said[0]  # what failed comes first
     assert said[1].startswith("field-0.png, field-1.png: ")  # and what is alike is said once
     assert not panel.waiting.isVisibleTo(panel)
+    # where none is open, the first one is shown
+    qtbot.waitUntil(lambda: current.open_names() == ["field-0.png"], timeout=20_000)
     # once more: nothing is done again
     panel.take([slides / "field-0.png", slides / "field-1.png"])
     run(panel, session, qtbot)
