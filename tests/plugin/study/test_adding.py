@@ -91,9 +91,13 @@ def test_a_folder_is_added_in_a_queue(desk, slides, qtbot, monkeypatch):
     assert len(table) > 5
     assert (table["predicted"] != "").all()
     assert panel.run_bar.line.text() == "Images: 2 added, 1 failed."
-    said = panel.said.text().splitlines()
-    assert "torn.png" in said[0]  # what failed comes first
-    assert said[1].startswith("field-0.png, field-1.png: ")  # and what is alike is said once
+    assert "torn.png" in panel.failed.text()
+    # what is alike is said once, and folded away
+    assert panel.fold.text().startswith("To read (")
+    assert not panel.warnings.isVisibleTo(panel)
+    panel.fold.click()
+    assert panel.warnings.isVisibleTo(panel)
+    assert panel.warnings.text().startswith("field-0.png, field-1.png: ")
     assert not panel.waiting.isVisibleTo(panel)
     # where none is open, the first one is shown
     qtbot.waitUntil(lambda: current.open_names() == ["field-0.png"], timeout=20_000)
