@@ -116,7 +116,7 @@ class AddImages(QWidget):
         layout.addWidget(self.again_button)
         self.images_button.clicked.connect(self._on_images)
         self.folder_button.clicked.connect(self._on_folder)
-        self.clear_button.clicked.connect(lambda: self._wait_for(()))
+        self.clear_button.clicked.connect(self._on_clear)
         self.again_button.clicked.connect(self.classify_again)
         self.run_bar.run.connect(self.start)
         self.run_bar.cancel.connect(self._session.cancel)
@@ -136,6 +136,9 @@ class AddImages(QWidget):
             self, "Add all images of a folder", self._start_at()
         )
         self.take([Path(chosen)] if chosen else [])
+
+    def _on_clear(self) -> None:
+        self._wait_for(())
 
     def _start_at(self) -> str:
         """Return where the dialog opens: beside the images that the study has."""
