@@ -468,6 +468,7 @@ class ClassifyWidget(QWidget):
             took = duration(self._pace.seconds)
             self.run_bar.end(f"{done:,} cells classified in {took}.")
         if views is not None and done:
+            views.results.compact()
             views.maps.paint()
             views.refresh()
             self._session.cells_changed.emit()

@@ -53,11 +53,10 @@ class People:
         Another one than was predicted before anything was corrected.
         """
         reviewed = corrected = 0
-        names = results.class_names
+        names, said = results.class_names, np.array(list(self.said), np.int64)
         for batch in results.uncorrected.batches:
-            ids = batch.crops.ids
-            for row in np.flatnonzero(np.isin(ids, list(self.said))):
+            ids, predicted = batch.crops.ids, batch.result.predicted
+            for row in np.flatnonzero(np.isin(ids, said)).tolist():
                 reviewed += 1
-                name = self.said[int(ids[row])][0]
-                corrected += names[batch.result.predicted[row]] != name
+                corrected += names[predicted[row]] != self.said[int(ids[row])][0]
         return reviewed, corrected

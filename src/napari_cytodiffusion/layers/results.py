@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytodiffusion.classification.levels import at_level
-from cytodiffusion.classification.result import WHOLE
+from cytodiffusion.classification.result import WHOLE, join
 from cytodiffusion.classification.review_order import review_order, small_objects
 from cytodiffusion.classification.slide_distance import far_slide
 from cytodiffusion.taxonomy import white_classes
@@ -121,6 +121,7 @@ class Results:
         self.total = 0
         self.base: Results | None = None  #: what these were before people corrected some
         self._where: dict[int, tuple[int, int]] = {}
+        self._orders: dict[tuple[str, int | str | None], list[int]] = {}
 
     @property
     def coarse(self) -> Results:
@@ -143,12 +144,27 @@ class Results:
             number = len(self.batches)
             self.batches.append(batch)
             ids = batch.crops.ids
-            self._where.update({int(label): (number, row) for row, label in enumerate(ids)})
+            self._where.update({label: (number, row) for row, label in enumerate(ids.tolist())})
         else:
             self._count(self.batches[batch.revises].result, -1)
             self.batches[batch.revises] = replace(batch, revises=None)
         self._count(batch.result, 1)
         self.total = batch.total
+        self._orders = {}
+
+    def compact(self) -> None:
+        """Hold all cells as one batch, once there are no more to come.
+
+        A slide of 50,000 cells comes in a thousand batches, and whatever goes through them again
+        and again would hold up the window.
+        """
+        if self._coarse is not None:
+            self._coarse.compact()
+        if len(self.batches) < 2:
+            return
+        whole = join_batches(self.batches)
+        self.batches = [whole]
+        self._where = {label: (0, row) for row, label in enumerate(whole.crops.ids.tolist())}
 
     def _count(self, result: Classification, sign: int) -> None:
         self.counts += sign * np.bincount(result.final, minlength=len(self.counts))
@@ -197,6 +213,12 @@ class Results:
         """Label ids in the order to look at them."""
         if not self.batches:
             return []
+        key = by, only
+        if key not in self._orders:
+            self._orders[key] = self._ordered(by, only)
+        return self._orders[key]
+
+    def _ordered(self, by: str, only: int | str | None) -> list[int]:
         ids = self._column(lambda b: b.crops.ids)
         predicted = self._column(lambda b: b.result.final)
         if by == "class":
@@ -213,7 +235,7 @@ class Results:
             order = order[self._chosen(only)[order]]
         elif only is not None:
             order = order[predicted[order] == only]
-        return [int(label) for label in ids[order]]
+        return ids[order].tolist()
 
     def _chosen(self, only: str) -> np.ndarray:
         """Which cells are of a choice that is not a class."""
@@ -227,7 +249,7 @@ class Results:
     def without(self, labels: Collection[int]) -> Results:
         """Return the results of all other cells."""
         other = copy.copy(self)
-        other.batches, other._where, other._coarse = [], {}, None
+        other.batches, other._where, other._coarse, other._orders = [], {}, None, {}
         other.base = None if self.base is None else self.base.without(labels)
         other.counts = np.zeros_like(self.counts)
         other.contradictions = np.zeros_like(self.contradictions)
@@ -278,6 +300,26 @@ class Results:
 
     def _column(self, get: Callable[[CellBatch], Any]) -> np.ndarray:
         return np.concatenate([np.asarray(get(batch)) for batch in self.batches])
+
+
+def join_batches(batches: Sequence[CellBatch]) -> CellBatch:
+    """Return the cells of several batches, without their pixels, as one."""
+    first = batches[0]
+    some = [batch.crops for batch in batches]
+    parts = {
+        name: np.concatenate([getattr(crops, name) for crops in some])
+        for name in ("ids", "centroids", "areas_um2", "touches_border")
+    }
+    pixels = np.broadcast_to(np.uint8(0), (len(parts["ids"]), *first.crops.pixels.shape[1:]))
+    result = join([batch.result for batch in batches])
+    last = batches[-1]
+    return replace(
+        first,
+        crops=replace(first.crops, pixels=pixels, **parts),
+        result=result,
+        done=last.done,
+        total=last.total,
+    )
 
 
 def percent(share: float) -> str:
