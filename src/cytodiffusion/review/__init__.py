@@ -1,1 +1,1 @@
-"""What a person looks at: cells of a slide or a study, their order, their counts, their pictures."""
+"""What a person looks at: the cells of a slide or study, in which order, and pictures of them."""
