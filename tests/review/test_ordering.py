@@ -27,6 +27,7 @@ def cells() -> ReviewCells:
     return ReviewCells(
         numbers=np.arange(100, 100 + N),
         images=("a.png", "b.png"),
+        pixel_sizes_um=(0.1, 0.1),
         image=np.arange(N) % 2,
         labels=np.arange(N) // 2 + 1,
         centres=np.zeros((N, 2)),
@@ -187,6 +188,7 @@ def test_fifty_thousand_cells_are_ordered_in_no_time():
     many = ReviewCells(
         numbers=np.arange(n),
         images=("a",),
+        pixel_sizes_um=(0.1,),
         image=np.zeros(n, np.int64),
         labels=np.arange(n),
         centres=np.zeros((n, 2)),

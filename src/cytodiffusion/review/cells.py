@@ -32,6 +32,8 @@ class ReviewCells:
         What a cell is called where it comes from: its number in a study, else its label.
     images : tuple of str
         Names of the images.
+    pixel_sizes_um : tuple of float
+        Micrometres a pixel of each image.
     image : (N,) int64
         Index of the image of each cell.
     labels : (N,) int64
@@ -61,6 +63,7 @@ class ReviewCells:
 
     numbers: Ints
     images: tuple[str, ...]
+    pixel_sizes_um: tuple[float, ...]
     image: Ints
     labels: Ints
     centres: Floats
@@ -98,16 +101,37 @@ class ReviewCells:
         """Largest probability ``(N,)``."""
         return np.asarray(self.posterior.max(axis=1, initial=0.0))
 
-    def with_classes(
-        self, names: Sequence[str], colors: Sequence[str], white: Bools
-    ) -> ReviewCells:
-        """Return the cells with further classes behind those that there are."""
-        extra = len(names) - len(self.class_names)
-        if tuple(names[: len(self.class_names)]) != self.class_names:
-            raise ValueError("Classes are only added at the end.")
-        wider = np.pad(self.posterior, ((0, 0), (0, extra)))
+    def updated(self, image: str, labels: Ints, result: Classification) -> ReviewCells:
+        """Return the cells with what the model says now of some of an image, after corrections.
+
+        Parameters
+        ----------
+        image : str
+            Name of the image.
+        labels : (M,) int64 array
+            Labels of the cells; those that are not there are left out.
+        result : Classification
+            Of these cells.
+        """
+        place = {name: number for number, name in enumerate(self.class_names)}
+        spelt = np.array([place.get(name, NOBODY) for name in result.class_names], np.int64)
+        number = self.images.index(image) if image in self.images else -1
+        here = np.flatnonzero(self.image == number)
+        here = here[np.argsort(self.labels[here], kind="stable")]
+        at = np.searchsorted(self.labels[here], labels)
+        found = at < len(here)
+        found[found] = self.labels[here[at[found]]] == np.asarray(labels)[found]
+        rows, some = here[at[found]], result[found]
+        predicted, posterior = self.predicted.copy(), self.posterior.copy()
+        entropy, score = self.entropy.copy(), self.anomaly_score.copy()
+        predicted[rows] = spelt[some.predicted]
+        posterior[rows] = 0
+        for column, known in enumerate(spelt.tolist()):
+            if known != NOBODY:
+                posterior[rows, known] += some.posterior[:, column]
+        entropy[rows], score[rows] = some.entropy, some.anomaly_score
         return replace(
-            self, class_names=tuple(names), colors=tuple(colors), white=white, posterior=wider
+            self, predicted=predicted, posterior=posterior, entropy=entropy, anomaly_score=score
         )
 
 
@@ -137,6 +161,11 @@ class PeopleSaid:
         if observer not in self._by:
             self._by[observer] = np.full(self._n, NOBODY, np.int64)
         self._by[observer][rows] = number
+        self._human = None
+
+    def take(self, observer: str, classes: Ints) -> None:
+        """Enter all that an observer says, a class ``(N,)`` for each cell."""
+        self._by[observer] = np.asarray(classes, np.int64)
         self._human = None
 
     def by(self, observer: str) -> Ints:
@@ -190,6 +219,7 @@ def cells_of_batches(
     return ReviewCells(
         numbers=ids,
         images=(image,),
+        pixel_sizes_um=(float(crops[0].pixel_size_um),),
         image=np.zeros(len(ids), np.int64),
         labels=ids,
         centres=np.concatenate([part.centroids for part in crops]),
@@ -226,6 +256,7 @@ def no_cells() -> ReviewCells:
     return ReviewCells(
         numbers=ints,
         images=(),
+        pixel_sizes_um=(),
         image=ints,
         labels=ints,
         centres=np.zeros((0, 2)),

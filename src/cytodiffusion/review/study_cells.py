@@ -54,6 +54,7 @@ def cells_of_study(study: Study) -> ReviewCells:
     return ReviewCells(
         numbers=numbers,
         images=tuple(image.name for image in images),
+        pixel_sizes_um=tuple(image.pixel_size_um for image in images),
         image=np.array([place[int(number)] for number in table[:, 1]], np.int64),
         labels=table[:, 2].astype(np.int64),
         centres=table[:, 3:5],
@@ -70,15 +71,26 @@ def cells_of_study(study: Study) -> ReviewCells:
 
 def said_in_study(study: Study, cells: ReviewCells) -> PeopleSaid:
     """Return what people say of the cells of a study now."""
-    known = {name: index for index, name in enumerate(cells.class_names)}
     said = PeopleSaid(len(cells))
-    frame = study.annotations()
-    columns = (frame["cell"], frame["observer"], frame["class"])
-    for cell, observer, name in zip(*columns, strict=True):
-        row = cells.row_of(int(cell))
-        if row is not None and name in known:
-            said.say([row], known[name], str(observer))
+    for row, words in said_of_rows(study, cells).items():
+        for observer, number in words.items():
+            said.say([row], number, observer)
     return said
+
+
+def said_of_rows(
+    study: Study, cells: ReviewCells, rows: Ints | None = None
+) -> dict[int, dict[str, int]]:
+    """Return the class that each observer gives cells, by row; of all cells where none are named."""
+    known = {name: index for index, name in enumerate(cells.class_names)}
+    numbers = None if rows is None else cells.numbers[rows].tolist()
+    found: dict[int, dict[str, int]] = {}
+    for cell, pairs in study.said(cells=numbers).items():
+        row = cells.row_of(cell)
+        words = {observer: known[name] for name, observer in pairs if name in known}
+        if row is not None and words:
+            found[row] = words
+    return found
 
 
 def _spelt(study: Study, names: tuple[str, ...]) -> Ints:

@@ -73,6 +73,8 @@ class CellGallery(QAbstractScrollArea):
     -------
     current_changed (int)
         Another cell is current; its row.
+    clicked (int)
+        A cell was clicked; its row.
     selection_changed ()
         Other cells are selected.
     scrolled ()
@@ -80,6 +82,7 @@ class CellGallery(QAbstractScrollArea):
     """
 
     current_changed = Signal(int)
+    clicked = Signal(int)
     selection_changed = Signal()
     scrolled = Signal()
 
@@ -94,6 +97,7 @@ class CellGallery(QAbstractScrollArea):
         self._selected = np.zeros(0, bool)
         self._current = self._anchor = -1
         self._side = 96
+        self._in_sight = False  # the current cell, before the size changes
         self._pressed: QPoint | None = None
         self._pressed_on_selected = False
         self._band: tuple[QPoint, QPoint] | None = None
@@ -171,6 +175,11 @@ class CellGallery(QAbstractScrollArea):
         """Rows that are selected, in their order."""
         return self._order[self._selected]
 
+    @property
+    def selected_count(self) -> int:
+        """How many are selected."""
+        return int(np.count_nonzero(self._selected))
+
     def choose(self, position: int, *, extend: bool = False) -> None:
         """Make a cell current and the only one selected, or select all up to it."""
         if not 0 <= position < len(self._order):
@@ -246,6 +255,7 @@ class CellGallery(QAbstractScrollArea):
             bar.setValue(bar.value() + rect.top() - _GAP)
         elif rect.bottom() > self.viewport().height() - _GAP:
             bar.setValue(bar.value() + rect.bottom() - self.viewport().height() + _GAP)
+        self._in_sight = self._is_seen(self._current)
 
     def _seen_positions(self, more: int = 0) -> tuple[int, int]:
         top, down = self.verticalScrollBar().value() - _GAP, self._step[1]
@@ -269,12 +279,13 @@ class CellGallery(QAbstractScrollArea):
         bar.setSingleStep(self._step[1] // 2)
 
     def _on_scroll(self, _: int) -> None:
+        self._in_sight = self._is_seen(self._current)
         self.viewport().update()
         self.scrolled.emit()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Lay out anew; what is current stays in sight."""
-        seen = self._is_seen(self._current)
+        seen = self._in_sight
         self._resize_content()
         if seen:
             self.scroll_to(self._current)
@@ -379,6 +390,7 @@ class CellGallery(QAbstractScrollArea):
             return
         self._scrolling.stop()
         position = self.position_at(event.position().toPoint())
+        banded = self._band is not None
         if self._band is not None:
             self._band = None
             found = np.flatnonzero(self._selected)
@@ -392,6 +404,8 @@ class CellGallery(QAbstractScrollArea):
             self._selected = self._base
             self.viewport().update()
             self.selection_changed.emit()
+        if self._pressed is not None and not banded and position >= 0:
+            self.clicked.emit(int(self._order[position]))
         self._pressed, self._pressed_on_selected = None, False
 
     def _drag(self) -> None:
