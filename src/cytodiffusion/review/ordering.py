@@ -18,7 +18,9 @@ from cytodiffusion.review.cells import (
     counted_class,
 )
 
-Order = Literal["doubt", "anomaly", "class", "similar", "disagreement", "learner", "place", "chance"]
+Order = Literal[
+    "doubt", "anomaly", "class", "similar", "disagreement", "learner", "place", "chance"
+]
 
 #: Orders that tell nothing of what the model says.
 BLIND_ORDERS: tuple[Order, ...] = ("chance", "place", "similar")

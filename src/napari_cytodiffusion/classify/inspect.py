@@ -227,7 +227,8 @@ class InspectWidget(QWidget):
         record = None if views is None else views.results.record(self._label)
         if views is None or record is None:
             return
-        if len(views.results.class_names) != self.posterior.n_classes:
+        results = views.results
+        if tuple(zip(results.class_names, results.colors, strict=True)) != self.posterior.classes:
             chosen = self.only.currentData()
             self._fill_classes(views)
             with QSignalBlocker(self.only):
@@ -237,12 +238,14 @@ class InspectWidget(QWidget):
             views.results.colors,
             int(record.predicted),
             said_of(views.people, self._label),
-            views.people.can_undo,
+            self._reviewing.can_undo(views),
             self._session.blind,
         )
 
     def _on_next_wanted(self) -> None:
         """Go to the next cell of the order that nobody has looked at."""
+        if self._reviewing.guided:
+            return
         walk, views = self._walk(), self._views
         if not walk or views is None:
             return
@@ -286,6 +289,8 @@ class InspectWidget(QWidget):
 
     def step(self, by: int) -> None:
         """Go to the next (1) or previous (-1) cell of the chosen order."""
+        if self._reviewing.guided:
+            return
         walk = self._walk()
         if not walk:
             return

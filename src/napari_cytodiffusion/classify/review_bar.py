@@ -68,10 +68,11 @@ class ReviewBar(QWidget):
         self.undo.clicked.connect(reviewing.undo)
         self.observer.editingFinished.connect(self._on_observer)
         for index, key in enumerate(CLASS_KEYS):
-            self._shortcut(key, partial(reviewing.say_number, index))
+            self._shortcut(key, partial(reviewing.give, index))
         for key in ("Return", "Enter"):
             self._shortcut(key, reviewing.confirm)
         self._shortcut("Ctrl+Z", reviewing.undo)
+        self._shortcut("Ctrl+Shift+Z", reviewing.redo)
 
     def _shortcut(self, key: str, does: Callable[[], None]) -> None:
         """Let a key work in the dock, as it does on the canvas."""

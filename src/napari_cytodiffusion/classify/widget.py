@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 from napari.layers import Layer
 from napari.utils import notifications
 from qtpy.QtCore import QSignalBlocker
@@ -510,8 +509,8 @@ class ClassifyWidget(QWidget):
     def _write_table(self, views: CellViews) -> None:
         """Hand the table to the labels once it is made, without holding up the window."""
         frame_of = self._session.engine.cells_frame
-        ids = views.labels.data[0] if views.labels.multiscale else views.labels.data
-        job = Job(jobs.table_body(lambda: frame_of(views.results.batches), int(np.max(ids))), self)
+        batches = list(views.results.batches)
+        job = Job(jobs.table_body(lambda: frame_of(batches), full_size(views.labels)), self)
         job.yielded.connect(views.set_features)
         job.failed.connect(tell)
         job.start()
@@ -543,7 +542,7 @@ class ClassifyWidget(QWidget):
                 box.setChecked(outlined)
 
     def _show_classes(self, names: Any, colors: Any) -> None:
-        if self.legend.names != tuple(names):
+        if (self.legend.names, self.legend.colors) != (tuple(names), tuple(colors)):
             self.legend.set_classes(names, colors)
             self.legend.bar.set_classes(len(names))
 

@@ -267,6 +267,18 @@ class Results:
         other._coarse = None if self._coarse is None else self._coarse.without(labels)
         return other
 
+    def n_unlike(self, other: Results) -> int:
+        """How many cells that nobody labelled the model calls another class than other results.
+
+        The other ones are of the same cells, in the same order.
+        """
+        if len(self) != len(other) or not len(self):
+            return 0
+        now, then = (one._column(lambda b: b.result.predicted) for one in (self, other))
+        return int(
+            np.count_nonzero((now != then) & (self._column(lambda b: b.result.by_human) < 0))
+        )
+
     @property
     def uncorrected(self) -> Results:
         """The results as they were before people corrected some."""

@@ -262,8 +262,25 @@ class CellViews:
             if role in self.layers:
                 self.layers[role].data = data
 
-    def show_learned(self, learned: Results) -> None:
-        """Show what corrected cells made of the others, with new classes if there are any."""
+    def paint_learned(self, batches: Sequence[CellBatch]) -> CellMaps | None:
+        """Enter what was learned into the maps, in any thread; return those it was entered into.
+
+        None where the window is to do so: where outlines changed since, or cells are shown as they
+        were before.
+        """
+        maps = self.maps
+        if self.classified is not None or not self.corrected or not batches:
+            return None
+        maps.widen(max(len(batches[0].result.class_names), maps.n_classes))
+        put_batches(maps, batches)
+        maps.paint()
+        return maps
+
+    def show_learned(self, learned: Results, painted: bool = False) -> None:
+        """Show what corrected cells made of the others, with new classes if there are any.
+
+        ``painted`` says whether `paint_learned` has done its part.
+        """
         if self.classified is not None:
             self.classified = (self.classified[0], learned)
             learned = learned.without({*self.changes.removed, *self.changes.added})
@@ -274,12 +291,12 @@ class CellViews:
         shown = self.shown[: len(learned.class_names)]
         self.shown = shown + [True] * (len(learned.class_names) - len(shown))
         colors = class_colors(learned.colors, self.shown)
-        changed = len(colors) != len(self._looks["class"][1])
+        changed = not np.array_equal(colors, self._looks["class"][1])
         self._looks["class"] = (self.maps.class_map, colors, self._looks["class"][2])
         if changed and "class" in self.layers:
             self.layers["class"].colormap = colormap_of(colors)
-        put_batches(self.maps, learned.batches)
-        self.maps.paint()
+        if not painted:
+            self.paint_cells()
         if "anomalies" in self.layers:
             self.layers["anomalies"].visible = not self.hidden and self._is_shown("anomalies")
         self.refresh()
