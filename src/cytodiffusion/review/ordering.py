@@ -101,6 +101,8 @@ def order_cells(
         return np.lexsort((cells.labels, cells.image))
     if by == "chance":
         return np.random.default_rng(seed).permutation(len(cells)).astype(np.int64)
+    if by == "learner":
+        return _by_learning(cells, said, seed)
     strange = cells.anomaly_score if by == "anomaly" else cells.entropy
     return _by_strangeness(cells, said, strange)
 
@@ -120,6 +122,22 @@ def _by_disagreement(cells: ReviewCells, said: PeopleSaid) -> Ints:
     group = np.where(against, 0, np.where(labelled, 2, 1))
     doubt = np.nan_to_num(cells.entropy, nan=np.inf)
     return np.lexsort((cells.numbers, -np.where(against, cells.first_confidence, doubt), group))
+
+
+def _by_learning(cells: ReviewCells, said: PeopleSaid, seed: int) -> Ints:
+    """Order cells by what a model would learn from them; those that people labelled come last."""
+    from cytodiffusion.teaching import choose  # it brings what clusters
+
+    labelled = said.human != NOBODY
+    if not len(cells) or labelled.all():
+        return np.argsort(cells.numbers, kind="stable")
+    known = cells.posterior[:, cells.posterior.any(axis=0)]
+    if known.shape[1] < 2:  # no model has said anything
+        known = np.full((len(cells), 2), 0.5)
+    sums = known.sum(axis=1, keepdims=True)
+    shares = np.where(sums > 0, known / np.where(sums > 0, sums, 1), 1 / known.shape[1])
+    chosen = choose(shares, cells.embedding, labelled, seed=seed)
+    return np.concatenate([chosen, np.flatnonzero(labelled)]).astype(np.int64)
 
 
 def distances(cells: ReviewCells, row: int) -> Floats:
