@@ -1,1 +1,1 @@
-"""What a person looks at: the cells of a slide or study, in which order, and pictures of them."""
+"""What a person looks at: cells of a slide or a study, in which order, counts and pictures."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cytodiffusion.classification.result import Classification
     from cytodiffusion.pipeline import CellBatch
 
-#: Ways to walk through the cells in the Inspect widget.
-ORDERS = ("uncertainty", "anomaly", "class")
+#: Ways to walk through the cells in the Inspect widget; by label tells nothing of the model.
+ORDERS = ("uncertainty", "anomaly", "class", "label")
 
 #: Choose the cells for review, those unlike anything in the training, and others among all.
 REVIEW, ANOMALY, WHITE, SMALL, UNFIT = "review", "anomaly", "white", "small", "no class fits"
@@ -143,8 +143,7 @@ class Results:
         if batch.revises is None:
             number = len(self.batches)
             self.batches.append(batch)
-            ids = batch.crops.ids
-            self._where.update({label: (number, row) for row, label in enumerate(ids.tolist())})
+            self._place(number, batch.crops.ids)
         else:
             self._count(self.batches[batch.revises].result, -1)
             self.batches[batch.revises] = replace(batch, revises=None)
@@ -164,7 +163,8 @@ class Results:
             return
         whole = join_batches(self.batches)
         self.batches = [whole]
-        self._where = {label: (0, row) for row, label in enumerate(whole.crops.ids.tolist())}
+        self._where = {}
+        self._place(0, whole.crops.ids)
 
     def _count(self, result: Classification, sign: int) -> None:
         self.counts += sign * np.bincount(result.final, minlength=len(self.counts))
@@ -221,7 +221,9 @@ class Results:
     def _ordered(self, by: str, only: int | str | None) -> list[int]:
         ids = self._column(lambda b: b.crops.ids)
         predicted = self._column(lambda b: b.result.final)
-        if by == "class":
+        if by == "label":
+            order = np.argsort(ids)
+        elif by == "class":
             order = np.lexsort((ids, self._column(lambda b: b.result.confidence), predicted))
         else:
             strange = "anomaly_score" if by == "anomaly" else "entropy"
@@ -265,6 +267,18 @@ class Results:
         other._coarse = None if self._coarse is None else self._coarse.without(labels)
         return other
 
+    def n_unlike(self, other: Results) -> int:
+        """How many cells that nobody labelled the model calls another class than other results.
+
+        The other ones are of the same cells, in the same order.
+        """
+        if len(self) != len(other) or not len(self):
+            return 0
+        now, then = (one._column(lambda b: b.result.predicted) for one in (self, other))
+        return int(
+            np.count_nonzero((now != then) & (self._column(lambda b: b.result.by_human) < 0))
+        )
+
     @property
     def uncorrected(self) -> Results:
         """The results as they were before people corrected some."""
@@ -297,6 +311,10 @@ class Results:
             other.add(batch)
         other.total, other.base = self.total, self.uncorrected
         return other
+
+    def _place(self, number: int, ids: np.ndarray) -> None:
+        """Remember where the cells of a batch are."""
+        self._where.update({label: (number, row) for row, label in enumerate(ids.tolist())})
 
     def _column(self, get: Callable[[CellBatch], Any]) -> np.ndarray:
         return np.concatenate([np.asarray(get(batch)) for batch in self.batches])

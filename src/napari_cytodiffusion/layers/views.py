@@ -87,6 +87,8 @@ class CellViews:
         self.kind = "class"
         self.outlines = (True, True)  # of anomalies, of cells for review
         self.hidden = False  # the colours, to see the image
+        self.blind = False  # whether nothing may tell what the model says
+        self.corrected = True  # whether classes are shown with what was learned from people
         self.style, self._zoom = FILL, 1.0
         self._looks = {
             "class": (maps.class_map, class_colors(results.colors), 0.5),
@@ -181,11 +183,35 @@ class CellViews:
 
     def toggle_colors(self) -> None:
         """Hide what lies on the image, or show it again."""
+        if self.blind:
+            return
         self.hidden = any(layer.visible for layer in self.layers.values())
         for role, layer in self.layers.items():
             layer.visible = not self.hidden and self._is_shown(role)
 
+    def set_blind(self, blind: bool) -> None:
+        """Hide all that the model says of the cells, or show it again."""
+        self.blind = blind
+        for role, layer in self.layers.items():
+            layer.visible = not self.hidden and self._is_shown(role)
+
+    def show_corrected(self, corrected: bool) -> None:
+        """Show the classes as they are with what people corrected, or as they were before."""
+        if corrected == self.corrected:
+            return
+        self.corrected = corrected
+        self.paint_cells()
+        self.refresh()
+
+    def paint_cells(self) -> None:
+        """Enter the cells into the maps, in any thread; `refresh` shows them."""
+        results = self.results if self.corrected else self.results.uncorrected
+        put_batches(self.maps, results.batches)
+        self.maps.paint()
+
     def _is_shown(self, role: str) -> bool:
+        if self.blind:
+            return False
         if role == "anomalies":
             return any(self.outlines) or bool(self.people.said)
         return role == self.kind
@@ -212,7 +238,10 @@ class CellViews:
         label = self.cell_at(row, column)
         if not label:
             return None
-        text = self.results.describe(label)
+        if self.blind:
+            said = self.people.said.get(label, ("",))[0]
+            return f"{said} by a person (cell {label})" if said else f"cell {label}"
+        text = (self.results if self.corrected else self.results.uncorrected).describe(label)
         if label in self.changes.added:
             return f"not classified yet (cell {label})"
         return f"{text}, changed since classification" if label in self.changes.changed else text
@@ -233,8 +262,25 @@ class CellViews:
             if role in self.layers:
                 self.layers[role].data = data
 
-    def show_learned(self, learned: Results) -> None:
-        """Show what corrected cells made of the others, with new classes if there are any."""
+    def paint_learned(self, batches: Sequence[CellBatch]) -> CellMaps | None:
+        """Enter what was learned into the maps, in any thread; return those it was entered into.
+
+        None where the window is to do so: where outlines changed since, or cells are shown as they
+        were before.
+        """
+        maps = self.maps
+        if self.classified is not None or not self.corrected or not batches:
+            return None
+        maps.widen(max(len(batches[0].result.class_names), maps.n_classes))
+        put_batches(maps, batches)
+        maps.paint()
+        return maps
+
+    def show_learned(self, learned: Results, painted: bool = False) -> None:
+        """Show what corrected cells made of the others, with new classes if there are any.
+
+        ``painted`` says whether `paint_learned` has done its part.
+        """
         if self.classified is not None:
             self.classified = (self.classified[0], learned)
             learned = learned.without({*self.changes.removed, *self.changes.added})
@@ -249,8 +295,8 @@ class CellViews:
         self._looks["class"] = (self.maps.class_map, colors, self._looks["class"][2])
         if changed and "class" in self.layers:
             self.layers["class"].colormap = colormap_of(colors)
-        put_batches(self.maps, learned.batches)
-        self.maps.paint()
+        if not painted:
+            self.paint_cells()
         if "anomalies" in self.layers:
             self.layers["anomalies"].visible = not self.hidden and self._is_shown("anomalies")
         self.refresh()
@@ -258,6 +304,8 @@ class CellViews:
     def show(self, kind: str, viewer: Any) -> None:
         """Colour the cells by ``"class"`` or by ``"uncertainty"``."""
         self.kind, self.hidden = kind, False
+        if self.blind:
+            return
         while kind not in self.layers and self.add_next(viewer):
             pass
         for role in KINDS:

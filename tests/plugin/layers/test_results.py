@@ -36,6 +36,8 @@ def test_a_hundred_thousand_cells_can_be_walked_through(many, order):
         keys = [-r.entropy for r in records]
     elif order == "anomaly":
         keys = [-r.anomaly_score for r in records]
+    elif order == "label":
+        keys = [r.label for r in records]
     else:
         keys = [(r.predicted, r.confidence) for r in records]
     assert keys == sorted(keys)
