@@ -81,7 +81,7 @@ def said_in_study(study: Study, cells: ReviewCells) -> PeopleSaid:
 def said_of_rows(
     study: Study, cells: ReviewCells, rows: Ints | None = None
 ) -> dict[int, dict[str, int]]:
-    """Return the class that each observer gives cells, by row; of all cells where none are named."""
+    """Return the class that each observer gives cells, by row; without rows, of all cells."""
     known = {name: index for index, name in enumerate(cells.class_names)}
     numbers = None if rows is None else cells.numbers[rows].tolist()
     found: dict[int, dict[str, int]] = {}

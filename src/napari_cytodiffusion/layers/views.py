@@ -116,6 +116,11 @@ class CellViews:
         now, before = self.results.coarse, self.results.uncorrected.coarse
         return before if len(now.class_names) > len(before.class_names) else now
 
+    @property
+    def shown_results(self) -> Results:
+        """The cells as they are shown: with what people corrected, or as they were before."""
+        return self.results if self.corrected else self.results.uncorrected
+
     def add_next(self, viewer: Any) -> bool:
         """Add one of the layers; False when all are there.
 
@@ -205,8 +210,7 @@ class CellViews:
 
     def paint_cells(self) -> None:
         """Enter the cells into the maps, in any thread; `refresh` shows them."""
-        results = self.results if self.corrected else self.results.uncorrected
-        put_batches(self.maps, results.batches)
+        put_batches(self.maps, self.shown_results.batches)
         self.maps.paint()
 
     def _is_shown(self, role: str) -> bool:
@@ -241,7 +245,7 @@ class CellViews:
         if self.blind:
             said = self.people.said.get(label, ("",))[0]
             return f"{said} by a person (cell {label})" if said else f"cell {label}"
-        text = (self.results if self.corrected else self.results.uncorrected).describe(label)
+        text = self.shown_results.describe(label)
         if label in self.changes.added:
             return f"not classified yet (cell {label})"
         return f"{text}, changed since classification" if label in self.changes.changed else text
@@ -364,6 +368,16 @@ def put_batches(maps: CellMaps, batches: Iterable[CellBatch]) -> None:
         human = result.by_human >= 0
         strange = (result.anomaly, result.review, human)
         maps.put(batch.crops.ids, result.final, result.entropy, *strange)
+
+
+def look_at(viewer: Any, views: CellViews, record: CellRecord) -> None:
+    """Bring a cell into the middle of the canvas, large enough to be judged."""
+    centre = views.labels.data_to_world((record.y, record.x))
+    window = views.window_um / views.pixel_size_um * abs(float(views.labels.scale[-1]))
+    camera = viewer.scene.camera
+    # a cell smaller than this on the screen cannot be judged
+    camera.zoom = max(camera.zoom, 140 / window)
+    camera.center = tuple(centre)
 
 
 _ROLE = "inspected"

@@ -151,9 +151,10 @@ class StudySource(CellSource):
 
     def _on_opened(self, name: str) -> None:
         row, self._wanted = self._wanted, None
-        if row is not None and row < len(self.cells):
-            if self.cells.images[int(self.cells.image[row])] == name:
-                self.show(row, open_image=False)
+        if row is None or row >= len(self.cells):
+            return
+        if self.cells.images[int(self.cells.image[row])] == name:
+            self.show(row, open_image=False)
 
     def _on_inspected(self, label: int) -> None:
         name = self._current.image_of(self._session.current)
