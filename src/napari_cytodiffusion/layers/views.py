@@ -195,18 +195,20 @@ class CellViews:
         for role, layer in self.layers.items():
             layer.visible = not self.hidden and self._is_shown(role)
 
-    def show_corrected(self, corrected: bool) -> None:
-        """Show the classes as they are with what people corrected, or as they were before."""
-        if corrected == self.corrected:
-            return
-        self.corrected = corrected
-        self.paint_cells()
-        self.refresh()
+    @property
+    def seen(self) -> Results:
+        """The cells as they are shown: with what people corrected, or as they were before."""
+        return self.results if self.corrected else self.results.uncorrected
+
+    @property
+    def seen_counts(self) -> np.ndarray:
+        """Cells of each class ``(K,)`` as they are shown; of none that only people know, before."""
+        counts = self.seen.counts
+        return np.pad(counts, (0, max(0, len(self.results.counts) - len(counts))))
 
     def paint_cells(self) -> None:
         """Enter the cells into the maps, in any thread; `refresh` shows them."""
-        results = self.results if self.corrected else self.results.uncorrected
-        put_batches(self.maps, results.batches)
+        put_batches(self.maps, self.seen.batches)
         self.maps.paint()
 
     def _is_shown(self, role: str) -> bool:
@@ -241,7 +243,7 @@ class CellViews:
         if self.blind:
             said = self.people.said.get(label, ("",))[0]
             return f"{said} by a person (cell {label})" if said else f"cell {label}"
-        text = (self.results if self.corrected else self.results.uncorrected).describe(label)
+        text = self.seen.describe(label)
         if label in self.changes.added:
             return f"not classified yet (cell {label})"
         return f"{text}, changed since classification" if label in self.changes.changed else text
