@@ -18,11 +18,11 @@ from typing import Any
 
 import napari
 import numpy as np
-from benchmarks.window import Pulse
 from PIL import Image
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
+from window import Pulse
 
 from cytodiffusion.cells.cell_table import cell_table
 from cytodiffusion.cells.crops import Crops

@@ -116,6 +116,17 @@ class CellViews:
         now, before = self.results.coarse, self.results.uncorrected.coarse
         return before if len(now.class_names) > len(before.class_names) else now
 
+    @property
+    def shown_results(self) -> Results:
+        """The cells as they are shown: with what people corrected, or as they were before."""
+        return self.results if self.corrected else self.results.uncorrected
+
+    @property
+    def shown_counts(self) -> np.ndarray:
+        """Cells of each class ``(K,)`` as they are shown; of none that only people know, before."""
+        counts = self.shown_results.counts
+        return np.pad(counts, (0, max(0, len(self.results.counts) - len(counts))))
+
     def add_next(self, viewer: Any) -> bool:
         """Add one of the layers; False when all are there.
 
@@ -195,20 +206,9 @@ class CellViews:
         for role, layer in self.layers.items():
             layer.visible = not self.hidden and self._is_shown(role)
 
-    @property
-    def seen(self) -> Results:
-        """The cells as they are shown: with what people corrected, or as they were before."""
-        return self.results if self.corrected else self.results.uncorrected
-
-    @property
-    def seen_counts(self) -> np.ndarray:
-        """Cells of each class ``(K,)`` as they are shown; of none that only people know, before."""
-        counts = self.seen.counts
-        return np.pad(counts, (0, max(0, len(self.results.counts) - len(counts))))
-
     def paint_cells(self) -> None:
         """Enter the cells into the maps, in any thread; `refresh` shows them."""
-        put_batches(self.maps, self.seen.batches)
+        put_batches(self.maps, self.shown_results.batches)
         self.maps.paint()
 
     def _is_shown(self, role: str) -> bool:
@@ -243,7 +243,7 @@ class CellViews:
         if self.blind:
             said = self.people.said.get(label, ("",))[0]
             return f"{said} by a person (cell {label})" if said else f"cell {label}"
-        text = self.seen.describe(label)
+        text = self.shown_results.describe(label)
         if label in self.changes.added:
             return f"not classified yet (cell {label})"
         return f"{text}, changed since classification" if label in self.changes.changed else text
@@ -366,6 +366,16 @@ def put_batches(maps: CellMaps, batches: Iterable[CellBatch]) -> None:
         human = result.by_human >= 0
         strange = (result.anomaly, result.review, human)
         maps.put(batch.crops.ids, result.final, result.entropy, *strange)
+
+
+def look_at(viewer: Any, views: CellViews, record: CellRecord) -> None:
+    """Bring a cell into the middle of the canvas, large enough to be judged."""
+    centre = views.labels.data_to_world((record.y, record.x))
+    window = views.window_um / views.pixel_size_um * abs(float(views.labels.scale[-1]))
+    camera = viewer.scene.camera
+    # a cell smaller than this on the screen cannot be judged
+    camera.zoom = max(camera.zoom, 140 / window)
+    camera.center = tuple(centre)
 
 
 _ROLE = "inspected"
