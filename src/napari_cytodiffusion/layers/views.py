@@ -394,7 +394,10 @@ def mark_cell(viewer: Any, views: CellViews, record: CellRecord) -> None:
             continue
         if note.get("half") == half:
             for name in ("scale", "rotate", "shear", "affine", "translate"):
-                setattr(layer, name, place[name])
+                # napari draws all anew for each of them, whether it is another one or not
+                now, wanted = getattr(layer, name), place[name]
+                if not np.array_equal(*(getattr(v, "affine_matrix", v) for v in (now, wanted))):
+                    setattr(layer, name, wanted)
             return
         viewer.layers.remove(layer)
     active = viewer.layers.selection.active
