@@ -321,9 +321,18 @@ class Session(QObject):
         self.view_changed.emit()
 
     def show_corrected(self, corrected: bool) -> None:
-        """Show the classes with what people corrected, or as they were before."""
+        """Show the classes with what people corrected, or as they were before, in a moment."""
+        views = self.current
+        if views is None or views.corrected == corrected:
+            return
+        views.corrected = corrected
+        job = Job(lambda _: iter((views.paint_cells(),)), self)
+        job.ended.connect(self._on_painted)
+        job.start()
+
+    def _on_painted(self, _: str) -> None:
         if self.current is not None:
-            self.current.show_corrected(corrected)
+            self.current.refresh()
             self.view_changed.emit()
 
     def set_style(self, style: str) -> None:

@@ -137,7 +137,7 @@ class InspectWidget(QWidget):
         self.fold = FoldButton("Details", details)
         self.more = self._build_more(details)
         self.more.hide()
-        self.fold.toggled.connect(self.more.setVisible)
+        self.fold.toggled.connect(self._on_fold)
         layout = QVBoxLayout(details)
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.title, self.summary, self.members, self.review, self.border):
@@ -220,6 +220,12 @@ class InspectWidget(QWidget):
             widget.setVisible(open_eyed)
         self.more.setVisible(open_eyed and self.fold.isChecked())
         self._on_cells()
+
+    def _on_fold(self, opened: bool) -> None:
+        """Show the details, or fold them away."""
+        self.more.setVisible(opened)
+        if opened:
+            self._on_cells()
 
     def _show_class(self) -> None:
         """Show the class of the cell, by a person or by the model."""
@@ -310,8 +316,6 @@ class InspectWidget(QWidget):
             return
         self._label = label
         self._on_cells()
-        self._show_class()
-        self._show_numbers(record, views)
         self._show_crop(record, views)
         if self._session.viewer is not None:
             mark_cell(self._session.viewer, views, record)
@@ -349,9 +353,10 @@ class InspectWidget(QWidget):
         self.review.setVisible(bool(self.review.text()))
         for key, text in texts.details(record, len(names), views.pixel_size_um).items():
             self.facts[key].setText(text)
-        self.errors.set_errors(
-            record.levels, record.errors_by_level, results.colors, record.predicted
-        )
+        if self.fold.isChecked():  # drawing these takes longer than all the rest
+            self.errors.set_errors(
+                record.levels, record.errors_by_level, results.colors, record.predicted
+            )
 
     def _show_crop(self, record: CellRecord, views: CellViews) -> None:
         try:

@@ -187,6 +187,11 @@ class Reviewing(QObject):
         self._guides.append(weakref.ref(guide))
 
     @property
+    def is_learning(self) -> bool:
+        """Whether the other cells are still learning from what was said."""
+        return self._job is not None
+
+    @property
     def guide(self) -> Guide | None:
         """The widget that takes the keys now, None where none does."""
         for known in reversed(self._guides):

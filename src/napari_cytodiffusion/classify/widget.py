@@ -549,7 +549,7 @@ class ClassifyWidget(QWidget):
     def _show_counts(self, views: CellViews) -> None:
         if views is not self._session.current:
             return
-        self.legend.set_counts(views.results.counts)
+        self.legend.set_counts(views.shown_counts)
         self._on_said()
         self.review.setVisible(_has_review(views))
         wanted = "for review"
@@ -588,6 +588,8 @@ class ClassifyWidget(QWidget):
         self.class_button.setChecked(views.kind == "class")
         self.uncertainty_button.setChecked(views.kind == "uncertainty")
         self.legend.set_kind(views.kind)
+        if len(self.legend.counts) == len(views.shown_counts):
+            self.legend.set_counts(views.shown_counts)
 
     def _show_legend(self) -> None:
         """Show the legend, or that the layer it speaks of was removed."""

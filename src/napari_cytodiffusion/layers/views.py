@@ -121,6 +121,12 @@ class CellViews:
         """The cells as they are shown: with what people corrected, or as they were before."""
         return self.results if self.corrected else self.results.uncorrected
 
+    @property
+    def shown_counts(self) -> np.ndarray:
+        """Cells of each class ``(K,)`` as they are shown; of none that only people know, before."""
+        counts = self.shown_results.counts
+        return np.pad(counts, (0, max(0, len(self.results.counts) - len(counts))))
+
     def add_next(self, viewer: Any) -> bool:
         """Add one of the layers; False when all are there.
 
@@ -199,14 +205,6 @@ class CellViews:
         self.blind = blind
         for role, layer in self.layers.items():
             layer.visible = not self.hidden and self._is_shown(role)
-
-    def show_corrected(self, corrected: bool) -> None:
-        """Show the classes as they are with what people corrected, or as they were before."""
-        if corrected == self.corrected:
-            return
-        self.corrected = corrected
-        self.paint_cells()
-        self.refresh()
 
     def paint_cells(self) -> None:
         """Enter the cells into the maps, in any thread; `refresh` shows them."""
@@ -396,7 +394,10 @@ def mark_cell(viewer: Any, views: CellViews, record: CellRecord) -> None:
             continue
         if note.get("half") == half:
             for name in ("scale", "rotate", "shear", "affine", "translate"):
-                setattr(layer, name, place[name])
+                # napari draws all anew for each of them, whether it is another one or not
+                now, wanted = getattr(layer, name), place[name]
+                if not np.array_equal(*(getattr(v, "affine_matrix", v) for v in (now, wanted))):
+                    setattr(layer, name, wanted)
             return
         viewer.layers.remove(layer)
     active = viewer.layers.selection.active
