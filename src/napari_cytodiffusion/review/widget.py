@@ -97,6 +97,9 @@ class ReviewWidget(QWidget):
         self._session.watch(self)
         self._reviewing.watch(self)
         self._reviewing.lead(self)
+        kept = remembered(_SIDE, str(_USUAL))
+        self.zoom.setValue(int(kept) if kept.isdecimal() else _USUAL)
+        self._on_size(self.zoom.value())
         self._fill_orders()
         self._on_study()
 
@@ -126,10 +129,10 @@ class ReviewWidget(QWidget):
         self.gallery = CellGallery(self)
         self.gallery.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.thumbnails = Thumbnails(self)
-        self.size = QSlider(Qt.Orientation.Horizontal, self)
-        self.size.setRange(_LEAST, _MOST)
-        self.size.setToolTip("How large the cells are shown")
-        self.size.setAccessibleName("Size of the pictures")
+        self.zoom = QSlider(Qt.Orientation.Horizontal, self)
+        self.zoom.setRange(_LEAST, _MOST)
+        self.zoom.setToolTip("How large the cells are shown")
+        self.zoom.setAccessibleName("Size of the pictures")
         self.blind = QCheckBox("Blind", self)
         self.blind.setToolTip(
             "Hides everywhere what the model says, and the orders that tell it: for a judgement "
@@ -159,7 +162,7 @@ class ReviewWidget(QWidget):
         layout.addLayout(self._build_top())
         layout.addWidget(self.gallery, 1)
         tools = QHBoxLayout()
-        tools.addWidget(self.size, 1)
+        tools.addWidget(self.zoom, 1)
         tools.addWidget(self.blind)
         layout.addLayout(tools)
         layout.addWidget(self.classes)
@@ -174,9 +177,6 @@ class ReviewWidget(QWidget):
         changes.addWidget(self.before)
         layout.addLayout(changes)
         self.before.hide()
-        kept = remembered(_SIDE, str(_USUAL))
-        self.size.setValue(int(kept) if kept.isdecimal() else _USUAL)
-        self._on_size(self.size.value())
 
     def _build_top(self) -> QGridLayout:
         top = QGridLayout()
@@ -213,7 +213,7 @@ class ReviewWidget(QWidget):
         gallery.scrolled.connect(self._want.start)
         self.thumbnails.ready.connect(gallery.viewport().update)
         self.thumbnails.failed.connect(notifications.show_warning)
-        self.size.valueChanged.connect(self._on_size)
+        self.zoom.valueChanged.connect(self._on_size)
         self.whose.currentIndexChanged.connect(self._on_whose)
         self.again.clicked.connect(self.sort)
         for box in (
@@ -231,6 +231,8 @@ class ReviewWidget(QWidget):
         self.accept_shown.triggered.connect(lambda: self.accept_many(sure=False))
         self.accept_sure.triggered.connect(lambda: self.accept_many(sure=True))
         self._reviewing.changed.connect(self._show_changes)
+        self._reviewing.next_wanted.connect(self._on_next_wanted)
+        self._session.stepped.connect(self._on_stepped)
         self._current.opened.connect(self._on_study)
         self._current.closed.connect(self._on_study)
         for index, key in enumerate(CLASS_KEYS):
@@ -441,6 +443,14 @@ class ReviewWidget(QWidget):
             self.source.confirm(free, self._seconds(free))
         self._go_on(rows)
 
+    def _on_next_wanted(self) -> None:
+        if self._reviewing.guide is self:
+            self.skip()
+
+    def _on_stepped(self, by: int) -> None:
+        if self._reviewing.guide is self:
+            self.step(by)
+
     def skip(self) -> None:
         """Go to the next cell that the person has not labelled."""
         rows = self.gallery.selected_rows()
@@ -508,7 +518,8 @@ class ReviewWidget(QWidget):
     def _on_said(self) -> None:
         counts = count_cells(self.source.cells, self.source.people)
         blind = self._session.blind
-        self.classes.set_counts(counts.given if blind else counts.classes, counts.given)
+        shown = counts.given if blind else counts.classes
+        self.classes.set_counts(shown.tolist(), counts.given.tolist())
         self.counts.setText(counts_text(counts, blind))
         observers = self.source.people.observers
         if len(observers) != self.observer_filter.count() - 1:
