@@ -73,7 +73,8 @@ def test_keys_label_confirm_skip_and_undo(active, viewer, settle):
     settle()
     assert set(people(widget)) == {first[0]}
     assert current(widget) == first[1]  # the cell that it was
-    press(widget, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+    press(widget, Qt.Key.Key_Z, both)
     settle()
     assert set(people(widget)) == {first[0], first[1]}
     press(widget, Qt.Key.Key_Right)
@@ -199,6 +200,18 @@ def test_how_many_changed_and_how_it_was_before(widget, settle, viewer):
     assert not np.array_equal(views.maps.class_map, corrected)
     widget.before.click()
     np.testing.assert_array_equal(views.maps.class_map, corrected)
+
+
+def test_keys_go_to_the_cells_after_a_choice(active, qtbot):
+    box = active.order
+    box.setFocus()
+    box.activated.emit(0)
+    assert active.gallery.hasFocus()
+    # but where a button has the focus, Space is the button's
+    active.again.setFocus()
+    before = active.gallery.current_row
+    QTest.keyClick(active.again, Qt.Key.Key_Space)
+    assert active.gallery.current_row == before
 
 
 def test_blind_tells_nothing_of_the_model(widget, settle):
