@@ -156,8 +156,8 @@ class PeopleSaid:
         """Who said anything."""
         return [name for name, said in self._by.items() if (said != NOBODY).any()]
 
-    def say(self, rows: Ints | Sequence[int], number: int, observer: str) -> None:
-        """Enter the class that an observer gives cells; `NOBODY` takes it back."""
+    def say(self, rows: Ints | Sequence[int], number: int | Ints, observer: str) -> None:
+        """Enter the class that an observer gives cells, or one each; `NOBODY` takes it back."""
         if observer not in self._by:
             self._by[observer] = np.full(self._n, NOBODY, np.int64)
         self._by[observer][rows] = number

@@ -143,6 +143,12 @@ class CellGallery(QAbstractScrollArea):
         """Where a row is in the order, -1 where it is not shown."""
         return int(self._place[row]) if 0 <= row < len(self._place) else -1
 
+    def positions_of(self, rows: np.ndarray) -> np.ndarray:
+        """Where rows are in the order; those that are not shown are left out."""
+        known = rows[(rows >= 0) & (rows < len(self._place))]
+        found = self._place[known]
+        return found[found >= 0]
+
     def set_side(self, side: int) -> None:
         """Set the side of a picture in pixels; what is current stays in sight."""
         if side != self._side:

@@ -57,12 +57,12 @@ class CellSource(QObject):
         """Return the class ``(N,)`` that the person at work gave each cell."""
         raise NotImplementedError
 
-    def give(self, rows: Ints, name: str, seconds: float | None = None) -> None:
-        """Give cells a class, as one action; it is kept when this returns."""
+    def give(self, rows: Ints, name: str, seconds: float | None = None) -> bool:
+        """Give cells a class, as one action; say whether it is kept."""
         raise NotImplementedError
 
-    def confirm(self, rows: Ints, seconds: float | None = None) -> None:
-        """Give cells the class that the model gives them, as one action."""
+    def confirm(self, rows: Ints, seconds: float | None = None) -> bool:
+        """Give cells the class that the model gives them, as one action; as `give`."""
         raise NotImplementedError
 
     def turn_back(self, again: bool) -> Ints:
@@ -85,10 +85,14 @@ class CellSource(QObject):
         share = 100 * float(self.cells.posterior[row, predicted])
         return f"{self.cells.class_names[predicted]} by the model ({share:.0f} %)"
 
-    def tell_people(self, row: int) -> str:
+    def visible(self, blind: bool) -> PeopleSaid:
+        """Return what may be shown of what people say: only one's own words where it is blind."""
+        return PeopleSaid(len(self.cells), {"": self.mine()}) if blind else self.people
+
+    def tell_people(self, row: int, people: PeopleSaid) -> str:
         """Say what people make of a cell; empty where nobody said anything."""
         names = self.cells.class_names
-        words = ((who, int(self.people.by(who)[row])) for who in self.people.observers)
+        words = ((who, int(people.by(who)[row])) for who in people.observers)
         return ", ".join(f"{names[k]} by {who or 'you'}" for who, k in words if k != NOBODY)
 
 
@@ -100,7 +104,7 @@ class SlideSource(CellSource):
         self._session = session
         self._reviewing = Reviewing.of(session)
         self._views: CellViews | None = None
-        self._results: Any = None
+        self._known: tuple[Any, ...] = ()
         session.cells_changed.connect(self._on_cells)
         session.view_changed.connect(self._on_cells)
         session.inspected.connect(self._on_inspected)
@@ -115,9 +119,12 @@ class SlideSource(CellSource):
     def _on_cells(self) -> None:
         views = self._session.current
         results = None if views is None else views.shown_results
-        if views is self._views and results is self._results:
+        known: tuple[Any, ...] = ()
+        if results is not None:  # which grow while they are classified, and may be renamed
+            known = (id(results), len(results), results.class_names, results.colors)
+        if views is self._views and known == self._known:
             return
-        self._views, self._results = views, results
+        self._views, self._known = views, known
         if views is None or results is None or not len(results):
             self.cells, self.people = no_cells(), PeopleSaid(0)
         else:
@@ -163,13 +170,21 @@ class SlideSource(CellSource):
         """Return what anybody said: the slide keeps one word a cell."""
         return self.people.human
 
-    def give(self, rows: Ints, name: str, seconds: float | None = None) -> None:
-        """Give cells a class, as one action."""
-        self._reviewing.say_many([int(label) for label in self.cells.labels[rows]], name)
+    def give(self, rows: Ints, name: str, seconds: float | None = None) -> bool:
+        """Give cells a class, as one action; say whether it is kept."""
+        labels = self.cells.labels[rows].tolist()
+        self._reviewing.say_many(labels, name)
+        return self._is_kept(labels)
 
-    def confirm(self, rows: Ints, seconds: float | None = None) -> None:
-        """Give cells the class that the model gives them, as one action."""
-        self._reviewing.confirm_many([int(label) for label in self.cells.labels[rows]])
+    def confirm(self, rows: Ints, seconds: float | None = None) -> bool:
+        """Give cells the class that the model gives them, as one action; as `give`."""
+        labels = self.cells.labels[rows].tolist()
+        self._reviewing.confirm_many(labels)
+        return self._is_kept(labels)
+
+    def _is_kept(self, labels: list[int]) -> bool:
+        """Whether something is known of cells; a study that cannot be written knows nothing."""
+        return self._views is not None and labels[0] in self._views.people.said
 
     def turn_back(self, again: bool) -> Ints:
         """Undo the last action, or redo it; return the rows of its cells."""

@@ -20,6 +20,9 @@ from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.study.current import CurrentStudy
 from napari_cytodiffusion.workers import Job
 
+#: Cells that are annotated in the window's thread at most; of more, it would be felt.
+_AT_ONCE = 300
+
 
 def read_body(folder: Path) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that yields the cells of a study and what people say of them."""
@@ -35,6 +38,22 @@ def read_body(folder: Path) -> Callable[[Progress], Iterator[Any]]:
     return body
 
 
+def annotate_body(
+    folder: Path, cells: dict[int, str], observer: str, seconds: float | None
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that gives cells classes in one action, and yields their numbers."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        from cytodiffusion.study import Study
+
+        report(0.0, f"Writing {len(cells):,} labels ...")
+        with Study(folder) as study:
+            study.annotate_many(cells, observer, seconds=seconds)
+        yield tuple(cells)
+
+    return body
+
+
 class StudySource(CellSource):
     """The cells of all images of the study that is open; each observer's word is kept by itself."""
 
@@ -42,7 +61,8 @@ class StudySource(CellSource):
         super().__init__(parent)
         self._session, self._current = session, current
         self._job: Job | None = None
-        self._again = self._own = False
+        self._writing: Job | None = None
+        self._again = False
         self._wanted: int | None = None
         for event in (
             *(current.opened, current.predictions_changed),
@@ -105,18 +125,37 @@ class StudySource(CellSource):
         """Return what this observer says of each cell."""
         return self.people.by(self._current.observer)
 
-    def give(self, rows: Ints, name: str, seconds: float | None = None) -> None:
-        """Give cells a class; it is on the disk when this returns."""
-        cells = dict.fromkeys(self.cells.numbers[rows].tolist(), name)
-        self._current.annotate_many(cells, seconds=seconds)
+    def give(self, rows: Ints, name: str, seconds: float | None = None) -> bool:
+        """Give cells a class; it is on the disk when this returns True."""
+        return self._annotate(dict.fromkeys(self.cells.numbers[rows].tolist(), name), seconds)
 
-    def confirm(self, rows: Ints, seconds: float | None = None) -> None:
-        """Give cells the class that the model gives them, as one action."""
+    def confirm(self, rows: Ints, seconds: float | None = None) -> bool:
+        """Give cells the class that the model gives them, as one action; as `give`."""
         known = rows[self.cells.predicted[rows] != NOBODY]
         names = self.cells.class_names
         classes = [names[k] for k in self.cells.predicted[known].tolist()]
         cells = dict(zip(self.cells.numbers[known].tolist(), classes, strict=True))
-        self._current.annotate_many(cells, seconds=seconds)
+        return self._annotate(cells, seconds)
+
+    def _annotate(self, cells: dict[int, str], seconds: float | None) -> bool:
+        folder = self._current.folder
+        if len(cells) <= _AT_ONCE or folder is None:
+            return self._current.annotate_many(cells, seconds=seconds)
+        if self._writing is None:
+            body = annotate_body(folder, cells, self._current.observer, seconds)
+            self._writing = Job(body, self)
+            self._writing.yielded.connect(self._on_written)
+            self._writing.failed.connect(self._on_failed)
+            self._writing.ended.connect(self._on_writing_ended)
+            self._writing.start()
+        return False
+
+    def _on_written(self, numbers: Any) -> None:
+        self._current.refresh_said()
+        self._current.annotated.emit(numbers)
+
+    def _on_writing_ended(self, _: str) -> None:
+        self._writing = None
 
     def turn_back(self, again: bool) -> Ints:
         """Undo the observer's last action, or redo it; return the rows of its cells."""
@@ -126,6 +165,9 @@ class StudySource(CellSource):
     def _on_annotated(self, numbers: Any) -> None:
         study, rows = self._current.study, self.cells.rows_of(numbers)
         if study is None or not len(rows):
+            return
+        if len(rows) > _AT_ONCE:
+            self.load()
             return
         if len(study.classes()) != len(self.cells.class_names):
             return  # a class is new: all is read anew

@@ -12,12 +12,10 @@ from napari.utils import notifications
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
-    QApplication,
     QCheckBox,
     QComboBox,
     QGridLayout,
     QHBoxLayout,
-    QLineEdit,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -26,7 +24,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cytodiffusion.review.cells import NOBODY
+from cytodiffusion.review.cells import NOBODY, PeopleSaid
 from cytodiffusion.review.counts import ReviewCounts, count_cells
 from cytodiffusion.review.ordering import BLIND_ORDERS, CellFilter, Order, order_cells
 from napari_cytodiffusion.classify.reviewing import CLASS_KEYS, Reviewing
@@ -91,12 +89,16 @@ class ReviewWidget(QWidget):
         self._numbers = np.zeros(0, np.int64)
         self._since = time.monotonic()
         self._opens = False
+        self._people = PeopleSaid(0)
         self._build()
         self._connect()
         self._session.attach(self)
         self._session.watch(self)
         self._reviewing.watch(self)
         self._reviewing.lead(self)
+        kept = remembered(_SIDE, str(_USUAL))
+        self.zoom.setValue(int(kept) if kept.isdecimal() else _USUAL)
+        self._on_size(self.zoom.value())
         self._fill_orders()
         self._on_study()
 
@@ -126,10 +128,10 @@ class ReviewWidget(QWidget):
         self.gallery = CellGallery(self)
         self.gallery.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.thumbnails = Thumbnails(self)
-        self.size = QSlider(Qt.Orientation.Horizontal, self)
-        self.size.setRange(_LEAST, _MOST)
-        self.size.setToolTip("How large the cells are shown")
-        self.size.setAccessibleName("Size of the pictures")
+        self.zoom = QSlider(Qt.Orientation.Horizontal, self)
+        self.zoom.setRange(_LEAST, _MOST)
+        self.zoom.setToolTip("How large the cells are shown")
+        self.zoom.setAccessibleName("Size of the pictures")
         self.blind = QCheckBox("Blind", self)
         self.blind.setToolTip(
             "Hides everywhere what the model says, and the orders that tell it: for a judgement "
@@ -159,7 +161,7 @@ class ReviewWidget(QWidget):
         layout.addLayout(self._build_top())
         layout.addWidget(self.gallery, 1)
         tools = QHBoxLayout()
-        tools.addWidget(self.size, 1)
+        tools.addWidget(self.zoom, 1)
         tools.addWidget(self.blind)
         layout.addLayout(tools)
         layout.addWidget(self.classes)
@@ -174,9 +176,6 @@ class ReviewWidget(QWidget):
         changes.addWidget(self.before)
         layout.addLayout(changes)
         self.before.hide()
-        kept = remembered(_SIDE, str(_USUAL))
-        self.size.setValue(int(kept) if kept.isdecimal() else _USUAL)
-        self._on_size(self.size.value())
 
     def _build_top(self) -> QGridLayout:
         top = QGridLayout()
@@ -213,7 +212,7 @@ class ReviewWidget(QWidget):
         gallery.scrolled.connect(self._want.start)
         self.thumbnails.ready.connect(gallery.viewport().update)
         self.thumbnails.failed.connect(notifications.show_warning)
-        self.size.valueChanged.connect(self._on_size)
+        self.zoom.valueChanged.connect(self._on_size)
         self.whose.currentIndexChanged.connect(self._on_whose)
         self.again.clicked.connect(self.sort)
         for box in (
@@ -231,24 +230,34 @@ class ReviewWidget(QWidget):
         self.accept_shown.triggered.connect(lambda: self.accept_many(sure=False))
         self.accept_sure.triggered.connect(lambda: self.accept_many(sure=True))
         self._reviewing.changed.connect(self._show_changes)
+        self._reviewing.next_wanted.connect(self._on_next_wanted)
+        self._session.stepped.connect(self._on_stepped)
         self._current.opened.connect(self._on_study)
         self._current.closed.connect(self._on_study)
         for index, key in enumerate(CLASS_KEYS):
             self._shortcut(key, partial(self.give, index))
-        for key in ("Return", "Enter"):
-            self._shortcut(key, self.confirm)
-        self._shortcut("Space", self.skip)
-        self._shortcut("Ctrl+Z", self.undo)
-        self._shortcut("Ctrl+Shift+Z", self.redo)
+        for key, does in (
+            *(("Return", self.confirm), ("Enter", self.confirm), ("Space", self.skip)),
+            *(("Ctrl+Z", self.undo), ("Ctrl+Shift+Z", self.redo)),
+        ):
+            self._shortcut(key, does)
+        for chosen in (
+            *(self.whose.activated, self.order.activated, self.class_filter.activated),
+            *(self.image_filter.activated, self.labelled_filter.activated),
+            *(self.observer_filter.activated, self.zoom.sliderReleased),
+            *(self.again.clicked, self.blind.clicked, self.before.clicked),
+        ):
+            chosen.connect(self._to_gallery)
 
     def _shortcut(self, key: str, does: Callable[[], None]) -> None:
-        shortcut = QShortcut(QKeySequence(key), self)
+        """Bind a key in the gallery only: elsewhere Space and Enter press buttons."""
+        shortcut = QShortcut(QKeySequence(key), self.gallery)
         shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        shortcut.activated.connect(partial(self._on_shortcut, does))
+        shortcut.activated.connect(does)
 
-    def _on_shortcut(self, does: Callable[[], None]) -> None:
-        if not isinstance(QApplication.focusWidget(), QLineEdit):
-            does()
+    def _to_gallery(self, *_: Any) -> None:
+        """Let keys be about cells again."""
+        self.gallery.setFocus()
 
     # -- where the cells come from ------------------------------------------------------------
 
@@ -315,7 +324,7 @@ class ReviewWidget(QWidget):
             self.order.setCurrentIndex(max(0, self.order.findData(wanted)))
 
     def _fill_filters(self) -> None:
-        cells, people = self.source.cells, self.source.people
+        cells, people = self.source.cells, self.source.visible(self._session.blind)
         _fill(self.class_filter, "All classes", list(enumerate(cells.class_names)))
         _fill(self.image_filter, "All images", list(enumerate(cells.images)))
         names = [(name, name or "you") for name in people.observers]
@@ -328,7 +337,7 @@ class ReviewWidget(QWidget):
 
     def sort(self, _: Any = None) -> None:
         """Put the cells that the filters let through in order."""
-        cells, people = self.source.cells, self.source.people
+        cells, people = self.source.cells, self.source.visible(self._session.blind)
         chosen = self.gallery.current_row
         current = chosen if 0 <= chosen < len(cells) else None
         by: Order = self.order.currentData()
@@ -358,9 +367,7 @@ class ReviewWidget(QWidget):
 
     def _look_of(self, row: int) -> TileLook:
         source, blind = self.source, self._session.blind
-        cells, human = source.cells, int(source.people.human[row])
-        if blind:
-            human = int(source.mine()[row])
+        cells, human = source.cells, int(self._people.human[row])
         number = human if human >= 0 else (NOBODY if blind else int(cells.predicted[row]))
         if number < 0:
             return TileLook(labelled=human != NOBODY)
@@ -369,7 +376,7 @@ class ReviewWidget(QWidget):
     def _tip_of(self, row: int) -> str:
         source = self.source
         cells = source.cells
-        said = source.tell_people(row)
+        said = source.tell_people(row, self._people)
         told = "" if self._session.blind else source.tell_model(row)
         where = f"Cell {cells.labels[row]:,} of {cells.images[int(cells.image[row])]}"
         return "\n".join(filter(None, (where, told, said)))
@@ -421,8 +428,7 @@ class ReviewWidget(QWidget):
     def give_name(self, name: str) -> None:
         """Give the selected cells a class, and go to the next one."""
         rows = self.gallery.selected_rows()
-        if len(rows):
-            self.source.give(rows, name, self._seconds(rows))
+        if len(rows) and self.source.give(rows, name, self._seconds(rows)):
             self._go_on(rows)
 
     def confirm(self) -> None:
@@ -437,9 +443,16 @@ class ReviewWidget(QWidget):
             notifications.show_info("Nobody shows you what the model says: give a class by key.")
             return
         free = rows[self.source.mine()[rows] == NOBODY]
-        if len(free):
-            self.source.confirm(free, self._seconds(free))
-        self._go_on(rows)
+        if not len(free) or self.source.confirm(free, self._seconds(free)):
+            self._go_on(rows)
+
+    def _on_next_wanted(self) -> None:
+        if self._reviewing.guide is self:
+            self.skip()
+
+    def _on_stepped(self, by: int) -> None:
+        if self._reviewing.guide is self:
+            self.step(by)
 
     def skip(self) -> None:
         """Go to the next cell that the person has not labelled."""
@@ -465,18 +478,17 @@ class ReviewWidget(QWidget):
         return (time.monotonic() - self._since) / max(1, len(rows))
 
     def _go_to(self, rows: Ints) -> None:
-        places = [self.gallery.position_of(int(row)) for row in rows]
-        found = [place for place in places if place >= 0]
-        if found:
-            self.gallery.choose(min(found))
+        found = self.gallery.positions_of(rows)
+        if len(found):
+            self.gallery.choose(int(found.min()))
 
     def _go_on(self, rows: Ints) -> None:
         """Choose the next cell behind these that this person has not labelled."""
-        last = max(self.gallery.position_of(int(row)) for row in rows)
+        places = self.gallery.positions_of(rows)
         free = self.source.mine()[self.gallery.order] == NOBODY
-        free[self.gallery.position_of(self.gallery.current_row)] = False
-        behind = np.flatnonzero(free[last + 1 :])
-        before = np.flatnonzero(free[: last + 1])
+        free[places] = False
+        last = int(places.max(initial=-1))
+        behind, before = np.flatnonzero(free[last + 1 :]), np.flatnonzero(free[: last + 1])
         if len(behind):
             self.gallery.choose(last + 1 + int(behind[0]))
         elif len(before):
@@ -506,12 +518,13 @@ class ReviewWidget(QWidget):
     # -- counts -------------------------------------------------------------------------------
 
     def _on_said(self) -> None:
-        counts = count_cells(self.source.cells, self.source.people)
         blind = self._session.blind
-        self.classes.set_counts(counts.given if blind else counts.classes, counts.given)
+        self._people = self.source.visible(blind)
+        counts = count_cells(self.source.cells, self._people)
+        shown = counts.given if blind else counts.classes
+        self.classes.set_counts(shown.tolist(), counts.given.tolist())
         self.counts.setText(counts_text(counts, blind))
-        observers = self.source.people.observers
-        if len(observers) != self.observer_filter.count() - 1:
+        if len(self._people.observers) != self.observer_filter.count() - 1:
             self._fill_filters()
         self._show_buttons()
         self._show_changes()
