@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from napari.utils import notifications
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -234,13 +232,14 @@ class ReviewWidget(QWidget):
         self._session.stepped.connect(self._on_stepped)
         self._current.opened.connect(self._on_study)
         self._current.closed.connect(self._on_study)
+        # in the gallery only: elsewhere Space and Enter press buttons
         for index, key in enumerate(CLASS_KEYS):
-            self._shortcut(key, partial(self.give, index))
+            gallery.bind(key, partial(self.give, index))
         for key, does in (
             *(("Return", self.confirm), ("Enter", self.confirm), ("Space", self.skip)),
             *(("Ctrl+Z", self.undo), ("Ctrl+Shift+Z", self.redo)),
         ):
-            self._shortcut(key, does)
+            gallery.bind(key, does)
         for chosen in (
             *(self.whose.activated, self.order.activated, self.class_filter.activated),
             *(self.image_filter.activated, self.labelled_filter.activated),
@@ -248,12 +247,6 @@ class ReviewWidget(QWidget):
             *(self.again.clicked, self.blind.clicked, self.before.clicked),
         ):
             chosen.connect(self._to_gallery)
-
-    def _shortcut(self, key: str, does: Callable[[], None]) -> None:
-        """Bind a key in the gallery only: elsewhere Space and Enter press buttons."""
-        shortcut = QShortcut(QKeySequence(key), self.gallery)
-        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        shortcut.activated.connect(does)
 
     def _to_gallery(self, *_: Any) -> None:
         """Let keys be about cells again."""
