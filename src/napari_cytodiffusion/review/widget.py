@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from cytodiffusion.review.cells import NOBODY, PeopleSaid
-from cytodiffusion.review.counts import ReviewCounts, count_cells
+from cytodiffusion.review.counts import count_cells
 from cytodiffusion.review.ordering import BLIND_ORDERS, CellFilter, Order, order_cells
 from napari_cytodiffusion.classify.reviewing import CLASS_KEYS, Reviewing
 from napari_cytodiffusion.remembered import remember, remembered
@@ -33,29 +33,11 @@ from napari_cytodiffusion.review.class_buttons import ClassButtons
 from napari_cytodiffusion.review.gallery import CellGallery, TileLook
 from napari_cytodiffusion.review.source import CellSource, Ints, SlideSource
 from napari_cytodiffusion.review.study_source import StudySource
+from napari_cytodiffusion.review.texts import ORDER_TIPS, ORDERS, changed_text, counts_text
 from napari_cytodiffusion.review.thumbnails import Thumbnails
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import ask, note
 from napari_cytodiffusion.study.current import CurrentStudy
-
-#: Orders and what they are called.
-ORDERS: tuple[tuple[Order, str], ...] = (
-    ("doubt", "Most doubtful first"),
-    ("learner", "Most telling first"),
-    ("anomaly", "Most unusual first"),
-    ("class", "Class by class"),
-    ("similar", "Like the chosen cell"),
-    ("disagreement", "Disagreements first"),
-    ("place", "As they lie"),
-    ("chance", "In random order"),
-)
-
-_ORDER_TIPS = {
-    "doubt": "White cells first; what the border cuts comes last.",
-    "learner": "The cells from which a model would learn most, unlike each other.",
-    "disagreement": "Cells of which people contradict the model or each other, then the doubtful.",
-    "similar": "By what the network makes of the cells; choose a cell and sort again.",
-}
 
 #: Which cells are shown, by what people said: text, `CellFilter.labelled`.
 _LABELLED = (("All", None), ("To do", False), ("Labelled", True))
@@ -211,7 +193,7 @@ class ReviewWidget(QWidget):
             timer.timeout.connect(does)
         gallery.scrolled.connect(self._want.start)
         self.thumbnails.ready.connect(gallery.viewport().update)
-        self.thumbnails.failed.connect(notifications.show_warning)
+        self.thumbnails.failed.connect(_warn)
         self.zoom.valueChanged.connect(self._on_size)
         self.whose.currentIndexChanged.connect(self._on_whose)
         self.again.clicked.connect(self.sort)
@@ -288,7 +270,7 @@ class ReviewWidget(QWidget):
         source.reloaded.connect(self._on_reloaded)
         source.said.connect(self._on_said)
         source.picked.connect(self._on_picked)
-        source.troubled.connect(notifications.show_warning)
+        source.troubled.connect(_warn)
         self._numbers = np.full(1, -1, np.int64)
         self._on_reloaded()
 
@@ -317,7 +299,7 @@ class ReviewWidget(QWidget):
             for value, text in ORDERS:
                 if not self._session.blind or value in BLIND_ORDERS:
                     self.order.addItem(text, value)
-                    tip = _ORDER_TIPS.get(value, "")
+                    tip = ORDER_TIPS.get(value, "")
                     at = self.order.count() - 1
                     self.order.setItemData(at, tip, Qt.ItemDataRole.ToolTipRole)
             wanted = "chance" if self._session.blind else chosen
@@ -546,15 +528,10 @@ class ReviewWidget(QWidget):
 
     def _show_changes(self) -> None:
         """Say how many other cells changed their class by what was said."""
-        latest, all_of = self._reviewing.changed_class
         views = self._session.current
         known = views is not None and views.results.base is not None and not self._session.blind
         self.before.setVisible(known)
-        text = ""
-        if known:
-            cells = "1 other cell has" if all_of == 1 else f"{all_of:,} other cells have"
-            text = f"{cells} another class by what you said; {latest:,} by the latest word."
-        self.changed.setText(text)
+        self.changed.setText(changed_text(*self._reviewing.changed_class) if known else "")
 
     def _on_before(self, before: bool) -> None:
         self._session.show_corrected(not before)
@@ -567,24 +544,8 @@ class ReviewWidget(QWidget):
         self.sort()
 
 
-def counts_text(counts: ReviewCounts, blind: bool = False) -> str:
-    """Say how far a person has come, and how often they agree with the model."""
-    if not counts.cells:
-        return ""
-    said = f"<b>{counts.labelled:,}</b> labelled"
-    if not blind:
-        said += f" ({counts.confirmed:,} confirmed, {counts.corrected:,} corrected)"
-    if counts.disputed:
-        said += f", {counts.disputed:,} disputed"
-    said += f", {counts.to_do:,} to do."
-    found = counts.agreement
-    if found is not None and not blind:
-        share, (low, high) = found
-        said += (
-            f" The model agrees with people in {100 * share:.0f} % "
-            f"({100 * low:.0f} to {100 * high:.0f} %)."
-        )
-    return said
+def _warn(text: str) -> None:
+    notifications.show_warning(text)
 
 
 def _fill(box: QComboBox, everything: str, entries: list[tuple[Any, str]]) -> None:

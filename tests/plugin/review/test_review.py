@@ -14,7 +14,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QInputDialog
 
 from napari_cytodiffusion.review.gallery import CELLS_MIME
-from napari_cytodiffusion.review.widget import ReviewWidget, counts_text
+from napari_cytodiffusion.review.texts import changed_text, counts_text
+from napari_cytodiffusion.review.widget import ReviewWidget
 from napari_cytodiffusion.session import Session
 
 
@@ -183,7 +184,7 @@ def test_a_click_in_the_slide_and_in_the_gallery(widget, viewer, qtbot):
     np.testing.assert_allclose(viewer.scene.camera.center[-2:], centre, atol=1e-6)
 
 
-def test_how_many_changed_and_how_it_was_before(widget, settle, viewer):
+def test_how_many_changed_and_how_it_was_before(widget, settle, viewer, qtbot):
     assert not widget.before.isVisibleTo(widget)
     widget.gallery.choose(0)
     widget.give(0)
@@ -192,14 +193,13 @@ def test_how_many_changed_and_how_it_was_before(widget, settle, viewer):
     views = widget._session.current
     corrected = views.maps.class_map.copy()
     assert widget.before.isVisibleTo(widget)
-    widget.before.click()
-    row = widget.gallery.order[0]
-    assert widget.source.cells.posterior[row].max() == pytest.approx(
-        views.results.uncorrected.record(labels(widget)[0]).confidence
-    )
-    assert not np.array_equal(views.maps.class_map, corrected)
-    widget.before.click()
-    np.testing.assert_array_equal(views.maps.class_map, corrected)
+    row, first = int(widget.gallery.order[0]), labels(widget)[0]
+    for results in (views.results.uncorrected, views.results):
+        with qtbot.waitSignal(widget._session.view_changed, timeout=20_000):
+            widget.before.click()
+        shown = widget.source.cells.posterior[row].max()
+        assert shown == pytest.approx(results.record(first).confidence)
+        assert np.array_equal(views.maps.class_map, corrected) == (results is views.results)
 
 
 def test_keys_go_to_the_cells_after_a_choice(active, qtbot):
@@ -254,6 +254,13 @@ def _counts(widget):
     from cytodiffusion.review.counts import count_cells
 
     return count_cells(widget.source.cells, widget.source.people)
+
+
+def test_what_changed_is_said_in_words():
+    assert changed_text(0, 0) == "No other cell has another class by what you said."
+    assert changed_text(1, 1).startswith("1 other cell has another class")
+    assert "1,200 other cells have" in changed_text(7, 1200)
+    assert "7 changed by the latest word" in changed_text(7, 1200)
 
 
 def test_all_labelled_is_said(widget, settle, messages, asked):

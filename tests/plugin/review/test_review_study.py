@@ -125,3 +125,9 @@ def test_pictures_of_an_image_that_is_gone_are_told(of_study, current, folder, q
     of_study.thumbnails.want(range(12))
     qtbot.waitUntil(lambda: bool(messages), timeout=20_000)
     assert "b.png is no longer at" in messages[0]
+    # those of the other image are there
+    here = of_study.source.cells.image == 0
+    qtbot.waitUntil(
+        lambda: all(of_study.thumbnails.get(int(row)) for row in np.flatnonzero(here)),
+        timeout=20_000,
+    )
