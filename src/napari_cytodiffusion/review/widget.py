@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,6 @@ from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QGridLayout,
     QHBoxLayout,
     QMenu,
     QPushButton,
@@ -24,33 +22,35 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cytodiffusion.review.cells import NOBODY, PeopleSaid
+from cytodiffusion.progress import Progress
+from cytodiffusion.review.cells import NOBODY, PeopleSaid, ReviewCells
 from cytodiffusion.review.counts import count_cells
-from cytodiffusion.review.ordering import BLIND_ORDERS, CellFilter, Order, order_cells
+from cytodiffusion.review.ordering import BLIND_ORDERS, Order, order_cells
 from napari_cytodiffusion.classify.reviewing import CLASS_KEYS, Reviewing
 from napari_cytodiffusion.remembered import remember, remembered
 from napari_cytodiffusion.review.class_buttons import ClassButtons
+from napari_cytodiffusion.review.filters import ReviewFilters, narrow_box
 from napari_cytodiffusion.review.gallery import CellGallery, TileLook
 from napari_cytodiffusion.review.source import CellSource, Ints, SlideSource
 from napari_cytodiffusion.review.study_source import StudySource
 from napari_cytodiffusion.review.texts import ORDER_TIPS, ORDERS, changed_text, counts_text
 from napari_cytodiffusion.review.thumbnails import Thumbnails
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import ask, note
+from napari_cytodiffusion.shared.common import ask, note, tell
 from napari_cytodiffusion.study.current import CurrentStudy
-
-#: Which cells are shown, by what people said: text, `CellFilter.labelled`.
-_LABELLED = (("All", None), ("To do", False), ("Labelled", True))
+from napari_cytodiffusion.workers import Job
 
 #: Sides of pictures in pixels, and the size that those that are made have at least.
 _LEAST, _USUAL, _MOST = 48, 88, 192
 _MADE = (96, 192)
 
-#: Milliseconds: of quiet before the slide follows, before pictures are wanted, before the shown
-#: answer is counted anew.
+#: Milliseconds of quiet before the slide follows, and before pictures are wanted.
 _FOLLOW_MS, _WANT_MS = 40, 15
 
 _SIDE = "review/side"
+
+#: Cells that are put in the learner's order in the window's thread at most.
+_SORTED_AT_ONCE = 2000
 
 
 class ReviewWidget(QWidget):
@@ -70,7 +70,8 @@ class ReviewWidget(QWidget):
         self._source: CellSource | None = None
         self._numbers = np.zeros(0, np.int64)
         self._since = time.monotonic()
-        self._opens = False
+        self._opens = self._sort_again = False
+        self._sorting: Job | None = None
         self._people = PeopleSaid(0)
         self._build()
         self._connect()
@@ -87,26 +88,13 @@ class ReviewWidget(QWidget):
     # -- layout -------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.whose = QComboBox(self)
-        self.order = QComboBox(self)
+        self.whose, self.order = narrow_box(self), narrow_box(self)
         self.again = QPushButton("Sort again", self)
         self.again.setToolTip(
             "While you work the cells stay where they are. This puts them in order by what is "
             "known now."
         )
-        self.class_filter, self.image_filter = QComboBox(self), QComboBox(self)
-        self.labelled_filter, self.observer_filter = QComboBox(self), QComboBox(self)
-        for text, value in _LABELLED:
-            self.labelled_filter.addItem(text, value)
-        for box in (
-            *(self.whose, self.order, self.class_filter),
-            *(self.image_filter, self.labelled_filter, self.observer_filter),
-        ):
-            # long names of images must not make the dock wide
-            box.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            box.setMinimumContentsLength(8)
+        self.filters = ReviewFilters(self)
         self.gallery = CellGallery(self)
         self.gallery.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.thumbnails = Thumbnails(self)
@@ -140,7 +128,13 @@ class ReviewWidget(QWidget):
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         layout = QVBoxLayout(self)
         layout.setSpacing(5)
-        layout.addLayout(self._build_top())
+        top = QHBoxLayout()
+        top.setSpacing(4)
+        top.addWidget(self.whose, 2)
+        top.addWidget(self.order, 3)
+        top.addWidget(self.again)
+        layout.addLayout(top)
+        layout.addWidget(self.filters)
         layout.addWidget(self.gallery, 1)
         tools = QHBoxLayout()
         tools.addWidget(self.zoom, 1)
@@ -158,20 +152,6 @@ class ReviewWidget(QWidget):
         changes.addWidget(self.before)
         layout.addLayout(changes)
         self.before.hide()
-
-    def _build_top(self) -> QGridLayout:
-        top = QGridLayout()
-        top.setSpacing(4)
-        top.addWidget(self.whose, 0, 0)
-        top.addWidget(self.image_filter, 0, 1, 1, 2)
-        top.addWidget(self.order, 1, 0, 1, 2)
-        top.addWidget(self.again, 1, 2)
-        top.addWidget(self.class_filter, 2, 0)
-        top.addWidget(self.labelled_filter, 2, 1)
-        top.addWidget(self.observer_filter, 2, 2)
-        for column in range(3):
-            top.setColumnStretch(column, 1)
-        return top
 
     def _connect(self) -> None:
         gallery = self.gallery
@@ -197,11 +177,8 @@ class ReviewWidget(QWidget):
         self.zoom.valueChanged.connect(self._on_size)
         self.whose.currentIndexChanged.connect(self._on_whose)
         self.again.clicked.connect(self.sort)
-        for box in (
-            *(self.order, self.class_filter, self.image_filter),
-            *(self.labelled_filter, self.observer_filter),
-        ):
-            box.currentIndexChanged.connect(self.sort)
+        self.order.currentIndexChanged.connect(self.sort)
+        self.filters.changed.connect(self.sort)
         self.blind.toggled.connect(self._session.set_blind)
         self.before.toggled.connect(self._on_before)
         self._session.blind_changed.connect(self._on_blind)
@@ -224,10 +201,9 @@ class ReviewWidget(QWidget):
         ):
             self._shortcut(key, does)
         for chosen in (
-            *(self.whose.activated, self.order.activated, self.class_filter.activated),
-            *(self.image_filter.activated, self.labelled_filter.activated),
-            *(self.observer_filter.activated, self.zoom.sliderReleased),
+            *(box.activated for box in (self.whose, self.order, *self.filters.boxes)),
             *(self.again.clicked, self.blind.clicked, self.before.clicked),
+            self.zoom.sliderReleased,
         ):
             chosen.connect(self._to_gallery)
 
@@ -306,13 +282,8 @@ class ReviewWidget(QWidget):
             self.order.setCurrentIndex(max(0, self.order.findData(wanted)))
 
     def _fill_filters(self) -> None:
-        cells, people = self.source.cells, self.source.visible(self._session.blind)
-        _fill(self.class_filter, "All classes", list(enumerate(cells.class_names)))
-        _fill(self.image_filter, "All images", list(enumerate(cells.images)))
-        names = [(name, name or "you") for name in people.observers]
-        _fill(self.observer_filter, "By anybody", names)
-        self.image_filter.setVisible(len(cells.images) > 1)
-        self.observer_filter.setVisible(len(names) > 1)
+        cells = self.source.cells
+        self.filters.fill(cells, self.source.visible(self._session.blind))
         self.classes.set_classes(cells.class_names, cells.colors)
 
     # -- order --------------------------------------------------------------------------------
@@ -323,14 +294,36 @@ class ReviewWidget(QWidget):
         chosen = self.gallery.current_row
         current = chosen if 0 <= chosen < len(cells) else None
         by: Order = self.order.currentData()
-        rows = order_cells(cells, people, by, like=current)
-        shown = CellFilter(
-            class_index=self.class_filter.currentData(),
-            image=self.image_filter.currentData(),
-            labelled=self.labelled_filter.currentData(),
-            observer=self.observer_filter.currentData(),
-            blind=self._session.blind,
-        ).shown(cells, people)
+        if by != "learner" or len(cells) <= _SORTED_AT_ONCE:
+            self._arrange(order_cells(cells, people, by, like=current))
+        elif self._sorting is None:  # takes a second
+            self._sorting = Job(sort_body(cells, people, by), self)
+            self._sorting.yielded.connect(self._on_sorted)
+            self._sorting.failed.connect(tell)
+            self._sorting.ended.connect(self._on_sorting_ended)
+            self._sorting.start()
+        else:
+            self._sort_again = True
+
+    def _on_sorted(self, found: Any) -> None:
+        cells, rows = found
+        if cells.numbers is self.source.cells.numbers and self.order.currentData() == "learner":
+            self._arrange(rows)
+        else:  # there are others by now
+            self._sort_again = True
+
+    def _on_sorting_ended(self, _: str) -> None:
+        self._sorting = None
+        if self._sort_again:
+            self._sort_again = False
+            self.sort()
+
+    def _arrange(self, rows: Ints) -> None:
+        """Show the cells that the filters let through, of all rows in their order."""
+        cells, people = self.source.cells, self.source.visible(self._session.blind)
+        chosen, by = self.gallery.current_row, self.order.currentData()
+        current = chosen if 0 <= chosen < len(cells) else None
+        shown = self.filters.chosen(self._session.blind).shown(cells, people)
         rows = rows[shown[rows]]
         if len(cells) and not len(rows):
             self.gallery.empty_text = "None of the cells is of this choice."
@@ -506,8 +499,7 @@ class ReviewWidget(QWidget):
         shown = counts.given if blind else counts.classes
         self.classes.set_counts(shown.tolist(), counts.given.tolist())
         self.counts.setText(counts_text(counts, blind))
-        if len(self._people.observers) != self.observer_filter.count() - 1:
-            self._fill_filters()
+        self.filters.fill(self.source.cells, self._people)
         self._show_buttons()
         self._show_changes()
         self.gallery.viewport().update()
@@ -548,12 +540,13 @@ def _warn(text: str) -> None:
     notifications.show_warning(text)
 
 
-def _fill(box: QComboBox, everything: str, entries: list[tuple[Any, str]]) -> None:
-    """Offer these entries below one for all; what was chosen stays chosen."""
-    chosen = box.currentData()
-    with QSignalBlocker(box):
-        box.clear()
-        box.addItem(everything, None)
-        for value, text in entries:
-            box.addItem(text, value)
-        box.setCurrentIndex(max(0, box.findData(chosen)) if chosen is not None else 0)
+def sort_body(
+    cells: ReviewCells, people: PeopleSaid, by: Order
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields the cells and their order."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        report(0.0, "Sorting ...")
+        yield cells, order_cells(cells, people, by)
+
+    return body

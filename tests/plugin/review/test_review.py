@@ -102,14 +102,27 @@ def test_the_order_stays_while_one_works(widget, settle):
     settle()
     assert labels(widget) == before
     widget.again.click()
-    choose(widget.labelled_filter, False)
+    choose(widget.filters.labelled, False)
     assert set(labels(widget)) == set(before[1:])
-    choose(widget.labelled_filter, True)
+    choose(widget.filters.labelled, True)
     assert labels(widget) == before[:1]
-    choose(widget.labelled_filter, None)
-    choose(widget.class_filter, 0)
+    choose(widget.filters.labelled, None)
+    choose(widget.filters.classes, 0)
     results = widget._session.current.results
     assert set(labels(widget)) == set(results.ordered("class", 0))
+
+
+def test_the_learners_order_of_many_cells_is_made_in_a_thread(widget, qtbot, monkeypatch):
+    at_once = labels(widget)
+    choose(widget.order, "learner")
+    expected = labels(widget)
+    assert sorted(expected) == sorted(at_once)
+    choose(widget.order, "doubt")
+    monkeypatch.setattr("napari_cytodiffusion.review.widget._SORTED_AT_ONCE", 5)
+    choose(widget.order, "learner")
+    assert labels(widget) == at_once  # until it is there
+    qtbot.waitUntil(lambda: widget._sorting is None, timeout=20_000)
+    assert labels(widget) == expected
 
 
 def test_cells_are_dropped_onto_a_class(widget, settle):
@@ -140,7 +153,7 @@ def test_a_class_that_is_not_there_yet(widget, settle, monkeypatch):
     settle()
     assert set(people(widget).values()) == {"blast"}
     assert widget.classes.buttons[-1].name == "blast"
-    assert widget.class_filter.findText("blast") > 0
+    assert widget.filters.classes.findText("blast") > 0
 
 
 def test_all_shown_cells_are_accepted_after_a_question(widget, settle, asked):

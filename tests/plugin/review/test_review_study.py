@@ -59,7 +59,9 @@ def test_each_observer_has_their_own_to_do(of_study, current, folder):
     of_study.give(2)
     assert on_disk(folder)[first] == {"Ada": CLASSES[1], "Ben": CLASSES[2]}
     assert "1 disputed" in of_study.counts.text()
-    names = [of_study.observer_filter.itemText(i) for i in range(of_study.observer_filter.count())]
+    names = [
+        of_study.filters.observers.itemText(i) for i in range(of_study.filters.observers.count())
+    ]
     assert names == ["By anybody", "Ada", "Ben"]
 
 
