@@ -200,7 +200,7 @@ def test_a_click_in_the_slide_and_in_the_gallery(widget, viewer, qtbot):
 def test_how_many_changed_and_how_it_was_before(widget, settle, viewer, qtbot):
     assert not widget.before.isVisibleTo(widget)
     widget.gallery.choose(0)
-    widget.give(0)
+    widget.give_name("artefact")
     settle()
     assert "by what you said" in widget.changed.text()
     views = widget._session.current
