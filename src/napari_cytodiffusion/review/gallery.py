@@ -546,8 +546,8 @@ class CellGallery(QAbstractScrollArea):
         if look.labelled:
             painter.setPen(QPen(QColor(HUMAN_COLOR), 3))
             painter.drawRect(picture.adjusted(1, 1, -2, -2))
-        if position == self._current:
-            painter.setPen(QPen(QColor(_CURRENT), 3))
+        if position == self._current or self._selected[position]:
+            painter.setPen(QPen(QColor(_CURRENT), 3 if position == self._current else 1))
             painter.drawRect(rect.adjusted(-2, -2, 1, 1))
         self._draw_name(painter, rect, look, text)
 

@@ -63,6 +63,9 @@ class StudySource(CellSource):
         self._job: Job | None = None
         self._writing: Job | None = None
         self._again = False
+        self._shown: tuple[int, str, int, int] | None = (
+            None  # of the open image, and of which cells
+        )
         self._wanted: int | None = None
         for event in (
             *(current.opened, current.predictions_changed),
@@ -74,6 +77,7 @@ class StudySource(CellSource):
         current.image_opened.connect(self._on_opened)
         session.inspected.connect(self._on_inspected)
         session.cells_changed.connect(self._on_cells)
+        session.view_changed.connect(self._on_cells)  # before or after corrections
         self.load()
 
     @property
@@ -216,9 +220,13 @@ class StudySource(CellSource):
         name = self._current.image_of(views)
         if views is None or name is None or name not in self.cells.images:
             return False
+        shown = (id(self.cells.numbers), name, id(views.shown_results), len(views.shown_results))
+        if shown == self._shown:
+            return False
+        self._shown = shown
         for batch in views.shown_results.batches:
             self.cells = self.cells.updated(name, batch.crops.ids, batch.result)
-        return bool(views.shown_results.batches)
+        return True
 
     def cut(self) -> Cut | None:
         """Return what cuts pictures out of the files of the images."""
