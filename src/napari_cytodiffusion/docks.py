@@ -18,6 +18,7 @@ TABS = {
     "Segment cells": "Segment",
     "Classify cells": "Classify",
     "Inspect cell": "Inspect",
+    "Review cells": "Review",
     "Counterfactual heatmap": "Heatmap",
     "Report": "Report",
     "Generate cells": "Generate",
