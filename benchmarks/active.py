@@ -10,17 +10,20 @@ are scored (balanced accuracy). Network and features are frozen: a round takes m
   taught by corrections (`cytodiffusion.classification.corrections`), starting from what it says by
   itself. ``others`` is all three as if they were one. Half of the cells are the pool; those of a
   slide of Chulalongkorn are near copies, so there it is half of the slides.
-- `pbc` is the laboratory of the training, whose classes the network knows. So the task is another
-  one: ten finer classes that it was never told of (band and segmented neutrophils, promyelocytes,
-  myelocytes and metamyelocytes beside the others). The head is a logistic regression on the
-  principal components of the embedding, which starts from nothing.
+- `pbc` is the laboratory of the training: cells of its validation and test split, whose classes
+  are told to a head that knows nothing: a logistic regression on what the frozen network makes of
+  a cell, the principal components of its embedding and the logits of its ten classes. It has
+  learned these very classes from the training split, which makes it easier.
+- `finer` are the same cells with eleven finer classes, which the network was not told of: band and
+  segmented neutrophils, promyelocytes, myelocytes and metamyelocytes beside the others.
 
 The first cells, when nothing is labelled and no model has said anything, are those of ``clusters``
 for every strategy but ``random``. Means of five seeds; ``needed`` is the share of the pool's labels
-at which the accuracy reaches that of all labels, less half a point.
+at which the accuracy first reaches that of all labels, less half a point, and ``kept`` from which
+on it stays there.
 
-Then, with ten labels a class at random: what unlabelled cells of the same laboratory add, by
-self-training and by spreading labels to neighbours in the embedding.
+Then, with ten labels a class at random: what unlabelled cells of the same laboratory add, as the
+anchors that corrections have, by self-training and by spreading labels to neighbours.
 """
 
 from __future__ import annotations
@@ -71,8 +74,12 @@ SETTINGS = ClassifySettings(trials=3, min_trials=3)
 ENOUGH = 20
 #: Cells of each class of PBC's test split.
 MOST = 120
+#: Tasks of the laboratory that the network was trained on.
+OF_TRAINING = ("pbc", "finer")
 #: Labels of a class, and draws, for what unlabelled cells add.
 EACH, DRAWS = 10, 20
+#: What cells without a label do in corrections already: they hold the head to what the model says.
+CORRECTIONS = "corrections, others as anchors"
 
 
 @dataclass
@@ -88,6 +95,8 @@ class Task:
     learn : callable
         Posterior ``(N, J)`` from rows that have a label and their classes, None where no model says
         anything before the first label.
+    alone : callable or None
+        The same from these rows and no other.
     """
 
     name: str
@@ -96,7 +105,7 @@ class Task:
     groups: NDArray[np.str_]
     embedding: Floats
     learn: Callable[[Ints, Ints], Floats | None]
-    base: Classification | None = None
+    alone: Callable[[Ints, Ints], Floats] | None = None
 
 
 def classified(
@@ -134,29 +143,33 @@ def task_of(
     place = principal_components(result, model)
     start = log_posterior(result, len(names))
 
+    def head_from(rows: Ints, said: Ints, seen: Ints) -> Floats:
+        # what `correct` does for the classes, without its prediction sets and anomalies
+        number = {int(row): at for at, row in enumerate(seen)}
+        labels = [HumanLabel(number[int(r)], names[c]) for r, c in zip(rows, said, strict=True)]
+        head = fit_head(start[seen], place[seen], labels, names, len(names))
+        return softmax(head.logits(start, place))
+
     def learn(rows: Ints, said: Ints) -> Floats:
         if not len(rows):
             return result.posterior
-        # what `correct` does for the classes, without its prediction sets and anomalies
-        labels = [HumanLabel(int(r), names[c]) for r, c in zip(rows, said, strict=True)]
-        return softmax(fit_head(start, place, labels, names, len(names)).logits(start, place))
+        return head_from(rows, said, np.arange(len(start)))
 
-    return Task(name, names, truth, groups, place, learn, result)
+    return Task(name, names, truth, groups, place, learn, lambda r, c: head_from(r, c, r))
 
 
-def finer(data: Path, model: ModelBundle, kept: Path) -> Task:
-    """Finer classes of PBC's cells that are not of the training, learned from nothing."""
+def from_nothing(name: str, data: Path, model: ModelBundle, kept: Path) -> Task:
+    """Classes of PBC's cells that are not of the training, by a head that knows nothing of them."""
     parts = []
     for split in ("val", "test"):
         alone, told = classified("pbc", split, data, model, kept)
-        parts.append((alone, told["subtypes"]))
+        parts.append((alone, told["subtypes" if name == "finer" else "names"]))
     result = join([part for part, _ in parts])
-    kinds = np.concatenate([subtypes for _, subtypes in parts])
+    kinds = np.concatenate([names for _, names in parts])
     found, counts = np.unique(kinds, return_counts=True)
     names = [str(n) for n, count in zip(found, counts, strict=True) if count >= ENOUGH]
     here = np.isin(kinds, names)
-    # of variance 1 each
-    place = principal_components(result[here], model) * np.sqrt(COMPONENTS)
+    place = features(result[here], model)
     truth = np.array([names.index(k) for k in kinds[here]])
 
     def learn(rows: Ints, said: Ints) -> Floats | None:
@@ -168,7 +181,15 @@ def finer(data: Path, model: ModelBundle, kept: Path) -> Task:
         return posterior
 
     groups = np.arange(len(truth)).astype(str)
-    return Task("pbc", names, truth, groups, place, learn)
+    return Task(name, names, truth, groups, place, learn)
+
+
+def features(result: Classification, model: ModelBundle) -> Floats:
+    """Principal components with their own spreads, the first of which is 3, and the logits."""
+    spread = model.calibration.principal_axes[1][:COMPONENTS]
+    seen = principal_components(result, model) * np.sqrt(COMPONENTS) * 3 * spread / spread[0]
+    lead = result.logits - result.logits.mean(axis=1, keepdims=True)
+    return np.concatenate([seen, 3 * lead / lead.std()], axis=1)
 
 
 def halves(task: Task, rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -201,21 +222,19 @@ def curve(task: Task, strategy: str, seed: int) -> list[float]:
     return found
 
 
-def needed(accuracy: list[float]) -> float:
-    """Percent of the labels at which the accuracy reaches that of all of them."""
-    goal = accuracy[-1] - AS_GOOD
-    before = int(np.flatnonzero(np.array(accuracy) >= goal)[0]) - 1
-    if before < 0:
+def needed(accuracy: list[float], *, kept: bool = False) -> float:
+    """Percent of the labels at which the accuracy reaches that of all, or from which it stays."""
+    good = np.array(accuracy) >= accuracy[-1] - AS_GOOD
+    first = int(len(good) - good[::-1].argmin()) if kept and not good.all() else int(good.argmax())
+    if first == 0:
         return 0.0
-    low, high = accuracy[before], accuracy[before + 1]
-    part = (goal - low) / (high - low)
-    return float(SHARES[before] + part * (SHARES[before + 1] - SHARES[before]))
+    low, high = accuracy[first - 1], accuracy[first]
+    part = (accuracy[-1] - AS_GOOD - low) / (high - low)
+    return float(SHARES[first - 1] + part * (SHARES[first] - SHARES[first - 1]))
 
 
-def unlabelled(task: Task, model: ModelBundle) -> dict[str, list[float]]:
+def unlabelled(task: Task) -> dict[str, list[float]]:
     """Accuracy with `EACH` labels a class, by what is made of cells without a label."""
-    base = task.base
-    assert base is not None
     found: dict[str, list[float]] = {}
     for draw in range(DRAWS):
         rng = np.random.default_rng(draw)
@@ -233,11 +252,13 @@ def unlabelled(task: Task, model: ModelBundle) -> dict[str, list[float]]:
 
 
 def with_unlabelled(task: Task, rows: Ints) -> Iterator[tuple[str, Floats]]:
-    """Posteriors by labelled cells alone, and with those that have no label."""
+    """Posteriors by corrections, without cells that have no label, and with more made of them."""
     truth = task.truth[rows]
     plain = task.learn(rows, truth)
     assert plain is not None
-    yield "labels alone", plain
+    assert task.alone is not None
+    yield CORRECTIONS, plain
+    yield "labelled cells alone, no anchors", task.alone(rows, truth)
     taken = np.isin(np.arange(len(plain)), rows)
     for sure in (0.9, 0.99):
         yield f"self-training, from {sure}", self_trained(task, rows, plain, taken, sure, 99)
@@ -279,31 +300,31 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the public images")
     parser.add_argument("model", nargs="?", default="default")
     parser.add_argument("--keep", type=Path, required=True, help="folder for what models say")
-    parser.add_argument("--only", nargs="+", help="tasks: others, pbc, or a laboratory")
+    parser.add_argument("--only", nargs="+", help="tasks, such as bccd others")
     parser.add_argument("-o", "--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
     model = load_bundle(options.model, device="cpu")
     console, found = Console(width=140), {}
-    wanted = options.only or [*LEFT_OUT, "others", "pbc"]
+    wanted = options.only or [*LEFT_OUT, "others", *OF_TRAINING]
     parts = {}
-    if set(wanted) - {"pbc"}:
+    if set(wanted) - set(OF_TRAINING):
         parts = {name: laboratory(name, options.data, model, options.keep) for name in LEFT_OUT}
     for name in wanted:
-        if name == "pbc":
-            task = finer(options.data, model, options.keep)
+        if name in OF_TRAINING:
+            task = from_nothing(name, options.data, model, options.keep)
         elif name == "others":
             results, classes, groups = zip(*parts.values(), strict=True)
-            whole = join([r for r in results])
+            whole = join(results)
             task = task_of(name, whole, np.concatenate(classes), np.concatenate(groups), model)
         else:
             task = task_of(name, *parts[name], model)
-        found[name] = report(task, model, console)
+        found[name] = report(task, console)
         if options.output:
             options.output.parent.mkdir(parents=True, exist_ok=True)
             options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def report(task: Task, model: ModelBundle, console: Console) -> dict[str, Any]:
+def report(task: Task, console: Console) -> dict[str, Any]:
     """Measure one task and print it."""
     curves = {
         how: np.mean([curve(task, how, seed) for seed in range(SEEDS)], axis=0).tolist()
@@ -314,18 +335,24 @@ def report(task: Task, model: ModelBundle, console: Console) -> dict[str, Any]:
         f"{task.name}: {pool} of {len(task.truth)}", *(f"{s} %" for s in SHARES), "needed"
     )
     for how, accuracy in curves.items():
-        table.add_row(how, *(f"{a:.3f}" for a in accuracy), f"{needed(accuracy):.1f} %")
+        table.add_row(
+            how,
+            *(f"{a:.3f}" for a in accuracy),
+            f"{needed(accuracy):.1f} %",
+            f"{needed(accuracy, kept=True):.1f} %",
+        )
     console.print(table)
     result: dict[str, Any] = {
         "pool": pool,
         "shares": SHARES,
         "curves": curves,
         "needed": {how: needed(accuracy) for how, accuracy in curves.items()},
+        "kept": {how: needed(accuracy, kept=True) for how, accuracy in curves.items()},
     }
-    if task.base is not None:
-        more = unlabelled(task, model)
+    if task.alone is not None:
+        more = unlabelled(task)
         result["unlabelled"] = {how: float(np.mean(values)) for how, values in more.items()}
-        alone = np.array(more["labels alone"])
+        alone = np.array(more[CORRECTIONS])
         table = Table(f"{task.name}, {EACH} labels a class", "accuracy", "change", "worst change")
         for how, values in more.items():
             change = np.array(values) - alone

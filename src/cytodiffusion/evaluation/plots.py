@@ -46,6 +46,14 @@ def all_plots(metrics: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def confusion_svg(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """Draw a confusion matrix, true classes in rows, as SVG text."""
+    metrics = {"confusion": {"classes": list(names), "counts": counts}}
+    with _figure(metrics, "confusion") as figure:
+        confusion_plot(figure, metrics)
+        return to_svg(figure)
+
+
 @contextmanager
 def _figure(metrics: Mapping[str, Any], name: str) -> Iterator[Figure]:
     with rc_context(_STYLE):
