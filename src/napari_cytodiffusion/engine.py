@@ -391,7 +391,8 @@ class Engine:
         """Return what a study can teach a model, why it cannot yet, and colours by class."""
         model = self.load_model(source, settings.device)
         from cytodiffusion.study import Study
-        from cytodiffusion.teaching import check_lesson, survey
+        from cytodiffusion.teaching import survey
+        from cytodiffusion.teaching.lesson import check_lesson
 
         with Study.open(folder, writable=False) as study:
             colors = {one.name: one.color for one in study.classes()}

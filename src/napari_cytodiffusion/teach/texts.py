@@ -69,7 +69,7 @@ def about(version: Version | None) -> str:
     """Say how a version came about, and how right the model was before and is now."""
     if version is None:
         return "The model before anything was taught."
-    from cytodiffusion.teaching import accuracy_sentence  # slow to import
+    from cytodiffusion.teaching.teacher import accuracy_sentence  # slow to import
 
     record = version.record
     how = "all weights were trained" if record.get("kind") == "deep" else "its head was taught"

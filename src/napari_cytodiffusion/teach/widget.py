@@ -89,7 +89,7 @@ class TeachWidget(QWidget):
             self._current.classes_changed,
             self._current.images_changed,
         ):
-            signal.connect(self._quiet.start)
+            signal.connect(self._look_soon)
         self._on_study()
 
     # -- layout -------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class TeachWidget(QWidget):
         self.versions.used.connect(self.use)
         self.versions.discarded.connect(self.discard)
         self.versions.chosen.connect(self._draw)
-        self.form.changed.connect(self._quiet.start)
+        self.form.changed.connect(self._look_soon)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def sizeHint(self) -> QSize:
@@ -175,6 +175,10 @@ class TeachWidget(QWidget):
         self.overview = None
         if opened:
             self.look()
+
+    def _look_soon(self, _: object = None) -> None:
+        """Count anew once nothing more is said for a moment."""
+        self._quiet.start()
 
     def look(self) -> None:
         """Count labels and versions anew, in a thread."""
@@ -384,7 +388,7 @@ class TeachWidget(QWidget):
         if folder is None or not ask(self, "Discard a version", question):
             return
         job = Job(jobs.discard_body(self._session.engine, folder, version.number), self)
-        job.yielded.connect(lambda _: self._quiet.start())
+        job.yielded.connect(self._look_soon)
         job.failed.connect(tell)
         self._start(job)
 
