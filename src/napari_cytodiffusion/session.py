@@ -318,9 +318,13 @@ class Session(QObject):
         if self.style == OUTLINE and self._views:
             self._zooming.start()
 
+    def docked(self, name: str) -> QWidget | None:
+        """Return the widget of this plugin that is docked under a name, None where none is."""
+        return find_docked(name, self._docked)
+
     def open_dock(self, name: str) -> QWidget | None:
         """Bring a widget of this plugin to the front, opened if need be; None without a window."""
-        found = find_docked(name, self._docked)
+        found = self.docked(name)
         if found is not None:
             raise_dock(found)
             return found

@@ -237,9 +237,9 @@ class CurrentStudy(QObject):
             if layer in viewer.layers:
                 viewer.layers.remove(layer)
 
-    def keep_as(self, views: CellViews, name: str) -> None:
-        """Note that classified cells of the viewer are those of an image of the study."""
-        for layer in (views.image, views.labels):
+    def keep_as(self, image: Layer, cells: Layer, name: str) -> None:
+        """Note that layers of the viewer are an image of the study and its cells."""
+        for layer in (image, cells):
             mark(layer, self._id, name)
 
     # -- what people say ----------------------------------------------------------------------
