@@ -69,6 +69,7 @@ class TeachWidget(QWidget):
         self._current = CurrentStudy.of(self._session)
         self.overview: Overview | None = None
         self._jobs: list[Job] = []
+        self._looking: Job | None = None
         self._deep: Job | None = None
         self._again = False
         self._wanted: int | None = None
@@ -185,7 +186,7 @@ class TeachWidget(QWidget):
         folder = self._current.folder
         if folder is None:
             return
-        if any(job.is_running for job in self._jobs):
+        if self._looking is not None:
             self._again = True
             return
         try:
@@ -193,20 +194,22 @@ class TeachWidget(QWidget):
         except InputError as error:
             self.remarks.setText(str(error))
             return
-        job = Job(jobs.look_body(self._session.engine, folder, _original(), settings), self)
+        body = jobs.look_body(self._session.engine, folder, _original(), settings)
+        job = self._looking = Job(body, self)
         job.yielded.connect(self._show)
         job.failed.connect(self._on_trouble)
-        job.ended.connect(self._on_job_end)
-        self._start(job)
+        job.ended.connect(self._on_looked)
+        job.start()
 
     def _start(self, job: Job) -> None:
         self._jobs = [j for j in self._jobs if j.is_running] + [job]
         job.start()
 
-    def _on_job_end(self, _: str) -> None:
+    def _on_looked(self, _: str) -> None:
+        self._looking = None
         if self._again:
             self._again = False
-            self._quiet.start()
+            self.look()
 
     def _on_trouble(self, error: CytoDiffusionError) -> None:
         self.remarks.setText(str(error))
@@ -328,7 +331,6 @@ class TeachWidget(QWidget):
         job = Job(jobs.keep_body(self._session.engine, folder, number), self)
         job.yielded.connect(partial(self._on_used, version))
         job.failed.connect(tell)
-        job.ended.connect(self._on_job_end)
         self._wanted = number
         self._start(job)
 
