@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cytodiffusion.counterfactual.heatmap import Heatmap
     from cytodiffusion.counterfactual.morph import Morph
     from cytodiffusion.evaluation.settings import EvaluateSettings
-    from cytodiffusion.evaluation.stored import StoredPlot, StoredReport
+    from cytodiffusion.evaluation.stored import StoredReport
     from cytodiffusion.generation import GeneratedCells, GenerationSettings, Mix
     from cytodiffusion.generation.order import Effort, GenerationOrder
     from cytodiffusion.image.label_changes import CellChanges
@@ -383,6 +383,23 @@ class Engine:
         with Study.open(folder, writable=writable) as study:
             return read_image(study, name)
 
+    def keep_classified(
+        self,
+        folder: Path,
+        name: str,
+        batches: Sequence[CellBatch],
+        source: tuple[str, str],
+        settings: ClassifySettings,
+    ) -> None:
+        """Keep in a study what a model, by source and device, said of all cells of an image."""
+        model = self.load_model(*source)
+        from cytodiffusion.pipeline import cells_frame
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.add import joined
+
+        with Study.open(folder) as study:
+            study.put_predictions(name, cells_frame(batches), model, settings, joined(batches))
+
     # -- teaching -----------------------------------------------------------------------------
 
     def lesson(
@@ -415,61 +432,6 @@ class Engine:
             number, target = next_version(study)
             teach(study, target, model, settings, number=number, progress=progress)
             return next(v for v in versions_of(study) if v.number == number)
-
-    def taught_versions(self, folder: Path) -> list[Version]:
-        """Return the versions of a model that were taught in a study, the first one first."""
-        from cytodiffusion.study import Study
-        from cytodiffusion.teaching import versions_of
-
-        with Study.open(folder, writable=False) as study:
-            return versions_of(study)
-
-    def keep_version(self, folder: Path, number: int | None) -> None:
-        """Let a study go on with a version, None being the model before all of them."""
-        from cytodiffusion.study import Study
-        from cytodiffusion.teaching import keep_version
-
-        with Study.open(folder) as study:
-            keep_version(study, number)
-
-    def discard_version(self, folder: Path, number: int) -> None:
-        """Delete a version."""
-        from cytodiffusion.study import Study
-        from cytodiffusion.teaching import discard_version
-
-        with Study.open(folder) as study:
-            discard_version(study, number)
-
-    def version_plots(self, version: Version) -> tuple[StoredPlot, ...]:
-        """Draw which classes a version takes for which, and the model before it."""
-        from cytodiffusion.evaluation.plots import confusion_svg
-        from cytodiffusion.evaluation.stored import StoredPlot
-
-        names = version.record["classes"]
-        found = [("after", "Held-back cells now."), ("before", "Held-back cells before.")]
-        return tuple(
-            StoredPlot(f"{caption} Rows are what people said.", confusion_svg(names, counts))
-            for when, caption in found
-            if np.any(counts := version.record[when]["confusion"])
-        )
-
-    def training_log(self, folder: Path) -> list[dict[str, float]]:
-        """Return the rows of the log of the training that makes the next version of a study."""
-        import pandas as pd
-
-        from cytodiffusion.study import Study
-        from cytodiffusion.teaching import next_version
-
-        with Study.open(folder, writable=False) as study:
-            target = next_version(study)[1]
-        log = target.with_name(f"{target.name}.run") / "training.csv"
-        if not log.is_file():
-            return []
-        try:
-            rows = pd.read_csv(log).to_dict("records")
-        except (OSError, ValueError):  # it is being written
-            return []
-        return [{str(k): float(v) for k, v in row.items() if v == v} for row in rows]
 
     # -- counterfactuals ----------------------------------------------------------------------
 

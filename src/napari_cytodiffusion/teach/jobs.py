@@ -12,7 +12,15 @@ from napari_cytodiffusion.engine import Engine
 
 if TYPE_CHECKING:
     from cytodiffusion.evaluation.stored import StoredPlot
+    from cytodiffusion.study import Study
     from cytodiffusion.teaching import TeachSettings, Version
+
+
+#: Plots of a version, by what its record calls the figures.
+_PLOTS = (
+    ("after", "Held-back cells now: rows are what people said, columns what the model says."),
+    ("before", "Held-back cells before."),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +69,11 @@ def look_body(
     """
 
     def body(report: Progress) -> Iterator[Overview]:
-        versions = tuple(engine.taught_versions(folder))
+        from cytodiffusion.study import Study
+        from cytodiffusion.teaching import versions_of
+
+        with Study.open(folder, writable=False) as study:
+            versions = tuple(versions_of(study))
         used = next((version for version in versions if version.kept), None)
         lesson, problem, colors = engine.lesson(
             folder, source if used is None else str(used.folder), settings
@@ -94,34 +106,61 @@ def teach_body(
     return body
 
 
-def keep_body(
-    engine: Engine, folder: Path, number: int | None
-) -> Callable[[Progress], Iterator[Any]]:
+def keep_body(folder: Path, number: int | None) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that lets the study go on with a version, None for the model before all."""
 
     def body(report: Progress) -> Iterator[Any]:
-        engine.keep_version(folder, number)
+        from cytodiffusion.study import Study
+        from cytodiffusion.teaching import keep_version
+
+        with Study.open(folder) as study:
+            keep_version(study, number)
         yield True
 
     return body
 
 
-def discard_body(engine: Engine, folder: Path, number: int) -> Callable[[Progress], Iterator[Any]]:
+def discard_body(folder: Path, number: int) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that deletes a version."""
 
     def body(report: Progress) -> Iterator[Any]:
-        engine.discard_version(folder, number)
+        from cytodiffusion.study import Study
+        from cytodiffusion.teaching import discard_version
+
+        with Study.open(folder) as study:
+            discard_version(study, number)
         yield True
 
     return body
 
 
-def plots_body(
-    engine: Engine, version: Version
-) -> Callable[[Progress], Iterator[tuple[StoredPlot, ...]]]:
-    """Body of a `Job` that yields the plots of a version."""
+def plots_body(version: Version) -> Callable[[Progress], Iterator[tuple[StoredPlot, ...]]]:
+    """Body of a `Job` that draws which classes a version takes for which, and the one before it."""
 
     def body(report: Progress) -> Iterator[tuple[StoredPlot, ...]]:
-        yield engine.version_plots(version)
+        from cytodiffusion.evaluation.plots import confusion_svg
+        from cytodiffusion.evaluation.stored import StoredPlot
+
+        names, record = version.record["classes"], version.record
+        yield tuple(
+            StoredPlot(caption, confusion_svg(names, record[when]["confusion"]))
+            for when, caption in _PLOTS
+            if any(map(any, record[when]["confusion"]))
+        )
 
     return body
+
+
+def training_log(study: Study) -> list[dict[str, float]]:
+    """Return the rows of the log of the training that makes the next version of a study."""
+    import csv
+
+    from cytodiffusion.teaching import next_version
+
+    target = next_version(study)[1]
+    try:
+        with (target.with_name(f"{target.name}.run") / "training.csv").open(newline="") as log:
+            rows = list(csv.DictReader(log))
+        return [{k: float(v) for k, v in row.items() if v} for row in rows]
+    except (OSError, ValueError, TypeError):  # there is none yet, or it is being written
+        return []

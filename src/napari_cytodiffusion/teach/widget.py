@@ -304,8 +304,8 @@ class TeachWidget(QWidget):
 
     def _read_log(self) -> None:
         """Show how far the thorough training is."""
-        folder = self._current.folder
-        rows = [] if folder is None else self._session.engine.training_log(folder)
+        study = self._current.study
+        rows = [] if study is None else jobs.training_log(study)
         self.curve.setVisible(bool(rows))
         if rows:
             self.curve.set_rows(rows)
@@ -317,7 +317,7 @@ class TeachWidget(QWidget):
         if version is None:
             self.versions.set_plots(None, ())
             return
-        job = Job(jobs.plots_body(self._session.engine, version), self)
+        job = Job(jobs.plots_body(version), self)
         job.yielded.connect(partial(self.versions.set_plots, version))
         job.failed.connect(tell)
         self._start(job)
@@ -328,7 +328,7 @@ class TeachWidget(QWidget):
         if folder is None:
             return
         number = None if version is None else version.number
-        job = Job(jobs.keep_body(self._session.engine, folder, number), self)
+        job = Job(jobs.keep_body(folder, number), self)
         job.yielded.connect(partial(self._on_used, version))
         job.failed.connect(tell)
         self._wanted = number
@@ -381,7 +381,6 @@ class TeachWidget(QWidget):
         said = words.get(outcome, str(error or "Stopped by an error."))
         self.fast_bar.end("\n".join([said, *self._failed]))
         self._current.predictions_changed.emit()
-        self._current.show_again()
 
     def discard(self, version: Version) -> None:
         """Delete a version, after asking."""
@@ -389,7 +388,7 @@ class TeachWidget(QWidget):
         question = f"Delete {texts.version_name(version).lower()} of the model for good?"
         if folder is None or not ask(self, "Discard a version", question):
             return
-        job = Job(jobs.discard_body(self._session.engine, folder, version.number), self)
+        job = Job(jobs.discard_body(folder, version.number), self)
         job.yielded.connect(self._look_soon)
         job.failed.connect(tell)
         self._start(job)
