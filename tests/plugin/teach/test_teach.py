@@ -263,8 +263,9 @@ def test_an_error_is_one_sentence_where_one_looks(widget, engine, monkeypatch, m
     qtbot.waitUntil(lambda: "a.png is gone" in widget.deep_bar.line.text(), timeout=20_000)
 
 
-def test_a_study_to_look_at_only_teaches_nothing(viewer, current, folder, qtbot):
-    current.open(folder, writable=False)
+def test_a_study_to_look_at_only_teaches_nothing(viewer, current, folder, monkeypatch, qtbot):
+    monkeypatch.setattr(CurrentStudy, "writable", property(lambda _: False))
+    current.open(folder)
     widget = TeachWidget(viewer)
     qtbot.addWidget(widget)
     qtbot.waitUntil(lambda: widget.overview is not None, timeout=20_000)
