@@ -429,7 +429,7 @@ class Engine:
         from cytodiffusion.teaching import next_version, teach, versions_of
 
         with Study.open(folder) as study:
-            number, target = next_version(study)
+            number, target = next_version(study, deep=settings.deep)
             teach(study, target, model, settings, number=number, progress=progress)
             return next(v for v in versions_of(study) if v.number == number)
 

@@ -14,7 +14,7 @@ from napari_cytodiffusion.shared.plots import legible
 #: Columns of the log of a training that are drawn, what they are called and their colours.
 _LINES = (
     ("accuracy", "cells it learns from", "#e69f00"),
-    ("validation", "cells held back", "#0072b2"),
+    ("validation", "cells set aside", "#0072b2"),
 )
 _HEIGHT = 190
 

@@ -152,12 +152,12 @@ def plots_body(version: Version) -> Callable[[Progress], Iterator[tuple[StoredPl
 
 
 def training_log(study: Study) -> list[dict[str, float]]:
-    """Return the rows of the log of the training that makes the next version of a study."""
+    """Return the rows of the log of the thorough training that goes on in a study."""
     import csv
 
     from cytodiffusion.teaching import next_version
 
-    target = next_version(study)[1]
+    target = next_version(study, deep=True)[1]
     try:
         with (target.with_name(f"{target.name}.run") / "training.csv").open(newline="") as log:
             rows = list(csv.DictReader(log))

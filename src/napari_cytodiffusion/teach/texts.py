@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 #: What a class is called that the model does not know yet.
 NEW = "new"
 
+_LOST = "It has no correction of a whole slide, which was learned for the old weights."
+
 
 def labels_table(overview: Overview) -> Table:
     """Return the classes with the numbers of labels that are learned from and held back."""
@@ -75,12 +77,14 @@ def about(version: Version | None) -> str:
     how = "all weights were trained" if record.get("kind") == "deep" else "its head was taught"
     new = record.get("new_classes") or []
     words = [
-        f"{version_name(version)}: {how} with {_labels(_learnt(record))}"
-        + (f", of them new: {', '.join(new)}." if new else "."),
+        f"{version_name(version)}: {how} with {_labels(_learnt(record))}."
+        + (f" New: {', '.join(new)}." if new else "")
     ]
     before, after = record.get("before"), record.get("after")
     if before and after:
         words.append(accuracy_sentence(before, after))
+    if record.get("kind") == "deep":
+        words.append(_LOST)
     return " ".join(words)
 
 

@@ -117,13 +117,12 @@ class VersionList(QWidget):
         """Show the plots of a version, unless another one is looked at by now."""
         if _number(self.current) != _number(version):
             return
-        for old in self.plots:
-            self._pictures.removeWidget(old)
-            old.hide()
-            old.deleteLater()
+        while (old := self._pictures.takeAt(0)) is not None:
+            old.widget().hide()
+            old.widget().deleteLater()
         self.plots = [PlotPicture(plot, self) for plot in plots]
         for picture in self.plots:
-            picture.setToolTip(picture.plot.caption)
+            self._pictures.addWidget(note(picture.plot.caption, self))
             self._pictures.addWidget(picture)
 
 

@@ -386,6 +386,8 @@ class TeachWidget(QWidget):
         """Delete a version, after asking."""
         folder = self._current.folder
         question = f"Delete {texts.version_name(version).lower()} of the model for good?"
+        if version.kept:
+            question += "\n\nIt is in use: the study goes on with the original model."
         if folder is None or not ask(self, "Discard a version", question):
             return
         job = Job(jobs.discard_body(folder, version.number), self)

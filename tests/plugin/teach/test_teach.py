@@ -167,7 +167,7 @@ def test_teach_keep_and_classify_anew(widget, taught, replies, folder, current, 
     assert column(widget.versions.table, 2) == ["50 %", "\u2013"]
     assert column(widget.versions.table, 3) == ["75 %", "\u2013"]
     assert column(widget.versions.table, 4) == ["", "in use"]
-    assert "new: blast" in widget.versions.line.text()
+    assert "New: blast" in widget.versions.line.text()
     assert "75.0 %" in widget.versions.line.text()
     qtbot.waitUntil(lambda: len(widget.versions.plots) == 2, timeout=20_000)
     assert widget.versions.use_button.text() == "Keep version 1"
