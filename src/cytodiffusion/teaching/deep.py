@@ -188,6 +188,11 @@ def _rehearsed(
         )
         paths = [str(folder / "rehearsed" / path) for path in drawn.frame["path"]]
         names = drawn.frame["class"].astype(str).tolist()
+        if poor := [name for name in network.class_names if names.count(name) < 2]:
+            raise InputError(
+                f"The generator of {model.name} draws no {poor[0]} that the model takes for one: "
+                "name a folder of labelled images of its classes (rehearsal)."
+            )
     else:
         raise InputError(
             f"The model {model.name} has no generator to draw cells of its classes, and would "
