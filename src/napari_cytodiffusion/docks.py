@@ -20,6 +20,7 @@ TABS = {
     "Inspect cell": "Inspect",
     "Review cells": "Review",
     "Counterfactual heatmap": "Heatmap",
+    "Teach": "Teach",
     "Report": "Report",
     "Generate cells": "Generate",
     "Synthetic smear": "Smear",
