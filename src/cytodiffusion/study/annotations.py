@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +18,9 @@ from cytodiffusion.study.database import Database, now
 
 #: Between what several observers say of a cell, where they disagree.
 BETWEEN = "|"
+
+#: Cells that one query asks about.
+_MOST = 500
 
 
 @dataclass(frozen=True)
@@ -147,21 +150,46 @@ def observer_number(database: Database, name: str) -> int:
 
 def human_labels(database: Database) -> dict[int, HumanClass]:
     """Return what people say of cells now, by the number of the cell."""
-    said: dict[int, dict[str, str]] = {}
-    for cell, name, observer in database.rows(
-        "SELECT s.cell, c.name, o.name FROM said s JOIN observers o ON o.id = s.observer "
-        "JOIN classes g ON g.id = s.class JOIN classes c ON c.id = coalesce(g.merged, g.id) "
-        "ORDER BY s.annotation"
-    ):
-        said.setdefault(cell, {})[observer] = name
     return {
         cell: HumanClass(
-            BETWEEN.join(dict.fromkeys(given.values())),
-            BETWEEN.join(given),
-            consensus(given.values()),
+            BETWEEN.join(dict.fromkeys(name for name, _ in pairs)),
+            BETWEEN.join(observer for _, observer in pairs),
+            consensus(name for name, _ in pairs),
         )
-        for cell, given in said.items()
+        for cell, pairs in said_of_cells(database).items()
     }
+
+
+def said_of_cells(
+    database: Database, cells: Iterable[int] | None = None, image: int | None = None
+) -> dict[int, tuple[tuple[str, str], ...]]:
+    """Return classes and observers of cells, one pair an observer, by the number of the cell.
+
+    Parameters
+    ----------
+    cells : iterable of int, optional
+        Only of these; of all by default.
+    image : int, optional
+        Only of those in the image of this number that are not gone.
+    """
+    if cells is None:
+        wanted: list[tuple[str, Sequence[int]]] = [("TRUE", ())]
+    else:
+        numbers = [int(cell) for cell in cells]
+        parts = [numbers[i : i + _MOST] for i in range(0, len(numbers), _MOST)]
+        wanted = [(f"s.cell IN ({','.join('?' * len(part))})", part) for part in parts]
+    here = "" if image is None else " AND c.image = ? AND c.gone IS NULL"
+    said: dict[int, list[tuple[str, str]]] = {}
+    for where, values in wanted:
+        for cell, name, observer in database.rows(
+            "SELECT s.cell, k.name, o.name FROM said s JOIN observers o ON o.id = s.observer "
+            "JOIN cells c ON c.id = s.cell JOIN classes g ON g.id = s.class "
+            "JOIN classes k ON k.id = coalesce(g.merged, g.id) "
+            f"WHERE {where}{here} ORDER BY s.annotation",
+            [*values, *(() if image is None else (image,))],
+        ):
+            said.setdefault(cell, []).append((name, observer))
+    return {cell: tuple(pairs) for cell, pairs in said.items()}
 
 
 def _append(database: Database, observer: int, what: str, target: int) -> Done:

@@ -213,7 +213,8 @@ class InspectWidget(QWidget):
         record = None if views is None else views.results.record(self._label)
         if views is None or record is None:
             return
-        if len(views.results.class_names) != self.posterior.n_classes:
+        results = views.results
+        if tuple(zip(results.class_names, results.colors, strict=True)) != self.posterior.classes:
             chosen = self.only.currentData()
             self._fill_classes(views)
             with QSignalBlocker(self.only):
@@ -223,7 +224,7 @@ class InspectWidget(QWidget):
             views.results.colors,
             int(record.predicted),
             said_of(views.people, self._label),
-            views.people.can_undo,
+            self._reviewing.can_undo(views),
         )
 
     def _on_next_wanted(self) -> None:

@@ -245,7 +245,7 @@ class CellViews:
         shown = self.shown[: len(learned.class_names)]
         self.shown = shown + [True] * (len(learned.class_names) - len(shown))
         colors = class_colors(learned.colors, self.shown)
-        changed = len(colors) != len(self._looks["class"][1])
+        changed = not np.array_equal(colors, self._looks["class"][1])
         self._looks["class"] = (self.maps.class_map, colors, self._looks["class"][2])
         if changed and "class" in self.layers:
             self.layers["class"].colormap = colormap_of(colors)
