@@ -125,15 +125,21 @@ def _place(image: str, label: int) -> str:
 
 
 class ObserversPage(QWidget):
-    """Observers, their kappas, cells on which they disagree, and suspect labels.
+    """Dock widget *Observers of a study*: kappas, disputed cells, and suspect labels.
 
     Agreement is computed when the page is seen, and again a moment after labels changed; suspect
     labels when they are asked for.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer it is docked in.
     """
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._session, self._current = session, CurrentStudy.of(session)
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        session = Session.of(napari_viewer)
+        self._current = CurrentStudy.of(session)
         self._jump = CellJump(session, self._current, self)
         self.found: ObserverAgreement | None = None
         self.suspects: list[Suspect] = []
@@ -158,6 +164,8 @@ class ObserversPage(QWidget):
         self._current.annotated.connect(self._on_labels)
         self._current.classes_changed.connect(self._on_labels)
         self._current.predictions_changed.connect(self._on_labels)
+        session.attach(self)
+        session.closing.connect(self._stop)
         self._on_study()
 
     def _make_agreement(self) -> None:
@@ -213,16 +221,20 @@ class ObserversPage(QWidget):
 
     def _on_study(self) -> None:
         """Forget what was known of another study."""
-        for job in (self._job, self._search):
-            if job is not None:
-                job.abandon()
-        self._job = self._search = None
+        self._stop()
         self.found, self.suspects = None, []
         self.run_bar.end(" ")
         self.run_bar.offer(self._current.study is not None)
         self._show_found()
         self._show_suspects()
         self._on_labels()
+
+    def _stop(self) -> None:
+        """Let go of work that nobody waits for any more."""
+        for job in (self._job, self._search):
+            if job is not None:
+                job.abandon()
+        self._job = self._search = None
 
     def _on_labels(self, *_: Any) -> None:
         self._stale = True

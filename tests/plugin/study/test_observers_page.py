@@ -37,7 +37,7 @@ def current(viewer, tmp_path, qtbot):
 
 @pytest.fixture
 def page(current, viewer, qtbot):
-    made = ObserversPage(Session.of(viewer))
+    made = ObserversPage(viewer)
     qtbot.addWidget(made)
     made.resize(380, 620)
     made.show()
