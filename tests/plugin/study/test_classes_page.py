@@ -158,13 +158,14 @@ def test_a_class_with_labels_is_not_deleted_nor_any_other_with_it(page, current,
     assert page.line.text() == f"Deleted: {CLASSES[1]}."
 
 
-def test_without_a_study_or_only_looking_nothing_is_offered(page, current):
+def test_without_a_study_or_only_looking_nothing_is_offered(page, current, monkeypatch):
     folder = current.folder
     current.close()
     assert page.table.rowCount() == 0
     assert "Open a study" in page.help.text()
     assert not page.new_name.isEnabled()
-    current.open(folder, writable=False)
+    monkeypatch.setattr("napari_cytodiffusion.study.current._may_write", lambda _: False)
+    current.open(folder)
     choose(page, "basophil")
     assert "only to look at it" in page.help.text()
     assert not page.color_button.isEnabled()
