@@ -515,8 +515,9 @@ class Engine:
         """Evaluate a model and read the report."""
         self.prepare()
         from cytodiffusion.evaluation.run import evaluate
+        from cytodiffusion.study.agreement import answers_of
 
-        return self.read_report(evaluate(settings, progress))
+        return self.read_report(evaluate(settings, progress, answers_of(settings.annotations)))
 
     def read_report(self, path: Path) -> StoredReport:
         """Read a report that was written before."""

@@ -335,8 +335,8 @@ class Study(StudyFolder):
         DataFrame
             One row a cell, by the number of the cell: ``image``, ``label``, ``predicted``,
             ``human``, ``observer``, ``effective``, ``effective_source`` (``"human"``, ``"model"``,
-            or ``"disputed"`` where people disagree and the model's class counts), and the columns
-            of ``cells.csv``. Texts are empty where nothing was said.
+            or ``"disputed"`` where as many people say one thing as another, and the model's class
+            counts), and the columns of ``cells.csv``. Texts are empty where nothing was said.
         """
         from cytodiffusion.study.table import cells_table
 

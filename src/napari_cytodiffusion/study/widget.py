@@ -115,6 +115,9 @@ class StudyWidget(QWidget):
         self.open_action = self.menu.addAction("Open study ...")
         self.recent_menu = self.menu.addMenu("Opened before")
         self.menu.addSeparator()
+        self.classes_action = self.menu.addAction("Classes ...")
+        self.observers_action = self.menu.addAction("Observers ...")
+        self.menu.addSeparator()
         self.close_action = self.menu.addAction("Close this study")
         self.menu_button.setMenu(self.menu)
         head = QHBoxLayout()
@@ -149,6 +152,10 @@ class StudyWidget(QWidget):
             signal.connect(self._on_new)
         for signal in (self.open_button.clicked, self.open_action.triggered):
             signal.connect(self._on_open)
+        self.classes_action.triggered.connect(lambda: self._session.open_dock("Classes of a study"))
+        self.observers_action.triggered.connect(
+            lambda: self._session.open_dock("Observers of a study")
+        )
         self.close_action.triggered.connect(self._current.close)
         self.recent.itemClicked.connect(self._on_recent)
         self.recent_menu.aboutToShow.connect(self._fill_recent_menu)
