@@ -22,7 +22,6 @@ from cytodiffusion.cli.options import (
     takes_segmentation,
 )
 from cytodiffusion.cli.reporter import FAILED, Reporter, reporting
-from cytodiffusion.errors import InputError
 from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
@@ -300,11 +299,13 @@ def info(
         with Study(study, writable=False) as opened:
             record = study_info(opened)
         from rich.table import Table
+        from rich.text import Text
 
         page = Table("Image", "Cells", "Annotated", box=None, pad_edge=False)
         for one in record["images"]:
             page.add_row(one["image"], f"{one['cells']:,}", f"{one['annotated']:,}")
-        page.add_row("[bold]all", f"{record['cells']:,}", f"{record['annotated']:,}")
+        everything = Text("all", style="bold")
+        page.add_row(everything, f"{record['cells']:,}", f"{record['annotated']:,}")
         for name, count in record["observers"].items():
             page.add_row(f"by {name}", "", f"{count:,}")
         reporter.result(record, page)
@@ -332,10 +333,9 @@ def check(
     with reporting("study check", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.study import Study
         from cytodiffusion.study.check import check_study
+        from cytodiffusion.study.database import may_write
 
-        if not study.exists():
-            raise InputError(f"{study} does not exist.")
-        with Study(study) as opened:
+        with Study(study, writable=may_write(study)) as opened:  # to note where images are now
             problems, notes = check_study(opened, images)
         for note in notes:
             reporter.say(note)
