@@ -619,6 +619,7 @@ def evaluate(
     from cytodiffusion.evaluation.settings import EvaluateSettings
     from cytodiffusion.files.atomic import check_folder
     from cytodiffusion.settings import make_settings
+    from cytodiffusion.study.agreement import answers_of
 
     source = str(model) if isinstance(model, str | Path) else model.source
     if not source:
@@ -629,7 +630,7 @@ def evaluate(
             EvaluateSettings, {"model": source, "data": data, "output": output, **options}
         )
         check_folder(output)
-        evaluation = Run(settings, progress).all()
+        evaluation = Run(settings, progress, answers_of(settings.annotations)).all()
         if folder is not None:
             write_report(output, evaluation)
     return evaluation

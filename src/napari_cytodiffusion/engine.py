@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cytodiffusion.segmentation import Segmentation
     from cytodiffusion.slide_scale import SlideScale
     from cytodiffusion.smear import Smear, SmearSettings
+    from cytodiffusion.study.opening import OpenedImage
 
 _LOCK = Lock()
 
@@ -367,6 +368,20 @@ class Engine:
             np.asarray(image[rows, columns]), part, pixel_size_um, size, window_um
         ).pixels[0]
 
+    # -- studies ------------------------------------------------------------------------------
+
+    def read_study_image(self, folder: Path, name: str, writable: bool) -> OpenedImage:
+        """Read an image of a study, its cells, and what models and people say of them.
+
+        Where the study is writable, an image that was moved is noted to be where it was found.
+        """
+        self.prepare()
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.opening import read_image
+
+        with Study.open(folder, writable=writable) as study:
+            return read_image(study, name)
+
     # -- counterfactuals ----------------------------------------------------------------------
 
     def background(self, rgb: np.ndarray) -> np.ndarray:
@@ -449,8 +464,9 @@ class Engine:
         """Evaluate a model and read the report."""
         self.prepare()
         from cytodiffusion.evaluation.run import evaluate
+        from cytodiffusion.study.agreement import answers_of
 
-        return self.read_report(evaluate(settings, progress))
+        return self.read_report(evaluate(settings, progress, answers_of(settings.annotations)))
 
     def read_report(self, path: Path) -> StoredReport:
         """Read a report that was written before."""

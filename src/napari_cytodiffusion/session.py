@@ -265,6 +265,13 @@ class Session(QObject):
             self._job_layers += tuple(views.layers.values())
         self._add_layers_soon(views)
 
+    def make_current(self, views: CellViews) -> None:
+        """Let cells that are in the viewer be the current ones."""
+        if views is not self.current and any(views is own for own in self._views):
+            self.current = views
+            self.cells_changed.emit()
+            self.view_changed.emit()
+
     def _add_layers_soon(self, views: CellViews) -> None:
         QTimer.singleShot(_LAYER_PAUSE_MS, lambda: self._add_layers(views))
 

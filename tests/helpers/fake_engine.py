@@ -53,6 +53,10 @@ class Model:
         default_factory=lambda: ValidationRecord(torch.linspace(0, 0.9, 50))
     )
 
+    def record(self) -> dict[str, Any]:
+        """Return what a result says about the model it came from."""
+        return {"name": self.name, "version": self.version, "source": "default", "sha256": "f"}
+
 
 class FakeEngine(Engine):
     """What the stand-in does; tests turn its knobs.

@@ -304,6 +304,21 @@ class Study(StudyFolder):
         """Return the number of a cell; InputError where there is none."""
         return images.cell_number(self._database, self.image(image), label)
 
+    def places(self, cells: Iterable[int]) -> dict[int, tuple[str, int]]:
+        """Return where cells are, by their numbers.
+
+        Parameters
+        ----------
+        cells : iterable of int
+            Numbers of cells.
+
+        Returns
+        -------
+        dict
+            Name of the image, and label; cells that are gone are left out.
+        """
+        return images.cell_places(self._database, cells)
+
     def cells(self, image: str | None = None, *, run: int | None = None) -> pd.DataFrame:
         """Return a table of all cells.
 
@@ -320,8 +335,8 @@ class Study(StudyFolder):
         DataFrame
             One row a cell, by the number of the cell: ``image``, ``label``, ``predicted``,
             ``human``, ``observer``, ``effective``, ``effective_source`` (``"human"``, ``"model"``,
-            or ``"disputed"`` where people disagree and the model's class counts), and the columns
-            of ``cells.csv``. Texts are empty where nothing was said.
+            or ``"disputed"`` where as many people say one thing as another, and the model's class
+            counts), and the columns of ``cells.csv``. Texts are empty where nothing was said.
         """
         from cytodiffusion.study.table import cells_table
 
@@ -458,6 +473,27 @@ class Study(StudyFolder):
     def redo(self, observer: str) -> Done | None:
         """Do again what an observer undid last; None where there is nothing, or they went on."""
         return people.redo(self._database, observer)
+
+    def said(
+        self, *, image: str | None = None, cells: Iterable[int] | None = None
+    ) -> dict[int, tuple[tuple[str, str], ...]]:
+        """Return what people say of cells now, observer by observer.
+
+        Parameters
+        ----------
+        image : str, optional
+            Only of the cells of the image of this name that are not gone.
+        cells : iterable of int, optional
+            Only of the cells with these numbers.
+
+        Returns
+        -------
+        dict
+            Pairs of class and observer, in the order in which they were given, by the number of the
+            cell. Cells of which nobody says anything are left out.
+        """
+        number = None if image is None else self.image(image).id
+        return people.said_of_cells(self._database, cells, number)
 
     def observers(self) -> list[str]:
         """Return the people who annotated, in the order in which they came."""

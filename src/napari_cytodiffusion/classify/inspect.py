@@ -27,7 +27,7 @@ from napari_cytodiffusion.classify.review_bar import ReviewBar
 from napari_cytodiffusion.classify.reviewing import Reviewing, said_of
 from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.results import FILTERS, REVIEW, CellRecord, percent
-from napari_cytodiffusion.layers.views import CellViews, mark_cell
+from napari_cytodiffusion.layers.views import CellViews, look_at, mark_cell
 from napari_cytodiffusion.session import NEXT_KEY, PREVIOUS_KEY, Session
 from napari_cytodiffusion.shared.common import TallArea, note, tell
 from napari_cytodiffusion.shared.fold import FoldButton
@@ -213,7 +213,8 @@ class InspectWidget(QWidget):
         record = None if views is None else views.results.record(self._label)
         if views is None or record is None:
             return
-        if len(views.results.class_names) != self.posterior.n_classes:
+        results = views.results
+        if tuple(zip(results.class_names, results.colors, strict=True)) != self.posterior.classes:
             chosen = self.only.currentData()
             self._fill_classes(views)
             with QSignalBlocker(self.only):
@@ -223,7 +224,7 @@ class InspectWidget(QWidget):
             views.results.colors,
             int(record.predicted),
             said_of(views.people, self._label),
-            views.people.can_undo,
+            self._reviewing.can_undo(views),
         )
 
     def _on_next_wanted(self) -> None:
@@ -354,11 +355,5 @@ class InspectWidget(QWidget):
     def _look_at(self) -> None:
         viewer, views = self._session.viewer, self._views
         record = None if views is None else views.results.record(self._label)
-        if viewer is None or views is None or record is None:
-            return
-        centre = views.labels.data_to_world((record.y, record.x))
-        window = views.window_um / views.pixel_size_um * abs(float(views.labels.scale[-1]))
-        camera = viewer.scene.camera
-        # a cell smaller than this on the screen cannot be judged
-        camera.zoom = max(camera.zoom, 140 / window)
-        camera.center = tuple(centre)
+        if viewer is not None and views is not None and record is not None:
+            look_at(viewer, views, record)

@@ -72,6 +72,7 @@ class ReviewBar(QWidget):
         for key in ("Return", "Enter"):
             self._shortcut(key, reviewing.confirm)
         self._shortcut("Ctrl+Z", reviewing.undo)
+        self._shortcut("Ctrl+Shift+Z", reviewing.redo)
 
     def _shortcut(self, key: str, does: Callable[[], None]) -> None:
         """Let a key work in the dock, as it does on the canvas."""

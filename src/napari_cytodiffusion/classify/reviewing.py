@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from napari.layers import Labels, Layer
@@ -17,24 +18,45 @@ from napari_cytodiffusion.classify.jobs import table_body
 from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.people import People
 from napari_cytodiffusion.layers.placement import full_size, note_of
+from napari_cytodiffusion.layers.results import Results
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.remembered import remember, remembered
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import tell
 from napari_cytodiffusion.workers import Job
 
+if TYPE_CHECKING:
+    from cytodiffusion.model.bundle import CellClass
+
 #: Keys of the classes, in their order: digits, and the letters that are free everywhere. Digits
 #: choose tools on layers that are painted on, so there they keep doing that.
 CLASS_KEYS = (*"123456789", "G", "N", "Q", "W")
 
-#: Key that says the class is right, and goes on; key that takes back what was said last.
-CONFIRM_KEY, UNDO_KEY = "Enter", "Control-Z"
+#: Key that says the class is right, and goes on; keys that take back what was said last, and that
+#: say it again.
+CONFIRM_KEY, UNDO_KEY, REDO_KEY = "Enter", "Control-Z", "Control-Shift-Z"
 
 #: Milliseconds of quiet after which the table of cells is written.
 _TABLE_MS = 500
 
 #: What is remembered of who looks at cells.
 _OBSERVER = "review/observer"
+
+
+class Keeper(Protocol):
+    """Keeps what people say somewhere else than beside the layers: a study on the disk."""
+
+    def keeps(self, views: CellViews) -> bool:
+        """Whether cells are in its keeping."""
+
+    def keep(self, views: CellViews, label: int, name: str, seconds: float | None) -> None:
+        """Keep the class of a cell, and let the others learn from it."""
+
+    def turn_back(self, views: CellViews, again: bool) -> int:
+        """Undo the last word, or redo it ``again``; return a cell of these views, 0 for none."""
+
+    def look_of(self, views: CellViews, name: str) -> tuple[str, str] | None:
+        """Return colour and group of a class, None where it knows none."""
 
 
 def learn_body(
@@ -75,6 +97,9 @@ class Reviewing(QObject):
         self._learning: CellViews | None = None
         self._table_of: CellViews | None = None
         self.observer = str(remembered(_OBSERVER, ""))
+        self.keeper: Keeper | None = None
+        self._since = time.monotonic()  # when the cell was shown
+        session.inspected.connect(self._on_inspected)
         self._table = QTimer(self)
         self._table.setSingleShot(True)
         self._table.setInterval(_TABLE_MS)
@@ -104,6 +129,7 @@ class Reviewing(QObject):
             to.bind_key(key, _doing(me, _giving(index)), overwrite=True)
         to.bind_key(CONFIRM_KEY, _doing(me, Reviewing.confirm), overwrite=True)
         to.bind_key(UNDO_KEY, _doing(me, Reviewing.undo), overwrite=True)
+        to.bind_key(REDO_KEY, _doing(me, Reviewing.redo), overwrite=True)
 
     def _bind_layer(self, layer: Layer) -> None:
         """Bind the keys to a layer of our own, which napari's tools for painting are useless on."""
@@ -125,8 +151,19 @@ class Reviewing(QObject):
         views, label = self._session.current, self._session.chosen
         if views is None or not label or not name.strip():
             return
+        keeper = self.keeper_of(views)
+        if keeper is not None:
+            keeper.keep(views, label, name.strip(), time.monotonic() - self._since)
+            return
         views.people.say(label, name.strip(), self.observer)
         self.learn(views)
+
+    def keeper_of(self, views: CellViews) -> Keeper | None:
+        """Return who keeps what is said of these cells, None where their layer does."""
+        return self.keeper if self.keeper is not None and self.keeper.keeps(views) else None
+
+    def _on_inspected(self, _: int) -> None:
+        self._since = time.monotonic()
 
     def say_number(self, index: int) -> None:
         """Give the cell the class of a key."""
@@ -146,12 +183,30 @@ class Reviewing(QObject):
 
     def undo(self) -> None:
         """Take back what was said last, and show that cell."""
+        self._turn_back(again=False)
+
+    def redo(self) -> None:
+        """Say again what was taken back last, and show that cell."""
+        self._turn_back(again=True)
+
+    def _turn_back(self, again: bool) -> None:
         views = self._session.current
-        label = 0 if views is None else views.people.undo()
-        if views is None or not label:
+        if views is None:
+            return
+        keeper = self.keeper_of(views)
+        if keeper is not None:
+            label = keeper.turn_back(views, again)
+        else:
+            label = views.people.redo() if again else views.people.undo()
+        if not label:
             return
         self._session.inspect(label)
-        self.learn(views)
+        if keeper is None:
+            self.learn(views)
+
+    def can_undo(self, views: CellViews) -> bool:
+        """Whether something may be there to take back."""
+        return self.keeper_of(views) is not None or views.people.can_undo
 
     def call_observer(self, name: str) -> None:
         """Take down who looks at the cells from now on; it is remembered."""
@@ -190,13 +245,26 @@ class Reviewing(QObject):
         if views is None or self._waiting is views:
             return  # more was said meanwhile
         batches, classes = found
-        colors, groups = [c.color for c in classes], [c.group for c in classes]
         whole = views.results if views.classified is None else views.classified[1]
-        views.show_learned(whole.learned(batches, colors, groups))
+        names = batches[0].result.class_names
+        views.show_learned(whole.learned(batches, *self._looks(views, whole, names, classes)))
         self._session.cells_changed.emit()
         self._table_of = views
         self._table.start()
         self.changed.emit()
+
+    def _looks(
+        self, views: CellViews, whole: Results, names: Sequence[str], classes: Sequence[CellClass]
+    ) -> tuple[list[str], list[str]]:
+        """Return colours and groups of classes: as they are shown so far, new ones as they come."""
+        looks = {one.name: (one.color, one.group) for one in classes}
+        groups = whole.groups or ("",) * len(whole.colors)
+        looks |= dict(zip(whole.class_names, zip(whole.colors, groups, strict=True), strict=True))
+        keeper = self.keeper_of(views)
+        if keeper is not None:
+            kept = {name: keeper.look_of(views, name) for name in names}
+            looks |= {name: look for name, look in kept.items() if look is not None}
+        return [looks[name][0] for name in names], [looks[name][1] for name in names]
 
     def _on_ended(self, _: str) -> None:
         self._job, self._learning = None, None

@@ -532,7 +532,7 @@ class ClassifyWidget(QWidget):
                 box.setChecked(outlined)
 
     def _show_classes(self, names: Any, colors: Any) -> None:
-        if self.legend.names != tuple(names):
+        if (self.legend.names, self.legend.colors) != (tuple(names), tuple(colors)):
             self.legend.set_classes(names, colors)
             self.legend.bar.set_classes(len(names))
 

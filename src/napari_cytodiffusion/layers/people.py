@@ -21,21 +21,35 @@ class People:
     def __init__(self, said: Mapping[int, tuple[str, str]] | None = None) -> None:
         self.said: dict[int, tuple[str, str]] = dict(said or {})
         self._before: list[tuple[int, tuple[str, str] | None]] = []
+        self._undone: list[tuple[int, tuple[str, str] | None]] = []
 
     def say(self, label: int, name: str, observer: str = "") -> None:
         """Give a cell a class, in the place of what was said of it before."""
         self._before.append((label, self.said.get(label)))
+        self._undone.clear()
         self.said[label] = (name, observer)
 
     def undo(self) -> int:
         """Take back what was said last; return of which cell, 0 where nothing was."""
-        if not self._before:
+        return self._turn(self._before, self._undone)
+
+    def redo(self) -> int:
+        """Say again what was taken back last; return of which cell, 0 where nothing was."""
+        return self._turn(self._undone, self._before)
+
+    def _turn(
+        self,
+        back: list[tuple[int, tuple[str, str] | None]],
+        forth: list[tuple[int, tuple[str, str] | None]],
+    ) -> int:
+        if not back:
             return 0
-        label, before = self._before.pop()
-        if before is None:
+        label, other = back.pop()
+        forth.append((label, self.said.get(label)))
+        if other is None:
             self.said.pop(label, None)
         else:
-            self.said[label] = before
+            self.said[label] = other
         return label
 
     @property

@@ -245,7 +245,7 @@ class CellViews:
         shown = self.shown[: len(learned.class_names)]
         self.shown = shown + [True] * (len(learned.class_names) - len(shown))
         colors = class_colors(learned.colors, self.shown)
-        changed = len(colors) != len(self._looks["class"][1])
+        changed = not np.array_equal(colors, self._looks["class"][1])
         self._looks["class"] = (self.maps.class_map, colors, self._looks["class"][2])
         if changed and "class" in self.layers:
             self.layers["class"].colormap = colormap_of(colors)
@@ -349,3 +349,13 @@ def mark_cell(viewer: Any, views: CellViews, record: CellRecord) -> None:
     )
     viewer.add_layer(marker)
     viewer.layers.selection.active = active
+
+
+def look_at(viewer: Any, views: CellViews, record: CellRecord) -> None:
+    """Bring a cell into the middle of the canvas, large enough to be judged."""
+    centre = views.labels.data_to_world((record.y, record.x))
+    window = views.window_um / views.pixel_size_um * abs(float(views.labels.scale[-1]))
+    camera = viewer.scene.camera
+    # a cell smaller than this on the screen cannot be judged
+    camera.zoom = max(camera.zoom, 140 / window)
+    camera.center = tuple(centre)

@@ -1,0 +1,420 @@
+"""The study that is open in a viewer: whatever people say of its cells is on the disk at once."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
+from pathlib import Path
+
+from napari.layers import Layer
+from qtpy.QtCore import QObject, Signal
+
+from cytodiffusion.errors import CytoDiffusionError
+from cytodiffusion.study import Study
+from cytodiffusion.study.annotations import Done
+from napari_cytodiffusion.classify.reviewing import Reviewing
+from napari_cytodiffusion.layers.views import CellViews
+from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.common import tell
+from napari_cytodiffusion.study.jobs import PreparedImage, open_image_body
+from napari_cytodiffusion.study.showing import (
+    add_image,
+    is_changed,
+    layers_of,
+    mark,
+    marked_as,
+    rename,
+    show_cells,
+    word_of,
+)
+from napari_cytodiffusion.workers import Job
+
+#: Seconds that the window waits for another program that is writing.
+_BUSY_SECONDS = 3.0
+
+Cell = int | tuple[str, int]
+
+
+class CurrentStudy(QObject):
+    """The open study of a session; widgets read and annotate it through this object.
+
+    All methods are called in the window's thread. Work in other threads opens the folder for
+    itself, and says here what it changed by emitting the signal of that.
+
+    Signals
+    -------
+    opened ()
+        A study was opened.
+    closed ()
+        It was closed; also before another one opens.
+    annotated (object)
+        What people say of cells is another thing than before: a tuple of their numbers.
+    predictions_changed ()
+        A model said something new of cells.
+    classes_changed ()
+        A class was added, renamed, recoloured, merged, grouped or deleted. Whoever changes classes
+        by ``study`` emits it; the layers follow.
+    images_changed ()
+        Images were added, or found again.
+    image_opened (str)
+        The layers of an image are there, by its name.
+    troubled (str)
+        Something did not work; the sentence is shown as a notification, too.
+
+    Attributes
+    ----------
+    study : Study or None
+        Of this thread; None where none is open.
+    """
+
+    opened = Signal()
+    closed = Signal()
+    annotated = Signal(object)
+    predictions_changed = Signal()
+    classes_changed = Signal()
+    images_changed = Signal()
+    image_opened = Signal(str)
+    troubled = Signal(str)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        self._reviewing = Reviewing.of(session)
+        self._reviewing.keeper = self
+        self.study: Study | None = None
+        self._id = ""
+        self._job: Job | None = None
+        self._opening = ""
+        self._wanted = ""
+        self.classes_changed.connect(self._on_classes)
+
+    @classmethod
+    def of(cls, session: Session) -> CurrentStudy:
+        """Return the one of a session, made at the first call."""
+        found = session.findChild(cls)
+        return found if isinstance(found, cls) else cls(session)
+
+    # -- the folder ---------------------------------------------------------------------------
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the study, None where none is open."""
+        return None if self.study is None else self.study.folder
+
+    @property
+    def writable(self) -> bool:
+        """Whether something can be said in the open study."""
+        return self.study is not None and self.study.database.writable
+
+    @property
+    def observer(self) -> str:
+        """Who looks at the cells: the name given in the window, else that of the login."""
+        return self._reviewing.observer or _user()
+
+    def open(self, folder: str | Path, *, writable: bool = True) -> bool:
+        """Open a study, in the place of the one that is open; return whether it is open."""
+        return self._take(lambda: Study(folder, writable=writable, busy_seconds=_BUSY_SECONDS))
+
+    def create(self, folder: str | Path) -> bool:
+        """Make a new study and open it; return whether it is open."""
+
+        def make() -> Study:
+            Study.create(folder).close()
+            return Study(folder, busy_seconds=_BUSY_SECONDS)
+
+        return self._take(make)
+
+    def _take(self, get: Callable[[], Study]) -> bool:
+        """Get a study; only where that works, the one before is closed."""
+        try:
+            study = get()
+            known = study.id
+        except CytoDiffusionError as error:
+            self._trouble(error)
+            return False
+        self.close()
+        self.study, self._id = study, known
+        self.opened.emit()
+        return True
+
+    def close(self) -> None:
+        """Close the study; its layers stay, and belong to no study any more."""
+        study, self.study = self.study, None
+        self._wanted = ""
+        if study is None:
+            return
+        if self._job is not None:
+            self._job.abandon()
+            self._job = None
+        study.close()
+        self.closed.emit()
+
+    # -- images -------------------------------------------------------------------------------
+
+    def name_of(self, layer: Layer) -> str | None:
+        """Return the name of the image of the study that a layer shows, None for any other."""
+        return None if self.study is None else marked_as(layer, self._id)
+
+    def image_of(self, views: CellViews | None) -> str | None:
+        """Return the name of the image of the study that classified cells belong to."""
+        return None if views is None else self.name_of(views.labels)
+
+    def views_of(self, name: str) -> CellViews | None:
+        """Return the classified cells of an image that is open in the viewer."""
+        found = [v for v in self._session.classified() if self.image_of(v) == name]
+        return found[-1] if found else None
+
+    def open_names(self) -> list[str]:
+        """Return the images of the study that are open in the viewer."""
+        viewer = self._session.viewer
+        names = [self.name_of(layer) for layer in (() if viewer is None else viewer.layers)]
+        return list(dict.fromkeys(name for name in names if name is not None))
+
+    def changed_by_hand(self, name: str) -> bool:
+        """Whether outlines of an open image were changed and not yet taken over."""
+        views = self.views_of(name)
+        return views is not None and is_changed(views)
+
+    def open_image(self, name: str) -> None:
+        """Show an image with its cells as layers, in a moment; `image_opened` tells when.
+
+        Layers of another image of the study go, unless its outlines were changed by hand. Where the
+        image is open already, it becomes the current one.
+        """
+        if self.study is None:
+            return
+        views = self.views_of(name)
+        if views is not None or name in self.open_names():
+            self._wanted = ""
+            if views is not None:
+                self._session.make_current(views)
+            self.image_opened.emit(name)
+            return
+        self._wanted = name
+        if self._job is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        folder = self.folder
+        if folder is None:
+            return
+        name, self._wanted = self._wanted, ""
+        self._opening = name
+        body = open_image_body(self._session.engine, folder, name, self.writable)
+        job = self._job = Job(body, self)
+        # bound methods and no closures, which would keep this alive
+        job.yielded.connect(self._on_read)
+        job.failed.connect(self._trouble)
+        job.ended.connect(self._on_ended)
+        job.start()
+
+    def _on_read(self, prepared: PreparedImage) -> None:
+        if self.study is None or self._session.viewer is None or self._wanted:
+            return  # another one is wanted by now
+        name = prepared.opened.image.name
+        for other in self.open_names():
+            if other != name and not self.changed_by_hand(other):
+                self._remove(other)
+        picture, cells = add_image(self._session, prepared, self._id)
+        views = show_cells(self._session, prepared, picture, cells, self.observer)
+        if views is not None and views.people.said:
+            self._reviewing.learn(views)
+        self.image_opened.emit(name)
+
+    def _on_ended(self, _: str) -> None:
+        self._job = None
+        if self._wanted:
+            self._begin()
+
+    def _remove(self, name: str) -> None:
+        viewer = self._session.viewer
+        views = self.views_of(name)
+        gone = layers_of(viewer.layers, self._id, name)
+        if views is not None:
+            gone = [*views.layers.values(), *gone]
+        for layer in gone:
+            if layer in viewer.layers:
+                viewer.layers.remove(layer)
+
+    def keep_as(self, views: CellViews, name: str) -> None:
+        """Note that classified cells of the viewer are those of an image of the study."""
+        for layer in (views.image, views.labels):
+            mark(layer, self._id, name)
+
+    # -- what people say ----------------------------------------------------------------------
+
+    def annotate(
+        self,
+        cells: Cell | Sequence[Cell],
+        class_name: str | None,
+        *,
+        seconds: float | None = None,
+        comment: str = "",
+    ) -> bool:
+        """Give cells a class, as one action of the observer.
+
+        Parameters
+        ----------
+        cells : int, (str, int), or a sequence of such
+            Numbers of cells, or names of images with labels.
+        class_name : str or None
+            A name that the study does not have becomes a class; None takes back what was said.
+        seconds : float, optional
+            That it took.
+
+        Returns
+        -------
+        bool
+            Whether it is on the disk; where it is not, the reason was shown.
+        """
+        several = [cells] if isinstance(cells, Integral) or _is_pair(cells) else list(cells)  # type: ignore[arg-type]
+        try:
+            numbers = [self._number(cell) for cell in several]  # type: ignore[arg-type]
+        except CytoDiffusionError as error:
+            self._trouble(error)
+            return False
+        return self.annotate_many(
+            dict.fromkeys(numbers, class_name), seconds=seconds, comment=comment
+        )
+
+    def annotate_many(
+        self,
+        classes_of_cells: Mapping[int, str | None],
+        *,
+        seconds: float | None = None,
+        comment: str = "",
+    ) -> bool:
+        """Give cells classes of their own, by their numbers, as one action; see `annotate`."""
+        study = self.study
+        if study is None or not classes_of_cells:
+            return False
+        known = len(study.classes())
+        try:
+            for name in {n for n in classes_of_cells.values() if n is not None}:
+                study.add_class(name)
+            study.annotate_many(classes_of_cells, self.observer, seconds=seconds, comment=comment)
+        except CytoDiffusionError as error:
+            self._trouble(error)
+            return False
+        if len(study.classes()) != known:
+            self.classes_changed.emit()
+        self._tell_said(tuple(classes_of_cells))
+        return True
+
+    def undo(self) -> Done | None:
+        """Undo what the observer did last; None where there was nothing."""
+        return self._turn(Study.undo)
+
+    def redo(self) -> Done | None:
+        """Do again what the observer undid last; None where there was nothing."""
+        return self._turn(Study.redo)
+
+    def _turn(self, how: Callable[[Study, str], Done | None]) -> Done | None:
+        if self.study is None:
+            return None
+        try:
+            done = how(self.study, self.observer)
+        except CytoDiffusionError as error:
+            self._trouble(error)
+            return None
+        if done is not None:
+            self._tell_said(done.cells)
+        return done
+
+    def _number(self, cell: Cell) -> int:
+        assert self.study is not None
+        return self.study.cell(*cell) if isinstance(cell, tuple) else int(cell)
+
+    def refresh_said(self) -> None:
+        """Show what the study has now of all open images, after others wrote to it."""
+        if self.study is None:
+            return
+        for name in self.open_names():
+            views = self.views_of(name)
+            if views is not None:
+                said = self.study.said(image=name)
+                labels = self._labels(said)
+                words = {labels[n][1]: word_of(pairs, self.observer) for n, pairs in said.items()}
+                views.people.said = {label: word for label, word in words.items() if word}
+                self._reviewing.learn(views)
+
+    def _tell_said(self, cells: tuple[int, ...]) -> None:
+        """Let the open images know what is said of cells now."""
+        assert self.study is not None
+        said = self.study.said(cells=cells)
+        touched: dict[str, CellViews] = {}
+        for number, (name, label) in self._labels(cells).items():
+            views = touched.get(name) or self.views_of(name)
+            if views is None:
+                continue
+            touched[name] = views
+            word = word_of(said.get(number, ()), self.observer)
+            if word is None:
+                views.people.said.pop(label, None)
+            else:
+                views.people.said[label] = word
+        self.annotated.emit(cells)
+        for views in touched.values():
+            self._reviewing.learn(views)
+
+    def _labels(self, cells: Iterable[int]) -> dict[int, tuple[str, int]]:
+        assert self.study is not None
+        return self.study.places(cells)
+
+    # -- what `Reviewing` asks of who keeps its words -----------------------------------------
+
+    def keeps(self, views: CellViews) -> bool:
+        """Whether cells are those of an image of the open study."""
+        return self.image_of(views) is not None
+
+    def keep(self, views: CellViews, label: int, name: str, seconds: float | None) -> None:
+        """Keep the class of a cell."""
+        image = self.image_of(views)
+        if image is not None:
+            self.annotate((image, label), name, seconds=seconds)
+
+    def turn_back(self, views: CellViews, again: bool) -> int:
+        """Undo or redo; return a cell of these views whose label changed, 0 where none did."""
+        done = self.redo() if again else self.undo()
+        if done is None:
+            return 0
+        image = self.image_of(views)
+        here = [label for name, label in self._labels(done.cells).values() if name == image]
+        return here[0] if here else 0
+
+    def look_of(self, views: CellViews, name: str) -> tuple[str, str] | None:
+        """Return colour and group of a class."""
+        if self.study is None or not self.keeps(views):
+            return None
+        return next(((c.color, c.group) for c in self.study.classes() if c.name == name), None)
+
+    # -- what changes -------------------------------------------------------------------------
+
+    def _on_classes(self) -> None:
+        """Show names and colours as the study has them now."""
+        study = self.study
+        if study is None:
+            return
+        for name in self.open_names():
+            views = self.views_of(name)
+            if views is not None and len(views.results):
+                rename(views, study)
+        self._session.cells_changed.emit()
+        self.refresh_said()
+
+    def _trouble(self, error: CytoDiffusionError) -> None:
+        tell(error)
+        self.troubled.emit(str(error))
+
+
+def _is_pair(cells: object) -> bool:
+    return isinstance(cells, tuple) and len(cells) == 2 and isinstance(cells[0], str)
+
+
+def _user() -> str:
+    """Return the name by which the computer knows its user."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # nobody is logged in
+        return "unnamed"
