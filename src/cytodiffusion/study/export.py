@@ -85,7 +85,7 @@ def export_study(
         from cytodiffusion.study.anndata_file import write_anndata
 
         return [path], write_anndata(study, path, frame)
-    return _write_crops(study, path, frame, progress)
+    return write_crops(study, path, frame, progress)
 
 
 def check_target(path: Path) -> None:
@@ -179,7 +179,7 @@ def _features(study: Study, name: str, frame: pd.DataFrame) -> Iterator[str]:
 # --- crops ---------------------------------------------------------------------------------------
 
 
-def _write_crops(
+def write_crops(
     study: Study, folder: Path, frame: pd.DataFrame, progress: Progress
 ) -> tuple[list[Path], list[str]]:
     """Write a picture of each cell into a folder of its class, at the scale of its image."""
