@@ -105,6 +105,15 @@ def test_wrong_columns(make: Make, tmp_path: Path, text: str, said: str) -> None
     assert human(study) == {}
 
 
+def test_a_study_without_images_is_told(tmp_path: Path) -> None:
+    table = write(tmp_path / "said.csv", "label,class\n1,monocyte\n")
+    with (
+        Study.create(tmp_path / "empty") as study,
+        pytest.raises(InputError, match="The study empty has no images yet: add some first"),
+    ):
+        import_annotations(study, table, "Ada")
+
+
 def test_what_else_is_wrong_with_a_table(make: Make, tmp_path: Path) -> None:
     study = make()
     with pytest.raises(InputError, match=r"no such file|No such file"):

@@ -139,14 +139,17 @@ def test_names_that_cannot_be_used_are_told(make: Make, name: str) -> None:
         study.cells(name)
 
 
-def test_the_page_of_a_study_shows_them_as_they_are(
-    study: Study, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_pages_show_them_as_they_are(study: Study, capfd: pytest.CaptureFixture[str]) -> None:
+    odd_class, odd_person = ODD[8][1:]
+    study.annotate((ODD[0][0], 2), odd_class, odd_person)
     study.close()
-    with pytest.raises(SystemExit) as exited:
-        main(["study", "info", str(study.folder)])
-    assert not exited.value.code
-    page = capfd.readouterr().out
+    pages = {}
+    for command in ("info", "agreement"):
+        with pytest.raises(SystemExit) as exited:
+            main(["study", command, str(study.folder)])
+        assert not exited.value.code
+        pages[command] = capfd.readouterr().out
     for image, _, who in ODD:
-        assert image.splitlines()[0][:40] in page
-        assert who in page
+        assert image.splitlines()[0][:40] in pages["info"]
+        assert who in pages["info"]
+    assert f"{odd_person}: {odd_class}" in pages["agreement"]

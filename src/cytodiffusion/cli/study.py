@@ -393,20 +393,19 @@ def agreement(
 
 def _agreement_page(found: ObserverAgreement) -> Any:
     from rich.console import Group
-    from rich.markup import escape
     from rich.table import Table
 
     page = Table("Class", "Cells", "Agreement", "95 %", box=None, pad_edge=False)
     for name, one in found.classes.items():
         low, high = one.interval
-        page.add_row(escape(name), f"{one.cells:,}", f"{one.share:.0%}", f"{low:.0%} to {high:.0%}")
+        page.add_row(name, f"{one.cells:,}", f"{one.share:.0%}", f"{low:.0%} to {high:.0%}")
     if not found.disputed:
         return page
     cells = Table("Disputed", "Cell", "Observers", "Majority", box=None, pad_edge=False)
     for cell in found.disputed[:_LISTED]:
         said = ", ".join(f"{name}: {given}" for name, given in cell.classes.items())
         columns = (cell.image, str(cell.label), said, cell.consensus or "none")
-        cells.add_row(*map(escape, columns))
+        cells.add_row(*columns)
     more = len(found.disputed) - _LISTED
     return Group(page, "", cells, *([f"and {more:,} more; -o CSV has all"] if more > 0 else []))
 
@@ -446,12 +445,11 @@ def suspects(
 
 def _suspects_page(found: list[Suspect]) -> Any:
     from rich.console import Group
-    from rich.markup import escape
     from rich.table import Table
 
     page = Table("Image", "Cell", "Human", "Observer", "Model", "Similar cells", box=None)
     for one in found[:_LISTED]:
         columns = (one.image, str(one.label), one.human, one.observer, one.predicted, one.similar)
-        page.add_row(*map(escape, columns))
+        page.add_row(*columns)
     more = len(found) - _LISTED
     return Group(page, *([f"and {more:,} more; -o CSV has all"] if more > 0 else []))

@@ -242,6 +242,8 @@ def _cell_finder(study: Study) -> Callable[[CorrectionRow], int | None]:
             name = meant(row.image) or by_path.get(paths(row.image) or "")
         elif len(fields) == 1:
             name = fields[0]
+        elif not images:
+            raise InputError(f"The study {study.name} has no images yet: add some first.")
         else:
             raise InputError(
                 f"It is not said of which image the cell {row.cell} is: with {len(fields):,} "
