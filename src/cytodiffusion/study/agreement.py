@@ -173,8 +173,8 @@ def observer_agreement(
     for first, second in combinations(study.observers(), 2):
         both = [cell.classes for cell in shared if first in cell.classes and second in cell.classes]
         if both:
-            numbers = [_numbers([c[who] for c in both], names) for who in (first, second)]
-            pairs.append((first, second, cohens_kappa(*numbers, len(names), **how)))
+            one, other = (_numbers([c[who] for c in both], names) for who in (first, second))
+            pairs.append((first, second, cohens_kappa(one, other, len(names), **how)))
     by_class = agreement_by_class(votes, **how) if shared else []
     return ObserverAgreement(
         observers={name: int(counts.get(name, 0)) for name in study.observers()},
@@ -193,12 +193,13 @@ def shared_cells(study: Study) -> list[SharedCell]:
         return []
     predicted = study.cells()["predicted"]
     found = []
-    for number, rows in several.groupby("cell", sort=True):
+    for _, rows in several.groupby("cell", sort=True):
         classes = dict(zip(rows["observer"], rows["class"], strict=True))
         first = rows.iloc[0]
+        number = int(first["cell"])
         found.append(
             SharedCell(
-                *(int(number), str(first["image"]), int(first["label"]), classes),
+                *(number, str(first["image"]), int(first["label"]), classes),
                 *(consensus(classes.values()), str(predicted.get(number, ""))),
             )
         )

@@ -212,7 +212,7 @@ def delete_class(database: Database, name: str) -> None:
     with database.transaction() as connection:
         one = required_class(database, name)
         count = database.one(
-            "SELECT count(*) FROM said s JOIN classes c ON c.id = s.class "
+            "SELECT count(DISTINCT s.cell) FROM said s JOIN classes c ON c.id = s.class "
             "WHERE coalesce(c.merged, c.id) = ?",
             (one.id,),
         )

@@ -33,10 +33,17 @@ _ONLY_LOOK = "This study was opened only to look at it: its classes cannot be ch
 
 
 class ClassesPage(QWidget):
-    """A table of the classes, and what can be done with those that are selected."""
+    """Dock widget *Classes of a study*: a table, and what can be done with selected classes.
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer it is docked in.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        session = Session.of(napari_viewer)
         self._current = CurrentStudy.of(session)
         self._classes: list[StudyClass] = []
         self.help = note("", self)
@@ -73,6 +80,7 @@ class ClassesPage(QWidget):
             self._current.predictions_changed,
         ):
             event.connect(self.refresh)
+        session.attach(self)
         self.refresh()
 
     def _lay_out(self) -> None:

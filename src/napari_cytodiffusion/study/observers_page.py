@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
@@ -15,7 +15,7 @@ from cytodiffusion.progress import Progress
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import RunBar, note, tell
 from napari_cytodiffusion.shared.save_dialog import ask_where
-from napari_cytodiffusion.shared.table import Cell, FigureTable, Table, ranged
+from napari_cytodiffusion.shared.table import Cell, FigureTable, Table, ranged, short
 from napari_cytodiffusion.study.current import CurrentStudy
 from napari_cytodiffusion.study.jump import CellJump
 from napari_cytodiffusion.workers import Job
@@ -68,7 +68,7 @@ def people_table(found: ObserverAgreement) -> Table:
 
 def pairs_table(found: ObserverAgreement) -> Table:
     """Return the kappas of every two, and of all."""
-    rows = [(f"{first}, {second}", one) for first, second, one in found.pairs]
+    rows = [(f"{short(a, 12)}, {short(b, 12)}", one) for a, b, one in found.pairs]
     if len(rows) > 1 and found.together is not None:
         rows.append(("all (Fleiss)", found.together))
     return Table(
@@ -99,34 +99,47 @@ def disputed_table(found: ObserverAgreement) -> Table:
     """Return the cells that were given several classes, the most disputed first."""
     rows: list[tuple[Cell, ...]] = []
     for cell in found.disputed:
+        votes = ", ".join(f"{n} {name}" for name, n in cell.votes)
         said = ", ".join(f"{name}: {given}" for name, given in cell.classes.items())
-        texts = (f"{cell.image}, {cell.label}", cell.consensus or "no majority", said)
+        texts = (_place(cell.image, cell.label), votes, said)
         rows.append(tuple((text, text) for text in texts))
-    return Table(("Cell", "Majority", "Each says"), tuple(rows))
+    return Table(("Cell", "Votes", "Each says"), tuple(rows))
 
 
 def suspects_table(found: Sequence[Suspect]) -> Table:
     """Return labels for a second look, the worst first."""
     rows: list[tuple[Cell, ...]] = []
     for one in found:
-        texts = (f"{one.image}, {one.label}", one.human, one.predicted, one.similar, one.observer)
+        place = _place(one.image, one.label)
+        texts = (place, one.human, one.predicted, one.similar, one.observer)
         rows.append(tuple((text, text) for text in texts))
-    return Table(("Cell", "Human", "Model", "Similar cells", "Observer"), tuple(rows))
+    return Table(("Cell", "Human", "Model", "Similar", "Observer"), tuple(rows))
+
+
+def _place(image: str, label: int) -> str:
+    """Return where a cell is, without the folder of its image."""
+    return f"{short(PurePosixPath(image).name, 18)}, {label}"
 
 
 # -- the page -------------------------------------------------------------------------------------
 
 
 class ObserversPage(QWidget):
-    """Observers, their kappas, cells on which they disagree, and suspect labels.
+    """Dock widget *Observers of a study*: kappas, disputed cells, and suspect labels.
 
     Agreement is computed when the page is seen, and again a moment after labels changed; suspect
     labels when they are asked for.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer it is docked in.
     """
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._session, self._current = session, CurrentStudy.of(session)
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        session = Session.of(napari_viewer)
+        self._current = CurrentStudy.of(session)
         self._jump = CellJump(session, self._current, self)
         self.found: ObserverAgreement | None = None
         self.suspects: list[Suspect] = []
@@ -151,6 +164,8 @@ class ObserversPage(QWidget):
         self._current.annotated.connect(self._on_labels)
         self._current.classes_changed.connect(self._on_labels)
         self._current.predictions_changed.connect(self._on_labels)
+        session.attach(self)
+        session.closing.connect(self._stop)
         self._on_study()
 
     def _make_agreement(self) -> None:
@@ -206,16 +221,20 @@ class ObserversPage(QWidget):
 
     def _on_study(self) -> None:
         """Forget what was known of another study."""
-        for job in (self._job, self._search):
-            if job is not None:
-                job.abandon()
-        self._job = self._search = None
+        self._stop()
         self.found, self.suspects = None, []
         self.run_bar.end(" ")
         self.run_bar.offer(self._current.study is not None)
         self._show_found()
         self._show_suspects()
         self._on_labels()
+
+    def _stop(self) -> None:
+        """Let go of work that nobody waits for any more."""
+        for job in (self._job, self._search):
+            if job is not None:
+                job.abandon()
+        self._job = self._search = None
 
     def _on_labels(self, *_: Any) -> None:
         self._stale = True

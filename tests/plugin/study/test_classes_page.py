@@ -36,7 +36,7 @@ def current(viewer, tmp_path, qtbot):
 
 @pytest.fixture
 def page(current, viewer, qtbot):
-    made = ClassesPage(Session.of(viewer))
+    made = ClassesPage(viewer)
     qtbot.addWidget(made)
     made.resize(360, 420)
     made.show()

@@ -37,7 +37,7 @@ def current(viewer, tmp_path, qtbot):
 
 @pytest.fixture
 def page(current, viewer, qtbot):
-    made = ObserversPage(Session.of(viewer))
+    made = ObserversPage(viewer)
     qtbot.addWidget(made)
     made.resize(380, 620)
     made.show()
@@ -63,13 +63,13 @@ def test_who_labelled_what_and_how_far_they_agree(page, current, qtbot):
     current.annotate(("b.png", 3), CLASSES[1])  # a moment later all of it is another
     qtbot.waitUntil(lambda: page.people.texts(0) == ["Ada", "Bob", "Cem"], timeout=20_000)
     assert page.pairs.texts(0)[-1] == "all (Fleiss)"
-    assert page.disputed.texts(1) == [CLASSES[1]]
+    assert page.disputed.texts(1) == [f"2 {CLASSES[1]}, 1 {CLASSES[0]}"]
 
 
 def test_a_click_on_a_disputed_cell_leads_to_it(page, current, viewer, qtbot):
     page.tabs.setCurrentIndex(1)
     assert page.disputed.texts(0) == ["b.png, 3"]
-    assert page.disputed.texts(1) == ["no majority"]
+    assert page.disputed.texts(1) == [f"1 {CLASSES[0]}, 1 {CLASSES[1]}"]
     assert page.disputed.texts(2) == [f"Ada: {CLASSES[0]}, Bob: {CLASSES[1]}"]
     with qtbot.waitSignal(current.image_opened, timeout=20_000):
         click(qtbot, page.disputed, 0)
