@@ -16,6 +16,7 @@ from studies import fill
 from toys import PIXEL_SIZE_UM, write_discs
 
 from cytodiffusion.cli import main
+from cytodiffusion.errors import InputError
 from cytodiffusion.model.testing import TRAITS, tiny_bundle
 from cytodiffusion.smear import SmearSettings, synthetic_smear
 from cytodiffusion.study import Study
@@ -236,3 +237,23 @@ def test_suspect_labels_of_a_study_without_any(run: Run, tmp_path: Path) -> None
     code, told = run("study", "suspects", folder, "-o", table)
     assert (code, told["suspects"]) == (0, [])
     assert table.read_text().startswith("image,label,human,")
+
+
+def test_a_report_takes_observers_from_a_study(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, given = tmp_path / "study", []
+    with Study.create(folder) as study:
+        name = fill(study, tmp_path / "a.png", 1)
+        with study.database.transaction() as connection:  # as `study add --cells` keeps it
+            connection.execute("UPDATE images SET labels = NULL")
+        study.annotate((name, 1), "monocyte", "Ada")
+
+    def evaluate(settings: Any, progress: Any, answers: pd.DataFrame) -> Path:
+        given.append(answers.values.tolist())
+        raise InputError("Not measured here.")
+
+    monkeypatch.setattr("cytodiffusion.evaluation.run.evaluate", evaluate)
+    report = ("default", tmp_path, "-o", tmp_path / "report", "--annotations", folder)
+    assert run("evaluate", *report)[1]["error"] == "Not measured here."
+    assert given == [[[str(tmp_path / "a.png"), "Ada", "monocyte"]]]

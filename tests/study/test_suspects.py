@@ -62,8 +62,8 @@ def test_slips_are_listed_and_right_labels_are_not(study: Study, tmp_path: Path)
     assert (one.human, one.predicted, one.similar) == (NAMES[1], NAMES[0], NAMES[0])
     assert one.observer == "Ada"
     assert one.probability == pytest.approx((1 - SURE) / 2)
-    assert 0 < one.doubt < 1
-    assert [o.doubt for o in found] == sorted((o.doubt for o in found), reverse=True)
+    assert 0 < one.score < 1
+    assert [o.score for o in found] == sorted((o.score for o in found), reverse=True)
     study.annotate(("a.png", 4), NAMES[0], "Ada")
     assert [one.label for one in suspect_labels(study)] == [5]
 
@@ -150,7 +150,7 @@ def test_it_can_be_stopped_and_written(study: Study, tmp_path: Path) -> None:
     path = write_suspects(tmp_path / "suspects.csv", suspect_labels(study))
     frame = pd.read_csv(path)
     assert list(frame.columns) == [
-        *("image", "label", "human", "observer", "predicted", "probability", "similar", "doubt"),
+        *("image", "label", "human", "observer", "predicted", "probability", "similar", "score"),
     ]
     assert frame["observer"].tolist() == ['Ada "the first", Lovelace']
     assert len(pd.read_csv(write_suspects(tmp_path / "none.csv", []))) == 0

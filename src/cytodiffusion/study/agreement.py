@@ -21,7 +21,8 @@ from cytodiffusion.metrics.agreement import (
     fleiss_kappa,
 )
 from cytodiffusion.settings import RESAMPLES
-from cytodiffusion.study.annotations import consensus
+from cytodiffusion.study.annotations import consensus, said_of_cells
+from cytodiffusion.study.predictions import CHOSEN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,9 +160,15 @@ def observer_agreement(
     -------
     ObserverAgreement
     """
-    said = study.annotations()
-    counts = said["observer"].value_counts()
-    shared = shared_cells(study)
+    with study.database.snapshot():
+        shared = shared_cells(study)
+        counts = dict(
+            study.database.rows(
+                "SELECT o.name, count(*) FROM said s JOIN observers o ON o.id = s.observer "
+                "JOIN cells c ON c.id = s.cell WHERE c.gone IS NULL AND s.class IS NOT NULL "
+                "GROUP BY 1"
+            )
+        )
     names = [one.name for one in study.classes()]
     given = {name for cell in shared for name in cell.classes.values()}
     names = [name for name in names if name in given]
@@ -187,22 +194,18 @@ def observer_agreement(
 
 def shared_cells(study: Study) -> list[SharedCell]:
     """Return the cells that several observers labelled, those first that need a talk."""
-    said = study.annotations()
-    several = said[said.duplicated("cell", keep=False)]
-    if not len(several):
-        return []
-    predicted = study.cells()["predicted"]
+    said = said_of_cells(study.database)
+    rows = study.database.rows(
+        "SELECT c.id, i.name, c.label, p.predicted FROM cells c JOIN images i ON i.id = c.image "
+        f"LEFT JOIN predictions p ON p.cell = c.id AND {CHOSEN} "
+        "WHERE c.gone IS NULL ORDER BY i.id, c.label"
+    )
     found = []
-    for _, rows in several.groupby("cell", sort=True):
-        classes = dict(zip(rows["observer"], rows["class"], strict=True))
-        first = rows.iloc[0]
-        number = int(first["cell"])
-        found.append(
-            SharedCell(
-                *(number, str(first["image"]), int(first["label"]), classes),
-                *(consensus(classes.values()), str(predicted.get(number, ""))),
-            )
-        )
+    for number, image, label, predicted in rows:
+        classes = {observer: name for name, observer in said.get(number, ())}
+        if len(classes) > 1:
+            most = consensus(classes.values())
+            found.append(SharedCell(number, image, label, classes, most, predicted or ""))
     return sorted(found, key=lambda cell: (bool(cell.consensus), _share_of_first(cell)))
 
 

@@ -64,7 +64,7 @@ class Suspect:
         That the model gives to the class that people gave.
     similar : str
         Class of the cells that it lies nearest to.
-    doubt : float
+    score : float
         0 to 1; the list is in its order: the probability that the model gives to other classes
         times the share of the distance to cells of the label's class in that to both.
     """
@@ -77,7 +77,7 @@ class Suspect:
     predicted: str
     probability: float
     similar: str
-    doubt: float
+    score: float
 
 
 def suspect_labels(study: Study, *, progress: Progress = silent) -> list[Suspect]:
@@ -105,7 +105,7 @@ def find_suspects(
     found: list[Suspect] = []
     for group in _classified(study, progress):
         found += group.suspects(said)
-    return sorted(found, key=lambda one: -one.doubt)
+    return sorted(found, key=lambda one: -one.score)
 
 
 def write_suspects(path: str | Path, suspects: Sequence[Suspect]) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtGui import QColor
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer
+from qtpy.QtGui import QColor, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
@@ -26,6 +26,9 @@ from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import plain_note
 from napari_cytodiffusion.shared.table import FigureTable, Table
 from napari_cytodiffusion.study.current import CurrentStudy
+
+#: Milliseconds of quiet after which labels are counted.
+_QUIET_MS = 400
 
 _HELP = "Double-click a name to change it. All labels, colours and lists follow at once."
 _NO_STUDY = "Open a study in Study: its classes are changed here."
@@ -73,12 +76,16 @@ class ClassesPage(QWidget):
         self.group_button.clicked.connect(self.choose_group)
         self.merge_button.clicked.connect(self.choose_merge)
         self.delete_button.clicked.connect(self.delete)
+        self._quiet = QTimer(self)
+        self._quiet.setSingleShot(True)
+        self._quiet.setInterval(_QUIET_MS)
+        self._quiet.timeout.connect(self.refresh)
         for event in (
             *(self._current.opened, self._current.closed),
-            *(self._current.annotated, self._current.classes_changed),
-            self._current.predictions_changed,
+            *(self._current.classes_changed, self._current.predictions_changed),
         ):
             event.connect(self.refresh)
+        self._current.annotated.connect(self._on_labels)
         session.attach(self)
         self.refresh()
 
@@ -100,8 +107,19 @@ class ClassesPage(QWidget):
 
     # -- what is shown ------------------------------------------------------------------------
 
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Count labels that were given while nobody saw the counts."""
+        super().showEvent(event)
+        self._quiet.start()
+
+    def _on_labels(self, _: object) -> None:
+        """Count labels, once nobody gives any for a moment: keys come first."""
+        if self.isVisible():
+            self._quiet.start()
+
     def refresh(self, *_: Any) -> None:
         """Show the classes as the study has them now."""
+        self._quiet.stop()
         study = self._current.study
         chosen = {one.id for one in self.selected()}
         counts: dict[str, int] = {}
