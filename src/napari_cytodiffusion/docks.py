@@ -21,6 +21,7 @@ TABS = {
     "Classify cells": "Classify",
     "Inspect cell": "Inspect",
     "Counterfactual heatmap": "Heatmap",
+    "Teach": "Teach",
     "Report": "Report",
     "Generate cells": "Generate",
     "Synthetic smear": "Smear",

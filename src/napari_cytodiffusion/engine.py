@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from cytodiffusion.slide_scale import SlideScale
     from cytodiffusion.smear import Smear, SmearSettings
     from cytodiffusion.study.opening import OpenedImage
+    from cytodiffusion.teaching import Lesson, TeachSettings, Version
 
 _LOCK = Lock()
 
@@ -398,6 +399,39 @@ class Engine:
 
         with Study.open(folder) as study:
             study.put_predictions(name, cells_frame(batches), model, settings, joined(batches))
+
+    # -- teaching -----------------------------------------------------------------------------
+
+    def lesson(
+        self, folder: Path, source: str, settings: TeachSettings
+    ) -> tuple[Lesson, str, Mapping[str, str]]:
+        """Return what a study can teach a model, why it cannot yet, and colours by class."""
+        model = self.load_model(source, settings.device)
+        from cytodiffusion.study import Study
+        from cytodiffusion.teaching import survey
+        from cytodiffusion.teaching.lesson import check_lesson
+
+        with Study.open(folder, writable=False) as study:
+            colors = {one.name: one.color for one in study.classes()}
+            found = survey(study, model, settings)
+        try:
+            check_lesson(found)
+        except InputError as error:
+            return found, str(error), colors
+        return found, "", colors
+
+    def teach(
+        self, folder: Path, source: str, settings: TeachSettings, progress: Progress
+    ) -> Version:
+        """Make the next version of a model from the labels of a study."""
+        model = self.load_model(source, settings.device)
+        from cytodiffusion.study import Study
+        from cytodiffusion.teaching import next_version, teach, versions_of
+
+        with Study.open(folder) as study:
+            number, target = next_version(study, deep=settings.deep)
+            teach(study, target, model, settings, number=number, progress=progress)
+            return next(v for v in versions_of(study) if v.number == number)
 
     # -- counterfactuals ----------------------------------------------------------------------
 

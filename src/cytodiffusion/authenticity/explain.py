@@ -39,7 +39,7 @@ def explain(
     """
     from cytodiffusion.counterfactual.heatmap import iter_heatmaps
 
-    known = [plain(name) for name in model.class_names]
+    known = [plain(name) for name in model.untaught.class_names]
     if plain(class_name) not in known:
         raise InputError(f"The model does not know the class {class_name!r}.")
     crop = centre_crop(pixels, window_um / len(pixels), model.input_size, model.window_um)

@@ -21,6 +21,7 @@ from cytodiffusion.counterfactual.heatmap import (
     Heatmap,
     HeatmapSettings,
     all_class_heatmaps,
+    check_explains,
     class_number,
     iter_heatmaps,
 )
@@ -92,6 +93,7 @@ def explain_cell(
     progress: Progress = silent,
 ) -> Explanation:
     """Make the heatmap of one cell of an image."""
+    model = check_explains(model)
     wanted = _Target.of(target, model)
     one = choose_cell(source, labels, cell, model.input_size, model.window_um, pixel_size_um)
     record = {"image": source, "labels": labels, "cell": cell}
@@ -110,6 +112,7 @@ def explain_chosen(
     **record: Any,
 ) -> Explanation:
     """Make the heatmap of a cell that was cut out of `rgb`; see `explain_cell`."""
+    model = check_explains(model)
     wanted = _Target.of(target, model)
     return _explain(one, rgb, model, wanted, settings or HeatmapSettings(), progress, record)
 

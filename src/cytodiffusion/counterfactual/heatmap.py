@@ -200,12 +200,13 @@ def all_class_heatmaps(
 
 
 def check_explains(model: Classifier) -> ModelBundle:
-    """Return ``model`` if heatmaps can be made with it."""
+    """Return the model whose network heatmaps are made with: without what it was taught later."""
     if not isinstance(model, ModelBundle):
         raise InputError(
             f"The model {model.name} is a baseline, which says nothing about what a cell would "
             "have to look like; heatmaps need a diffusion model."
         )
+    model = model.untaught
     if len(model.classes) < 2:
         raise InputError(
             f"The model {model.name} knows one class only, so there is nothing to compare it with."
@@ -266,7 +267,10 @@ def _checked(given: ArrayLike, n: int, model: ModelBundle) -> NDArray[np.int64]:
         raise InputError(f"There must be one class number for each of the {n} cells.")
     k = len(model.classes)
     if index.min() < 0 or index.max() >= k:
-        raise InputError(f"Class numbers must lie between 0 and {k - 1}.")
+        raise InputError(
+            f"Class numbers must lie between 0 and {k - 1}; of a class that the model was taught "
+            "later its network has no picture."
+        )
     return index.astype(np.int64)
 
 
