@@ -20,6 +20,7 @@ TABS = {
     "Segment cells": "Segment",
     "Classify cells": "Classify",
     "Inspect cell": "Inspect",
+    "Review cells": "Review",
     "Counterfactual heatmap": "Heatmap",
     "Teach": "Teach",
     "Report": "Report",

@@ -66,6 +66,8 @@ class Session(QObject):
         More cells are classified, or other ones are current.
     view_changed ()
         Other colours or classes are shown, or a layer that shows cells is gone.
+    blind_changed (bool)
+        What the model says of cells is hidden everywhere, or is shown again.
     inspected (int)
         A cell was chosen, by its label id.
     stepped (int)
@@ -79,6 +81,7 @@ class Session(QObject):
     closed = Signal(object)
     cells_changed = Signal()
     view_changed = Signal()
+    blind_changed = Signal(bool)
     inspected = Signal(int)
     stepped = Signal(int)
     closing = Signal()
@@ -101,6 +104,7 @@ class Session(QObject):
         self._watchers: set[int] = set()
         kept = remembered(_STYLE, FILL)
         self.style = kept if kept in dict(STYLES) else FILL
+        self.blind = False
         self._zooming = QTimer(self)
         self._zooming.setSingleShot(True)
         self._zooming.setInterval(_ZOOM_MS)
@@ -260,6 +264,8 @@ class Session(QObject):
         """Make newly classified cells the current ones."""
         self._views.append(views)
         self.current = views
+        if self.blind:
+            views.set_blind(True)
         self._apply_style()
         self.cells_changed.emit()
         self.view_changed.emit()
@@ -302,6 +308,34 @@ class Session(QObject):
         """Hide the colours of the cells, to see the image, or show them again."""
         if self.current is not None:
             self.current.toggle_colors()
+            self.view_changed.emit()
+
+    def set_blind(self, blind: bool) -> None:
+        """Hide all that the model says of the cells, so that it does not lead the eye, or show it.
+
+        Colours, counts, the status bar and what is told of a cell follow, in all widgets.
+        """
+        if blind == self.blind:
+            return
+        self.blind = blind
+        for views in self._views:
+            views.set_blind(blind)
+        self.blind_changed.emit(blind)
+        self.view_changed.emit()
+
+    def show_corrected(self, corrected: bool) -> None:
+        """Show the classes with what people corrected, or as they were before, in a moment."""
+        views = self.current
+        if views is None or views.corrected == corrected:
+            return
+        views.corrected = corrected
+        job = Job(lambda _: iter((views.paint_cells(),)), self)
+        job.ended.connect(self._on_painted)
+        job.start()
+
+    def _on_painted(self, _: str) -> None:
+        if self.current is not None:
+            self.current.refresh()
             self.view_changed.emit()
 
     def set_style(self, style: str) -> None:

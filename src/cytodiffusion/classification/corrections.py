@@ -82,6 +82,9 @@ LEAST = -30.0
 #: Parts in which corrected cells are held out, and what the validation cells weigh beside them.
 FOLDS, KEPT = 4, 10.0
 
+#: Named cells at most that anomaly scores are carried over from; of more, every so many.
+MOST = 1000
+
 #: Length over which anomaly scores of similar cells are alike, where 1 is the distance of a usual
 #: training cell from the middle of all.
 ALIKE = 0.5
@@ -425,6 +428,7 @@ def usual_scores(
         named.setdefault(label.row, set()).add(label.name)
     known = set(result.class_names)
     rows = np.array(sorted(r for r, n in named.items() if len(n) == 1 and n <= known), np.int64)
+    everyone, rows = rows, rows[:: -(-len(rows) // MOST) or 1]
     deviation = 1.4826 * float(np.median(np.abs(scores - np.median(scores))))
     if not len(rows) or deviation <= 0:
         return scores
@@ -436,7 +440,7 @@ def usual_scores(
     own = 1 + alike(place[rows], place[rows]) + np.eye(len(rows))
     carried = (1 + alike(place, place[rows])) @ np.linalg.solve(own, above)
     shifted = scores - deviation * np.maximum(carried, 0.0)
-    shifted[rows] = np.minimum(shifted[rows], usual)
+    shifted[everyone] = np.minimum(shifted[everyone], usual)
     return np.asarray(shifted)
 
 
@@ -525,7 +529,8 @@ def _with_corrected(
     held_out = np.zeros(len(rows))
     for part in range(min(FOLDS, len(cells))):
         here = np.isin(rows, cells[part::FOLDS])
-        rest = [label for label in labels if label.row not in set(rows[here].tolist())]
+        away = set(rows[here].tolist())
+        rest = [label for label in labels if label.row not in away]
         head = fit_head(base, components, rest, names, n_known)
         found = softmax(head.logits(base[rows[here]], components[rows[here]]))
         held_out[here] = found[np.arange(len(found)), classes[here]]

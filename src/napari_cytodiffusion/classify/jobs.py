@@ -195,11 +195,11 @@ def _classified(
 
 
 def table_body(
-    frame_of: Callable[[], pd.DataFrame], max_id: int
+    frame_of: Callable[[], pd.DataFrame], labels: Any
 ) -> Callable[[Progress], Iterator[Any]]:
-    """Body of a `Job` that yields the table for ``labels.features``."""
+    """Body of a `Job` that yields the table for ``labels.features`` of a label image."""
 
     def body(report: Progress) -> Iterator[Any]:
-        yield features_table(frame_of(), max_id)
+        yield features_table(frame_of(), int(np.max(np.asarray(labels))))
 
     return body

@@ -69,7 +69,7 @@ class ReviewBar(QWidget):
         self.observer.editingFinished.connect(self._on_observer)
         reviewing.changed.connect(self._show_observer)
         for index, key in enumerate(CLASS_KEYS):
-            self._shortcut(key, partial(reviewing.say_number, index))
+            self._shortcut(key, partial(reviewing.give, index))
         for key in ("Return", "Enter"):
             self._shortcut(key, reviewing.confirm)
         self._shortcut("Ctrl+Z", reviewing.undo)
@@ -95,16 +95,22 @@ class ReviewBar(QWidget):
         predicted: int,
         said: str,
         can_undo: bool,
+        blind: bool = False,
     ) -> None:
-        """Show the class of a cell: what a person said, else what was predicted."""
+        """Show the class of a cell: what a person said, else what was predicted.
+
+        Not that in blind mode, in which nobody is to know it.
+        """
         wanted = (tuple(names), tuple(colors))
         with QSignalBlocker(self.choice):
             if wanted != self._shown:
                 self._shown = wanted
                 self._fill()
-            name = said or names[predicted]
+            name = said or ("" if blind else names[predicted])
             self.choice.setCurrentIndex(names.index(name) if name in names else -1)
-        if not said:
+        if blind:
+            text = "said by you" if said else "said by nobody yet"
+        elif not said:
             text = "said by the model"
         elif said == names[predicted]:
             text = "said by you, and by the model"

@@ -429,20 +429,25 @@ class CurrentStudy(QObject):
         """Whether cells are those of an image of the open study."""
         return self.image_of(views) is not None
 
-    def keep(self, views: CellViews, label: int, name: str, seconds: float | None) -> None:
-        """Keep the class of a cell."""
+    def keep(self, views: CellViews, names: Mapping[int, str], seconds: float | None) -> None:
+        """Keep the classes of cells, by label."""
         image = self.image_of(views)
-        if image is not None:
-            self.annotate((image, label), name, seconds=seconds)
+        if image is None:
+            return
+        try:
+            cells = {self._number((image, label)): name for label, name in names.items()}
+        except CytoDiffusionError as error:
+            self._trouble(error)
+            return
+        self.annotate_many(cells, seconds=seconds)
 
-    def turn_back(self, views: CellViews, again: bool) -> int:
-        """Undo or redo; return a cell of these views whose label changed, 0 where none did."""
+    def turn_back(self, views: CellViews, again: bool) -> tuple[int, ...]:
+        """Undo or redo; return the cells of these views whose labels changed."""
         done = self.redo() if again else self.undo()
         if done is None:
-            return 0
+            return ()
         image = self.image_of(views)
-        here = [label for name, label in self._labels(done.cells).values() if name == image]
-        return here[0] if here else 0
+        return tuple(label for name, label in self._labels(done.cells).values() if name == image)
 
     def look_of(self, views: CellViews, name: str) -> tuple[str, str] | None:
         """Return colour and group of a class."""
