@@ -23,7 +23,6 @@ from cytodiffusion.cli.options import (
     takes_segmentation,
 )
 from cytodiffusion.cli.reporter import FAILED, Reporter, reporting
-from cytodiffusion.errors import InputError
 from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
@@ -291,11 +290,13 @@ def info(
         with Study(study, writable=False) as opened:
             record = study_info(opened)
         from rich.table import Table
+        from rich.text import Text
 
         page = Table("Image", "Cells", "Annotated", box=None, pad_edge=False)
         for one in record["images"]:
             page.add_row(one["image"], f"{one['cells']:,}", f"{one['annotated']:,}")
-        page.add_row("[bold]all", f"{record['cells']:,}", f"{record['annotated']:,}")
+        everything = Text("all", style="bold")
+        page.add_row(everything, f"{record['cells']:,}", f"{record['annotated']:,}")
         for name, count in record["observers"].items():
             page.add_row(f"by {name}", "", f"{count:,}")
         reporter.result(record, page)
@@ -323,10 +324,9 @@ def check(
     with reporting("study check", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.study import Study
         from cytodiffusion.study.check import check_study
+        from cytodiffusion.study.database import may_write
 
-        if not study.exists():
-            raise InputError(f"{study} does not exist.")
-        with Study(study) as opened:
+        with Study(study, writable=may_write(study)) as opened:  # to note where images are now
             problems, notes = check_study(opened, images)
         for note in notes:
             reporter.say(note)
@@ -378,20 +378,19 @@ def agreement(
 
 def _agreement_page(found: ObserverAgreement) -> Any:
     from rich.console import Group
-    from rich.markup import escape
     from rich.table import Table
 
     page = Table("Class", "Cells", "Agreement", "95 %", box=None, pad_edge=False)
     for name, one in found.classes.items():
         low, high = one.interval
-        page.add_row(escape(name), f"{one.cells:,}", f"{one.share:.0%}", f"{low:.0%} to {high:.0%}")
+        page.add_row(name, f"{one.cells:,}", f"{one.share:.0%}", f"{low:.0%} to {high:.0%}")
     if not found.disputed:
         return page
     cells = Table("Disputed", "Cell", "Observers", "Majority", box=None, pad_edge=False)
     for cell in found.disputed[:_LISTED]:
         said = ", ".join(f"{name}: {given}" for name, given in cell.classes.items())
         columns = (cell.image, str(cell.label), said, cell.consensus or "none")
-        cells.add_row(*map(escape, columns))
+        cells.add_row(*columns)
     more = len(found.disputed) - _LISTED
     return Group(page, "", cells, *([f"and {more:,} more; -o CSV has all"] if more > 0 else []))
 
@@ -431,12 +430,11 @@ def suspects(
 
 def _suspects_page(found: list[Suspect]) -> Any:
     from rich.console import Group
-    from rich.markup import escape
     from rich.table import Table
 
     page = Table("Image", "Cell", "Human", "Observer", "Model", "Similar cells", box=None)
     for one in found[:_LISTED]:
         columns = (one.image, str(one.label), one.human, one.observer, one.predicted, one.similar)
-        page.add_row(*map(escape, columns))
+        page.add_row(*columns)
     more = len(found) - _LISTED
     return Group(page, *([f"and {more:,} more; -o CSV has all"] if more > 0 else []))

@@ -51,15 +51,19 @@ def cells_table(database: Database, image: str | None = None, run: int | None = 
         spelt[name] = name if known is None else known.name
     said = [people.get(row[0], HumanClass()) for row in rows]
     counted = [_effective(one, spelt.get(row[7], "")) for one, row in zip(said, rows, strict=True)]
+
+    def texts(values: list[str]) -> Any:
+        return pd.Series(values, dtype=str)  # also where there is none to tell by
+
     frame = pd.DataFrame(
         {
-            "image": [row[1] for row in rows],
+            "image": texts([row[1] for row in rows]),
             "label": pd.Series([row[2] for row in rows], dtype="int64"),
-            "predicted": [row[7] or "" for row in rows],
-            "human": [one.human for one in said],
-            "observer": [one.observer for one in said],
-            "effective": [name for name, _ in counted],
-            "effective_source": [source for _, source in counted],
+            "predicted": texts([row[7] or "" for row in rows]),
+            "human": texts([one.human for one in said]),
+            "observer": texts([one.observer for one in said]),
+            "effective": texts([name for name, _ in counted]),
+            "effective_source": texts([source for _, source in counted]),
             "y": pd.Series([row[3] for row in rows], dtype="float64"),
             "x": pd.Series([row[4] for row in rows], dtype="float64"),
             "area_um2": pd.Series([row[5] for row in rows], dtype="float64"),

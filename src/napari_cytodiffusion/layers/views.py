@@ -412,13 +412,3 @@ def mark_cell(viewer: Any, views: CellViews, record: CellRecord) -> None:
     )
     viewer.add_layer(marker)
     viewer.layers.selection.active = active
-
-
-def look_at(viewer: Any, views: CellViews, record: CellRecord) -> None:
-    """Bring a cell into the middle of the canvas, large enough to be judged."""
-    centre = views.labels.data_to_world((record.y, record.x))
-    window = views.window_um / views.pixel_size_um * abs(float(views.labels.scale[-1]))
-    camera = viewer.scene.camera
-    # a cell smaller than this on the screen cannot be judged
-    camera.zoom = max(camera.zoom, 140 / window)
-    camera.center = tuple(centre)

@@ -14,7 +14,7 @@ from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded, InputError,
 from cytodiffusion.image.formats import HEIF_SUFFIXES, IMAGE_SUFFIXES, has_heif, named
 from cytodiffusion.settings import SegmentOptions
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import RunBar, ask, note, tell
+from napari_cytodiffusion.shared.common import RunBar, ask, plain_note, tell
 from napari_cytodiffusion.shared.fold import FoldButton
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.study.current import CurrentStudy
@@ -70,7 +70,7 @@ class AddImages(QWidget):
         self.folder_button = QPushButton("Add folder ...", self)
         self.images_button.setToolTip("Choose image files; they stay where they are.")
         self.folder_button.setToolTip("Choose a folder; all images in it are taken.")
-        self.waiting = note("", self)
+        self.waiting = plain_note("", self)
         self.clear_button = QPushButton("None of them", self)
         self.clear_button.setToolTip("Take back what was chosen")
         self.form = SettingsForm(
@@ -81,7 +81,7 @@ class AddImages(QWidget):
         )
         self.single = QCheckBox("Each image shows one cell", self)
         self.single.setToolTip("Images of one cell each, with the cell in or near the centre.")
-        self.settings_line = note("", self)
+        self.settings_line = plain_note("", self)
         self.settings_line.setToolTip(
             "As set in Segment cells and Classify cells where these are open, else in the "
             "preferences."
@@ -93,9 +93,9 @@ class AddImages(QWidget):
             "Classify the cells of all images with the model and the settings of Classify cells. "
             "What another model said is kept; so is all that people said."
         )
-        self.failed = note("", self)
+        self.failed = plain_note("", self)
         self.fold = FoldButton("To read", self)
-        self.warnings = note("", self)
+        self.warnings = plain_note("", self)
         self.fold.toggled.connect(self._show_said)
         row = QHBoxLayout()
         row.addWidget(self.images_button)

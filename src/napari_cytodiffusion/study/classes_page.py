@@ -23,7 +23,7 @@ from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.study import Study
 from cytodiffusion.study.classes import StudyClass, label_counts
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import note
+from napari_cytodiffusion.shared.common import plain_note
 from napari_cytodiffusion.shared.table import FigureTable, Table
 from napari_cytodiffusion.study.current import CurrentStudy
 
@@ -49,7 +49,7 @@ class ClassesPage(QWidget):
         session = Session.of(napari_viewer)
         self._current = CurrentStudy.of(session)
         self._classes: list[StudyClass] = []
-        self.help = note("", self)
+        self.help = plain_note("", self)
         self.table = FigureTable(False, self)
         self.table.setEditTriggers(
             QAbstractItemView.EditTrigger.DoubleClicked
@@ -65,8 +65,7 @@ class ClassesPage(QWidget):
         self.merge_button.setToolTip("Let the selected classes mean another one from now on")
         self.delete_button = QPushButton("Delete", self)
         self.delete_button.setToolTip("Only a class that nobody gave to a cell")
-        self.line = note("", self)
-        self.line.setTextFormat(Qt.TextFormat.PlainText)  # names are anybody's
+        self.line = plain_note("", self)
         self._lay_out()
         self.table.itemChanged.connect(self._on_edited)
         self.table.itemSelectionChanged.connect(self._offer)

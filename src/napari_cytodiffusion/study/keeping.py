@@ -24,7 +24,7 @@ from napari_cytodiffusion.layers.placement import (
 )
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import note, tell
+from napari_cytodiffusion.shared.common import plain_note, tell
 from napari_cytodiffusion.study.current import CurrentStudy
 from napari_cytodiffusion.study.filling import FieldToKeep, keep_body
 
@@ -53,7 +53,7 @@ class KeepButton(QWidget):
             "Take over what is open in the viewer: images, cells, what the model said of them, and "
             "what people said."
         )
-        self.said = note("", self)
+        self.said = plain_note("", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.button)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import RunBar, note, tell
+from napari_cytodiffusion.shared.common import RunBar, note, plain_note, tell
 from napari_cytodiffusion.shared.save_dialog import ask_where
 from napari_cytodiffusion.shared.table import Cell, FigureTable, Table, ranged, short
 from napari_cytodiffusion.study.current import CurrentStudy
@@ -146,8 +146,7 @@ class ObserversPage(QWidget):
         self._stale = True
         self._job: Job | None = None
         self._search: Job | None = None
-        self.line = note("", self)
-        self.line.setTextFormat(Qt.TextFormat.PlainText)  # names are anybody's
+        self.line = plain_note("", self)
         self.tabs = QTabWidget(self)
         self._make_agreement()
         self._make_disputed()
