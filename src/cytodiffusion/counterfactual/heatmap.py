@@ -121,6 +121,7 @@ class Heatmap:
     def record(self) -> dict[str, Any]:
         """Return what ``heatmap.json`` says of it."""
         beyond = self.thresholded() != 0
+        really = {} if self.settings.method == "edited" else {"trials": self.settings.passes}
         return {
             "predicted": self.predicted_name,
             "target": self.target_name,
@@ -130,7 +131,7 @@ class Heatmap:
             "null_std": float(np.sqrt(np.mean(self.null_std.astype(np.float64) ** 2))),
             "window_um": self.window_um,
             "size": len(self.values),
-            "settings": self.settings.model_dump() | {"trials": self.settings.passes},
+            "settings": self.settings.model_dump() | really,
             "seed": self.settings.seed,
             "model": self.model,
         }
@@ -245,7 +246,7 @@ def likeliest_other(
     artefacts, which says nothing that a person would ask, as long as there is another class.
     """
     rest = np.array(posterior, np.float64)
-    rest[np.arange(len(now)), now] = -1
+    rest[np.arange(len(now)), now] = -9
     other = np.array([c.group in NOT_WHITE for c in model.classes])
     asked = rest - np.where(other[None] & ~other[now][:, None], 2.0, 0.0)
     return np.asarray(asked.argmax(axis=1), np.int64)

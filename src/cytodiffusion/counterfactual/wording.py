@@ -37,6 +37,10 @@ _AREA, _DARKNESS, _SOLIDITY, _DENSITY, _BRIGHTNESS, _GRAIN = 1.12, 1.08, 0.05, 0
 #: At most so many changes are told.
 _MOST = 4
 
+#: Share of a part that must lie away from its edges for granules to be told; what is added to their
+#: strength, so that noise is no granules.
+_LEAST_GRAIN, _NO_GRAIN = 0.1, 0.01
+
 #: Granules are between these sizes, as standard deviations of Gaussians in micrometres.
 _FINE_UM, _COARSE_UM = 0.15, 0.5
 
@@ -174,7 +178,13 @@ def _cell(heatmap: Heatmap, mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]
 
 
 def _limit(red: NDArray[np.float64], cell: NDArray[np.bool_]) -> float:
-    return float(threshold_otsu(red[cell])) if cell.any() else np.inf
+    """Half-way between what is dark in red light and what is not."""
+    if not cell.any():
+        return np.inf
+    dark = red[cell] > threshold_otsu(red[cell])
+    if dark.all() or not dark.any():
+        return np.inf
+    return float(red[cell][dark].mean() + red[cell][~dark].mean()) / 2
 
 
 def _nucleus(red: NDArray[np.float64], cell: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -217,9 +227,12 @@ def _green_share(before: NDArray[np.float64], nucleus: NDArray[np.bool_]) -> flo
 
 
 def _grain(density: NDArray[np.float64], where: NDArray[np.bool_], per_um: float) -> float:
-    """How strong the granules are: scatter of what is between two sizes."""
+    """How strong the granules are: scatter of what is between two sizes, away from edges."""
     fine, coarse = (ndimage.gaussian_filter(density, s * per_um) for s in (_FINE_UM, _COARSE_UM))
-    return float((fine - coarse)[where].std()) + 0.004
+    inner = ndimage.binary_erosion(where, iterations=max(1, round(2 * _COARSE_UM * per_um)))
+    if inner.sum() < _LEAST_GRAIN * where.sum():
+        return _NO_GRAIN
+    return float((fine - coarse)[inner].std()) + _NO_GRAIN
 
 
 def _by_factor(
