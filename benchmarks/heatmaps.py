@@ -48,7 +48,6 @@ from cytodiffusion.classification.classifier import normalised_crops
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.counterfactual.cells import counterfactual_cells
 from cytodiffusion.counterfactual.heatmap import (
-    NOT_WHITE,
     HeatmapSettings,
     all_class_heatmaps,
     iter_heatmaps,
@@ -61,6 +60,7 @@ from cytodiffusion.model.codec import WHITE
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.segmentation.foreground import opened
 from cytodiffusion.segmentation.watershed import watershed
+from cytodiffusion.taxonomy import white_classes
 
 PAIRS = (
     ("eosinophil", "neutrophil", "cytoplasm"),
@@ -160,7 +160,8 @@ def targets_apart(
     cell: Cell, model: ModelBundle, predicted: int, settings: HeatmapSettings
 ) -> dict[str, float]:
     """How alike maps of several targets are, and how like what counterfactual cells changed."""
-    white = [k for k, c in enumerate(model.classes) if c.group not in NOT_WHITE and k != predicted]
+    is_white = white_classes(model.class_names)
+    white = [k for k in np.flatnonzero(is_white).tolist() if k != predicted]
     mask = cell.parts > 0
     grid = all_class_heatmaps(
         cell.window,

@@ -38,9 +38,7 @@ from cytodiffusion.generation.sampler import drawn_size
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.progress import Progress, silent
-
-#: Groups of classes that a white cell is not compared with by itself.
-NOT_WHITE = ("red", "platelet", "artefact")
+from cytodiffusion.taxonomy import white_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,7 +245,7 @@ def likeliest_other(
     """
     rest = np.array(posterior, np.float64)
     rest[np.arange(len(now)), now] = -9
-    other = np.array([c.group in NOT_WHITE for c in model.classes])
+    other = ~white_classes(model.class_names, [c.group for c in model.classes])
     asked = rest - np.where(other[None] & ~other[now][:, None], 2.0, 0.0)
     return np.asarray(asked.argmax(axis=1), np.int64)
 
