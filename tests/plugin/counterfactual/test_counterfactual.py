@@ -268,7 +268,7 @@ def test_a_chosen_target_stays_for_other_cells_and_the_runner_up_does_not(mapped
     for label in range(1, 6):
         session.inspect(label)
         record = session.current.results.record(label)
-        others = targets.ranking(record)
+        others = targets.ranking(record, session.current.coarse)
         wanted = third if record.predicted != third else others[0]
         assert mapped.form.asked().target == wanted
         assert list(target.choices) == others
@@ -395,7 +395,7 @@ def test_all_classes_side_by_side_and_a_click_chooses_one(mapped, qtbot):
     mapped.tabs.setCurrentIndex(CLASSES)
     finish(mapped, qtbot)
     board = mapped.grid.board
-    assert [t.key for t in board.tiles()[1:]] == targets.ranking(mapped._record)
+    assert [t.key for t in board.tiles()[1:]] == targets.ranking(mapped._record, mapped._views.coarse)
     assert {t.caption for t in board.tiles()[1:]} == set(NAMES) - {NAMES[mapped._record.predicted]}
     last = board.tiles()[-1].key
     qtbot.mouseClick(board, Qt.MouseButton.LeftButton, pos=board.place_of(3).center().toPoint())
