@@ -52,8 +52,8 @@ class BatchPage(QWidget):
         )
         self.table = FigureTable(True, self)
         self.table.setToolTip(
-            "conv.: agreement of two halves of the versions or passes, 1 is best. in cell: share of "
-            "the map's energy inside the cell. A click shows the cell."
+            "conv.: agreement of two halves of the versions or passes, 1 is best. in cell: share "
+            "of the map's energy inside the cell. A click shows the cell."
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)
