@@ -106,7 +106,7 @@ def survey(study: Study, model: ModelBundle, settings: TeachSettings | None = No
     settings = settings or TeachSettings()
     frame = study.cells()
     said = frame[frame["human"] != ""]
-    disputed = said["human"].str.contains(BETWEEN, regex=False)
+    disputed = said["human"].astype(str).str.contains(BETWEEN, regex=False)
     agreed: pd.DataFrame = said[~disputed]
     known = _known_names(study, model.class_names, model.traits)
     new = sorted(set(agreed["human"]) - known.keys())

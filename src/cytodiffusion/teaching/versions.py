@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MODELS, KEPT = "models", "taught model"
 
 _NAME = re.compile(r"v(\d+)")
+#: Folders of a thorough training that has not ended.
+_BEGUN = re.compile(r"v(\d+)\.(?:run|cells)")
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,18 @@ def versions_of(study: Study) -> list[Version]:
     return found
 
 
-def next_version(study: Study) -> tuple[int, Path]:
+def next_version(study: Study, *, deep: bool = False) -> tuple[int, Path]:
     """Return the number and the folder of the version that would be made next.
 
-    The number of a version that was discarded is not given again while a later one is there.
+    The number of a version that was discarded is not given again while a later one is there. A
+    thorough training that goes on, or was stopped, keeps its number; with ``deep`` it is the one
+    that is returned.
     """
-    number = 1 + max((number for number, _ in _folders(study)), default=0)
+    begun = [number for number, _ in _folders(study, _BEGUN)]
+    if deep and begun:
+        number = max(begun)
+    else:
+        number = 1 + max([*begun, *(number for number, _ in _folders(study))], default=0)
     return number, study.folder / MODELS / f"v{number}"
 
 
@@ -108,9 +116,9 @@ def _version(study: Study, number: int) -> Version:
     raise InputError(f"The study {study.name} has no version {number} of a model.")
 
 
-def _folders(study: Study) -> list[tuple[int, Path]]:
+def _folders(study: Study, name: re.Pattern[str] = _NAME) -> list[tuple[int, Path]]:
     place = study.folder / MODELS
     if not place.is_dir():
         return []
-    named = [(_NAME.fullmatch(path.name), path) for path in place.iterdir() if path.is_dir()]
+    named = [(name.fullmatch(path.name), path) for path in place.iterdir() if path.is_dir()]
     return sorted((int(match[1]), path) for match, path in named if match)
