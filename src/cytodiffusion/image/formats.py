@@ -183,7 +183,7 @@ def find_images(given: Sequence[Path]) -> FoundImages:
     not_read: list[Path] = []
     notes: list[str] = []
     for one in given:
-        found, said = [one], ()
+        found, said = [one], tuple[str, ...]()
         if one.is_dir():
             listing = list_folder(one)
             found, said = image_files(one), listing.notes

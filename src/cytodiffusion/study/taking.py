@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.errors import InputError
 from cytodiffusion.image.calibrated_tiff import write_calibrated
-from cytodiffusion.image.image import open_image
+from cytodiffusion.image.image import as_rgb8, open_image
 from cytodiffusion.pipeline import CellBatch, cells_frame, iter_classify_labels
 from cytodiffusion.predict import Classifier
 from cytodiffusion.progress import Progress, silent
@@ -27,6 +27,8 @@ from cytodiffusion.study.study import Study
 
 #: Folder in that of a study for images that have no file of their own.
 IMAGES = "images"
+#: Pixels on each side of the middle of a large image that are compared.
+_MIDDLE = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class OpenField:
     path : Path or None
         Its file, where it has one.
     pixels : array
-        Of the image, read where it has no file that fits.
+        Of the image; where no file has them they are written into the study.
     labels : (Y, X) integer array
     pixel_size_um : float
     pixel_size_source : str
@@ -125,8 +127,7 @@ def keep_field(study: Study, opened: OpenField, model: Classifier | None, observ
 
 def _file_of(study: Study, opened: OpenField) -> tuple[Path, bool]:
     """Return the file of an image, written into the study where none has its pixels."""
-    shape = tuple(opened.labels.shape)
-    if opened.path is not None and opened.path.is_file() and open_image(opened.path).shape == shape:
+    if opened.path is not None and opened.path.is_file() and _shows(opened.path, opened):
         return opened.path, False
     stem = file_name(Path(opened.name).stem) or "image"
     target, number = study.folder / IMAGES / f"{stem}.tif", 1
@@ -136,6 +137,18 @@ def _file_of(study: Study, opened: OpenField) -> tuple[Path, bool]:
     known = opened.pixel_size_um if opened.pixel_size_source in ("given", "file") else None
     target.parent.mkdir(exist_ok=True)
     return write_calibrated(target, np.asarray(opened.pixels), known), True
+
+
+def _shows(path: Path, opened: OpenField) -> bool:
+    """Whether a file has the pixels that are open; of one that is read in parts, the middle."""
+    found = open_image(path)
+    if found.shape != tuple(opened.labels.shape):
+        return False
+    stored = found.levels[0]
+    part: tuple[slice, ...] = (slice(None), slice(None))
+    if not isinstance(stored, np.ndarray):
+        part = tuple(slice(max(0, n // 2 - _MIDDLE), n // 2 + _MIDDLE) for n in found.shape)
+    return bool(np.array_equal(as_rgb8(stored[part]), as_rgb8(opened.pixels[part])))
 
 
 def _keep_said(study: Study, image: str, said: Mapping[int, tuple[str, str]], observer: str) -> int:

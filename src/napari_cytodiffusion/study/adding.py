@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from cytodiffusion.image.formats import HEIF_SUFFIXES, IMAGE_SUFFIXES, has_heif,
 from cytodiffusion.settings import SegmentOptions
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import RunBar, ask, note, tell
+from napari_cytodiffusion.shared.fold import FoldButton
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.study.current import CurrentStudy
 from napari_cytodiffusion.study.filling import Body, How, add_body, classify_body, how_now
@@ -22,7 +23,7 @@ from napari_cytodiffusion.study.filling import Body, How, add_body, classify_bod
 if TYPE_CHECKING:
     from cytodiffusion.study.add import Added, Failed
 
-#: Sentences that are shown at most; all of them stand in the tooltip.
+#: Failures that are shown at most; all of them stand in the tooltip.
 _SHOWN = 4
 
 #: What becomes of images, in the order in which it is told.
@@ -48,8 +49,10 @@ class AddImages(QWidget):
         self._waiting: list[Path] = []
         self._how: How | None = None
         self._again = False
+        self._first: str | None = None  # image that was added first
         self._counts: Counter[str] = Counter()
-        self._sentences: list[str] = []
+        self._failures: dict[str, list[str]] = {}  # sentences, with the images that they are about
+        self._warnings: dict[str, list[str]] = {}
         self._build()
         for signal in (self._study.opened, self._study.closed, self._study.images_changed):
             signal.connect(self._show)
@@ -84,7 +87,10 @@ class AddImages(QWidget):
             "Classify the cells of all images with the model and the settings of Classify cells. "
             "What another model said is kept; so is all that people said."
         )
-        self.said = note("", self)
+        self.failed = note("", self)
+        self.fold = FoldButton("To read", self)
+        self.warnings = note("", self)
+        self.fold.toggled.connect(self._show_said)
         row = QHBoxLayout()
         row.addWidget(self.images_button)
         row.addWidget(self.folder_button)
@@ -99,7 +105,8 @@ class AddImages(QWidget):
         layout.addWidget(self.form.native)
         layout.addWidget(self.how)
         layout.addWidget(self.run_bar)
-        layout.addWidget(self.said)
+        for part in (self.failed, self.fold, self.warnings):
+            layout.addWidget(part)
         layout.addWidget(self.again_button)
         self.images_button.clicked.connect(self._on_images)
         self.folder_button.clicked.connect(self._on_folder)
@@ -157,7 +164,8 @@ class AddImages(QWidget):
         some = study is not None and bool(study.images())
         self.again_button.setVisible(some)
         self.again_button.setEnabled(opened and not busy)
-        self.said.setVisible(bool(self._sentences))
+        self.run_bar.setVisible(bool(names) or self._running or bool(self._counts))
+        self._show_said()
         if names:
             self._show_how()
 
@@ -194,8 +202,8 @@ class AddImages(QWidget):
             on_end=self._on_end,
         )
         if started is not None:
-            self._how, self._again, self._running = how, again, True
-            self._counts, self._sentences = Counter(), []
+            self._how, self._again, self._running, self._first = how, again, True, None
+            self._counts, self._failures, self._warnings = Counter(), {}, {}
             self.run_bar.begin("Starting ...")
             self._show()
 
@@ -212,26 +220,32 @@ class AddImages(QWidget):
 
     def _on_item(self, item: Added | Failed | str) -> None:
         if isinstance(item, str):
-            self._tell(item)
+            self._warnings.setdefault(item, [])
             return
         status = getattr(item, "status", "failed")
         self._counts[status] += 1
         if status == "failed":
-            name, why = item.path.name, item.error  # type: ignore[union-attr]
-            self._tell(why if name in why else f"{name}: {why}")
+            self._failures.setdefault(item.error, []).append(item.path.name)
         else:
-            for warning in item.warnings:  # type: ignore[union-attr]
-                self._tell(f"{item.image.name}: {warning}")  # type: ignore[union-attr]
+            for warning in item.warnings:
+                self._warnings.setdefault(warning, []).append(item.image.name)
         if status == "added":
+            self._first = self._first or item.image.name
             self._study.images_changed.emit()
+        self._show_said()
 
-    def _tell(self, sentence: str) -> None:
-        self._sentences.append(sentence)
-        more = len(self._sentences) - _SHOWN
-        shown = self._sentences if more <= 0 else [*self._sentences[:_SHOWN], f"{more:,} more."]
-        self.said.setText("\n".join(shown))
-        self.said.setToolTip("\n".join(self._sentences) if more > 0 else "")
-        self.said.setVisible(True)
+    def _show_said(self, _: Any = None) -> None:
+        """Say what failed; what is to be read besides is folded away."""
+        failures, warnings = _lines(self._failures), _lines(self._warnings)
+        more = len(failures) - _SHOWN
+        shown = failures if more <= 0 else [*failures[:_SHOWN], f"{more:,} more."]
+        self.failed.setText("\n".join(shown))
+        self.failed.setToolTip("\n".join(failures) if more > 0 else "")
+        self.failed.setVisible(bool(failures))
+        self.fold.setText(f"To read ({len(warnings):,})")
+        self.fold.setVisible(bool(warnings))
+        self.warnings.setText("\n".join(warnings))
+        self.warnings.setVisible(bool(warnings) and self.fold.isChecked())
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
         self._running = False
@@ -242,6 +256,8 @@ class AddImages(QWidget):
             self._study.images_changed.emit()
         if self._counts["classified"]:
             self._study.predictions_changed.emit()
+        if self._first is not None and not self._study.open_names():
+            self._study.open_image(self._first)
         self._show()
         if error is not None:
             self._on_error(error)
@@ -267,3 +283,12 @@ class AddImages(QWidget):
             if ask(self, "Out of memory", question):
                 self._session.engine.forget_models()
                 self._begin(again=self._again, how=dataclasses.replace(how, device="cpu"))
+
+
+def _lines(said: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return sentences, each once, behind the names of the images that it does not name itself."""
+    lines = []
+    for sentence, names in said.items():
+        unsaid = [name for name in dict.fromkeys(names) if name not in sentence]
+        lines.append(f"{named(unsaid)}: {sentence}" if unsaid else sentence)
+    return lines

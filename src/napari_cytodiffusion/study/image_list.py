@@ -16,6 +16,9 @@ _NAME, _COUNTS, _OPEN = (int(Qt.ItemDataRole.UserRole) + number for number in ra
 #: Pixels: around a row, between its lines, height of the bar.
 _EDGE, _GAP, _BAR = 6, 3, 4
 
+#: Least height of the list, for two images.
+_LEAST = 130
+
 #: Colour of what is done.
 _DONE = QColor("#2a9d8f")
 
@@ -134,6 +137,7 @@ class ImageList(QListView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumHeight(_LEAST)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
 
     def sizeHint(self) -> QSize:

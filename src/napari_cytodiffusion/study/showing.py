@@ -47,9 +47,15 @@ def marked_as(layer: Layer, study_id: str) -> str | None:
 
 
 def layers_of(layers: Iterable[Layer], study_id: str, name: str) -> list[Layer]:
-    """Return image and labels of an image of a study among layers."""
-    own = [layer for layer in layers if is_image(layer) or is_cells(layer)]
-    return [layer for layer in own if marked_as(layer, study_id) == name]
+    """Return image and labels of an image of a study among layers, and the frame of a cell."""
+    layers = list(layers)
+    own = [
+        layer
+        for layer in layers
+        if (is_image(layer) or is_cells(layer)) and marked_as(layer, study_id) == name
+    ]
+    known = {str(layer.unique_id) for layer in own}
+    return [*own, *(layer for layer in layers if note_of(layer).get("labels_id") in known)]
 
 
 def add_image(session: Session, prepared: PreparedImage, study_id: str) -> tuple[Image, Labels]:

@@ -21,7 +21,9 @@ def dock(viewer, qtbot):
     made = StudyWidget(viewer)
     made._reviewing.call_observer("Ada")
     qtbot.addWidget(made)
+    made.resize(360, 900)
     made.show()
+    qtbot.waitExposed(made)
     yield made
     settle(viewer, qtbot)
     made._current.close()
