@@ -120,7 +120,7 @@ def measure_distance(
     model = replace(model, slide_distance=None)
     if settings.kind != "slide-distance":
         settings = settings.model_copy(update={"augment": AugmentSettings()})
-    val = sets["val"]
+    val = sets["val"].of_laboratory(settings.calibration_laboratory)
     known = val.take((val.labels >= 0).nonzero().squeeze(1).tolist())
     views = plain_views(known, model.input_size)
     budget = ClassifySettings(
