@@ -96,8 +96,8 @@ class Place(QObject):
         if study is None or not isinstance(window, dict):
             return
         front = self._session.docked_names()
-        for name in [name for name in map(str, window.get("docks", ())) if name not in front]:
-            self._session.open_dock(name)
+        for dock in [dock for dock in map(str, window.get("docks", ())) if dock not in front]:
+            self._session.open_dock(dock)
         if _DOCK in front:
             self._session.open_dock(_DOCK)  # the day begins there, whatever was opened after it
         if window.get("style") in dict(STYLES):
