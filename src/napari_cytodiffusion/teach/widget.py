@@ -20,7 +20,7 @@ from napari_cytodiffusion.shared.table import FigureTable
 from napari_cytodiffusion.study.current import CurrentStudy
 from napari_cytodiffusion.study.filling import classify_body, how_now
 from napari_cytodiffusion.teach import jobs, texts
-from napari_cytodiffusion.teach.curve import TrainingCurve
+from napari_cytodiffusion.teach.curve import TRAINING, AccuracyCurve
 from napari_cytodiffusion.teach.versions import VersionList, fit_rows
 from napari_cytodiffusion.workers import Job
 
@@ -115,8 +115,7 @@ class TeachWidget(QWidget):
         self.fast_bar.follow(self._session)
         self.deep_bar = RunBar("Teach thoroughly", self.inside)
         self.deep_bar.set_text("Teach thoroughly", _DEEP_TIP)
-        self.curve = TrainingCurve(self.inside)
-        self.curve.hide()
+        self.curve = AccuracyCurve(TRAINING, self.inside)
         self.versions = VersionList(self.inside)
         inner = QVBoxLayout(self.inside)
         inner.setContentsMargins(0, 0, 4, 0)
@@ -306,7 +305,6 @@ class TeachWidget(QWidget):
         """Show how far the thorough training is."""
         study = self._current.study
         rows = [] if study is None else jobs.training_log(study)
-        self.curve.setVisible(bool(rows))
         if rows:
             self.curve.set_rows(rows)
 
