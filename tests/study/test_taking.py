@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from studies import square_labels, write_image
 
 from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.errors import InputError
 from cytodiffusion.image.image import open_image
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
@@ -94,3 +96,24 @@ def test_what_was_said_is_kept_once(study, tmp_path):
         [1, "Bob", "blast"],
         [2, "Ada", "monocyte"],
     ]
+
+
+def test_an_image_that_is_there_gets_the_outlines_that_are_open(study, tmp_path):
+    field = opened(tmp_path)
+    keep_field(study, field, None, "Ada")
+    study.annotate(("a.png", 3), study.add_class("blast").name, "Ada")
+    labels = field.labels.copy()
+    labels[labels == 3] = 30
+    labels[labels == 5] = 0
+    kept = keep_field(study, replace(field, labels=labels), None, "Ada")
+    assert (len(study.images()), kept.cells) == (1, 5)
+    table = study.cells().set_index("label")
+    assert table.loc[30, "human"] == "blast"
+    np.testing.assert_array_equal(study.labels("a.png"), labels)
+
+
+def test_labels_without_cells_are_a_sentence(study, tmp_path):
+    field = opened(tmp_path)
+    with pytest.raises(InputError, match=r"no cells in the labels of a\.png: segment it first"):
+        keep_field(study, replace(field, labels=np.zeros_like(field.labels)), None, "Ada")
+    assert study.images() == []

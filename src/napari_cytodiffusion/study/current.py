@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 
+import numpy as np
 from napari.layers import Layer
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from cytodiffusion.errors import CytoDiffusionError
@@ -17,6 +19,7 @@ from cytodiffusion.study import Study
 from cytodiffusion.study.annotations import Done
 from cytodiffusion.study.database import FILE
 from napari_cytodiffusion.classify.reviewing import Reviewing
+from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import tell
@@ -93,7 +96,7 @@ class CurrentStudy(QObject):
         self.study: Study | None = None
         self._id = ""
         self._job: Job | None = None
-        self._taken_over: set[str] = set()  # images whose changed outlines the study has
+        self._taken: dict[str, NDArray[np.integer]] = {}  # changed outlines that the study has
         self._shown = False  # whether layers show already what is told
         self._wanted: list[str] = []  # images that are to be shown, one after the other
         self.classes_changed.connect(self._on_classes)
@@ -220,20 +223,27 @@ class CurrentStudy(QObject):
         if self._job is None:
             self._begin()
 
-    def reload(self, name: str | None = None) -> None:
+    def reload(self, name: str | None = None, taken: NDArray[np.integer] | None = None) -> None:
         """Show images that are open as the study has them now.
 
-        One of a name, or all except those whose outlines were changed by hand.
+        All of them, or one of a name. Those whose outlines were changed by hand stay as they are,
+        unless these are the outlines that the study has ``taken`` over.
         """
         if self.study is None:
             return
-        there = self.open_names()
-        if name is not None:
-            self._taken_over.add(name)
-        names = [n for n in there if (not self.changed_by_hand(n) if name is None else n == name)]
+        if name is not None and taken is not None:
+            self._taken[name] = taken
+        names = [n for n in self.open_names() if name in (None, n) and not self._stays(n)]
         self._wanted += [n for n in names if n not in self._wanted]
         if self._job is None and self._wanted:
             self._begin()
+
+    def _stays(self, name: str) -> bool:
+        """Whether an open image has outlines that the study does not have."""
+        views, taken = self.views_of(name), self._taken.get(name)
+        if views is None or not is_changed(views):
+            return False
+        return taken is None or not np.array_equal(taken, np.asarray(full_size(views.labels)))
 
     def tell_predictions(self) -> None:
         """Say that a model said something new, which the layers show already."""
@@ -265,13 +275,12 @@ class CurrentStudy(QObject):
         if self.study is None or viewer is None:
             return
         there = self.open_names()
-        if self._wanted and name not in there:
-            return  # another one is wanted by now
+        if (self._wanted and name not in there) or (name in there and self._stays(name)):
+            return  # another one is wanted by now, or it was painted on meanwhile
         self.leaving.emit()
-        goes = [name] if name in there else there
-        stay = {n for n in goes if n not in self._taken_over and self.changed_by_hand(n)}
-        gone = [layer for n in goes if n not in stay for layer in self._layers(n)]
-        self._taken_over.discard(name)
+        goes = [n for n in there if (n == name or name not in there) and not self._stays(n)]
+        gone = [layer for n in goes for layer in self._layers(n)]
+        self._taken.pop(name, None)
         picture, cells = add_image(self._session, prepared, self._id)
         views = views_of_cells(self._session, prepared, picture, cells, self.observer)
         if views is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from cytodiffusion.classification.settings import ClassifySettings
@@ -33,6 +34,7 @@ class ChangedOutlines(QWidget):
         self._watch = ChangeWatch.of(session)
         self._name: str | None = None  # of the image that is being taken over
         self._taken: TakenOver | None = None
+        self._outlines: NDArray[np.integer] | None = None  # those that are being taken over
         self.text = note("", self)
         self.run_bar = RunBar("Take over changed outlines", self)
         self.run_bar.set_text(
@@ -70,14 +72,9 @@ class ChangedOutlines(QWidget):
         name = self._study.image_of(views)
         if views is None or folder is None or name is None:
             return
-        body = outlines_body(
-            self._session.engine,
-            folder,
-            name,
-            np.array(full_size(views.labels)),
-            views.model,
-            views.settings or ClassifySettings(),
-        )
+        outlines = np.array(full_size(views.labels))
+        settings = views.settings or ClassifySettings()
+        body = outlines_body(self._session.engine, folder, name, outlines, views.model, settings)
         started = self._session.start(
             body,
             owner=self._owner,
@@ -87,9 +84,19 @@ class ChangedOutlines(QWidget):
             on_end=self._on_end,
         )
         if started is not None:
-            self._name, self._taken = name, None
+            self._name, self._taken, self._outlines = name, None, outlines
             self.run_bar.begin("Keeping the outlines ...")
             self._show()
+
+    def _has(self, name: str, outlines: NDArray[np.integer]) -> bool:
+        """Whether the study has these outlines: a run that failed may have kept them before."""
+        study = self._study.study
+        if study is None:
+            return False
+        try:
+            return bool(np.array_equal(study.labels(name), outlines))
+        except CytoDiffusionError:
+            return False
 
     def _on_item(self, taken: TakenOver) -> None:
         self._taken = taken
@@ -105,8 +112,9 @@ class ChangedOutlines(QWidget):
         if self._taken is not None:
             text = " ".join(self._taken.sentences)
         self.run_bar.end(text)
-        if name is not None and self._study.study is not None:
-            self._study.reload(name)
+        outlines, self._outlines = self._outlines, None
+        if name is not None and outlines is not None and self._has(name, outlines):
+            self._study.reload(name, outlines)
             self._study.images_changed.emit()
         self._show()
         if error is not None:

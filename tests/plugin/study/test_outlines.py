@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from cytodiffusion.study import taking
+from cytodiffusion.errors import InputError
+from cytodiffusion.study import Study, taking
 from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared import save_dialog
@@ -80,6 +81,49 @@ def test_changed_outlines_are_taken_over(desk, qtbot):
     assert session.current.people.said.keys() == {1, 2}
     assert not session.current.changes
     assert not panel.run_bar.run_button.isVisibleTo(parent)
+
+
+def paint(session, qtbot, where, label):
+    """Paint a stroke where the layer can be seen, and wait until it is noticed."""
+    views = session.current
+    views.labels.visible = True
+    views.labels.paint(where, label)
+    qtbot.waitUntil(lambda: bool(views.changes), timeout=20_000)
+    return views
+
+
+def test_outlines_that_could_not_be_taken_over_stay(desk, qtbot, messages, monkeypatch):
+    parent, _, session = desk
+    panel = ChangedOutlines(session, parent)
+    views = paint(session, qtbot, (3, 60), 40)
+    painted = views.labels.data.copy()
+
+    def full(*_, **__):
+        raise InputError("No space is left on the disk of the study study.")
+
+    monkeypatch.setattr(Study, "replace_labels", full)
+    panel.take_over()
+    settle(session, qtbot)
+    qtbot.wait(100)
+    assert messages == ["No space is left on the disk of the study study."]
+    assert session.current is views
+    np.testing.assert_array_equal(views.labels.data, painted)
+    assert panel.run_bar.run_button.isVisibleTo(parent)
+
+
+def test_strokes_made_meanwhile_stay(desk, qtbot, engine):
+    parent, current, session = desk
+    engine.seconds_a_batch = 0.5
+    panel = ChangedOutlines(session, parent)
+    views = paint(session, qtbot, (3, 60), 40)
+    panel.take_over()
+    views.labels.paint((3, 90), 41)
+    settle(session, qtbot)
+    qtbot.wait(300)
+    assert session.current is views
+    assert views.labels.data[3, 90] == 41
+    assert 40 in current.study.cells("a.png")["label"].tolist()
+    assert current.open_names() == ["a.png"]
 
 
 def test_moved_images_are_found_again(desk, folder, tmp_path, qtbot):
