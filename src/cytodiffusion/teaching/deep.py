@@ -7,6 +7,7 @@ Learning with Deep Generative Replay, 2017).
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cytodiffusion.study import Study
+
+log = logging.getLogger(__name__)
 
 #: Table of the images, and what they are of, in a folder beside the model.
 TABLE, LESSON = "images.csv", "lesson.json"
@@ -117,8 +120,10 @@ def _images(
         return table
     for begun in (place, run_of(folder)):  # of other labels, or stopped before its table was there
         shutil.rmtree(begun, ignore_errors=True)
-    rows = _rehearsed(place, model, settings, part_of(progress, 0.3, 1.0))
-    study.export_crops(place / "taught", lesson.cells, part_of(progress, 0.0, 0.3))
+    rows = _rehearsed(place, model, settings, part_of(progress, 0.0, 0.8))
+    crops = part_of(progress, 0.8, 1.0)
+    for sentence in study.export_crops(place / "taught", lesson.cells, crops):
+        log.warning(sentence)
     rows = pd.concat([_taught(study, place / "taught", lesson), rows], ignore_index=True)
     (place / LESSON).write_text(_meant(model, lesson, settings), encoding="utf-8")
     write_cells_csv(table, rows)
