@@ -49,7 +49,7 @@ _FAST_TIP = (
 )
 _DEEP_TIP = (
     "In hours, while you go on working: all weights are trained. What was trained is kept when it "
-    "is stopped, and goes on from there."
+    "is stopped, and goes on from there while labels and settings are the same."
 )
 
 
