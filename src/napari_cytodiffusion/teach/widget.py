@@ -18,7 +18,7 @@ from napari_cytodiffusion.shared.fold import RestArea
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.shared.table import FigureTable
 from napari_cytodiffusion.study.current import CurrentStudy
-from napari_cytodiffusion.study.filling import classify_body, how_now
+from napari_cytodiffusion.study.filling import analysis_request, classify_body
 from napari_cytodiffusion.teach import jobs, texts
 from napari_cytodiffusion.teach.curve import TRAINING, AccuracyCurve
 from napari_cytodiffusion.teach.versions import VersionList, fit_rows
@@ -350,13 +350,13 @@ class TeachWidget(QWidget):
             return
         source = _original() if version is None else str(version.folder)
         try:
-            how = dataclasses.replace(how_now(self._session), source=source)
+            request = dataclasses.replace(analysis_request(self._session), source=source)
         except InputError as error:
             tell(error)
             return
         self._failed = []
         job = self._session.start(
-            classify_body(self._session.engine, folder, how),
+            classify_body(self._session.engine, folder, request),
             owner=self,
             on_progress=self.fast_bar.advance,
             on_item=self._on_classified,
