@@ -58,6 +58,9 @@ CALIBRATING = 5
 #: Largest learning rate: below that of a training from nothing, which would undo what is there.
 LEARNING_RATE = 2e-4
 
+#: Share of the weights that the network keeps of those it started from, against forgetting.
+START_SHARE = 0.3
+
 
 def teach_deep(
     study: Study,
@@ -79,6 +82,7 @@ def teach_deep(
         seed=settings.seed,
         steps=settings.steps,
         learning_rate=LEARNING_RATE,
+        start_share=START_SHARE,
         device=settings.device,
         duplicates="allow",
         trait_loss=0.0,

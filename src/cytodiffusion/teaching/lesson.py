@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -212,8 +212,6 @@ def _without_small(lesson: Lesson) -> Lesson:
 
 
 def _with_notes(lesson: Lesson, notes: list[str]) -> Lesson:
-    from dataclasses import replace
-
     learnt = lesson.learnt
     if len(learnt) == 1 and sum(learnt.values()) >= LEAST_CELLS:
         notes.append(

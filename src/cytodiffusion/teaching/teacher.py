@@ -18,7 +18,7 @@ from cytodiffusion.metrics.scores import balanced_accuracy
 from cytodiffusion.model.bundle import CellClass, ModelBundle, with_new_classes
 from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.saving import check_target, save_bundle
-from cytodiffusion.model.taught_head import TaughtCells, TaughtHead
+from cytodiffusion.model.taught_head import TaughtCells
 from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.teaching.evidence import cells_of
 from cytodiffusion.teaching.head import fit_head, logits_of, with_record
@@ -180,7 +180,9 @@ def teach(
     record = record_of(study, model, lesson, settings, (before, after), number, curve)
     progress(0.98, "Writing the model")
     made = replace(
-        taught_model(model, head, classes_of(study, model, lesson)),
+        model,
+        head=head,
+        classes=classes_of(study, model, lesson),
         version=version_of(model, record["version"]),
         card=with_section(model.card, "## Taught", card_lines(record)),
         training=model.training | {RECORD: record},
@@ -207,13 +209,6 @@ def said_by(model: ModelBundle, cells: TaughtCells) -> NDArray[np.int64]:
     if model.head is None:
         return np.asarray(cells.base.argmax(axis=1), np.int64)
     return np.asarray(logits_of(model.head, cells, model).argmax(axis=1), np.int64)
-
-
-def taught_model(
-    model: ModelBundle, head: TaughtHead, classes: tuple[CellClass, ...]
-) -> ModelBundle:
-    """Return a model with a head in the place of the one that it has."""
-    return replace(model, head=head, classes=classes)
 
 
 def classes_of(study: Study, model: ModelBundle, lesson: Lesson) -> tuple[CellClass, ...]:
