@@ -60,7 +60,7 @@ def confusion_svg(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """Draw a confusion matrix small, true classes in rows, as SVG text in both themes."""
     table = np.array(counts)
     there = np.flatnonzero(table.sum(axis=0) + table.sum(axis=1))
-    shown = {"classes": [names[k] for k in there], "counts": table[np.ix_(there, there)]}
+    shown = {"classes": [names[int(k)] for k in there], "counts": table[np.ix_(there, there)]}
     with rc_context(_STYLE):
         size = (1.7 + 0.36 * len(there), 1.3 + 0.32 * len(there))
         figure = Figure(figsize=size, layout="constrained")

@@ -1,8 +1,9 @@
-"""How a training goes: its figures against its steps."""
+"""How right a model is in the course of a training, or after more and more labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pyqtgraph as pg
 from qtpy.QtGui import QColor
@@ -11,31 +12,51 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_cytodiffusion.shared.plot_board import PlotBoard
 from napari_cytodiffusion.shared.plots import legible
 
-#: Columns of the log of a training that are drawn, what they are called and their colours.
-_LINES = (
-    ("accuracy", "cells it learns from", "#e69f00"),
-    ("validation", "cells set aside", "#0072b2"),
-)
 _HEIGHT = 190
 
 
-class TrainingCurve(PlotBoard):
-    """Accuracy in the course of a training."""
+@dataclass(frozen=True)
+class Axes:
+    """What is drawn of rows: the column along the bottom, and lines with their words."""
 
-    def __init__(self, parent: QWidget) -> None:
+    along: str
+    bottom: str
+    lines: tuple[tuple[str, str], tuple[str, str]]
+
+
+#: Rows of the log of a training.
+TRAINING = Axes(
+    "step", "step", (("accuracy", "cells it learns from"), ("validation", "cells set aside"))
+)
+#: Rows of the curve of a version: how right it is after some of its labels.
+LABELS = Axes(
+    "cells",
+    "labels it learned from",
+    (("accuracy", "held-back cells"), ("balanced_accuracy", "mean of the classes")),
+)
+_COLORS = ("#e69f00", "#0072b2")
+
+
+class AccuracyCurve(PlotBoard):
+    """Accuracy against steps or labels; hidden where there is no curve."""
+
+    def __init__(self, axes: Axes, parent: QWidget) -> None:
         super().__init__(parent)
+        self._axes = axes
         self.plot.setMinimumHeight(_HEIGHT)
         self.setFixedHeight(_HEIGHT)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.plot)
+        self.hide()
 
-    def set_rows(self, rows: Sequence[Mapping[str, float | None]]) -> None:
-        """Show the rows of a log, each with a ``step``."""
+    def set_rows(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Show rows, each with what is along the bottom."""
+        self.setVisible(len(rows) > 1)
         self._clear()
         self._legend((-8, -28))
-        for name, words, color in _LINES:
-            points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+        for (name, words), color in zip(self._axes.lines, _COLORS, strict=True):
+            points = [(row[self._axes.along], row[name]) for row in rows if name in row]
             if points:
                 shade: QColor = legible(color, self)
                 self.plot.plot(
@@ -48,4 +69,4 @@ class TrainingCurve(PlotBoard):
                     name=words,
                 )
         self.plot.setYRange(0, 1)
-        self._labels("step", "accuracy")
+        self._labels(self._axes.bottom, "accuracy")

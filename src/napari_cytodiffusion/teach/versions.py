@@ -19,6 +19,7 @@ from napari_cytodiffusion.shared.common import note
 from napari_cytodiffusion.shared.plot_picture import PlotPicture
 from napari_cytodiffusion.shared.table import FigureTable
 from napari_cytodiffusion.teach import texts
+from napari_cytodiffusion.teach.curve import LABELS, AccuracyCurve
 
 if TYPE_CHECKING:
     from cytodiffusion.evaluation.stored import StoredPlot
@@ -57,6 +58,7 @@ class VersionList(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.use_button, 1)
         buttons.addWidget(self.discard_button)
+        self.curve = AccuracyCurve(LABELS, self)
         self._pictures = QVBoxLayout()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)
@@ -64,6 +66,7 @@ class VersionList(QWidget):
         layout.addWidget(self.table)
         layout.addWidget(self.line)
         layout.addLayout(buttons)
+        layout.addWidget(self.curve)
         layout.addLayout(self._pictures)
         self.table.itemSelectionChanged.connect(self._on_row)
         self.use_button.clicked.connect(lambda: self.used.emit(self.current))
@@ -111,6 +114,7 @@ class VersionList(QWidget):
         self.discard_button.setEnabled(version is not None)
         if _number(version) != self._shown:
             self._shown = _number(version)
+            self.curve.set_rows([] if version is None else version.record.get("curve", ()))
             self.chosen.emit(version)
 
     def set_plots(self, version: Version | None, plots: Sequence[StoredPlot]) -> None:

@@ -18,9 +18,9 @@ from napari_cytodiffusion.shared.fold import RestArea
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.shared.table import FigureTable
 from napari_cytodiffusion.study.current import CurrentStudy
-from napari_cytodiffusion.study.filling import classify_body, how_now
+from napari_cytodiffusion.study.filling import analysis_request, classify_body
 from napari_cytodiffusion.teach import jobs, texts
-from napari_cytodiffusion.teach.curve import TrainingCurve
+from napari_cytodiffusion.teach.curve import TRAINING, AccuracyCurve
 from napari_cytodiffusion.teach.versions import VersionList, fit_rows
 from napari_cytodiffusion.workers import Job
 
@@ -49,7 +49,7 @@ _FAST_TIP = (
 )
 _DEEP_TIP = (
     "In hours, while you go on working: all weights are trained. What was trained is kept when it "
-    "is stopped, and goes on from there."
+    "is stopped, and goes on from there while labels and settings are the same."
 )
 
 
@@ -115,8 +115,7 @@ class TeachWidget(QWidget):
         self.fast_bar.follow(self._session)
         self.deep_bar = RunBar("Teach thoroughly", self.inside)
         self.deep_bar.set_text("Teach thoroughly", _DEEP_TIP)
-        self.curve = TrainingCurve(self.inside)
-        self.curve.hide()
+        self.curve = AccuracyCurve(TRAINING, self.inside)
         self.versions = VersionList(self.inside)
         inner = QVBoxLayout(self.inside)
         inner.setContentsMargins(0, 0, 4, 0)
@@ -306,7 +305,6 @@ class TeachWidget(QWidget):
         """Show how far the thorough training is."""
         study = self._current.study
         rows = [] if study is None else jobs.training_log(study)
-        self.curve.setVisible(bool(rows))
         if rows:
             self.curve.set_rows(rows)
 
@@ -352,13 +350,13 @@ class TeachWidget(QWidget):
             return
         source = _original() if version is None else str(version.folder)
         try:
-            how = dataclasses.replace(how_now(self._session), source=source)
+            request = dataclasses.replace(analysis_request(self._session), source=source)
         except InputError as error:
             tell(error)
             return
         self._failed = []
         job = self._session.start(
-            classify_body(self._session.engine, folder, how),
+            classify_body(self._session.engine, folder, request),
             owner=self,
             on_progress=self.fast_bar.advance,
             on_item=self._on_classified,

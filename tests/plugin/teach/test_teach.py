@@ -40,6 +40,10 @@ def make_version(folder, deep=False):
             "classes": list(CLASSES),
             "before": figures(2, 2),
             "after": figures(3, 1),
+            "curve": [
+                {"cells": cells, "accuracy": share, "balanced_accuracy": share}
+                for cells, share in ((6, 0.5), (12, 0.75))
+            ],
         }
         target.mkdir(parents=True)
         text = json.dumps({"training": {"teaching": record}})
@@ -170,6 +174,7 @@ def test_teach_keep_and_classify_anew(widget, taught, replies, folder, current, 
     assert "New: blast" in widget.versions.line.text()
     assert "75.0 %" in widget.versions.line.text()
     qtbot.waitUntil(lambda: len(widget.versions.plots) == 2, timeout=20_000)
+    assert widget.versions.curve.isVisible()
     assert widget.versions.use_button.text() == "Keep version 1"
     qtbot.waitUntil(lambda: not Session.of(widget._session.viewer).busy, timeout=20_000)
     widget.versions.use_button.click()
