@@ -47,7 +47,7 @@ def active(widget, qtbot):
     return widget
 
 
-def test_the_most_doubtful_cell_is_first_and_chosen(widget, qtbot):
+def test_the_most_uncertain_cell_is_first_and_chosen(widget, qtbot):
     results = widget._session.current.results
     assert labels(widget) == results.ordered("uncertainty")
     assert widget.gallery.selected_count == 1
@@ -117,7 +117,7 @@ def test_the_learners_order_of_many_cells_is_made_in_a_thread(widget, qtbot, mon
     choose(widget.order, "learner")
     expected = labels(widget)
     assert sorted(expected) == sorted(at_once)
-    choose(widget.order, "doubt")
+    choose(widget.order, "uncertainty")
     monkeypatch.setattr("napari_cytodiffusion.review.widget._SORTED_AT_ONCE", 5)
     choose(widget.order, "learner")
     assert labels(widget) == at_once  # until it is there
