@@ -382,6 +382,23 @@ class Engine:
         with Study.open(folder, writable=writable) as study:
             return read_image(study, name)
 
+    def keep_classified(
+        self,
+        folder: Path,
+        name: str,
+        batches: Sequence[CellBatch],
+        source: tuple[str, str],
+        settings: ClassifySettings,
+    ) -> None:
+        """Keep in a study what a model, by source and device, said of all cells of an image."""
+        model = self.load_model(*source)
+        from cytodiffusion.pipeline import cells_frame
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.add import joined
+
+        with Study.open(folder) as study:
+            study.put_predictions(name, cells_frame(batches), model, settings, joined(batches))
+
     # -- counterfactuals ----------------------------------------------------------------------
 
     def background(self, rgb: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
-    from cytodiffusion.cli.run import Inputs
+    from cytodiffusion.image.formats import FoundImages
     from cytodiffusion.study import Study
     from cytodiffusion.study.add import Added, Failed
 
@@ -90,12 +90,12 @@ def add(
         from cytodiffusion.cli.run import expand
         from cytodiffusion.cli.shared import load_model
         from cytodiffusion.study import Study
-        from cytodiffusion.study.add import add_fields, add_single_cells
+        from cytodiffusion.study.add import add_fields, add_single_cells, outside
 
         computer = {"device": device, "allow_download": allow_download}
         options = read_settings(SegmentOptions, cells | computer | scale)
         settings = classify_settings(classification)
-        inputs = _outside(expand(images, reporter), study)
+        inputs = outside(expand(images, reporter), study)
         with Study(study) as opened:  # before the work, so that what is wrong with it is said
             bundle = load_model(reporter, model, device, allow_download)
             done: list[Added | Failed] = []
@@ -123,21 +123,6 @@ def add(
             _report_added(reporter, opened, done, inputs, notes, single=cells_only)
 
 
-def _outside(inputs: Inputs, study: Path) -> Inputs:
-    """Leave out the label images of the study itself, where its folder is among those given."""
-    from dataclasses import replace
-
-    from cytodiffusion.study.images import LABELS
-
-    own = (study / LABELS).resolve()
-    kept = [
-        (path, name)
-        for path, name in zip(inputs.paths, inputs.names, strict=True)
-        if path.resolve().parent != own
-    ]
-    return replace(inputs, paths=tuple(p for p, _ in kept), names=tuple(n for _, n in kept))
-
-
 def _tell(reporter: Reporter, one: Added | Failed) -> None:
     from cytodiffusion.study.add import THERE, Failed
 
@@ -158,7 +143,7 @@ def _report_added(
     reporter: Reporter,
     study: Study,
     done: list[Added | Failed],
-    inputs: Inputs,
+    inputs: FoundImages,
     notes: list[str],
     *,
     single: bool,

@@ -79,12 +79,12 @@ def order_cells(
     Parameters
     ----------
     by : str
-        ``"uncertainty"`` and ``"anomaly"``: as `review_order` has it. ``"class"``: class by class, the
-        least sure first. ``"similar"``: the more alike the embedding is to that of a cell, the
+        ``"uncertainty"`` and ``"anomaly"``: as `review_order` has it. ``"class"``: class by class,
+        the least sure first. ``"similar"``: the more alike the embedding is to that of a cell, the
         earlier. ``"disagreement"``: where people contradict the model (the surer it was, the
-        earlier) or each other; then those that nobody has looked at, by uncertainty. ``"learner"``: those
-        that a model learns most from. ``"place"``: image by image, by label. ``"chance"``: in a
-        random order.
+        earlier) or each other; then those that nobody has looked at, by uncertainty.
+        ``"learner"``: those that a model learns most from. ``"place"``: image by image, by label.
+        ``"chance"``: in a random order.
     like : int, optional
         Row of the cell that others are compared with.
     seed : int
