@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,6 +155,15 @@ def test_a_class_that_is_not_there_yet(widget, settle, monkeypatch):
     assert set(people(widget).values()) == {"blast"}
     assert widget.classes.buttons[-1].name == "blast"
     assert widget.filters.classes.findText("blast") > 0
+
+
+def test_many_classes_leave_room_for_cells(widget, qtbot):
+    names = [f"class {number}" for number in range(40)]
+    cells = replace(widget.source.cells, class_names=tuple(names), colors=("#336699",) * 40)
+    widget.source.cells = cells
+    widget._fill_filters()
+    assert len(widget.classes.buttons) == 40
+    assert widget.minimumSizeHint().height() < 560
 
 
 def test_all_shown_cells_are_accepted_after_a_question(widget, settle, asked):
