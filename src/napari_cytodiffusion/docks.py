@@ -15,11 +15,14 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 #: What stands on the tab of a widget, by what the Plugins menu calls it.
 TABS = {
     "Study": "Study",
+    "Classes of a study": "Classes",
+    "Observers of a study": "Observers",
     "Segment cells": "Segment",
     "Classify cells": "Classify",
     "Inspect cell": "Inspect",
     "Review cells": "Review",
     "Counterfactual heatmap": "Heatmap",
+    "Teach": "Teach",
     "Report": "Report",
     "Generate cells": "Generate",
     "Synthetic smear": "Smear",

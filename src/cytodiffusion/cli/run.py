@@ -118,6 +118,7 @@ def expand(images: Sequence[Path], reporter: Reporter) -> FoundImages:
 def summary(analyses: Sequence[Analysis]) -> Any:
     """Return a table of the cells of every class, a column an image (or the sum of many)."""
     from rich.table import Table
+    from rich.text import Text
 
     shown = analyses if len(analyses) <= 4 else []
     table = Table(box=None, pad_edge=False)
@@ -127,14 +128,14 @@ def summary(analyses: Sequence[Analysis]) -> Any:
     if len(shown) != 1:
         table.add_column("all", justify="right")
     names = dict.fromkeys(name for a in analyses for name in a.counts)  # some have new classes
-    rows = {name: [a.counts.get(name, 0) for a in analyses] for name in names}
-    rows |= {"[bold]total": [a.cells for a in analyses]}
-    rows |= {"anomalous": [a.anomalies for a in analyses]}
+    rows = [(Text(name), [a.counts.get(name, 0) for a in analyses]) for name in names]
+    rows.append((Text("total", style="bold"), [a.cells for a in analyses]))
+    rows.append((Text("anomalous"), [a.anomalies for a in analyses]))
     if any(a.review for a in analyses):
-        rows |= {"for review": [a.review for a in analyses]}
-    for name, counts in rows.items():
+        rows.append((Text("for review"), [a.review for a in analyses]))
+    for head, counts in rows:
         cells = [f"{n:,}" for n in counts] if shown else []
-        table.add_row(name, *cells, *([f"{sum(counts):,}"] if len(shown) != 1 else []))
+        table.add_row(head, *cells, *([f"{sum(counts):,}"] if len(shown) != 1 else []))
     return table
 
 

@@ -89,7 +89,7 @@ def study_info(study: Study) -> dict[str, Any]:
         "annotated": int(human.sum()),
         "to_do": int((~human).sum()),
         "disputed": int((frame["effective_source"] == "disputed").sum()),
-        "confirmed": int((agreeing["human"] == agreeing["predicted"]).sum()),
+        "confirmed": int((agreeing["effective"] == agreeing["predicted"]).sum()),
         "annotations_of_gone_cells": int(gone or 0),
         "classes": {
             one.name: {

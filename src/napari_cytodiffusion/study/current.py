@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
@@ -15,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.study import Study
 from cytodiffusion.study.annotations import Done
-from cytodiffusion.study.database import FILE
+from cytodiffusion.study.database import may_write
 from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.session import Session
@@ -134,7 +133,7 @@ class CurrentStudy(QObject):
 
         One that may not be written is opened to look at it.
         """
-        writable = _may_write(Path(folder))
+        writable = may_write(Path(folder))
         return self._take(lambda: Study(folder, writable=writable, busy_seconds=_BUSY_SECONDS))
 
     def create(self, folder: str | Path) -> bool:
@@ -473,12 +472,6 @@ class CurrentStudy(QObject):
     def _trouble(self, error: CytoDiffusionError) -> None:
         tell(error)
         self.troubled.emit(str(error))
-
-
-def _may_write(folder: Path) -> bool:
-    """Whether the file of a study may be written, as far as the computer says."""
-    file = folder / FILE
-    return not file.is_file() or (os.access(file, os.W_OK) and os.access(folder, os.W_OK))
 
 
 def _is_pair(cells: object) -> bool:

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from cytodiffusion.image.formats import named
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import note, tell
+from napari_cytodiffusion.shared.common import plain_note, tell
 from napari_cytodiffusion.study.current import CurrentStudy
 from napari_cytodiffusion.study.filling import find_body
 from napari_cytodiffusion.workers import Job
@@ -23,7 +23,7 @@ class FindMoved(QWidget):
         self._job: Job | None = None
         self.button = QPushButton("Find moved images in a folder ...", self)
         self.button.setToolTip("Images are known again by their content, whatever they are called.")
-        self.said = note("", self)
+        self.said = plain_note("", self)
         self.said.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -12,7 +12,7 @@ from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.classify.changes import ChangeWatch, words
 from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import RunBar, note, tell
+from napari_cytodiffusion.shared.common import RunBar, plain_note, tell
 from napari_cytodiffusion.study.current import CurrentStudy
 from napari_cytodiffusion.study.filling import outlines_body
 
@@ -33,7 +33,7 @@ class ChangedOutlines(QWidget):
         self._watch = ChangeWatch.of(session)
         self._name: str | None = None  # of the image that is being taken over
         self._taken: TakenOver | None = None
-        self.text = note("", self)
+        self.text = plain_note("", self)
         self.run_bar = RunBar("Take over changed outlines", self)
         self.run_bar.set_text(
             "Take over changed outlines",

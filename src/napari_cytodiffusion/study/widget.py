@@ -27,7 +27,7 @@ from cytodiffusion.study.check import ImageCounts, image_counts
 from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.remembered import remember, remembered
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import ask, note
+from napari_cytodiffusion.shared.common import ask, note, plain_note
 from napari_cytodiffusion.study.adding import AddImages
 from napari_cytodiffusion.study.classified import ClassifiedImages
 from napari_cytodiffusion.study.current import CurrentStudy
@@ -91,7 +91,7 @@ class StudyWidget(QWidget):
         self.recent_title = QLabel("Opened before", page)
         self.recent = QListWidget(page)
         self.recent.setToolTip("Click one to open it.")
-        self.start_trouble = note("", page)
+        self.start_trouble = plain_note("", page)
         layout = QVBoxLayout(page)
         for part in (self.welcome, self.new_button, self.open_button):
             layout.addWidget(part)
@@ -105,6 +105,7 @@ class StudyWidget(QWidget):
     def _build_study(self) -> QWidget:
         page = QWidget(self)
         self.title = QLabel("", page)
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         font = self.title.font()
         font.setBold(True)
@@ -114,6 +115,9 @@ class StudyWidget(QWidget):
         self.new_action = self.menu.addAction("New study ...")
         self.open_action = self.menu.addAction("Open study ...")
         self.recent_menu = self.menu.addMenu("Opened before")
+        self.menu.addSeparator()
+        self.classes_action = self.menu.addAction("Classes ...")
+        self.observers_action = self.menu.addAction("Observers ...")
         self.menu.addSeparator()
         self.close_action = self.menu.addAction("Close this study")
         self.menu_button.setMenu(self.menu)
@@ -125,8 +129,8 @@ class StudyWidget(QWidget):
         named = QHBoxLayout()
         named.addWidget(QLabel("Your name", page))
         named.addWidget(self.observer, 1)
-        self.state = note("", page)
-        self.trouble = note("", page)
+        self.state = plain_note("", page)
+        self.trouble = plain_note("", page)
         self.images = ImageList(page)
         layout = QVBoxLayout(page)
         layout.addLayout(head)
@@ -149,6 +153,10 @@ class StudyWidget(QWidget):
             signal.connect(self._on_new)
         for signal in (self.open_button.clicked, self.open_action.triggered):
             signal.connect(self._on_open)
+        self.classes_action.triggered.connect(lambda: self._session.open_dock("Classes of a study"))
+        self.observers_action.triggered.connect(
+            lambda: self._session.open_dock("Observers of a study")
+        )
         self.close_action.triggered.connect(self._current.close)
         self.recent.itemClicked.connect(self._on_recent)
         self.recent_menu.aboutToShow.connect(self._fill_recent_menu)

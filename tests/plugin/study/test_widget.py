@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 from studies import fill_classified
 
+from cytodiffusion.errors import InputError
 from cytodiffusion.study import Study
 from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.session import Session
@@ -111,6 +114,75 @@ def test_an_image_that_is_gone_is_a_sentence(dock, folder, viewer, qtbot, messag
     assert not dock.trouble.isVisible()
 
 
+def look(dock, qtbot, row):
+    """Click an image that cannot be shown; return what is said of it."""
+    spot = dock.images.visualRect(dock.images.images.index(row)).center()
+    qtbot.mouseClick(dock.images.viewport(), Qt.MouseButton.LeftButton, pos=spot)
+    qtbot.waitUntil(lambda: dock.trouble.isVisible(), timeout=20_000)
+    return dock.trouble.text()
+
+
+def test_an_image_that_was_changed_is_a_sentence(dock, folder, qtbot, messages):
+    dock._current.open(folder)
+    (folder.parent / "images" / "b.png").write_bytes(b"another picture")
+    assert "is no longer the image b.png" in look(dock, qtbot, 1)
+    click(dock, qtbot, 0)
+
+
+def test_a_label_image_that_is_missing_is_a_sentence(dock, folder, qtbot, messages):
+    dock._current.open(folder)
+    (folder / dock._current.study.image("b.png").labels).unlink()
+    assert "is missing in the study: put it back from a copy" in look(dock, qtbot, 1)
+    click(dock, qtbot, 0)
+
+
+def test_a_damaged_study_is_a_sentence_and_stays_as_it_is(dock, folder, messages):
+    file = folder / "study.db"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    before = file.read_bytes()
+    assert not dock._current.open(folder)
+    assert "is damaged: use a copy of it" in dock.start_trouble.text()
+    assert file.read_bytes() == before
+
+
+def fill_up(study, comment):
+    """Annotate until the disk is full."""
+    with contextlib.suppress(InputError):
+        for _ in range(1_000):
+            study.annotate(("b.png", 1), "neutrophil", "Bob", comment=comment)
+        pytest.fail("there was always space")
+
+
+def test_a_full_disk_keeps_what_was_said(dock, folder, viewer, qtbot, messages):
+    dock._current.open(folder)
+    click(dock, qtbot, 0)
+    assert dock._current.annotate(("a.png", 2), "basophil")
+    study = dock._current.study
+    pages = study.database.one("PRAGMA page_count")
+    study.database.rows(f"PRAGMA max_page_count = {pages}")
+    for comment in ("x" * 500, ""):  # until nothing more fits, not even a little
+        fill_up(study, comment)
+    assert not dock._current.annotate(("a.png", 1), "neutrophil")
+    assert "No space is left on the disk of the study" in dock.trouble.text()
+    assert list(dock._current.views_of("a.png").people.said) == [2]
+    with Study.open(folder, writable=False) as other:
+        assert other.cells("a.png")["human"].tolist() == ["", "basophil", *[""] * 4]
+        assert other.database.damage() == ""
+
+
+def test_odd_names_are_shown_as_they_are(dock, tmp_path, viewer, qtbot):
+    with Study.create(tmp_path / "<b>odd &amp; study") as study:
+        odd = fill_classified(study, tmp_path / "<i>'a\"; 細胞🩸%s.png")
+    dock._current.open(tmp_path / "<b>odd &amp; study")
+    assert dock.title.textFormat() == dock.trouble.textFormat() == Qt.TextFormat.PlainText
+    assert dock.title.text() == "<b>odd &amp; study"
+    assert rows(dock) == [(odd, 6, 0)]
+    click(dock, qtbot, 0)
+    dock._reviewing.call_observer("<u>O'Neil")
+    assert dock._current.annotate((odd, 1), "basophil")
+    assert dock._current.study.annotations()["observer"].tolist() == ["<u>O'Neil"]
+
+
 def test_a_study_of_a_newer_version_is_a_sentence(dock, folder, messages, qtbot):
     with Study.open(folder) as study:
         study.database.rows("PRAGMA user_version = 99")
@@ -120,7 +192,7 @@ def test_a_study_of_a_newer_version_is_a_sentence(dock, folder, messages, qtbot)
 
 
 def test_a_study_that_may_not_be_written_is_looked_at(dock, folder, messages, qtbot, monkeypatch):
-    monkeypatch.setattr("napari_cytodiffusion.study.current._may_write", lambda _: False)
+    monkeypatch.setattr("napari_cytodiffusion.study.current.may_write", lambda _: False)
     dock._current.open(folder)
     assert dock._current.study is not None
     assert not dock._current.writable
