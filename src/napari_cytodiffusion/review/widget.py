@@ -438,7 +438,7 @@ class ReviewWidget(QWidget):
     def step(self, by: int) -> None:
         """Go to the next (1) or previous (-1) cell."""
         if len(self.gallery.order):
-            self.gallery.move(by)
+            self.gallery.step_by(by)
 
     def undo(self) -> None:
         """Take back what was said last, and go to that cell."""

@@ -299,7 +299,10 @@ def test_the_widget_is_let_go(viewer, engine, qtbot):
     gone = weakref.ref(made)
     made.deleteLater()
     del made
-    qtbot.wait(50)
-    gc.collect()
-    assert gone() is None
+
+    def is_gone() -> bool:
+        gc.collect()
+        return gone() is None
+
+    qtbot.waitUntil(is_gone, timeout=20_000)
     Session.of(viewer).stepped.emit(1)
