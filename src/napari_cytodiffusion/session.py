@@ -18,7 +18,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
-from napari_cytodiffusion.docks import find_docked, raise_dock, share_place
+from napari_cytodiffusion.docks import find_docked, names_of, raise_dock, share_place
 from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.belonging import bind_if_certain
 from napari_cytodiffusion.layers.placement import is_cells, is_image
@@ -72,6 +72,8 @@ class Session(QObject):
         A cell was chosen, by its label id.
     stepped (int)
         The next (1) or previous (-1) cell was asked for by key.
+    closing ()
+        The session ends.
     """
 
     busy_changed = Signal(bool)
@@ -82,6 +84,7 @@ class Session(QObject):
     blind_changed = Signal(bool)
     inspected = Signal(int)
     stepped = Signal(int)
+    closing = Signal()
 
     def __init__(self, viewer: Any, engine: Engine | None = None) -> None:
         super().__init__()
@@ -352,9 +355,13 @@ class Session(QObject):
         if self.style == OUTLINE and self._views:
             self._zooming.start()
 
+    def docked(self, name: str) -> QWidget | None:
+        """Return the widget of this plugin that is docked under a name, None where none is."""
+        return find_docked(name, self._docked)
+
     def open_dock(self, name: str) -> QWidget | None:
         """Bring a widget of this plugin to the front, opened if need be; None without a window."""
-        found = find_docked(name, self._docked)
+        found = self.docked(name)
         if found is not None:
             raise_dock(found)
             return found
@@ -363,6 +370,10 @@ class Session(QObject):
             return None
         widget: QWidget = window.add_plugin_dock_widget("napari-cytodiffusion", name)[1]
         return widget
+
+    def docked_names(self) -> list[str]:
+        """Return which widgets of this plugin are open, as the Plugins menu calls them."""
+        return names_of(self._docked)
 
     def show_outlines(self, anomalies: bool, review: bool) -> None:
         """Choose what is outlined: anomalies, cells for review."""
@@ -453,6 +464,7 @@ class Session(QObject):
 
     def close(self) -> None:
         """Stop work, disconnect from the viewer, forget everything."""
+        self.closing.emit()
         self.abandon()
         self._look.stop()
         self._zooming.stop()

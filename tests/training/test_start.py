@@ -83,3 +83,21 @@ def test_a_network_of_another_kind_is_refused(tmp_path: Path) -> None:
     tiny_bundle(tmp_path / "old", class_names=("blue", "green", "red"))  # of narrower levels
     with pytest.raises(CytoDiffusionError, match="cannot start from tiny"):
         Trainer(toy_settings(data, tmp_path / "out", init=str(tmp_path / "old")))
+
+
+def test_the_finished_network_may_keep_a_share_of_its_start(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "data", {"train": 4, "val": 2})
+    asked = toy_settings(data, tmp_path / "old", steps=1, batch_size=4)
+    first = Trainer(asked)
+    from cytodiffusion.training.finish import finish_bundle
+
+    finish_bundle(first.final_denoiser(), first.names, first.sets, asked, [], lambda *_: None)
+    further = {"init": str(asked.output), "learning_rate": 0.01, "steps": 2, "start_share": 0.25}
+    run = Trainer(toy_settings(data, tmp_path / "new", batch_size=4, **further))
+    run.fit()
+    averaged, final = run.ema_denoiser().state_dict(), run.final_denoiser().state_dict()
+    assert any(not torch.equal(final[name], averaged[name]) for name in final)
+    start = load_bundle(asked.output, device="cpu").denoiser.state_dict()
+    for name, value in final.items():
+        expected = 0.75 * averaged[name] + 0.25 * start[name].to(averaged[name])
+        torch.testing.assert_close(value, expected)

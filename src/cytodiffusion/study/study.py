@@ -335,8 +335,8 @@ class Study(StudyFolder):
         DataFrame
             One row a cell, by the number of the cell: ``image``, ``label``, ``predicted``,
             ``human``, ``observer``, ``effective``, ``effective_source`` (``"human"``, ``"model"``,
-            or ``"disputed"`` where people disagree and the model's class counts), and the columns
-            of ``cells.csv``. Texts are empty where nothing was said.
+            or ``"disputed"`` where as many people say one thing as another, and the model's class
+            counts), and the columns of ``cells.csv``. Texts are empty where nothing was said.
         """
         from cytodiffusion.study.table import cells_table
 
@@ -520,6 +520,14 @@ class Study(StudyFolder):
         """Return the classes that cells may be given."""
         return classes.classes_of(self._database)
 
+    def meanings(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what the study calls each class, by names that models have for them.
+
+        Earlier names and other spellings are known, too; names that mean no class are left out.
+        """
+        find = classes.class_finder(self._database)
+        return {name: known.name for name in names if (known := find(name)) is not None}
+
     def add_class(self, name: str, color: str = "", group: str = "") -> StudyClass:
         """Add a class, or return the one that is meant already."""
         return classes.add_class(self._database, name, color, group)
@@ -565,6 +573,29 @@ class Study(StudyFolder):
         from cytodiffusion.study.export import export_study
 
         return export_study(self, target, image=image)[0]
+
+    def export_crops(
+        self, target: str | Path, cells: Iterable[int], progress: Progress = silent
+    ) -> list[str]:
+        """Write crops of some cells into folders of their classes.
+
+        Parameters
+        ----------
+        target : str or Path
+            A new folder, or an empty one; its ``cells.csv`` says which file shows which cell.
+        cells : iterable of int
+            Numbers of cells.
+        progress : callable
+            May raise ``Cancelled``; nothing is written then.
+
+        Returns
+        -------
+        list of str
+            Sentences that the user should read, such as on an image that is gone.
+        """
+        from cytodiffusion.study.export import write_crops
+
+        return write_crops(self, Path(target), self.cells().loc[list(cells)], progress)[1]
 
     def import_annotations(self, path: str | Path, observer: str = "") -> Imported:
         """Place annotations of a table (CSV) or of outlines (GeoJSON).

@@ -53,7 +53,7 @@ def train_few_labels(settings: TrainSettings, progress: Progress = silent) -> Pa
     names, sets = load_sets(settings, progress)
     run = few_labels_run(settings, names, sets, progress=progress)
     run.fit()
-    return finish_bundle(run.ema_denoiser(), names, sets, run.settings, run.history, progress)
+    return finish_bundle(run.final_denoiser(), names, sets, run.settings, run.history, progress)
 
 
 def few_labels_run(

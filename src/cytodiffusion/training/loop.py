@@ -43,6 +43,7 @@ FREE_SETTINGS = {
     "layout",
     "log_every",
     "tracker",
+    "start_share",
 }
 
 #: Longest silence of the progress, in seconds.

@@ -285,6 +285,15 @@ class TrainSettings(BaseModel):
         ge=0,
         le=1,
     )
+    start_share: float = setting(
+        0.0,
+        "Share of the start",
+        "diffusion: share that the weights of the model it started from have in the finished "
+        "network; what was known before is kept better (WiSE-FT).",
+        more=True,
+        ge=0,
+        lt=1,
+    )
     ema_decay: float = setting(
         0.999, "Averaging", "Decay of the moving average of the weights.", more=True, gt=0, lt=1
     )

@@ -51,5 +51,5 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
     run = Trainer(settings, progress)
     run.fit()
     return finish_bundle(
-        run.ema_denoiser(), run.names, run.sets, run.settings, run.history, progress
+        run.final_denoiser(), run.names, run.sets, run.settings, run.history, progress
     )

@@ -190,6 +190,24 @@ class Trainer(TrainingLoop):
                 target.copy_(source)
         return averaged.eval()  # type: ignore[no-any-return]
 
+    def final_denoiser(self) -> UNetDenoiser:
+        """Averaged network, mixed with that of the start where the settings say so.
+
+        The mean of weights before and after further training keeps more of what was known before
+        than it loses of what was learned (WiSE-FT, Wortsman et al. 2022, section 3).
+        """
+        found, share = self.ema_denoiser(), self.settings.start_share
+        if not share or self.settings.init is None:
+            return found
+        start = UNetDenoiser.from_config(found.config).to(self.accelerator.device)
+        start.load_state_dict(found.state_dict())
+        model = load_bundle(self.settings.init, device=str(self.accelerator.device))
+        start_from(start, self.names, model, self.traits)
+        with torch.no_grad():
+            for target, source in zip(found.parameters(), start.parameters(), strict=True):
+                target.lerp_(source.to(target), share)
+        return found
+
     def _figures(self) -> dict[str, float]:
         """Figures of merit of the averaged network on validation cells."""
         return quick_look(
@@ -269,7 +287,7 @@ def start_from(
         for name in ("base.weight", "base.bias", "head_out"):
             source[name] = _finer(source[name], ratio, False)
     table = denoiser.class_table.detach().clone()
-    known = {name: row for row, name in enumerate(model.class_names)}
+    known = {name: row for row, name in enumerate(model.untaught.class_names)}
     for row, name in enumerate(names):
         if name in known:
             table[row] = source["class_table"][known[name]]

@@ -67,6 +67,7 @@ class ReviewBar(QWidget):
         self.confirm.clicked.connect(reviewing.confirm)
         self.undo.clicked.connect(reviewing.undo)
         self.observer.editingFinished.connect(self._on_observer)
+        reviewing.changed.connect(self._show_observer)
         for index, key in enumerate(CLASS_KEYS):
             self._shortcut(key, partial(reviewing.give, index))
         for key in ("Return", "Enter"):
@@ -137,6 +138,11 @@ class ReviewBar(QWidget):
             self._reviewing.say(name)
         else:
             self._reviewing.changed.emit()  # shows the class again
+
+    def _show_observer(self) -> None:
+        """Show the name that was given elsewhere."""
+        if not self.observer.hasFocus():
+            self.observer.setText(self._reviewing.observer)
 
     def _on_observer(self) -> None:
         self._reviewing.call_observer(self.observer.text())

@@ -25,7 +25,7 @@ from napari_cytodiffusion.classify import jobs
 from napari_cytodiffusion.classify.agreement import AgreementNote
 from napari_cytodiffusion.classify.changes import ChangedCells
 from napari_cytodiffusion.classify.differential import DifferentialPanel
-from napari_cytodiffusion.classify.export import ExportBar
+from napari_cytodiffusion.classify.export import CellExport
 from napari_cytodiffusion.classify.legend import Legend
 from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.classify.summary import summary
@@ -170,7 +170,7 @@ class ClassifyWidget(QWidget):
         self.removed = note(_REMOVED, self)
         self.summary = note("", self)
         self.differential = DifferentialPanel(self._session, self)
-        self.export = ExportBar(self._session, self)
+        self.export = CellExport(self._session, self)
         self.blind = note(_BLIND, self)
         self.blind.hide()
         switch = QHBoxLayout()
@@ -294,15 +294,18 @@ class ClassifyWidget(QWidget):
             labels=full_size(cells),
             source=self.model.value or "default",
             device=self.device.value,
-            settings=self._settings(),
+            settings=self.settings(),
             pixel_size_um=self.pixel_size.value,
             found_at_um=found_at(cells),
             kinds=note_of(cells).get("kinds"),
             foreign=cells.name if is_foreign(cells) else None,
         )
 
-    def _settings(self) -> ClassifySettings:
-        """Return the settings; an error rate that nobody touched is not insisted on."""
+    def settings(self) -> ClassifySettings:
+        """Return the settings; an error rate that nobody touched is not insisted on.
+
+        InputError where they make no sense.
+        """
         values = self.form.values()
         if values["error_rate"] == ClassifySettings.model_fields["error_rate"].default:
             del values["error_rate"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -13,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.study import Study
 from cytodiffusion.study.annotations import Done
+from cytodiffusion.study.database import may_write
 from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.session import Session
@@ -25,7 +27,7 @@ from napari_cytodiffusion.study.showing import (
     mark,
     marked_as,
     rename,
-    show_cells,
+    views_of_cells,
     word_of,
 )
 from napari_cytodiffusion.workers import Job
@@ -57,8 +59,10 @@ class CurrentStudy(QObject):
         by ``study`` emits it; the layers follow.
     images_changed ()
         Images were added, or found again.
+    leaving ()
+        Layers of the study are about to go: the last moment to note what is looked at.
     image_opened (str)
-        The layers of an image are there, by its name.
+        The layers of an image are there, or there anew, by its name.
     troubled (str)
         Something did not work; the sentence is shown as a notification, too.
 
@@ -74,6 +78,7 @@ class CurrentStudy(QObject):
     predictions_changed = Signal()
     classes_changed = Signal()
     images_changed = Signal()
+    leaving = Signal()
     image_opened = Signal(str)
     troubled = Signal(str)
 
@@ -82,12 +87,17 @@ class CurrentStudy(QObject):
         self._session = session
         self._reviewing = Reviewing.of(session)
         self._reviewing.keeper = self
+        #: what is shown as the study has it, and was not classified since
+        self.restored: weakref.WeakSet[CellViews] = weakref.WeakSet()
         self.study: Study | None = None
         self._id = ""
         self._job: Job | None = None
-        self._opening = ""
-        self._wanted = ""
+        self._taken_over: set[str] = set()  # images whose changed outlines the study has
+        self._shown = False  # whether layers show already what is told
+        self._wanted: list[str] = []  # images that are to be shown, one after the other
         self.classes_changed.connect(self._on_classes)
+        self.predictions_changed.connect(self._on_predictions)
+        session.closing.connect(self.close)
 
     @classmethod
     def of(cls, session: Session) -> CurrentStudy:
@@ -112,8 +122,18 @@ class CurrentStudy(QObject):
         """Who looks at the cells: the name given in the window, else that of the login."""
         return self._reviewing.observer or _user()
 
-    def open(self, folder: str | Path, *, writable: bool = True) -> bool:
-        """Open a study, in the place of the one that is open; return whether it is open."""
+    def call_observer(self, name: str) -> None:
+        """Take down who gives classes from now on; their own words come first in what is shown."""
+        self._reviewing.call_observer(name)
+        self._reviewing.changed.emit()
+        self.refresh_said()
+
+    def open(self, folder: str | Path) -> bool:
+        """Open a study, in the place of the one that is open; return whether it is open.
+
+        One that may not be written is opened to look at it.
+        """
+        writable = may_write(Path(folder))
         return self._take(lambda: Study(folder, writable=writable, busy_seconds=_BUSY_SECONDS))
 
     def create(self, folder: str | Path) -> bool:
@@ -139,15 +159,19 @@ class CurrentStudy(QObject):
         return True
 
     def close(self) -> None:
-        """Close the study; its layers stay, and belong to no study any more."""
-        study, self.study = self.study, None
-        self._wanted = ""
-        if study is None:
+        """Close the study; its layers go, except those whose outlines were changed by hand."""
+        if self.study is None:
             return
+        self.leaving.emit()
+        self._wanted = []
         if self._job is not None:
             self._job.abandon()
             self._job = None
-        study.close()
+        for name in self.open_names():
+            if not self.changed_by_hand(name):
+                self._remove(self._layers(name))
+        self.study.close()
+        self.study = None
         self.closed.emit()
 
     # -- images -------------------------------------------------------------------------------
@@ -179,29 +203,55 @@ class CurrentStudy(QObject):
     def open_image(self, name: str) -> None:
         """Show an image with its cells as layers, in a moment; `image_opened` tells when.
 
-        Layers of another image of the study go, unless its outlines were changed by hand. Where the
-        image is open already, it becomes the current one.
+        Layers of other images of the study go, unless their outlines were changed by hand. Where
+        the image is open already, it becomes the current one.
         """
         if self.study is None:
             return
-        views = self.views_of(name)
-        if views is not None or name in self.open_names():
-            self._wanted = ""
+        if name in self.open_names():
+            self._wanted = []
+            views = self.views_of(name)
             if views is not None:
                 self._session.make_current(views)
             self.image_opened.emit(name)
             return
-        self._wanted = name
+        self._wanted = [name]
         if self._job is None:
             self._begin()
+
+    def reload(self, name: str | None = None) -> None:
+        """Show images that are open as the study has them now.
+
+        One of a name, or all except those whose outlines were changed by hand.
+        """
+        if self.study is None:
+            return
+        there = self.open_names()
+        if name is not None:
+            self._taken_over.add(name)
+        names = [n for n in there if (not self.changed_by_hand(n) if name is None else n == name)]
+        self._wanted += [n for n in names if n not in self._wanted]
+        if self._job is None and self._wanted:
+            self._begin()
+
+    def tell_predictions(self) -> None:
+        """Say that a model said something new, which the layers show already."""
+        self._shown = True
+        try:
+            self.predictions_changed.emit()
+        finally:
+            self._shown = False
+        self._on_classes()  # the model's names may be others than the study's
+
+    def _on_predictions(self) -> None:
+        if not self._shown:
+            self.reload()
 
     def _begin(self) -> None:
         folder = self.folder
         if folder is None:
             return
-        name, self._wanted = self._wanted, ""
-        self._opening = name
-        body = open_image_body(self._session.engine, folder, name, self.writable)
+        body = open_image_body(self._session.engine, folder, self._wanted.pop(0), self.writable)
         job = self._job = Job(body, self)
         # bound methods and no closures, which would keep this alive
         job.yielded.connect(self._on_read)
@@ -210,14 +260,23 @@ class CurrentStudy(QObject):
         job.start()
 
     def _on_read(self, prepared: PreparedImage) -> None:
-        if self.study is None or self._session.viewer is None or self._wanted:
+        viewer, name = self._session.viewer, prepared.opened.image.name
+        if self.study is None or viewer is None:
+            return
+        there = self.open_names()
+        if self._wanted and name not in there:
             return  # another one is wanted by now
-        name = prepared.opened.image.name
-        for other in self.open_names():
-            if other != name and not self.changed_by_hand(other):
-                self._remove(other)
+        self.leaving.emit()
+        goes = [name] if name in there else there
+        stay = {n for n in goes if n not in self._taken_over and self.changed_by_hand(n)}
+        gone = [layer for n in goes if n not in stay for layer in self._layers(n)]
+        self._taken_over.discard(name)
         picture, cells = add_image(self._session, prepared, self._id)
-        views = show_cells(self._session, prepared, picture, cells, self.observer)
+        views = views_of_cells(self._session, prepared, picture, cells, self.observer)
+        if views is not None:
+            self.restored.add(views)
+            self._session.add_views(views)
+        self._remove(gone)  # only now: a viewer without layers forgets where it looks
         if views is not None and views.people.said:
             self._reviewing.learn(views)
         self.image_opened.emit(name)
@@ -227,19 +286,21 @@ class CurrentStudy(QObject):
         if self._wanted:
             self._begin()
 
-    def _remove(self, name: str) -> None:
-        viewer = self._session.viewer
+    def _layers(self, name: str) -> list[Layer]:
+        """Return all layers of an open image."""
         views = self.views_of(name)
-        gone = layers_of(viewer.layers, self._id, name)
-        if views is not None:
-            gone = [*views.layers.values(), *gone]
-        for layer in gone:
+        own = [] if views is None else list(views.layers.values())
+        return [*own, *layers_of(self._session.viewer.layers, self._id, name)]
+
+    def _remove(self, layers: Iterable[Layer]) -> None:
+        viewer = self._session.viewer
+        for layer in layers:
             if layer in viewer.layers:
                 viewer.layers.remove(layer)
 
-    def keep_as(self, views: CellViews, name: str) -> None:
-        """Note that classified cells of the viewer are those of an image of the study."""
-        for layer in (views.image, views.labels):
+    def keep_as(self, image: Layer, cells: Layer, name: str) -> None:
+        """Note that layers of the viewer are an image of the study and its cells."""
+        for layer in (image, cells):
             mark(layer, self._id, name)
 
     # -- what people say ----------------------------------------------------------------------
@@ -297,9 +358,9 @@ class CurrentStudy(QObject):
         except CytoDiffusionError as error:
             self._trouble(error)
             return False
+        self._tell_said(tuple(classes_of_cells))
         if len(study.classes()) != known:
             self.classes_changed.emit()
-        self._tell_said(tuple(classes_of_cells))
         return True
 
     def undo(self) -> Done | None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.drawing.maps import CellMaps, features_table
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion.classify.jobs import outline_width
 from napari_cytodiffusion.engine import Engine
-from napari_cytodiffusion.layers.views import put_batches
+from napari_cytodiffusion.layers.views import CellViews, put_batches
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,5 +51,20 @@ def open_image_body(
             frame = engine.cells_frame([opened.batch])
             table = features_table(frame, int(np.max(opened.labels)))
         yield PreparedImage(opened, maps, table)
+
+    return body
+
+
+def keep_classified_body(
+    engine: Engine, folder: Path, name: str, views: CellViews
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that keeps what a model said of all cells of an image; yields its name."""
+    batches = list(views.results.uncorrected.batches)
+    settings, source = views.settings or ClassifySettings(), views.model
+
+    def body(report: Progress) -> Iterator[Any]:
+        report(0.0, f"Keeping the classes of {name} ...")
+        engine.keep_classified(folder, name, batches, source, settings)
+        yield name
 
     return body

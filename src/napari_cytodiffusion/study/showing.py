@@ -47,9 +47,15 @@ def marked_as(layer: Layer, study_id: str) -> str | None:
 
 
 def layers_of(layers: Iterable[Layer], study_id: str, name: str) -> list[Layer]:
-    """Return image and labels of an image of a study among layers."""
-    own = [layer for layer in layers if is_image(layer) or is_cells(layer)]
-    return [layer for layer in own if marked_as(layer, study_id) == name]
+    """Return image and labels of an image of a study among layers, and the frame of a cell."""
+    layers = list(layers)
+    own = [
+        layer
+        for layer in layers
+        if (is_image(layer) or is_cells(layer)) and marked_as(layer, study_id) == name
+    ]
+    known = {str(layer.unique_id) for layer in own}
+    return [*own, *(layer for layer in layers if note_of(layer).get("labels_id") in known)]
 
 
 def add_image(session: Session, prepared: PreparedImage, study_id: str) -> tuple[Image, Labels]:
@@ -79,10 +85,10 @@ def add_image(session: Session, prepared: PreparedImage, study_id: str) -> tuple
     return picture, cells
 
 
-def show_cells(
+def views_of_cells(
     session: Session, prepared: PreparedImage, picture: Image, cells: Labels, observer: str
 ) -> CellViews | None:
-    """Show what a model said of the cells, and what people did; None where no model did."""
+    """Return what shows the words of a model and of people; None where no model said anything."""
     opened, maps = prepared.opened, prepared.maps
     if maps is None or opened.batch is None or opened.run is None:
         return None
@@ -116,7 +122,6 @@ def show_cells(
         {label: word for label, pairs in opened.said.items() if (word := word_of(pairs, observer))}
     )
     views.show_outlines(True, views.error_rate is not None or bool(results.contradictions.any()))
-    session.add_views(views)
     views.set_features(prepared.table)
     return views
 
@@ -136,12 +141,18 @@ def results_of(
 
 
 def _split(classes: Sequence[StudyClass]) -> tuple[list[str], list[str]]:
+    """Return colours and groups of classes."""
     return [one.color for one in classes], [one.group for one in classes]
 
 
 def rename(views: CellViews, study: Study) -> None:
     """Show the cells of a study with names and colours that the classes have there now."""
     whole = views.results if views.classified is None else views.classified[1]
+    now = looks(study.database, whole.class_names)
+    if _split(now) == (list(whole.colors), list(whole.groups)) and all(
+        one.name == name for one, name in zip(now, whole.class_names, strict=True)
+    ):
+        return
     batches = [
         dataclasses.replace(batch, result=renamed(batch.result, study.database))
         for batch in whole.uncorrected.batches

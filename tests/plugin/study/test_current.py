@@ -5,21 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fake_engine import CLASSES
-from studies import fill_classified
 
 from cytodiffusion.study import Study
 from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.study.current import CurrentStudy
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A study with two images of six cells each."""
-    with Study.create(tmp_path / "study") as study:
-        for number, name in enumerate(("a.png", "b.png")):
-            fill_classified(study, tmp_path / "images" / name, seed=number)
-    return tmp_path / "study"
 
 
 @pytest.fixture
