@@ -473,7 +473,7 @@ class CellGallery(QAbstractScrollArea):
             does()
             return
         page = max(1, self.viewport().height() // self._step[1])
-        moves = {
+        moves: dict[int, int] = {
             _KEYS.Key_Left: -1,
             _KEYS.Key_Right: 1,
             _KEYS.Key_Up: -self._columns,
@@ -486,13 +486,13 @@ class CellGallery(QAbstractScrollArea):
         if event.key() == _KEYS.Key_A and event.modifiers() & _CONTROL:
             self.select_all()
         elif event.key() in moves and len(self._order):
-            self.move(moves[event.key()], extend=bool(event.modifiers() & _SHIFT))
+            self.step_by(moves[event.key()], extend=bool(event.modifiers() & _SHIFT))
         else:
             event.ignore()  # others may have a use for it
             return
         event.accept()
 
-    def move(self, by: int, *, extend: bool = False) -> None:
+    def step_by(self, by: int, *, extend: bool = False) -> None:
         """Make a cell further on current."""
         start = self._current if self._current >= 0 else min(0, by)
         self.choose(int(np.clip(start + by, 0, len(self._order) - 1)), extend=extend)

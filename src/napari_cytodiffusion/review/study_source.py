@@ -126,8 +126,10 @@ class StudySource(CellSource):
     # -- what is said -------------------------------------------------------------------------
 
     def mine(self) -> Ints:
-        """Return what this observer says of each cell."""
-        return self.people.by(self._current.observer)
+        """Return what this observer says of each cell; a study calls Ada and ada one."""
+        me = self._current.observer
+        alike = (name for name in self.people.observers if name.casefold() == me.casefold())
+        return self.people.by(next(alike, me))
 
     def give(self, rows: Ints, name: str, seconds: float | None = None) -> bool:
         """Give cells a class; it is on the disk when this returns True."""

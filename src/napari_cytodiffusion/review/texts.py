@@ -7,7 +7,7 @@ from cytodiffusion.review.ordering import Order
 
 #: Orders and what they are called.
 ORDERS: tuple[tuple[Order, str], ...] = (
-    ("doubt", "Most doubtful first"),
+    ("uncertainty", "Most uncertain first"),
     ("learner", "Most telling first"),
     ("anomaly", "Most unusual first"),
     ("class", "Class by class"),
@@ -18,9 +18,9 @@ ORDERS: tuple[tuple[Order, str], ...] = (
 )
 
 ORDER_TIPS = {
-    "doubt": "White cells first; what the border cuts comes last.",
+    "uncertainty": "White cells first; what the border cuts comes last.",
     "learner": "The cells from which a model would learn most, unlike each other.",
-    "disagreement": "Cells of which people contradict the model or each other, then the doubtful.",
+    "disagreement": "Cells of which people contradict the model or each other, then the uncertain.",
     "similar": "By what the network makes of the cells; choose a cell and sort again.",
 }
 

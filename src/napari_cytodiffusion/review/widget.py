@@ -35,7 +35,7 @@ from napari_cytodiffusion.review.study_source import StudySource
 from napari_cytodiffusion.review.texts import ORDER_TIPS, ORDERS, changed_text, counts_text
 from napari_cytodiffusion.review.thumbnails import Thumbnails
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import ask, note, tell
+from napari_cytodiffusion.shared.common import EDGE, TallArea, ask, note, tell
 from napari_cytodiffusion.study.current import CurrentStudy
 from napari_cytodiffusion.workers import Job
 
@@ -47,6 +47,9 @@ _MADE = (96, 192)
 _FOLLOW_MS, _WANT_MS = 40, 15
 
 _SIDE = "review/side"
+
+#: Pixels of height that the classes take at most; of more classes, some are scrolled to.
+_CLASSES_HIGH = 210
 
 #: Cells that are put in the learner's order in the window's thread at most.
 _SORTED_AT_ONCE = 2000
@@ -139,7 +142,8 @@ class ReviewWidget(QWidget):
         tools.addWidget(self.zoom, 1)
         tools.addWidget(self.blind)
         layout.addLayout(tools)
-        layout.addWidget(self.classes)
+        self._class_area = TallArea(self.classes, self)
+        layout.addWidget(self._class_area)
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
         for button in (self.right, self.skip_button, self.undo_button, self.accept):
@@ -279,6 +283,8 @@ class ReviewWidget(QWidget):
         cells = self.source.cells
         self.filters.fill(cells, self.source.visible(self._session.blind))
         self.classes.set_classes(cells.class_names, cells.colors)
+        high = self.classes.sizeHint().height() + EDGE
+        self._class_area.setFixedHeight(min(high, _CLASSES_HIGH))
 
     # -- order --------------------------------------------------------------------------------
 
@@ -432,7 +438,7 @@ class ReviewWidget(QWidget):
     def step(self, by: int) -> None:
         """Go to the next (1) or previous (-1) cell."""
         if len(self.gallery.order):
-            self.gallery.move(by)
+            self.gallery.step_by(by)
 
     def undo(self) -> None:
         """Take back what was said last, and go to that cell."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def active(widget, qtbot):
     return widget
 
 
-def test_the_most_doubtful_cell_is_first_and_chosen(widget, qtbot):
+def test_the_most_uncertain_cell_is_first_and_chosen(widget, qtbot):
     results = widget._session.current.results
     assert labels(widget) == results.ordered("uncertainty")
     assert widget.gallery.selected_count == 1
@@ -117,7 +118,7 @@ def test_the_learners_order_of_many_cells_is_made_in_a_thread(widget, qtbot, mon
     choose(widget.order, "learner")
     expected = labels(widget)
     assert sorted(expected) == sorted(at_once)
-    choose(widget.order, "doubt")
+    choose(widget.order, "uncertainty")
     monkeypatch.setattr("napari_cytodiffusion.review.widget._SORTED_AT_ONCE", 5)
     choose(widget.order, "learner")
     assert labels(widget) == at_once  # until it is there
@@ -154,6 +155,15 @@ def test_a_class_that_is_not_there_yet(widget, settle, monkeypatch):
     assert set(people(widget).values()) == {"blast"}
     assert widget.classes.buttons[-1].name == "blast"
     assert widget.filters.classes.findText("blast") > 0
+
+
+def test_many_classes_leave_room_for_cells(widget, qtbot):
+    names = [f"class {number}" for number in range(40)]
+    cells = replace(widget.source.cells, class_names=tuple(names), colors=("#336699",) * 40)
+    widget.source.cells = cells
+    widget._fill_filters()
+    assert len(widget.classes.buttons) == 40
+    assert widget.minimumSizeHint().height() < 560
 
 
 def test_all_shown_cells_are_accepted_after_a_question(widget, settle, asked):
@@ -289,7 +299,10 @@ def test_the_widget_is_let_go(viewer, engine, qtbot):
     gone = weakref.ref(made)
     made.deleteLater()
     del made
-    qtbot.wait(50)
-    gc.collect()
-    assert gone() is None
+
+    def is_gone() -> bool:
+        gc.collect()
+        return gone() is None
+
+    qtbot.waitUntil(is_gone, timeout=20_000)
     Session.of(viewer).stepped.emit(1)

@@ -53,6 +53,8 @@ def test_each_observer_has_their_own_to_do(of_study, current, folder):
     of_study.gallery.choose(0)
     first = number(of_study)
     of_study.give(1)
+    current._reviewing.call_observer("ada")  # is the same person
+    assert of_study.source.mine()[of_study.source.cells.row_of(first)] == 1
     current._reviewing.call_observer("Ben")
     of_study.sort()
     assert number(of_study) == first  # Ben has not looked at it
