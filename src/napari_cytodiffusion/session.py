@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -329,7 +329,12 @@ class Session(QObject):
         if views is None or views.corrected == corrected:
             return
         views.corrected = corrected
-        job = Job(lambda _: iter((views.paint_cells(),)), self)
+
+        def painting(_: Any) -> Iterator[Any]:
+            views.paint_cells()
+            yield None
+
+        job = Job(painting, self)
         job.ended.connect(self._on_painted)
         job.start()
 

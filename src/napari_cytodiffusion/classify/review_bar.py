@@ -75,14 +75,14 @@ class ReviewBar(QWidget):
         self._shortcut("Ctrl+Z", reviewing.undo)
         self._shortcut("Ctrl+Shift+Z", reviewing.redo)
 
-    def _shortcut(self, key: str, does: Callable[[], None]) -> None:
+    def _shortcut(self, key: str, does: Callable[[], object]) -> None:
         """Let a key work in the dock, as it does on the canvas."""
         parent = self.parentWidget() or self
         shortcut = QShortcut(QKeySequence(key), parent)
         shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         shortcut.activated.connect(partial(self._on_shortcut, does))
 
-    def _on_shortcut(self, does: Callable[[], None]) -> None:
+    def _on_shortcut(self, does: Callable[[], object]) -> None:
         if isinstance(QApplication.focusWidget(), QLineEdit):  # Enter ends the name
             self.choice.setFocus()
             return

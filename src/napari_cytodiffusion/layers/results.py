@@ -324,7 +324,7 @@ def join_batches(batches: Sequence[CellBatch]) -> CellBatch:
     """Return the cells of several batches, without their pixels, as one."""
     first = batches[0]
     some = [batch.crops for batch in batches]
-    parts = {
+    parts: dict[str, Any] = {
         name: np.concatenate([getattr(crops, name) for crops in some])
         for name in ("ids", "centroids", "areas_um2", "touches_border")
     }
