@@ -473,12 +473,6 @@ class Engine:
 
         return stain_change(heatmap, mask)
 
-    def version_of(self, heatmap: Heatmap) -> np.ndarray:
-        """Return the cell as it was drawn, (S, S, 3) uint8."""
-        from cytodiffusion.counterfactual.wording import version_of
-
-        return np.clip(np.rint(version_of(heatmap)), 0, 255).astype(np.uint8)
-
     def counterfactual_cells(
         self, pixels: Any, model: ModelBundle, targets: Any, **how: Any
     ) -> Counterfactuals:

@@ -35,7 +35,7 @@ class HeatmapPage(QWidget):
     def __init__(self, colors: np.ndarray, parent: QWidget) -> None:
         super().__init__(parent)
         self._colors = colors
-        self.board = TileBoard(2, self)
+        self.board = TileBoard(3, self)
         self.sentence = QLabel("", self)
         self.sentence.setWordWrap(True)
         self.sentence.setVisible(False)
@@ -85,11 +85,10 @@ class HeatmapPage(QWidget):
         if mapped.wish.method == "edited":
             dye, eosin = words.stain_pictures(mapped)
             tiles += [
-                PictureTile(over, f"Brighter or darker\nbeyond {look.sigmas:.1f} SD"),
+                PictureTile(over, f"Brightness\nbeyond {look.sigmas:.1f} SD"),
                 PictureTile(made, f"Synthetic version\n{verdict}", "no counterfactual cell yet"),
                 PictureTile(dye, "Nuclear dye\nviolet more, green less"),
                 PictureTile(eosin, "Eosin\npink more, green less"),
-                PictureTile(mapped.version, f"Synthetic, mean of\n{mapped.wish.turns} drawings"),
             ]
         else:
             bare = words.overlay(shown, limit, self._colors, 1.0, words.outline(mapped.edge))
@@ -138,15 +137,19 @@ class ClassGrid(QWidget):
         self.remark.setText("")
 
     def show_maps(
-        self, record: CellRecord, found: Sequence[HeatmapResult], look: HeatLook, target: int | None
+        self,
+        order: Sequence[int],
+        found: Sequence[HeatmapResult],
+        look: HeatLook,
+        target: int | None,
     ) -> None:
-        """Show the cell, then the overlay of each class, the likeliest first; one scale for all."""
+        """Show the cell, then the overlay of each class in this order; one scale for all."""
         if not found:
             self.show_nothing("Compare all classes: what would have to change for each of them.")
             return
         first, limit = found[0].heatmap, words.limit_of(found)
         tiles = [PictureTile(first.crop, "as it is")]
-        for mapped in sorted(found, key=lambda m: -record.posterior[m.asked.target]):
+        for mapped in sorted(found, key=lambda m: order.index(m.asked.target)):
             heatmap = mapped.heatmap
             shown = heatmap.thresholded(look.sigmas)
             over = words.overlay(shown, limit, self._colors, look.alpha, heatmap.crop)

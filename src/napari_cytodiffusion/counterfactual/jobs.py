@@ -104,8 +104,6 @@ class HeatmapResult:
         What an edited map asks for; empty for others.
     stains : (S, S, 3) float32 or None
         How the stains of an edited map change; see `cytodiffusion.counterfactual.wording`.
-    version : (S, S, 3) uint8 or None
-        The cell as it was drawn, of an edited map.
     """
 
     asked: TargetChoice
@@ -118,7 +116,6 @@ class HeatmapResult:
     edge: np.ndarray
     sentence: str = ""
     stains: np.ndarray | None = None
-    version: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +319,6 @@ def _on_slide(
         edge=cell_edges(mask.astype(np.uint8), 1) > 0,
         sentence=slide.engine.describe(heatmap, mask),
         stains=slide.engine.stain_change(heatmap, mask) if edited else None,
-        version=slide.engine.version_of(heatmap) if edited else None,
     )
 
 

@@ -315,7 +315,8 @@ class CounterfactualWidget(QWidget):
             return
         if self.tabs.currentIndex() == CLASSES:
             found = self.found.all_classes(asked.label)
-            self.grid.show_maps(record, found, self.look, asked.target)
+            order = targets.ranking(record, views.coarse)
+            self.grid.show_maps(order, found, self.look, asked.target)
         else:
             mapped, version = self.found.map(asked), self.found.version(asked)
             more = self.form.more()
