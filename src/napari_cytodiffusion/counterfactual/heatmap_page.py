@@ -35,7 +35,7 @@ class HeatmapPage(QWidget):
     def __init__(self, colors: np.ndarray, parent: QWidget) -> None:
         super().__init__(parent)
         self._colors = colors
-        self.board = TileBoard(3, self)
+        self.board = TileBoard(2, self)
         self.sentence = QLabel("", self)
         self.sentence.setWordWrap(True)
         self.sentence.setVisible(False)
@@ -86,7 +86,7 @@ class HeatmapPage(QWidget):
             dye, eosin = words.stain_pictures(mapped)
             tiles += [
                 PictureTile(over, f"Brightness\nbeyond {look.sigmas:.1f} SD"),
-                PictureTile(made, f"Synthetic version\n{verdict}", "no counterfactual cell yet"),
+                PictureTile(made, f"Synthetic\n{verdict}", "no counterfactual cell yet"),
                 PictureTile(dye, "Nuclear dye\nviolet more, green less"),
                 PictureTile(eosin, "Eosin\npink more, green less"),
             ]
@@ -95,7 +95,7 @@ class HeatmapPage(QWidget):
             tiles += [
                 PictureTile(bare, f"Heatmap\n{target}"),
                 PictureTile(over, f"Overlay\nbeyond {look.sigmas:.1f} SD"),
-                PictureTile(made, f"Synthetic version\n{verdict}", "no counterfactual cell yet"),
+                PictureTile(made, f"Synthetic\n{verdict}", "no counterfactual cell yet"),
             ]
         self.board.set_tiles(tiles, heatmap.window_um)
         self.sentence.setText(mapped.sentence)
