@@ -99,13 +99,17 @@ class Place(QObject):
         for dock in [dock for dock in map(str, window.get("docks", ())) if dock not in front]:
             self._session.open_dock(dock)
         if _DOCK in front:
-            self._session.open_dock(_DOCK)  # the day begins there, whatever was opened after it
+            # the day begins there; docks that were opened come to the front a moment later
+            QTimer.singleShot(0, self._to_front)
         if window.get("style") in dict(STYLES):
             self._session.set_style(window["style"])
         name = window.get("image")
         if any(image.name == name for image in study.images()):
             self._returning = True
             self._current.open_image(str(name))
+
+    def _to_front(self) -> None:
+        self._session.open_dock(_DOCK)
 
     def _on_image(self, name: str) -> None:
         """Look where the user looked when this image was open before."""
