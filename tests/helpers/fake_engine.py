@@ -49,6 +49,7 @@ class Model:
     device: str = "cpu"
     traits: tuple[Trait, ...] = ()
     slide_correction: None = None
+    head: None = None  # what it was taught
     validation: ValidationRecord = field(
         default_factory=lambda: ValidationRecord(torch.linspace(0, 0.9, 50))
     )

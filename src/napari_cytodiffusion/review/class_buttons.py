@@ -27,14 +27,15 @@ from qtpy.QtWidgets import (
 
 from napari_cytodiffusion.classify.reviewing import CLASS_KEYS
 from napari_cytodiffusion.review.gallery import CELLS_MIME
+from napari_cytodiffusion.shared.common import EDGE, TallArea
 
 _SWATCH = 12
 
 #: Entry behind the classes that asks for one that is not there.
 OTHER = "Another class ..."
 
-#: Pixels that a button needs; with less room there is one column of them.
-_WIDTH = 130
+#: Pixels that a button likes to be wide, and of height that all of them take at most.
+_WIDTH, _HIGHEST = 130, 210
 
 
 class ClassButton(QPushButton):
@@ -178,3 +179,23 @@ class ClassButtons(QWidget):
         name, fine = QInputDialog.getText(self, "Another class", "What are these cells?")
         if fine and name.strip():
             self.given.emit(name.strip())
+
+
+class ClassArea(TallArea):
+    """As high as the classes need, up to a bound; beyond it they scroll."""
+
+    def __init__(self, classes: ClassButtons, parent: QWidget) -> None:
+        super().__init__(classes, parent)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Height of all classes, if it is not too much."""
+        return self.minimumSizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the same: cells have what is left of the height."""
+        inside = self.widget()
+        if inside is None:
+            return super().minimumSizeHint()
+        high = min(inside.sizeHint().height() + EDGE, _HIGHEST)
+        return QSize(super().minimumSizeHint().width(), high)

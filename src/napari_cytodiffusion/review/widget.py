@@ -27,7 +27,7 @@ from cytodiffusion.review.counts import count_cells
 from cytodiffusion.review.ordering import BLIND_ORDERS, Order, order_cells
 from napari_cytodiffusion.classify.reviewing import CLASS_KEYS, Reviewing
 from napari_cytodiffusion.remembered import remember, remembered
-from napari_cytodiffusion.review.class_buttons import ClassButtons
+from napari_cytodiffusion.review.class_buttons import ClassArea, ClassButtons
 from napari_cytodiffusion.review.filters import ReviewFilters, narrow_box
 from napari_cytodiffusion.review.gallery import CellGallery, TileLook
 from napari_cytodiffusion.review.source import CellSource, Ints, SlideSource
@@ -35,7 +35,7 @@ from napari_cytodiffusion.review.study_source import StudySource
 from napari_cytodiffusion.review.texts import ORDER_TIPS, ORDERS, changed_text, counts_text
 from napari_cytodiffusion.review.thumbnails import Thumbnails
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import EDGE, TallArea, ask, note, tell
+from napari_cytodiffusion.shared.common import ask, note, tell
 from napari_cytodiffusion.study.current import CurrentStudy
 from napari_cytodiffusion.workers import Job
 
@@ -47,9 +47,6 @@ _MADE = (96, 192)
 _FOLLOW_MS, _WANT_MS = 40, 15
 
 _SIDE = "review/side"
-
-#: Pixels of height that the classes take at most; of more classes, some are scrolled to.
-_CLASSES_HIGH = 210
 
 #: Cells that are put in the learner's order in the window's thread at most.
 _SORTED_AT_ONCE = 2000
@@ -142,8 +139,7 @@ class ReviewWidget(QWidget):
         tools.addWidget(self.zoom, 1)
         tools.addWidget(self.blind)
         layout.addLayout(tools)
-        self._class_area = TallArea(self.classes, self)
-        layout.addWidget(self._class_area)
+        layout.addWidget(ClassArea(self.classes, self))
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
         for button in (self.right, self.skip_button, self.undo_button, self.accept):
@@ -283,8 +279,6 @@ class ReviewWidget(QWidget):
         cells = self.source.cells
         self.filters.fill(cells, self.source.visible(self._session.blind))
         self.classes.set_classes(cells.class_names, cells.colors)
-        high = self.classes.sizeHint().height() + EDGE
-        self._class_area.setFixedHeight(min(high, _CLASSES_HIGH))
 
     # -- order --------------------------------------------------------------------------------
 
