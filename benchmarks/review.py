@@ -177,8 +177,8 @@ def press(
         QTest.keyClick(gallery, key)
         while gallery.current_row == before or paints.number == drawn:
             QApplication.processEvents()
-            if time.perf_counter() - start > 5:
-                raise RuntimeError("The next cell did not come within 5 s.")
+            if time.perf_counter() - start > 20:
+                raise RuntimeError("The next cell did not come within 20 s.")
         waited.append(1000 * (time.perf_counter() - start))
         worked.append(1000 * (time.thread_time() - work))
         QTest.qWait(pause_ms)

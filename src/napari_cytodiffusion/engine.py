@@ -455,6 +455,30 @@ class Engine:
 
         return all_class_heatmaps(pixels, model, **how)
 
+    def map_size(self, model: ModelBundle, settings: Any) -> int:
+        """Side of the crops that a heatmap shows most of."""
+        from cytodiffusion.counterfactual.heatmap import map_size
+
+        return map_size(model, settings)
+
+    def describe(self, heatmap: Heatmap, mask: np.ndarray) -> str:
+        """Say what a heatmap asks for."""
+        from cytodiffusion.counterfactual.wording import describe
+
+        return describe(heatmap, mask)
+
+    def stain_change(self, heatmap: Heatmap, mask: np.ndarray) -> np.ndarray:
+        """Return how the stains change, (S, S, 3)."""
+        from cytodiffusion.counterfactual.wording import stain_change
+
+        return stain_change(heatmap, mask)
+
+    def version_of(self, heatmap: Heatmap) -> np.ndarray:
+        """Return the cell as it was drawn, (S, S, 3) uint8."""
+        from cytodiffusion.counterfactual.wording import version_of
+
+        return np.clip(np.rint(version_of(heatmap)), 0, 255).astype(np.uint8)
+
     def counterfactual_cells(
         self, pixels: Any, model: ModelBundle, targets: Any, **how: Any
     ) -> Counterfactuals:

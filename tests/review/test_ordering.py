@@ -44,8 +44,8 @@ def said() -> PeopleSaid:
     return PeopleSaid(N)
 
 
-def test_doubt_has_white_cells_first_and_cut_ones_last(cells, said):
-    order = order_cells(cells, said, "doubt")
+def test_uncertainty_has_white_cells_first_and_cut_ones_last(cells, said):
+    order = order_cells(cells, said, "uncertainty")
     assert sorted(order) == list(range(N))
     assert order[-1] == 7
     white = cells.white[cells.predicted[order[:-1]]]
@@ -174,7 +174,7 @@ def test_what_people_say_is_taken_back(said):
 
 def test_no_cells_at_all():
     none, nobody = no_cells(), PeopleSaid(0)
-    for by in ("doubt", "class", "similar", "disagreement", "learner", "chance"):
+    for by in ("uncertainty", "class", "similar", "disagreement", "learner", "chance"):
         assert len(order_cells(none, nobody, by)) == 0
     assert count_cells(none, nobody).cells == 0
     assert len(counted_class(none, nobody)) == 0
@@ -200,7 +200,7 @@ def test_fifty_thousand_cells_are_ordered_in_no_time():
     )
     said = PeopleSaid(n)
     start = time.process_time()
-    for by in ("doubt", "anomaly", "class", "similar", "disagreement", "place", "chance"):
+    for by in ("uncertainty", "anomaly", "class", "similar", "disagreement", "place", "chance"):
         order_cells(many, said, by, like=0)
     count_cells(many, said)
     assert time.process_time() - start < 1.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from studies import NAMES
 
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.denoiser import UNetDenoiser
 from cytodiffusion.model.loading import load_bundle
+from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.study import Study
 from cytodiffusion.teaching import TeachSettings, teach
 
@@ -31,13 +34,27 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "rehearsal"
 
 
+@pytest.fixture
+def start(tmp_path: Path, model: ModelBundle) -> ModelBundle:
+    """The model with a network of the kind that is trained."""
+    network = UNetDenoiser(
+        num_classes=len(NAMES),
+        in_channels=model.codec.channels,
+        widths=(8, 16),
+        blocks=(1, 1),
+        head_channels=8,
+    )
+    folder = save_bundle(tmp_path / "start", replace(model, denoiser=network))
+    return load_bundle(folder, device="cpu")
+
+
 def test_a_deep_version_knows_the_new_class_itself(
-    tmp_path: Path, images: Path, model: ModelBundle
+    tmp_path: Path, images: Path, start: ModelBundle
 ) -> None:
     truth = ["blast"] * 14 + ["monocyte"] * 6
     settings = TeachSettings(deep=True, steps=2, rehearsal=images, device="cpu")
     with Study.create(tmp_path / "study") as study:
-        cells = add_classified(study, tmp_path / "images" / "a.png", model, truth)
+        cells = add_classified(study, tmp_path / "images" / "a.png", start, truth)
         annotate(study, cells, truth)
 
         def stop(share: float, message: str) -> None:
@@ -45,10 +62,10 @@ def test_a_deep_version_knows_the_new_class_itself(
                 raise Cancelled("Cancelled.")
 
         with pytest.raises(Cancelled):
-            teach(study, tmp_path / "deep", model, settings, progress=stop)
+            teach(study, tmp_path / "deep", start, settings, progress=stop)
         assert not (tmp_path / "deep").exists()
 
-        done = teach(study, tmp_path / "deep", model, settings)
+        done = teach(study, tmp_path / "deep", start, settings)
 
     made = load_bundle(done.folder, device="cpu")
     assert set(made.class_names) == {*NAMES, "blast"}
@@ -57,7 +74,7 @@ def test_a_deep_version_knows_the_new_class_itself(
     assert made.training["teaching"]["kind"] == "deep"
     assert done.after.n == sum(done.lesson.tried.values()) > 0
     assert done.record["learnt"]["blast"] == done.lesson.learnt["blast"]
-    assert {p.name for p in tmp_path.iterdir()} == {"deep", "images", "rehearsal", "study"}
+    assert {p.name for p in tmp_path.iterdir()} == {"deep", "images", "rehearsal", "start", "study"}
 
 
 def test_without_anything_to_rehearse_it_is_refused(

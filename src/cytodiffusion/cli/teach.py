@@ -66,14 +66,15 @@ def teach(
         with Study(study) as opened:  # before the work, so that what is wrong with it is said
             parent = load_model(reporter, model, settings.device, allow_download)
             bundle = check_teachable(parent)
-            number, place = (None, out) if out is not None else next_version(opened)
+            following = next_version(opened, deep=settings.deep)
+            number, place = following if out is None else (None, out)
             with reporter.progress(f"Teaching {bundle.name}") as progress:
                 done = learn(opened, place, bundle, settings, number=number, progress=progress)
         for note in done.notes:
             reporter.warn(note)
         record = {"study": study, "model": done.folder, **done.record, "said": done.notes}
         reporter.say(accuracy_sentence(done.record["before"], done.record["after"]))
-        reporter.result({**record, "curve": done.curve}, _page(done))
+        reporter.result(record, _page(done))
 
 
 def _page(done: Taught) -> Table:

@@ -52,7 +52,7 @@ class ReviewCounts:
     def agreement(self) -> tuple[float, Interval] | None:
         """Share of labels that are the model's, with its 95 % interval (Wilson).
 
-        None without any. It is the share of the cells that were looked at: doubtful ones first
+        None without any. It is the share of the cells that were looked at: uncertain ones first
         give less than a random choice.
         """
         n = self.confirmed + self.corrected

@@ -19,7 +19,7 @@ from cytodiffusion.review.cells import (
 )
 
 Order = Literal[
-    "doubt", "anomaly", "class", "similar", "disagreement", "learner", "place", "chance"
+    "uncertainty", "anomaly", "class", "similar", "disagreement", "learner", "place", "chance"
 ]
 
 #: Orders that tell nothing of what the model says.
@@ -79,12 +79,12 @@ def order_cells(
     Parameters
     ----------
     by : str
-        ``"doubt"`` and ``"anomaly"``: as `review_order` has it. ``"class"``: class by class, the
-        least sure first. ``"similar"``: the more alike the embedding is to that of a cell, the
+        ``"uncertainty"`` and ``"anomaly"``: as `review_order` has it. ``"class"``: class by class,
+        the least sure first. ``"similar"``: the more alike the embedding is to that of a cell, the
         earlier. ``"disagreement"``: where people contradict the model (the surer it was, the
-        earlier) or each other; then those that nobody has looked at, by doubt. ``"learner"``: those
-        that a model learns most from. ``"place"``: image by image, by label. ``"chance"``: in a
-        random order.
+        earlier) or each other; then those that nobody has looked at, by uncertainty.
+        ``"learner"``: those that a model learns most from. ``"place"``: image by image, by label.
+        ``"chance"``: in a random order.
     like : int, optional
         Row of the cell that others are compared with.
     seed : int
@@ -120,8 +120,8 @@ def _by_disagreement(cells: ReviewCells, said: PeopleSaid) -> Ints:
     labelled = human != NOBODY
     against = labelled & (human != cells.first)
     group = np.where(against, 0, np.where(labelled, 2, 1))
-    doubt = np.nan_to_num(cells.entropy, nan=np.inf)
-    return np.lexsort((cells.numbers, -np.where(against, cells.first_confidence, doubt), group))
+    unsure = np.nan_to_num(cells.entropy, nan=np.inf)
+    return np.lexsort((cells.numbers, -np.where(against, cells.first_confidence, unsure), group))
 
 
 def _by_learning(cells: ReviewCells, said: PeopleSaid, seed: int) -> Ints:

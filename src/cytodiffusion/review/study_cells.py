@@ -31,7 +31,7 @@ def cells_of_study(study: Study) -> ReviewCells:
     n, k = len(rows), len(classes)
     table = np.array(rows, np.float64).reshape(n, 6)
     numbers = table[:, 0].astype(np.int64)
-    said = {
+    said: dict[str, Any] = {
         "predicted": np.full(n, NOBODY, np.int64),
         "posterior": np.zeros((n, k)),
         "entropy": np.full(n, np.nan),

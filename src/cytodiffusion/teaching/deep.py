@@ -7,6 +7,7 @@ Learning with Deep Generative Replay, 2017).
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.datasets.layouts import Record
 from cytodiffusion.errors import InputError
-from cytodiffusion.files.writers import write_cells_csv
+from cytodiffusion.files.writers import to_json, write_cells_csv
 from cytodiffusion.generation.save import generate_into
 from cytodiffusion.generation.settings import GenerationSettings
 from cytodiffusion.model.bundle import ModelBundle
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
 
     from cytodiffusion.study import Study
 
-#: Table of the images, in a folder beside the model.
-TABLE = "images.csv"
+log = logging.getLogger(__name__)
+
+#: Table of the images, and what they are of, in a folder beside the model.
+TABLE, LESSON = "images.csv", "lesson.json"
 
 #: Of so many cells that are learnt from, one calibrates.
 CALIBRATING = 5
@@ -66,7 +69,7 @@ def teach_deep(
     progress: Progress,
 ) -> Taught:
     """Train on crops of the labelled cells; a run that was stopped goes on where it was."""
-    run = folder.with_name(f"{folder.name}.run")
+    run = run_of(folder)
     table = _images(study, folder, model, lesson, settings, part_of(progress, 0.0, 0.15))
     wanted = TrainSettings(
         data=table,
@@ -113,15 +116,38 @@ def _images(
 
     place = folder.with_name(f"{folder.name}.cells")
     table = place / TABLE
-    if table.is_file():
+    if table.is_file() and _same(place / LESSON, model, lesson, settings):
         return table
-    if place.exists():  # stopped before its table was there
-        shutil.rmtree(place)
-    rows = _rehearsed(place, model, settings, part_of(progress, 0.3, 1.0))
-    study.export_crops(place / "taught", lesson.cells, part_of(progress, 0.0, 0.3))
+    for begun in (place, run_of(folder)):  # of other labels, or stopped before its table was there
+        shutil.rmtree(begun, ignore_errors=True)
+    rows = _rehearsed(place, model, settings, part_of(progress, 0.0, 0.8))
+    crops = part_of(progress, 0.8, 1.0)
+    for sentence in study.export_crops(place / "taught", lesson.cells, crops):
+        log.warning(sentence)
     rows = pd.concat([_taught(study, place / "taught", lesson), rows], ignore_index=True)
+    (place / LESSON).write_text(_meant(model, lesson, settings), encoding="utf-8")
     write_cells_csv(table, rows)
     return table
+
+
+def run_of(folder: Path) -> Path:
+    """Return where the training of a model keeps what it has done so far."""
+    return folder.with_name(f"{folder.name}.run")
+
+
+def _meant(model: ModelBundle, lesson: Lesson, settings: TeachSettings) -> str:
+    """Return what makes two runs the same: model, cells, classes and settings."""
+    names = [lesson.class_names[k] for k in lesson.classes]
+    cells = sorted(zip(lesson.keys.tolist(), names, lesson.held_back.tolist(), strict=True))
+    values = settings.model_dump(mode="json", exclude={"device"})
+    return to_json([model.checksum, values, cells])
+
+
+def _same(file: Path, model: ModelBundle, lesson: Lesson, settings: TeachSettings) -> bool:
+    try:
+        return file.read_text(encoding="utf-8") == _meant(model, lesson, settings)
+    except (OSError, ValueError):
+        return False
 
 
 def _taught(study: Study, folder: Path, lesson: Lesson) -> pd.DataFrame:

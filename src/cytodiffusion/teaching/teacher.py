@@ -177,7 +177,7 @@ def teach(
     after = found
     progress(0.9, "Finding out what the model may promise")
     head = with_record(head, model, others=others, seed=settings.seed)
-    record = record_of(study, model, lesson, settings, (before, after), number)
+    record = record_of(study, model, lesson, settings, (before, after), number, curve)
     progress(0.98, "Writing the model")
     made = replace(
         taught_model(model, head, classes_of(study, model, lesson)),
@@ -234,6 +234,7 @@ def record_of(
     settings: TeachSettings,
     figures: tuple[Figures, Figures],
     number: int | None,
+    curve: Sequence[Mapping[str, float]] = (),
 ) -> dict[str, Any]:
     """Return how a version came about: what it learnt from whom, and what that gave."""
     origin = {key: model.record()[key] for key in ("name", "version", "sha256")}
@@ -251,6 +252,7 @@ def record_of(
         "classes": list(lesson.class_names),
         "before": before.record(),
         "after": after.record(),
+        "curve": [dict(point) for point in curve],
         "settings": settings.model_dump(mode="json", exclude={"device", "rehearsal"}),
         "seed": settings.seed,
         **circumstances(),

@@ -17,6 +17,7 @@ from qtpy.QtGui import (
     QHelpEvent,
     QImage,
     QKeyEvent,
+    QKeySequence,
     QMouseEvent,
     QPainter,
     QPaintEvent,
@@ -92,6 +93,7 @@ class CellGallery(QAbstractScrollArea):
         self.look_of: Callable[[int], TileLook] = _no_look
         self.tip_of: Callable[[int], str] = _no_tip
         self.empty_text = ""
+        self._keys: dict[str, Callable[[], object]] = {}
         self._order = np.zeros(0, np.int64)
         self._place = np.zeros(0, np.int64)
         self._selected = np.zeros(0, bool)
@@ -440,12 +442,38 @@ class CellGallery(QAbstractScrollArea):
 
     # -- keys ---------------------------------------------------------------------------------
 
+    def bind(self, key: str, does: Callable[[], object]) -> None:
+        """Let a key such as ``"G"`` or ``"Ctrl+Z"`` do this while the gallery has the focus."""
+        self._keys[key] = does
+
+    def _bound(self, event: QKeyEvent) -> Callable[[], object] | None:
+        """Return what a key does; a digit also where the keyboard has it above another sign."""
+        held = event.modifiers()
+        if held & (_KEYBOARD.AltModifier | _KEYBOARD.MetaModifier):
+            return None
+        name = QKeySequence(event.key()).toString()
+        shift = "Shift+" if held & _SHIFT and not name.isdigit() else ""
+        return self._keys.get(f"{'Ctrl+' if held & _CONTROL else ''}{shift}{name}")
+
+    def event(self, event: QEvent | None) -> bool:
+        """Take keys before shortcuts of the window do, which may have others of the same name."""
+        key = event if isinstance(event, QKeyEvent) else None
+        if key is None or key.type() != QEvent.Type.ShortcutOverride or self._bound(key) is None:
+            return super().event(event)
+        key.accept()
+        return True
+
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Move among the cells; with Shift, select on the way."""
+        """Do what a key is bound to, or move among the cells; with Shift, select on the way."""
         if event is None:
             return
+        does = self._bound(event)
+        if does is not None:
+            event.accept()
+            does()
+            return
         page = max(1, self.viewport().height() // self._step[1])
-        moves = {
+        moves: dict[int, int] = {
             _KEYS.Key_Left: -1,
             _KEYS.Key_Right: 1,
             _KEYS.Key_Up: -self._columns,
@@ -458,13 +486,13 @@ class CellGallery(QAbstractScrollArea):
         if event.key() == _KEYS.Key_A and event.modifiers() & _CONTROL:
             self.select_all()
         elif event.key() in moves and len(self._order):
-            self.move(moves[event.key()], extend=bool(event.modifiers() & _SHIFT))
+            self.step_by(moves[event.key()], extend=bool(event.modifiers() & _SHIFT))
         else:
             event.ignore()  # others may have a use for it
             return
         event.accept()
 
-    def move(self, by: int, *, extend: bool = False) -> None:
+    def step_by(self, by: int, *, extend: bool = False) -> None:
         """Make a cell further on current."""
         start = self._current if self._current >= 0 else min(0, by)
         self.choose(int(np.clip(start + by, 0, len(self._order) - 1)), extend=extend)
@@ -518,8 +546,8 @@ class CellGallery(QAbstractScrollArea):
         if look.labelled:
             painter.setPen(QPen(QColor(HUMAN_COLOR), 3))
             painter.drawRect(picture.adjusted(1, 1, -2, -2))
-        if position == self._current:
-            painter.setPen(QPen(QColor(_CURRENT), 3))
+        if position == self._current or self._selected[position]:
+            painter.setPen(QPen(QColor(_CURRENT), 3 if position == self._current else 1))
             painter.drawRect(rect.adjusted(-2, -2, 1, 1))
         self._draw_name(painter, rect, look, text)
 
@@ -537,7 +565,8 @@ class CellGallery(QAbstractScrollArea):
         painter.drawText(QPointF(rect.left() + chip + 5, top + metrics.ascent()), short)
 
 
-_SHIFT, _CONTROL = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.ControlModifier
+_KEYBOARD = Qt.KeyboardModifier
+_SHIFT, _CONTROL = _KEYBOARD.ShiftModifier, _KEYBOARD.ControlModifier
 
 
 def _no_picture(_: int) -> QImage | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.review.cells import NOBODY, PeopleSaid, ReviewCells, cells_of_batches, no_cells
 from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.layers.placement import full_size
@@ -221,13 +222,22 @@ def cut_from(open_image: Callable[[int], Any], cells: ReviewCells, window_um: fl
     pictures = CellPictures(open_image)
     centres, image, sizes = cells.centres, cells.image, cells.pixel_sizes_um
 
-    def cut(rows: Sequence[int], side: int) -> np.ndarray:
+    broken: dict[int, CytoDiffusionError] = {}  # looking for a file again takes time
+
+    def cut(
+        rows: Sequence[int], side: int
+    ) -> Iterator[tuple[list[int], np.ndarray | CytoDiffusionError]]:
         chosen = np.asarray(rows)
-        made = np.empty((len(rows), side, side, 3), np.uint8)
         for index in np.unique(image[chosen]).tolist():
-            here = np.flatnonzero(image[chosen] == index)
-            places = centres[chosen[here]]
-            made[here] = pictures.cut(index, places, sizes[index], side, window_um)
-        return made
+            here = chosen[image[chosen] == index]
+            made: np.ndarray | CytoDiffusionError
+            try:
+                if index in broken:
+                    made = broken[index]
+                else:
+                    made = pictures.cut(index, centres[here], sizes[index], side, window_um)
+            except CytoDiffusionError as error:
+                made = broken[index] = error
+            yield here.tolist(), made
 
     return cut

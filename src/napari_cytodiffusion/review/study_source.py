@@ -63,6 +63,9 @@ class StudySource(CellSource):
         self._job: Job | None = None
         self._writing: Job | None = None
         self._again = False
+        self._shown: tuple[int, str, int, int] | None = (
+            None  # of the open image, and of which cells
+        )
         self._wanted: int | None = None
         for event in (
             *(current.opened, current.predictions_changed),
@@ -74,6 +77,7 @@ class StudySource(CellSource):
         current.image_opened.connect(self._on_opened)
         session.inspected.connect(self._on_inspected)
         session.cells_changed.connect(self._on_cells)
+        session.view_changed.connect(self._on_cells)  # before or after corrections
         self.load()
 
     @property
@@ -122,8 +126,10 @@ class StudySource(CellSource):
     # -- what is said -------------------------------------------------------------------------
 
     def mine(self) -> Ints:
-        """Return what this observer says of each cell."""
-        return self.people.by(self._current.observer)
+        """Return what this observer says of each cell; a study calls Ada and ada one."""
+        me = self._current.observer
+        alike = (name for name in self.people.observers if name.casefold() == me.casefold())
+        return self.people.by(next(alike, me))
 
     def give(self, rows: Ints, name: str, seconds: float | None = None) -> bool:
         """Give cells a class; it is on the disk when this returns True."""
@@ -216,9 +222,13 @@ class StudySource(CellSource):
         name = self._current.image_of(views)
         if views is None or name is None or name not in self.cells.images:
             return False
+        shown = (id(self.cells.numbers), name, id(views.shown_results), len(views.shown_results))
+        if shown == self._shown:
+            return False
+        self._shown = shown
         for batch in views.shown_results.batches:
             self.cells = self.cells.updated(name, batch.crops.ids, batch.result)
-        return bool(views.shown_results.batches)
+        return True
 
     def cut(self) -> Cut | None:
         """Return what cuts pictures out of the files of the images."""

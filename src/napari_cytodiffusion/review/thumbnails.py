@@ -20,8 +20,11 @@ from napari_cytodiffusion.workers import Job
 #: Pictures cut out at a time, and bytes of pictures that are kept.
 _BATCH, _KEPT_BYTES = 24, 120_000_000
 
-#: Cuts out the pictures ``(n, side, side, 3)`` of some rows; called in a thread.
-Cut = Callable[[Sequence[int], int], np.ndarray]
+#: Cuts out the pictures of some rows at a side, part by part: rows, and their pictures
+#: ``(n, side, side, 3)`` or why there are none. Called in a thread.
+Cut = Callable[
+    [Sequence[int], int], Iterator[tuple[Sequence[int], np.ndarray | CytoDiffusionError]]
+]
 
 
 class _Wanted:
@@ -155,9 +158,7 @@ def pictures_body(wanted: _Wanted) -> Callable[[Progress], Iterator[Any]]:
     def body(report: Progress) -> Iterator[Any]:
         for age, rows, side, cut in iter(partial(wanted.take), None):
             report(0.0, "")
-            try:
-                yield age, rows, cut(rows, side)
-            except CytoDiffusionError as error:
-                yield age, rows, error
+            for some, made in cut(rows, side):
+                yield age, some, made
 
     return body

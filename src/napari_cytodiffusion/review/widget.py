@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 from napari.utils import notifications
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QGridLayout,
     QHBoxLayout,
     QMenu,
     QPushButton,
@@ -24,51 +21,38 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from cytodiffusion.review.cells import NOBODY, PeopleSaid
-from cytodiffusion.review.counts import ReviewCounts, count_cells
-from cytodiffusion.review.ordering import BLIND_ORDERS, CellFilter, Order, order_cells
+from cytodiffusion.progress import Progress
+from cytodiffusion.review.cells import NOBODY, PeopleSaid, ReviewCells
+from cytodiffusion.review.counts import count_cells
+from cytodiffusion.review.ordering import BLIND_ORDERS, Order, order_cells
 from napari_cytodiffusion.classify.reviewing import CLASS_KEYS, Reviewing
 from napari_cytodiffusion.remembered import remember, remembered
 from napari_cytodiffusion.review.class_buttons import ClassButtons
+from napari_cytodiffusion.review.filters import ReviewFilters, narrow_box
 from napari_cytodiffusion.review.gallery import CellGallery, TileLook
 from napari_cytodiffusion.review.source import CellSource, Ints, SlideSource
 from napari_cytodiffusion.review.study_source import StudySource
+from napari_cytodiffusion.review.texts import ORDER_TIPS, ORDERS, changed_text, counts_text
 from napari_cytodiffusion.review.thumbnails import Thumbnails
 from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import ask, note
+from napari_cytodiffusion.shared.common import EDGE, TallArea, ask, note, tell
 from napari_cytodiffusion.study.current import CurrentStudy
-
-#: Orders and what they are called.
-ORDERS: tuple[tuple[Order, str], ...] = (
-    ("doubt", "Most doubtful first"),
-    ("learner", "Most telling first"),
-    ("anomaly", "Most unusual first"),
-    ("class", "Class by class"),
-    ("similar", "Like the chosen cell"),
-    ("disagreement", "Disagreements first"),
-    ("place", "As they lie"),
-    ("chance", "In random order"),
-)
-
-_ORDER_TIPS = {
-    "doubt": "White cells first; what the border cuts comes last.",
-    "learner": "The cells from which a model would learn most, unlike each other.",
-    "disagreement": "Cells of which people contradict the model or each other, then the doubtful.",
-    "similar": "By what the network makes of the cells; choose a cell and sort again.",
-}
-
-#: Which cells are shown, by what people said: text, `CellFilter.labelled`.
-_LABELLED = (("All", None), ("To do", False), ("Labelled", True))
+from napari_cytodiffusion.workers import Job
 
 #: Sides of pictures in pixels, and the size that those that are made have at least.
 _LEAST, _USUAL, _MOST = 48, 88, 192
 _MADE = (96, 192)
 
-#: Milliseconds: of quiet before the slide follows, before pictures are wanted, before the shown
-#: answer is counted anew.
+#: Milliseconds of quiet before the slide follows, and before pictures are wanted.
 _FOLLOW_MS, _WANT_MS = 40, 15
 
 _SIDE = "review/side"
+
+#: Pixels of height that the classes take at most; of more classes, some are scrolled to.
+_CLASSES_HIGH = 210
+
+#: Cells that are put in the learner's order in the window's thread at most.
+_SORTED_AT_ONCE = 2000
 
 
 class ReviewWidget(QWidget):
@@ -88,7 +72,8 @@ class ReviewWidget(QWidget):
         self._source: CellSource | None = None
         self._numbers = np.zeros(0, np.int64)
         self._since = time.monotonic()
-        self._opens = False
+        self._opens = self._sort_again = False
+        self._sorting: Job | None = None
         self._people = PeopleSaid(0)
         self._build()
         self._connect()
@@ -105,26 +90,13 @@ class ReviewWidget(QWidget):
     # -- layout -------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.whose = QComboBox(self)
-        self.order = QComboBox(self)
+        self.whose, self.order = narrow_box(self), narrow_box(self)
         self.again = QPushButton("Sort again", self)
         self.again.setToolTip(
             "While you work the cells stay where they are. This puts them in order by what is "
             "known now."
         )
-        self.class_filter, self.image_filter = QComboBox(self), QComboBox(self)
-        self.labelled_filter, self.observer_filter = QComboBox(self), QComboBox(self)
-        for text, value in _LABELLED:
-            self.labelled_filter.addItem(text, value)
-        for box in (
-            *(self.whose, self.order, self.class_filter),
-            *(self.image_filter, self.labelled_filter, self.observer_filter),
-        ):
-            # long names of images must not make the dock wide
-            box.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            box.setMinimumContentsLength(8)
+        self.filters = ReviewFilters(self)
         self.gallery = CellGallery(self)
         self.gallery.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.thumbnails = Thumbnails(self)
@@ -158,13 +130,20 @@ class ReviewWidget(QWidget):
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         layout = QVBoxLayout(self)
         layout.setSpacing(5)
-        layout.addLayout(self._build_top())
+        top = QHBoxLayout()
+        top.setSpacing(4)
+        top.addWidget(self.whose, 2)
+        top.addWidget(self.order, 3)
+        top.addWidget(self.again)
+        layout.addLayout(top)
+        layout.addWidget(self.filters)
         layout.addWidget(self.gallery, 1)
         tools = QHBoxLayout()
         tools.addWidget(self.zoom, 1)
         tools.addWidget(self.blind)
         layout.addLayout(tools)
-        layout.addWidget(self.classes)
+        self._class_area = TallArea(self.classes, self)
+        layout.addWidget(self._class_area)
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
         for button in (self.right, self.skip_button, self.undo_button, self.accept):
@@ -176,20 +155,6 @@ class ReviewWidget(QWidget):
         changes.addWidget(self.before)
         layout.addLayout(changes)
         self.before.hide()
-
-    def _build_top(self) -> QGridLayout:
-        top = QGridLayout()
-        top.setSpacing(4)
-        top.addWidget(self.whose, 0, 0)
-        top.addWidget(self.image_filter, 0, 1, 1, 2)
-        top.addWidget(self.order, 1, 0, 1, 2)
-        top.addWidget(self.again, 1, 2)
-        top.addWidget(self.class_filter, 2, 0)
-        top.addWidget(self.labelled_filter, 2, 1)
-        top.addWidget(self.observer_filter, 2, 2)
-        for column in range(3):
-            top.setColumnStretch(column, 1)
-        return top
 
     def _connect(self) -> None:
         gallery = self.gallery
@@ -211,15 +176,12 @@ class ReviewWidget(QWidget):
             timer.timeout.connect(does)
         gallery.scrolled.connect(self._want.start)
         self.thumbnails.ready.connect(gallery.viewport().update)
-        self.thumbnails.failed.connect(notifications.show_warning)
+        self.thumbnails.failed.connect(_warn)
         self.zoom.valueChanged.connect(self._on_size)
         self.whose.currentIndexChanged.connect(self._on_whose)
         self.again.clicked.connect(self.sort)
-        for box in (
-            *(self.order, self.class_filter, self.image_filter),
-            *(self.labelled_filter, self.observer_filter),
-        ):
-            box.currentIndexChanged.connect(self.sort)
+        self.order.currentIndexChanged.connect(self.sort)
+        self.filters.changed.connect(self.sort)
         self.blind.toggled.connect(self._session.set_blind)
         self.before.toggled.connect(self._on_before)
         self._session.blind_changed.connect(self._on_blind)
@@ -234,26 +196,20 @@ class ReviewWidget(QWidget):
         self._session.stepped.connect(self._on_stepped)
         self._current.opened.connect(self._on_study)
         self._current.closed.connect(self._on_study)
+        # in the gallery only: elsewhere Space and Enter press buttons
         for index, key in enumerate(CLASS_KEYS):
-            self._shortcut(key, partial(self.give, index))
+            gallery.bind(key, partial(self.give, index))
         for key, does in (
             *(("Return", self.confirm), ("Enter", self.confirm), ("Space", self.skip)),
             *(("Ctrl+Z", self.undo), ("Ctrl+Shift+Z", self.redo)),
         ):
-            self._shortcut(key, does)
+            gallery.bind(key, does)
         for chosen in (
-            *(self.whose.activated, self.order.activated, self.class_filter.activated),
-            *(self.image_filter.activated, self.labelled_filter.activated),
-            *(self.observer_filter.activated, self.zoom.sliderReleased),
+            *(box.activated for box in (self.whose, self.order, *self.filters.boxes)),
             *(self.again.clicked, self.blind.clicked, self.before.clicked),
+            self.zoom.sliderReleased,
         ):
             chosen.connect(self._to_gallery)
-
-    def _shortcut(self, key: str, does: Callable[[], None]) -> None:
-        """Bind a key in the gallery only: elsewhere Space and Enter press buttons."""
-        shortcut = QShortcut(QKeySequence(key), self.gallery)
-        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        shortcut.activated.connect(does)
 
     def _to_gallery(self, *_: Any) -> None:
         """Let keys be about cells again."""
@@ -288,7 +244,7 @@ class ReviewWidget(QWidget):
         source.reloaded.connect(self._on_reloaded)
         source.said.connect(self._on_said)
         source.picked.connect(self._on_picked)
-        source.troubled.connect(notifications.show_warning)
+        source.troubled.connect(_warn)
         self._numbers = np.full(1, -1, np.int64)
         self._on_reloaded()
 
@@ -317,21 +273,18 @@ class ReviewWidget(QWidget):
             for value, text in ORDERS:
                 if not self._session.blind or value in BLIND_ORDERS:
                     self.order.addItem(text, value)
-                    tip = _ORDER_TIPS.get(value, "")
+                    tip = ORDER_TIPS.get(value, "")
                     at = self.order.count() - 1
                     self.order.setItemData(at, tip, Qt.ItemDataRole.ToolTipRole)
             wanted = "chance" if self._session.blind else chosen
             self.order.setCurrentIndex(max(0, self.order.findData(wanted)))
 
     def _fill_filters(self) -> None:
-        cells, people = self.source.cells, self.source.visible(self._session.blind)
-        _fill(self.class_filter, "All classes", list(enumerate(cells.class_names)))
-        _fill(self.image_filter, "All images", list(enumerate(cells.images)))
-        names = [(name, name or "you") for name in people.observers]
-        _fill(self.observer_filter, "By anybody", names)
-        self.image_filter.setVisible(len(cells.images) > 1)
-        self.observer_filter.setVisible(len(names) > 1)
+        cells = self.source.cells
+        self.filters.fill(cells, self.source.visible(self._session.blind))
         self.classes.set_classes(cells.class_names, cells.colors)
+        high = self.classes.sizeHint().height() + EDGE
+        self._class_area.setFixedHeight(min(high, _CLASSES_HIGH))
 
     # -- order --------------------------------------------------------------------------------
 
@@ -341,14 +294,36 @@ class ReviewWidget(QWidget):
         chosen = self.gallery.current_row
         current = chosen if 0 <= chosen < len(cells) else None
         by: Order = self.order.currentData()
-        rows = order_cells(cells, people, by, like=current)
-        shown = CellFilter(
-            class_index=self.class_filter.currentData(),
-            image=self.image_filter.currentData(),
-            labelled=self.labelled_filter.currentData(),
-            observer=self.observer_filter.currentData(),
-            blind=self._session.blind,
-        ).shown(cells, people)
+        if by != "learner" or len(cells) <= _SORTED_AT_ONCE:
+            self._arrange(order_cells(cells, people, by, like=current))
+        elif self._sorting is None:  # takes a second
+            self._sorting = Job(sort_body(cells, people, by), self)
+            self._sorting.yielded.connect(self._on_sorted)
+            self._sorting.failed.connect(tell)
+            self._sorting.ended.connect(self._on_sorting_ended)
+            self._sorting.start()
+        else:
+            self._sort_again = True
+
+    def _on_sorted(self, found: Any) -> None:
+        cells, rows = found
+        if cells.numbers is self.source.cells.numbers and self.order.currentData() == "learner":
+            self._arrange(rows)
+        else:  # there are others by now
+            self._sort_again = True
+
+    def _on_sorting_ended(self, _: str) -> None:
+        self._sorting = None
+        if self._sort_again:
+            self._sort_again = False
+            self.sort()
+
+    def _arrange(self, rows: Ints) -> None:
+        """Show the cells that the filters let through, of all rows in their order."""
+        cells, people = self.source.cells, self.source.visible(self._session.blind)
+        chosen, by = self.gallery.current_row, self.order.currentData()
+        current = chosen if 0 <= chosen < len(cells) else None
+        shown = self.filters.chosen(self._session.blind).shown(cells, people)
         rows = rows[shown[rows]]
         if len(cells) and not len(rows):
             self.gallery.empty_text = "None of the cells is of this choice."
@@ -463,7 +438,7 @@ class ReviewWidget(QWidget):
     def step(self, by: int) -> None:
         """Go to the next (1) or previous (-1) cell."""
         if len(self.gallery.order):
-            self.gallery.move(by)
+            self.gallery.step_by(by)
 
     def undo(self) -> None:
         """Take back what was said last, and go to that cell."""
@@ -524,8 +499,7 @@ class ReviewWidget(QWidget):
         shown = counts.given if blind else counts.classes
         self.classes.set_counts(shown.tolist(), counts.given.tolist())
         self.counts.setText(counts_text(counts, blind))
-        if len(self._people.observers) != self.observer_filter.count() - 1:
-            self._fill_filters()
+        self.filters.fill(self.source.cells, self._people)
         self._show_buttons()
         self._show_changes()
         self.gallery.viewport().update()
@@ -546,15 +520,10 @@ class ReviewWidget(QWidget):
 
     def _show_changes(self) -> None:
         """Say how many other cells changed their class by what was said."""
-        latest, all_of = self._reviewing.changed_class
         views = self._session.current
         known = views is not None and views.results.base is not None and not self._session.blind
         self.before.setVisible(known)
-        text = ""
-        if known:
-            cells = "1 other cell has" if all_of == 1 else f"{all_of:,} other cells have"
-            text = f"{cells} another class by what you said; {latest:,} by the latest word."
-        self.changed.setText(text)
+        self.changed.setText(changed_text(*self._reviewing.changed_class) if known else "")
 
     def _on_before(self, before: bool) -> None:
         self._session.show_corrected(not before)
@@ -567,32 +536,17 @@ class ReviewWidget(QWidget):
         self.sort()
 
 
-def counts_text(counts: ReviewCounts, blind: bool = False) -> str:
-    """Say how far a person has come, and how often they agree with the model."""
-    if not counts.cells:
-        return ""
-    said = f"<b>{counts.labelled:,}</b> labelled"
-    if not blind:
-        said += f" ({counts.confirmed:,} confirmed, {counts.corrected:,} corrected)"
-    if counts.disputed:
-        said += f", {counts.disputed:,} disputed"
-    said += f", {counts.to_do:,} to do."
-    found = counts.agreement
-    if found is not None and not blind:
-        share, (low, high) = found
-        said += (
-            f" The model agrees with people in {100 * share:.0f} % "
-            f"({100 * low:.0f} to {100 * high:.0f} %)."
-        )
-    return said
+def _warn(text: str) -> None:
+    notifications.show_warning(text)
 
 
-def _fill(box: QComboBox, everything: str, entries: list[tuple[Any, str]]) -> None:
-    """Offer these entries below one for all; what was chosen stays chosen."""
-    chosen = box.currentData()
-    with QSignalBlocker(box):
-        box.clear()
-        box.addItem(everything, None)
-        for value, text in entries:
-            box.addItem(text, value)
-        box.setCurrentIndex(max(0, box.findData(chosen)) if chosen is not None else 0)
+def sort_body(
+    cells: ReviewCells, people: PeopleSaid, by: Order
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields the cells and their order."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        report(0.0, "Sorting ...")
+        yield cells, order_cells(cells, people, by)
+
+    return body

@@ -18,7 +18,13 @@ from napari_cytodiffusion.shared.common import RunBar, ask, plain_note, tell
 from napari_cytodiffusion.shared.fold import FoldButton
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.study.current import CurrentStudy
-from napari_cytodiffusion.study.filling import Body, How, add_body, classify_body, how_now
+from napari_cytodiffusion.study.filling import (
+    AnalysisRequest,
+    Body,
+    add_body,
+    analysis_request,
+    classify_body,
+)
 
 if TYPE_CHECKING:
     from cytodiffusion.study.add import Added, Failed
@@ -47,7 +53,7 @@ class AddImages(QWidget):
         self._owner = parent  # what is docked: the run ends with it
         self._running = False
         self._waiting: list[Path] = []
-        self._how: How | None = None
+        self._request: AnalysisRequest | None = None
         self._again = False
         self._first: str | None = None  # image that was added first
         self._counts: Counter[str] = Counter()
@@ -75,8 +81,8 @@ class AddImages(QWidget):
         )
         self.single = QCheckBox("Each image shows one cell", self)
         self.single.setToolTip("Images of one cell each, with the cell in or near the centre.")
-        self.how = plain_note("", self)
-        self.how.setToolTip(
+        self.settings_line = plain_note("", self)
+        self.settings_line.setToolTip(
             "As set in Segment cells and Classify cells where these are open, else in the "
             "preferences."
         )
@@ -103,14 +109,14 @@ class AddImages(QWidget):
         layout.addLayout(chosen)
         layout.addWidget(self.single)
         layout.addWidget(self.form.native)
-        layout.addWidget(self.how)
+        layout.addWidget(self.settings_line)
         layout.addWidget(self.run_bar)
         for part in (self.failed, self.fold, self.warnings):
             layout.addWidget(part)
         layout.addWidget(self.again_button)
         self.images_button.clicked.connect(self._on_images)
         self.folder_button.clicked.connect(self._on_folder)
-        self.clear_button.clicked.connect(lambda: self._wait_for(()))
+        self.clear_button.clicked.connect(self._on_clear)
         self.again_button.clicked.connect(self.classify_again)
         self.run_bar.run.connect(self.start)
         self.run_bar.cancel.connect(self._session.cancel)
@@ -130,6 +136,9 @@ class AddImages(QWidget):
             self, "Add all images of a folder", self._start_at()
         )
         self.take([Path(chosen)] if chosen else [])
+
+    def _on_clear(self) -> None:
+        self._wait_for(())
 
     def _start_at(self) -> str:
         """Return where the dialog opens: beside the images that the study has."""
@@ -155,7 +164,7 @@ class AddImages(QWidget):
         self.clear_button.setVisible(bool(names) and not busy)
         for button in (self.images_button, self.folder_button):
             button.setEnabled(opened)
-        for part in (self.single, self.form.native, self.how):
+        for part in (self.single, self.form.native, self.settings_line):
             part.setVisible(bool(names))
         self.run_bar.run_button.setVisible(bool(names))
         self.run_bar.cancel_button.setVisible(bool(names) or self._running)
@@ -167,13 +176,13 @@ class AddImages(QWidget):
         self.run_bar.setVisible(bool(names) or self._running or bool(self._counts))
         self._show_said()
         if names:
-            self._show_how()
+            self._show_settings()
 
-    def _show_how(self) -> None:
+    def _show_settings(self) -> None:
         try:
-            self.how.setText(how_now(self._session).words)
+            self.settings_line.setText(analysis_request(self._session).words)
         except InputError as error:
-            self.how.setText(str(error))
+            self.settings_line.setText(str(error))
 
     # -- the queue ----------------------------------------------------------------------------
 
@@ -185,38 +194,40 @@ class AddImages(QWidget):
         """Classify the cells of all images of the study."""
         self._begin(again=True)
 
-    def _begin(self, *, again: bool, how: How | None = None) -> None:
+    def _begin(self, *, again: bool, request: AnalysisRequest | None = None) -> None:
         folder = self._study.folder
         if folder is None or not (again or self._waiting):
             return
         try:
-            how = how or self._how_asked()
+            request = request or self._asked()
         except InputError as error:
             tell(error)
             return
         started = self._session.start(
-            self._body(folder, how, again),
+            self._body(folder, request, again),
             owner=self._owner,
             on_progress=self.run_bar.advance,
             on_item=self._on_item,
             on_end=self._on_end,
         )
         if started is not None:
-            self._how, self._again, self._running, self._first = how, again, True, None
+            self._request, self._again, self._running, self._first = request, again, True, None
             self._counts, self._failures, self._warnings = Counter(), {}, {}
             self.run_bar.begin("Starting ...")
             self._show()
 
-    def _how_asked(self) -> How:
+    def _asked(self) -> AnalysisRequest:
         """Return model and settings, with the scale that stands here."""
-        how = how_now(self._session)
-        return dataclasses.replace(how, options=how.options.model_copy(update=self.form.values()))
+        request = analysis_request(self._session)
+        return dataclasses.replace(
+            request, options=request.options.model_copy(update=self.form.values())
+        )
 
-    def _body(self, folder: Path, how: How, again: bool) -> Body:
+    def _body(self, folder: Path, request: AnalysisRequest, again: bool) -> Body:
         engine = self._session.engine
         if again:
-            return classify_body(engine, folder, how)
-        return add_body(engine, folder, tuple(self._waiting), how, self.single.isChecked())
+            return classify_body(engine, folder, request)
+        return add_body(engine, folder, tuple(self._waiting), request, self.single.isChecked())
 
     def _on_item(self, item: Added | Failed | str) -> None:
         if isinstance(item, str):
@@ -266,23 +277,25 @@ class AddImages(QWidget):
         """Say what became of the images."""
         counts = [f"{self._counts[s]:,} {word}" for s, word in _WORDS.items() if self._counts[s]]
         done = f"Images: {', '.join(counts)}." if counts else ""
-        how = {"failed": "Stopped by an error.", "cancelled": "Cancelled."}.get(outcome, "")
-        return " ".join(filter(None, (how, done))) or "There was nothing to do."
+        end = {"failed": "Stopped by an error.", "cancelled": "Cancelled."}.get(outcome, "")
+        return " ".join(filter(None, (end, done))) or "There was nothing to do."
 
     def _on_error(self, error: CytoDiffusionError) -> None:
-        how = self._how
-        if how is None:
+        request = self._request
+        if request is None:
             return
-        if isinstance(error, DownloadNeeded) and not how.allow_download:
+        if isinstance(error, DownloadNeeded) and not request.allow_download:
             if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
-                self._begin(again=self._again, how=dataclasses.replace(how, allow_download=True))
+                self._begin(
+                    again=self._again, request=dataclasses.replace(request, allow_download=True)
+                )
             return
         tell(error)
-        if isinstance(error, OutOfMemoryError) and how.device != "cpu":
+        if isinstance(error, OutOfMemoryError) and request.device != "cpu":
             question = "Go on with the CPU instead? It is slower but has more memory."
             if ask(self, "Out of memory", question):
                 self._session.engine.forget_models()
-                self._begin(again=self._again, how=dataclasses.replace(how, device="cpu"))
+                self._begin(again=self._again, request=dataclasses.replace(request, device="cpu"))
 
 
 def _lines(said: Mapping[str, Sequence[str]]) -> list[str]:

@@ -26,7 +26,7 @@ Body = Callable[[Progress], Iterator[Any]]
 
 
 @dataclass(frozen=True)
-class How:
+class AnalysisRequest:
     """How images are segmented and classified: a model, its device, and the settings."""
 
     source: str = "default"
@@ -45,7 +45,7 @@ class How:
         return f"Model: {name}. Cells: {method}."
 
 
-def how_now(session: Session) -> How:
+def analysis_request(session: Session) -> AnalysisRequest:
     """Return what *Segment cells* and *Classify cells* say, or the preferences without them.
 
     InputError where what they say makes no sense.
@@ -62,10 +62,12 @@ def how_now(session: Session) -> How:
         options = segment.options()
     else:
         options = checked(SegmentOptions, {"method": default("segmentation", "method")})
-    return How(str(source), str(device), settings, options)
+    return AnalysisRequest(str(source), str(device), settings, options)
 
 
-def add_body(engine: Engine, folder: Path, paths: Sequence[Path], how: How, single: bool) -> Body:
+def add_body(
+    engine: Engine, folder: Path, paths: Sequence[Path], request: AnalysisRequest, single: bool
+) -> Body:
     """Body of a `Job` that yields ``Added`` or ``Failed`` of each image, and sentences.
 
     ``single`` is for images of one cell each.
@@ -73,21 +75,21 @@ def add_body(engine: Engine, folder: Path, paths: Sequence[Path], how: How, sing
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
-        model = engine.load_model(how.source, how.device, how.allow_download)
+        model = engine.load_model(request.source, request.device, request.allow_download)
         from cytodiffusion.image.formats import find_images
         from cytodiffusion.study import Study
         from cytodiffusion.study.add import add_fields, add_single_cells, outside
 
         found = outside(find_images(paths), folder)
         yield from found.notes
-        options = how.options.model_copy(update={"allow_download": how.allow_download})
+        options = request.options.model_copy(update={"allow_download": request.allow_download})
         with Study.open(folder) as study:
             if single:
                 done = add_single_cells(
                     study,
                     found.paths,
                     model,
-                    how.settings,
+                    request.settings,
                     names=found.names,
                     pixel_size_um=options.pixel_size_um,
                     progress=report,
@@ -95,18 +97,18 @@ def add_body(engine: Engine, folder: Path, paths: Sequence[Path], how: How, sing
                 yield from (*done.added, *done.failed, *done.notes)
                 return
             yield from add_fields(
-                study, found.paths, found.names, model, how.settings, options, report
+                study, found.paths, found.names, model, request.settings, options, report
             )
 
     return body
 
 
-def classify_body(engine: Engine, folder: Path, how: How) -> Body:
+def classify_body(engine: Engine, folder: Path, request: AnalysisRequest) -> Body:
     """Body of a `Job` that classifies all images of a study again, and yields as `add_body`."""
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "Loading the model ...")
-        model = engine.load_model(how.source, how.device, how.allow_download)
+        model = engine.load_model(request.source, request.device, request.allow_download)
         from cytodiffusion.study import Study
         from cytodiffusion.study.add import Failed, add_fields
 
@@ -119,9 +121,9 @@ def classify_body(engine: Engine, folder: Path, how: How) -> Body:
                 except CytoDiffusionError as error:
                     yield Failed(Path(image.path), str(error))
             # its images have their scales already
-            options = how.options.model_copy(update={"one_scale": False})
+            options = request.options.model_copy(update={"one_scale": False})
             if paths:
-                yield from add_fields(study, paths, names, model, how.settings, options, report)
+                yield from add_fields(study, paths, names, model, request.settings, options, report)
 
     return body
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Layer
+from napari.utils import notifications
 from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from cytodiffusion.classification.settings import ClassifySettings
@@ -45,6 +46,7 @@ class KeepButton(QWidget):
         self._session, self._study = session, CurrentStudy.of(session)
         self._owner = parent  # what is docked: the run ends with it
         self._layers: list[tuple[Layer, Layer]] = []
+        self._views_kept: list[CellViews] = []
         self._kept: list[Kept] = []
         self.button = QPushButton("Keep in a study ...", self)
         self.button.setToolTip(
@@ -135,6 +137,7 @@ class KeepButton(QWidget):
         )
         if started is not None:
             self._kept = []
+            self._views_kept = views
             self._layers = [(v.image, v.labels) for v in views] + pairs
             self.refresh()
 
@@ -142,7 +145,9 @@ class KeepButton(QWidget):
         self._say(text)
 
     def _on_item(self, kept: Kept) -> None:
-        image, cells = self._layers[len(self._kept)]
+        number = len(self._kept)
+        image, cells = self._layers[number]
+        self._study.restored.update(self._views_kept[number : number + 1])  # it is there already
         self._kept.append(kept)
         self._study.keep_as(image, cells, kept.image.name)
 
@@ -152,7 +157,10 @@ class KeepButton(QWidget):
         text = f"{cells:,} cells are in the study now, {said:,} of them with a class from people."
         if any(kept.written for kept in self._kept):
             text += " Pixels that were in no file were written into its folder."
-        self._say(text if self._kept else "Nothing was kept.")
+        text = text if self._kept else "Nothing was kept."
+        self._say(text)
+        if not self.isVisible():  # another page of the dock is shown by now
+            notifications.show_info(text)
         if self._kept:
             self._study.images_changed.emit()
             self._study.refresh_said()

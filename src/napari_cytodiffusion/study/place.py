@@ -8,12 +8,16 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer
 
 from cytodiffusion.errors import CytoDiffusionError
+from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.layers.views import STYLES
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.study.current import CurrentStudy
 
 #: Milliseconds without a change after which the place is written down.
 _CALM_MS = 800
+
+#: Name of the dock of a study in the Plugins menu.
+_DOCK = "Study"
 
 #: Entry of the study for the window, and beginning of those for its images.
 _WINDOW, _IMAGE = "window", "window of "
@@ -91,8 +95,11 @@ class Place(QObject):
         self._restored = None
         if study is None or not isinstance(window, dict):
             return
-        for dock in window.get("docks", ()):
-            self._session.open_dock(str(dock))
+        front = self._session.docked_names()
+        for name in [name for name in map(str, window.get("docks", ())) if name not in front]:
+            self._session.open_dock(name)
+        if _DOCK in front:
+            self._session.open_dock(_DOCK)  # the day begins there, whatever was opened after it
         if window.get("style") in dict(STYLES):
             self._session.set_style(window["style"])
         name = window.get("image")
@@ -116,6 +123,9 @@ class Place(QObject):
                 self._session.show("uncertainty")
             if window.get("hidden"):
                 self._session.toggle_colors()
+            classify = self._session.docked("Classify cells")
+            if isinstance(classify, ClassifyWidget):
+                classify.model.value = views.model[0]
             self._session.view_changed.emit()
             self._session.cells_changed.emit()
         if not isinstance(where, dict):

@@ -194,5 +194,5 @@ def test_answers_of_a_study_are_taken_as_they_are() -> None:
     table = pd.DataFrame(rows, columns=["image", "annotator", "label"])
     found = read_annotations(Path("/a study"), RECORDS, NAMES, (), table)
     assert found.answers == (Answer(RECORDS[0].path, "Ann", "monocyte"),)
-    with pytest.raises(InputError, match="no table or study with annotations at"):
+    with pytest.raises(InputError, match=r"no table of annotations at .*, and no study"):
         read_annotations(Path("/a study"), RECORDS, NAMES)

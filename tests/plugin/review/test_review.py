@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QInputDialog
 
 from napari_cytodiffusion.review.gallery import CELLS_MIME
-from napari_cytodiffusion.review.widget import ReviewWidget, counts_text
+from napari_cytodiffusion.review.texts import changed_text, counts_text
+from napari_cytodiffusion.review.widget import ReviewWidget
 from napari_cytodiffusion.session import Session
 
 
@@ -46,7 +48,7 @@ def active(widget, qtbot):
     return widget
 
 
-def test_the_most_doubtful_cell_is_first_and_chosen(widget, qtbot):
+def test_the_most_uncertain_cell_is_first_and_chosen(widget, qtbot):
     results = widget._session.current.results
     assert labels(widget) == results.ordered("uncertainty")
     assert widget.gallery.selected_count == 1
@@ -101,14 +103,27 @@ def test_the_order_stays_while_one_works(widget, settle):
     settle()
     assert labels(widget) == before
     widget.again.click()
-    choose(widget.labelled_filter, False)
+    choose(widget.filters.labelled, False)
     assert set(labels(widget)) == set(before[1:])
-    choose(widget.labelled_filter, True)
+    choose(widget.filters.labelled, True)
     assert labels(widget) == before[:1]
-    choose(widget.labelled_filter, None)
-    choose(widget.class_filter, 0)
+    choose(widget.filters.labelled, None)
+    choose(widget.filters.classes, 0)
     results = widget._session.current.results
     assert set(labels(widget)) == set(results.ordered("class", 0))
+
+
+def test_the_learners_order_of_many_cells_is_made_in_a_thread(widget, qtbot, monkeypatch):
+    at_once = labels(widget)
+    choose(widget.order, "learner")
+    expected = labels(widget)
+    assert sorted(expected) == sorted(at_once)
+    choose(widget.order, "uncertainty")
+    monkeypatch.setattr("napari_cytodiffusion.review.widget._SORTED_AT_ONCE", 5)
+    choose(widget.order, "learner")
+    assert labels(widget) == at_once  # until it is there
+    qtbot.waitUntil(lambda: widget._sorting is None, timeout=20_000)
+    assert labels(widget) == expected
 
 
 def test_cells_are_dropped_onto_a_class(widget, settle):
@@ -139,7 +154,16 @@ def test_a_class_that_is_not_there_yet(widget, settle, monkeypatch):
     settle()
     assert set(people(widget).values()) == {"blast"}
     assert widget.classes.buttons[-1].name == "blast"
-    assert widget.class_filter.findText("blast") > 0
+    assert widget.filters.classes.findText("blast") > 0
+
+
+def test_many_classes_leave_room_for_cells(widget, qtbot):
+    names = [f"class {number}" for number in range(40)]
+    cells = replace(widget.source.cells, class_names=tuple(names), colors=("#336699",) * 40)
+    widget.source.cells = cells
+    widget._fill_filters()
+    assert len(widget.classes.buttons) == 40
+    assert widget.minimumSizeHint().height() < 560
 
 
 def test_all_shown_cells_are_accepted_after_a_question(widget, settle, asked):
@@ -183,23 +207,22 @@ def test_a_click_in_the_slide_and_in_the_gallery(widget, viewer, qtbot):
     np.testing.assert_allclose(viewer.scene.camera.center[-2:], centre, atol=1e-6)
 
 
-def test_how_many_changed_and_how_it_was_before(widget, settle, viewer):
+def test_how_many_changed_and_how_it_was_before(widget, settle, viewer, qtbot):
     assert not widget.before.isVisibleTo(widget)
     widget.gallery.choose(0)
-    widget.give(0)
+    widget.give_name("artefact")
     settle()
     assert "by what you said" in widget.changed.text()
     views = widget._session.current
     corrected = views.maps.class_map.copy()
     assert widget.before.isVisibleTo(widget)
-    widget.before.click()
-    row = widget.gallery.order[0]
-    assert widget.source.cells.posterior[row].max() == pytest.approx(
-        views.results.uncorrected.record(labels(widget)[0]).confidence
-    )
-    assert not np.array_equal(views.maps.class_map, corrected)
-    widget.before.click()
-    np.testing.assert_array_equal(views.maps.class_map, corrected)
+    row, first = int(widget.gallery.order[0]), labels(widget)[0]
+    for results in (views.results.uncorrected, views.results):
+        with qtbot.waitSignal(widget._session.view_changed, timeout=20_000):
+            widget.before.click()
+        shown = widget.source.cells.posterior[row].max()
+        assert shown == pytest.approx(results.record(first).confidence)
+        assert np.array_equal(views.maps.class_map, corrected) == (results is views.results)
 
 
 def test_keys_go_to_the_cells_after_a_choice(active, qtbot):
@@ -256,6 +279,13 @@ def _counts(widget):
     return count_cells(widget.source.cells, widget.source.people)
 
 
+def test_what_changed_is_said_in_words():
+    assert changed_text(0, 0) == "No other cell has another class by what you said."
+    assert changed_text(1, 1).startswith("1 other cell has another class")
+    assert "1,200 other cells have" in changed_text(7, 1200)
+    assert "7 changed by the latest word" in changed_text(7, 1200)
+
+
 def test_all_labelled_is_said(widget, settle, messages, asked):
     widget.accept_many(sure=False)
     settle()
@@ -269,7 +299,10 @@ def test_the_widget_is_let_go(viewer, engine, qtbot):
     gone = weakref.ref(made)
     made.deleteLater()
     del made
-    qtbot.wait(50)
-    gc.collect()
-    assert gone() is None
+
+    def is_gone() -> bool:
+        gc.collect()
+        return gone() is None
+
+    qtbot.waitUntil(is_gone, timeout=20_000)
     Session.of(viewer).stepped.emit(1)

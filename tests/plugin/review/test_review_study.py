@@ -53,13 +53,17 @@ def test_each_observer_has_their_own_to_do(of_study, current, folder):
     of_study.gallery.choose(0)
     first = number(of_study)
     of_study.give(1)
+    current._reviewing.call_observer("ada")  # is the same person
+    assert of_study.source.mine()[of_study.source.cells.row_of(first)] == 1
     current._reviewing.call_observer("Ben")
     of_study.sort()
     assert number(of_study) == first  # Ben has not looked at it
     of_study.give(2)
     assert on_disk(folder)[first] == {"Ada": CLASSES[1], "Ben": CLASSES[2]}
     assert "1 disputed" in of_study.counts.text()
-    names = [of_study.observer_filter.itemText(i) for i in range(of_study.observer_filter.count())]
+    names = [
+        of_study.filters.observers.itemText(i) for i in range(of_study.filters.observers.count())
+    ]
     assert names == ["By anybody", "Ada", "Ben"]
 
 
@@ -125,3 +129,9 @@ def test_pictures_of_an_image_that_is_gone_are_told(of_study, current, folder, q
     of_study.thumbnails.want(range(12))
     qtbot.waitUntil(lambda: bool(messages), timeout=20_000)
     assert "b.png is no longer at" in messages[0]
+    # those of the other image are there
+    here = of_study.source.cells.image == 0
+    qtbot.waitUntil(
+        lambda: all(of_study.thumbnails.get(int(row)) for row in np.flatnonzero(here)),
+        timeout=20_000,
+    )

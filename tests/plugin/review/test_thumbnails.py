@@ -20,8 +20,9 @@ def thumbnails(qtbot):
     qtbot.waitUntil(lambda: made._job is None, timeout=10_000)
 
 
-def grey(rows, side):
-    return np.stack([np.full((side, side, 3), row, np.uint8) for row in rows])
+def grey(rows, side, values=None):
+    values = rows if values is None else values
+    yield rows, np.stack([np.full((side, side, 3), value, np.uint8) for value in values])
 
 
 def test_pictures_arrive_from_a_thread(thumbnails, qtbot):
@@ -51,7 +52,7 @@ def test_what_was_wanted_for_other_cells_is_dropped(thumbnails, qtbot):
     thumbnails.set_source(slow)
     thumbnails.want([1])
     assert begun.wait(10)
-    thumbnails.set_source(lambda rows, side: grey([9 for _ in rows], side))
+    thumbnails.set_source(lambda rows, side: grey(rows, side, [9] * len(rows)))
     thumbnails.want([1])
     go.set()
     qtbot.waitUntil(lambda: thumbnails.get(1) is not None, timeout=10_000)
@@ -60,7 +61,7 @@ def test_what_was_wanted_for_other_cells_is_dropped(thumbnails, qtbot):
 
 def test_a_bounded_number_is_kept(thumbnails, qtbot, monkeypatch):
     monkeypatch.setattr("napari_cytodiffusion.review.thumbnails._KEPT_BYTES", 0)
-    thumbnails.set_source(lambda rows, side: grey([row % 255 for row in rows], side))
+    thumbnails.set_source(lambda rows, side: grey(rows, side, [0] * len(rows)))
     thumbnails.want(range(500))
     qtbot.waitUntil(lambda: thumbnails.get(499) is not None, timeout=10_000)
     assert sum(thumbnails.get(row) is not None for row in range(500)) <= 200
@@ -71,7 +72,7 @@ def test_a_failure_is_told_once_and_not_tried_again(thumbnails, qtbot):
 
     def broken(rows, side):
         tried.append(list(rows))
-        raise InputError("The image a.png is no longer there.")
+        yield rows, InputError("The image a.png is no longer there.")
 
     thumbnails.failed.connect(told.append)
     thumbnails.set_source(broken)

@@ -18,7 +18,7 @@ from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.study import adding
 from napari_cytodiffusion.study.adding import AddImages
 from napari_cytodiffusion.study.current import CurrentStudy
-from napari_cytodiffusion.study.filling import How, how_now
+from napari_cytodiffusion.study.filling import AnalysisRequest, analysis_request
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +41,14 @@ def slides(tmp_path_factory):
 def how(bundle, monkeypatch):
     """Make the settings of all runs quick ones; returns a list that the last one is read from."""
     wanted = [
-        How(
+        AnalysisRequest(
             str(bundle),
             "cpu",
             ClassifySettings(trials=1),
             SegmentOptions(method="watershed", pixel_size_um=None),
         )
     ]
-    monkeypatch.setattr(adding, "how_now", lambda session: wanted[-1])
+    monkeypatch.setattr(adding, "analysis_request", lambda session: wanted[-1])
     return wanted
 
 
@@ -113,7 +113,7 @@ def test_all_again_with_other_settings(desk, slides, how, qtbot):
     assert not panel.again_button.isVisibleTo(panel)
     panel.take([slides / "field-0.png"])
     run(panel, session, qtbot)
-    how.append(How(how[0].source, "cpu", ClassifySettings(trials=2), how[0].options))
+    how.append(AnalysisRequest(how[0].source, "cpu", ClassifySettings(trials=2), how[0].options))
     with qtbot.waitSignal(current.predictions_changed, timeout=60_000):
         panel.again_button.click()
     assert panel.run_bar.line.text() == "Images: 1 classified again."
@@ -152,8 +152,8 @@ def test_nothing_is_offered_without_a_study(desk):
 
 def test_the_settings_are_those_of_the_docks(viewer, monkeypatch):
     session = Session.of(viewer)
-    assert how_now(session) == How()
-    assert how_now(session).words == "Model: default. Cells: automatic."
+    assert analysis_request(session) == AnalysisRequest()
+    assert analysis_request(session).words == "Model: default. Cells: automatic."
     from napari_cytodiffusion.classify.widget import ClassifyWidget
     from napari_cytodiffusion.segment.widget import SegmentWidget
 
@@ -163,6 +163,6 @@ def test_the_settings_are_those_of_the_docks(viewer, monkeypatch):
     classify.form["trials"].value = 7
     classify.model.value = str(Path("models") / "own")
     segment.method.value = "watershed"
-    how = how_now(session)
+    how = analysis_request(session)
     assert (how.settings.trials, how.options.method) == (7, "watershed")
     assert how.words == "Model: own. Cells: watershed."

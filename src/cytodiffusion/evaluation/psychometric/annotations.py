@@ -95,7 +95,7 @@ def read_annotations(
     """
     if table is None:
         if not path.is_file():
-            raise InputError(f"There is no table or study with annotations at {path}.")
+            raise InputError(f"There is no table of annotations at {path}, and no study.")
         table = read_csv(path)
     found = _find_columns([str(c) for c in table.columns], path)
     rows = {what: table[name].str.strip() for what, name in found.items()}
