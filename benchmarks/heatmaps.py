@@ -2,17 +2,23 @@
 
     python benchmarks/heatmaps.py --resnet results/resnet18              # both parts
     python benchmarks/heatmaps.py --parts where --set segwbc -n 20
-    python benchmarks/heatmaps.py --parts where --set pbc-val --noise 0.6 0.9
+    python benchmarks/heatmaps.py --parts where targets --set pbc-val
 
 Where: share of each map's energy in nucleus, cytoplasm and beside the cell, over the share of the
 area that these have (1: no better than chance). Eosinophils and neutrophils differ in their
 granules, so their maps should fall on the cytoplasm; segmented and round nuclei differ in the
-nucleus and in what lies between its lobes (its convex hull). SegWBC has masks; those of PBC are
-made by our watershed and by colour.
+nucleus and in what lies between its lobes (its convex hull). SegWBC has masks; those of PBC and
+BCISC are made by our watershed and by colour.
+
+Targets: how alike the maps of one cell towards all white classes are inside the cell (mean
+correlation of pairs, over pixels and colours), and how much each is like what the counterfactual
+cell of that class really changed (correlation).
 
 Deletion: the pixels where a map is strongest are replaced by the mean of their surroundings, more
-and more of them, until the cell is taken for another class. The better the map, the sooner. Two
-judges: the diffusion classifier and the ResNet-18.
+and more of them, until the cell is taken for another class. The better the map, the sooner.
+Insertion: the cell's strongest pixels are put back into its blurred picture; the better the map,
+the sooner it is taken for its class again. Two judges: the diffusion classifier and, with
+``--resnet``, the ResNet-18.
 
 Rivals: integrated gradients (Sundararajan et al. 2017) of the ResNet-18's logits, target less
 predicted, from an empty crop, smoothed as our map is and averaged over four turns; a smooth
@@ -25,6 +31,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +46,12 @@ from cytodiffusion.baselines import Baseline, load_baseline
 from cytodiffusion.cells.single_cell import SingleCells
 from cytodiffusion.classification.classifier import normalised_crops
 from cytodiffusion.classification.settings import ClassifySettings
-from cytodiffusion.counterfactual.heatmap import HeatmapSettings, iter_heatmaps
+from cytodiffusion.counterfactual.cells import counterfactual_cells
+from cytodiffusion.counterfactual.heatmap import (
+    HeatmapSettings,
+    all_class_heatmaps,
+    iter_heatmaps,
+)
 from cytodiffusion.counterfactual.placement import Placement
 from cytodiffusion.image.image import open_image
 from cytodiffusion.image.stain import estimate_background
@@ -48,6 +60,7 @@ from cytodiffusion.model.codec import WHITE
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.segmentation.foreground import opened
 from cytodiffusion.segmentation.watershed import watershed
+from cytodiffusion.taxonomy import white_classes
 
 PAIRS = (
     ("eosinophil", "neutrophil", "cytoplasm"),
@@ -55,6 +68,9 @@ PAIRS = (
     ("neutrophil", "lymphocyte", "nucleus"),
     ("neutrophil", "monocyte", "nucleus"),
 )
+WHITE_CELLS = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")
+#: Data sets without masks.
+OUTLINED_HERE = ("pbc", "bcisc")
 NUCLEUS, CYTOPLASM = 2, 1
 AREAS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 SURROUNDINGS_UM = 2.0
@@ -74,9 +90,9 @@ class Cell:
 Mapper = Callable[[Cell, int, int], np.ndarray]
 
 
-def own_parts(rgb: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
-    """Nucleus and cytoplasm of a PBC cell, by watershed and by the red light that nuclei absorb."""
-    labels = watershed(rgb, PIXEL_SIZE_UM).labels
+def own_parts(rgb: np.ndarray, centre: tuple[float, float], pixel_um: float) -> np.ndarray:
+    """Nucleus and cytoplasm of a cell, by watershed and by the red light that nuclei absorb."""
+    labels = watershed(rgb, pixel_um).labels
     here = labels[round(centre[0]), round(centre[1])]
     cell = (labels == here) & (here > 0)
     if not cell.any():
@@ -93,7 +109,7 @@ def read_cells(data: Path, which: str, name: str, n: int, model: ModelBundle) ->
     wanted = (table["dataset"] == dataset) & (table["class"] == name)
     if split:
         wanted &= table["split"] == split
-    else:
+    elif dataset not in OUTLINED_HERE:
         wanted &= table["path"].str.contains("/images/")
     paths = table[wanted].sort_values("path")["path"]
     chosen = [data / p for p in paths.sample(min(n, len(paths)), random_state=0)]
@@ -103,8 +119,8 @@ def read_cells(data: Path, which: str, name: str, n: int, model: ModelBundle) ->
         cell = folder.read(path)
         scale = cell.scale.pixel_size_um
         placement = Placement.of_cell(cell.centre, scale, model.window_um, model.input_size)
-        if split:
-            parts = own_parts(cell.rgb, cell.centre)
+        if dataset in OUTLINED_HERE:
+            parts = own_parts(cell.rgb, cell.centre, scale)
         else:
             mask = open_image(next((data / dataset / "masks").glob(f"{path.stem}.*"))).rgb()
             parts = np.digitize(mask[..., 0], (64, 192)).astype(np.uint8)
@@ -127,11 +143,53 @@ def our_map(model: ModelBundle, settings: HeatmapSettings) -> Mapper:
             [target],
             predicted=[predicted],
             background=cell.background,
+            masks=(cell.parts > 0)[None],
             settings=settings,
         )
         return np.sqrt((found.change.astype(float) ** 2).sum(axis=2))
 
     return make
+
+
+def alike(one: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float:
+    """Correlation of two changes ``(S, S, 3)`` inside a cell."""
+    return float(np.corrcoef(one[mask].ravel(), other[mask].ravel())[0, 1])
+
+
+def targets_apart(
+    cell: Cell, model: ModelBundle, predicted: int, settings: HeatmapSettings
+) -> dict[str, float]:
+    """How alike maps of several targets are, and how like what counterfactual cells changed."""
+    is_white = white_classes(model.class_names)
+    white = [k for k in np.flatnonzero(is_white).tolist() if k != predicted]
+    mask = cell.parts > 0
+    grid = all_class_heatmaps(
+        cell.window,
+        model,
+        predicted=predicted,
+        background=cell.background,
+        mask=mask,
+        settings=settings,
+    )
+    maps = {h.target: h.change for h in grid if h.target in white}
+    made = counterfactual_cells(
+        np.repeat(cell.window[None], len(white), 0),
+        model,
+        white,
+        predicted=[predicted] * len(white),
+        background=np.repeat(cell.background[None], len(white), 0),
+        masks=np.repeat(mask[None], len(white), 0),
+    )
+    changed = made.pixels.astype(float) - made.originals
+    return {
+        "between targets": float(
+            np.mean([alike(*p, mask) for p in combinations(maps.values(), 2)])
+        ),
+        "with the change": float(
+            np.mean([alike(maps[k], c, mask) for k, c in zip(white, changed, strict=True)])
+        ),
+        "convergence": float(np.mean([h.convergence for h in grid])),
+    }
 
 
 def gradient_map(rival: Baseline, names: tuple[str, ...], blur: float) -> Mapper:
@@ -191,6 +249,32 @@ def edited(cell: Cell, strength: np.ndarray, pixel_um: float) -> np.ndarray:
     return np.stack(crops).astype(np.uint8)
 
 
+def inserted(cell: Cell, strength: np.ndarray, pixel_um: float) -> np.ndarray:
+    """Blurred crops into which more and more of the strongest pixels are put back."""
+    sigma = SURROUNDINGS_UM / pixel_um
+    mean = ndimage.gaussian_filter(cell.window.astype(float), (sigma, sigma, 0))
+    rank = np.argsort(np.argsort(-strength, axis=None, kind="stable")).reshape(strength.shape)
+    crops = []
+    for area in AREAS:
+        mask = ndimage.gaussian_filter((rank < area * rank.size).astype(float), 1.0)[..., None]
+        crops.append(np.round(mean * (1 - mask) + cell.window * mask))
+    return np.stack(crops).astype(np.uint8)
+
+
+def insertion(cell: Cell, crops: np.ndarray, judge: Classifier, name: str) -> dict[str, float]:
+    """Area after which the cell is taken for its class again, and its mean probability."""
+    found = predict(
+        judge, crops, ClassifySettings(trials=4, min_trials=4), background=cell.background
+    )
+    k = judge.class_names.index(name)
+    back = np.flatnonzero(found.predicted == k)
+    return {
+        "area to return": AREAS[back[0]] if back.size else 1.0,
+        "returned": float(back.size > 0),
+        "probability": float(found.posterior[:, k].mean()),
+    }
+
+
 def deletion(cell: Cell, crops: np.ndarray, judge: Classifier, name: str) -> dict[str, float]:
     """Area that had to be edited (1 where nothing helped), and mean probability left."""
     found = predict(
@@ -225,21 +309,28 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default_data(), help="folder of manifest.csv")
     parser.add_argument("--model", default="default")
     parser.add_argument("--resnet", type=Path, help="baseline for gradients and second opinion")
-    parser.add_argument("--parts", nargs="+", default=["where", "deletion"])
-    parser.add_argument("--set", default="segwbc", help="of where: segwbc, pbc-val, pbc-test")
+    parser.add_argument("--parts", nargs="+", default=["where", "targets", "deletion", "insertion"])
+    parser.add_argument("--methods", nargs="+", default=["edited", "published"])
+    parser.add_argument(
+        "--set", default="segwbc", help="of where and targets: segwbc, pbc-val, pbc-test, bcisc"
+    )
     parser.add_argument("--deletion-set", default="pbc-test")
     parser.add_argument("-n", type=int, default=6, help="cells a pair of classes")
     parser.add_argument("--noise", type=float, nargs="+")
     parser.add_argument("--trials", type=int)
     parser.add_argument("--views", type=int)
+    parser.add_argument("--versions", type=int)
+    parser.add_argument("--strength", type=float)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = load_bundle(args.model, device=args.device)
     given = {"noise": args.noise, "trials": args.trials, "views": args.views}
-    settings = HeatmapSettings(**{k: v for k, v in given.items() if v is not None})
-    blur = settings.blur * model.input_size / model.codec.grid
-    mappers: dict[str, Mapper] = {"heatmap": our_map(model, settings)}
+    given |= {"versions": args.versions, "strength": args.strength}
+    chosen = {k: v for k, v in given.items() if v is not None}
+    ways = {method: HeatmapSettings(method=method, **chosen) for method in args.methods}
+    blur = HeatmapSettings().blur * model.input_size / model.codec.grid
+    mappers = {method: our_map(model, settings) for method, settings in ways.items()}
     judges: dict[str, Classifier] = {model.name: model}
     if args.resnet:
         rival = load_baseline(args.resnet, device="cpu")
@@ -247,9 +338,19 @@ def main() -> None:
         judges[rival.name] = rival
     mappers |= {"random": random_map(False, blur), "random in cell": random_map(True, blur)}
     for part in args.parts:
-        chosen = args.set if part == "where" else args.deletion_set
-        print(f"\n{part}, {chosen}, {settings.passes} trials, noise {settings.noise}")
+        chosen = args.set if part in ("where", "targets") else args.deletion_set
+        print(f"\n{part}, {chosen}")
         rows = []
+        if part == "targets":
+            for name in WHITE_CELLS:
+                for cell in read_cells(args.data, chosen, name, args.n, model):
+                    k = model.class_names.index(name)
+                    rows += [
+                        {"map": m} | targets_apart(cell, model, k, way) for m, way in ways.items()
+                    ]
+            summarise(rows, ["map"])
+            continue
+        change, test = (edited, deletion) if part == "deletion" else (inserted, insertion)
         for name, target, expected in PAIRS:
             pair = (model.class_names.index(name), model.class_names.index(target))
             for cell in read_cells(args.data, chosen, name, args.n, model):
@@ -264,7 +365,7 @@ def main() -> None:
                         pixel_um = model.window_um / model.input_size
                         rows += [
                             {"judge": judge, "map": m, **head}
-                            | deletion(cell, edited(cell, s, pixel_um), classifier, name)
+                            | test(cell, change(cell, s, pixel_um), classifier, name)
                             for m, s in strengths.items()
                         ]
         if part == "where":

@@ -52,12 +52,15 @@ class Cells:
         True class.
     slides : (N,) str array
         Empty where it is not known.
+    subtypes : (N,) str array
+        Finer classes of PBC; empty elsewhere.
     """
 
     windows: NDArray[np.uint8]
     backgrounds: NDArray[np.float32]
     names: NDArray[np.str_]
     slides: NDArray[np.str_]
+    subtypes: NDArray[np.str_]
 
 
 def read_cells(
@@ -85,12 +88,15 @@ def read_cells(
         for path, name, slide in zip(table["path"], table["class"], table["subtype"], strict=True)
     ]
     found = Frames(records, known).cut(records, size, window_um)
-    slides = [r.group or "" if laboratory == "chulawbc" else "" for r in found.records]
+    # what the manifest calls a subtype is the slide in one set and the finer class in another
+    told = np.array([r.group or "" for r in found.records])
+    nothing = np.full_like(told, "")
     return Cells(
         found.pixels,
         found.backgrounds,
         np.array([str(r.label) for r in found.records]),
-        np.array(slides),
+        told if laboratory == "chulawbc" else nothing,
+        told if laboratory == "pbc" else nothing,
     )
 
 
@@ -120,6 +126,7 @@ def _of_fields(data: Path, size: int, window_um: float) -> Cells:
         np.stack(windows),
         np.stack(backgrounds).astype(np.float32),
         np.array(names),
+        np.array([""] * len(names)),
         np.array([""] * len(names)),
     )
 

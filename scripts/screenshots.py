@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from cytodiffusion.image.image import open_image
+from cytodiffusion.smear import SmearSettings
+from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.counterfactual.widget import CLASSES, CounterfactualWidget
 from napari_cytodiffusion.demo import Desk, open_desk, raise_dock
 from napari_cytodiffusion.generate.widget import GenerateWidget
 from napari_cytodiffusion.sample_data import synthetic_smear
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.smear.widget import SmearWidget
+from napari_cytodiffusion.study.current import CurrentStudy
+from napari_cytodiffusion.study.widget import StudyWidget
 
 #: Size of the window in pixels, and of a picture in bytes at most.
 WINDOW = (1440, 860)
@@ -159,6 +164,36 @@ def shoot_synthetic(folder: Path, model: str) -> None:
     viewer.close()
 
 
+def shoot_study(folder: Path) -> None:
+    """Take a picture of a study with two smears, of which one is open and labelled in part."""
+    viewer = napari.Viewer()
+    viewer.window.resize(*WINDOW)
+    study = StudyWidget(viewer)
+    viewer.window.add_dock_widget(study, name="Study", area="right")
+    current = CurrentStudy.of(Session.of(viewer))
+    with tempfile.TemporaryDirectory() as place:
+        slides = [Path(place) / f"smear {day}.png" for day in ("Monday", "Tuesday")]
+        for seed, path in enumerate(slides):
+            engine = Session.of(viewer).engine
+            smear = engine.synthetic_smear(None, SmearSettings(height=700, width=860, seed=seed))
+            Image.fromarray(smear.rgb).save(path)
+        Reviewing.of(Session.of(viewer)).observer = "Ada"
+        current.create(Path(place) / "my study")
+        study.adding.take(slides)
+        study.adding.start()
+        settle(viewer, 3000)
+        name = current.open_names()[0]
+        views = current.views_of(name)
+        first = views.results.ordered("uncertainty")[:20]
+        for label in first:
+            record = views.results.record(label)
+            current.annotate((name, label), views.results.class_names[record.predicted])
+        settle(viewer, 4000)
+        save(viewer, folder / "study.png")
+        current.close()
+        viewer.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/images"))
@@ -175,6 +210,7 @@ def main() -> None:
     shoot(viewer, desk, arguments.out)
     viewer.close()
     shoot_synthetic(arguments.out, arguments.model)
+    shoot_study(arguments.out)
 
 
 if __name__ == "__main__":

@@ -400,22 +400,22 @@ def explain(
     label : int, optional
         Which cell, by its number in the labels; may be left out where there is one only.
     target : str, optional
-        Class to compare with. By default the second most probable; ``"all"`` makes a map for every
-        other class besides.
+        Class to compare with. By default the likeliest other one, of white cells for a white cell;
+        ``"all"`` makes a map for every other class besides.
     pixel_size_um : float, optional
         Micrometres a pixel, as for `classify`.
     progress : callable
         Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
     **options
-        Fields of `HeatmapSettings`: ``trials``, ``sigmas``, ``seed`` and others.
+        Fields of `HeatmapSettings`: ``method``, ``versions``, ``sigmas``, ``seed`` and others.
 
     Returns
     -------
     Explanation
-        ``why.heatmap.values`` is an ``(S, S)`` float32 array over the crop, S = 96 with the
-        default model: how much brighter (above 0) or darker the target's version of the cell is,
-        as a share of full brightness.
-        ``why.heatmap.convergence`` says whether more trials would change it, and
+        ``why.sentence`` says it in words. ``why.heatmap.values`` is an ``(S, S)`` float32 array
+        over the crop, S = 128 with the default model: how much brighter (above 0) or darker the
+        target's version of the cell is, as a share of full brightness.
+        ``why.heatmap.convergence`` says whether more versions would change it, and
         ``why.save(folder)`` writes maps, figure and record.
 
     Raises
@@ -430,8 +430,9 @@ def explain(
 
     Notes
     -----
-    Counterfactual heatmaps of a diffusion classifier are those of Deltadahl et al. (2025), Nature
-    Machine Intelligence 7:1791; ``docs/heatmaps.md`` says what is done otherwise here.
+    ``method="published"`` makes the counterfactual heatmaps of Deltadahl et al. (2025), Nature
+    Machine Intelligence 7:1791. By default the cell is drawn as the target class, and the map is
+    what changes; ``docs/heatmaps.md`` says why.
 
     Examples
     --------
@@ -444,6 +445,7 @@ def explain(
         explain_chosen,
         which_cell,
     )
+    from cytodiffusion.counterfactual.heatmap import map_size
     from cytodiffusion.counterfactual.settings import HeatmapSettings
     from cytodiffusion.errors import InputError
     from cytodiffusion.image.image import as_rgb8
@@ -471,7 +473,8 @@ def explain(
     labels, (size, source) = _labels_and_scale(opened, cells, pixel_size_um)
     label = which_cell(labels, label, "the label image", "label=")
     rgb = as_rgb8(opened)
-    one = cut_cell(rgb, labels, label, loaded.input_size, loaded.window_um, size, source)
+    side = map_size(loaded, settings)
+    one = cut_cell(rgb, labels, label, side, loaded.window_um, size, source)
     return explain_chosen(
         one,
         rgb,
@@ -619,6 +622,7 @@ def evaluate(
     from cytodiffusion.evaluation.settings import EvaluateSettings
     from cytodiffusion.files.atomic import check_folder
     from cytodiffusion.settings import make_settings
+    from cytodiffusion.study.agreement import answers_of
 
     source = str(model) if isinstance(model, str | Path) else model.source
     if not source:
@@ -629,7 +633,7 @@ def evaluate(
             EvaluateSettings, {"model": source, "data": data, "output": output, **options}
         )
         check_folder(output)
-        evaluation = Run(settings, progress).all()
+        evaluation = Run(settings, progress, answers_of(settings.annotations)).all()
         if folder is not None:
             write_report(output, evaluation)
     return evaluation

@@ -236,7 +236,7 @@ def _learned(
     corrections: CorrectionTable,
 ) -> Classification:
     ids = np.concatenate([batch.crops.ids for batch in batches])
-    placed, _ = corrections.place_labels(ids.tolist(), model.class_names)
+    placed, _ = corrections.place_labels(ids.tolist(), result.class_names)
     return correct(result, placed, model, settings)
 
 

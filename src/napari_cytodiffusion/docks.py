@@ -14,10 +14,15 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 
 #: What stands on the tab of a widget, by what the Plugins menu calls it.
 TABS = {
+    "Study": "Study",
+    "Classes of a study": "Classes",
+    "Observers of a study": "Observers",
     "Segment cells": "Segment",
     "Classify cells": "Classify",
     "Inspect cell": "Inspect",
+    "Review cells": "Review",
     "Counterfactual heatmap": "Heatmap",
+    "Teach": "Teach",
     "Report": "Report",
     "Generate cells": "Generate",
     "Synthetic smear": "Smear",
@@ -61,6 +66,18 @@ def find_docked(name: str, widgets: Iterable[QWidget]) -> QWidget | None:
             if dock is not None and _title_of(dock).startswith(name):
                 return widget
     return None
+
+
+def names_of(widgets: Iterable[QWidget]) -> list[str]:
+    """Return what the docks of widgets are called in the Plugins menu, those that are open."""
+    found = []
+    for widget in list(widgets):
+        with contextlib.suppress(RuntimeError):
+            dock = _dock_of(widget)
+            if dock is not None and dock.toggleViewAction().isChecked():
+                title = _title_of(dock)
+                found += [name for name in TABS if title.startswith(name)]
+    return sorted(dict.fromkeys(found))
 
 
 def raise_dock(widget: QWidget) -> None:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from cytodiffusion.segmentation import Segmentation
     from cytodiffusion.slide_scale import SlideScale
     from cytodiffusion.smear import Smear, SmearSettings
+    from cytodiffusion.study.opening import OpenedImage
+    from cytodiffusion.teaching import Lesson, TeachSettings, Version
 
 _LOCK = Lock()
 
@@ -367,6 +369,70 @@ class Engine:
             np.asarray(image[rows, columns]), part, pixel_size_um, size, window_um
         ).pixels[0]
 
+    # -- studies ------------------------------------------------------------------------------
+
+    def read_study_image(self, folder: Path, name: str, writable: bool) -> OpenedImage:
+        """Read an image of a study, its cells, and what models and people say of them.
+
+        Where the study is writable, an image that was moved is noted to be where it was found.
+        """
+        self.prepare()
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.opening import read_image
+
+        with Study.open(folder, writable=writable) as study:
+            return read_image(study, name)
+
+    def keep_classified(
+        self,
+        folder: Path,
+        name: str,
+        batches: Sequence[CellBatch],
+        source: tuple[str, str],
+        settings: ClassifySettings,
+    ) -> None:
+        """Keep in a study what a model, by source and device, said of all cells of an image."""
+        model = self.load_model(*source)
+        from cytodiffusion.pipeline import cells_frame
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.add import joined
+
+        with Study.open(folder) as study:
+            study.put_predictions(name, cells_frame(batches), model, settings, joined(batches))
+
+    # -- teaching -----------------------------------------------------------------------------
+
+    def lesson(
+        self, folder: Path, source: str, settings: TeachSettings
+    ) -> tuple[Lesson, str, Mapping[str, str]]:
+        """Return what a study can teach a model, why it cannot yet, and colours by class."""
+        model = self.load_model(source, settings.device)
+        from cytodiffusion.study import Study
+        from cytodiffusion.teaching import survey
+        from cytodiffusion.teaching.lesson import check_lesson
+
+        with Study.open(folder, writable=False) as study:
+            colors = {one.name: one.color for one in study.classes()}
+            found = survey(study, model, settings)
+        try:
+            check_lesson(found)
+        except InputError as error:
+            return found, str(error), colors
+        return found, "", colors
+
+    def teach(
+        self, folder: Path, source: str, settings: TeachSettings, progress: Progress
+    ) -> Version:
+        """Make the next version of a model from the labels of a study."""
+        model = self.load_model(source, settings.device)
+        from cytodiffusion.study import Study
+        from cytodiffusion.teaching import next_version, teach, versions_of
+
+        with Study.open(folder) as study:
+            number, target = next_version(study, deep=settings.deep)
+            teach(study, target, model, settings, number=number, progress=progress)
+            return next(v for v in versions_of(study) if v.number == number)
+
     # -- counterfactuals ----------------------------------------------------------------------
 
     def background(self, rgb: np.ndarray) -> np.ndarray:
@@ -388,6 +454,24 @@ class Engine:
         from cytodiffusion.counterfactual.heatmap import all_class_heatmaps
 
         return all_class_heatmaps(pixels, model, **how)
+
+    def map_size(self, model: ModelBundle, settings: Any) -> int:
+        """Side of the crops that a heatmap shows most of."""
+        from cytodiffusion.counterfactual.heatmap import map_size
+
+        return map_size(model, settings)
+
+    def describe(self, heatmap: Heatmap, mask: np.ndarray) -> str:
+        """Say what a heatmap asks for."""
+        from cytodiffusion.counterfactual.wording import describe
+
+        return describe(heatmap, mask)
+
+    def stain_change(self, heatmap: Heatmap, mask: np.ndarray) -> np.ndarray:
+        """Return how the stains change, (S, S, 3)."""
+        from cytodiffusion.counterfactual.wording import stain_change
+
+        return stain_change(heatmap, mask)
 
     def counterfactual_cells(
         self, pixels: Any, model: ModelBundle, targets: Any, **how: Any
@@ -449,8 +533,9 @@ class Engine:
         """Evaluate a model and read the report."""
         self.prepare()
         from cytodiffusion.evaluation.run import evaluate
+        from cytodiffusion.study.agreement import answers_of
 
-        return self.read_report(evaluate(settings, progress))
+        return self.read_report(evaluate(settings, progress, answers_of(settings.annotations)))
 
     def read_report(self, path: Path) -> StoredReport:
         """Read a report that was written before."""

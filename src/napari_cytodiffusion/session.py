@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
-from napari_cytodiffusion.docks import find_docked, raise_dock, share_place
+from napari_cytodiffusion.docks import find_docked, names_of, raise_dock, share_place
 from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.belonging import bind_if_certain
 from napari_cytodiffusion.layers.placement import is_cells, is_image
@@ -66,10 +66,14 @@ class Session(QObject):
         More cells are classified, or other ones are current.
     view_changed ()
         Other colours or classes are shown, or a layer that shows cells is gone.
+    blind_changed (bool)
+        What the model says of cells is hidden everywhere, or is shown again.
     inspected (int)
         A cell was chosen, by its label id.
     stepped (int)
         The next (1) or previous (-1) cell was asked for by key.
+    closing ()
+        The session ends.
     """
 
     busy_changed = Signal(bool)
@@ -77,8 +81,10 @@ class Session(QObject):
     closed = Signal(object)
     cells_changed = Signal()
     view_changed = Signal()
+    blind_changed = Signal(bool)
     inspected = Signal(int)
     stepped = Signal(int)
+    closing = Signal()
 
     def __init__(self, viewer: Any, engine: Engine | None = None) -> None:
         super().__init__()
@@ -98,6 +104,7 @@ class Session(QObject):
         self._watchers: set[int] = set()
         kept = remembered(_STYLE, FILL)
         self.style = kept if kept in dict(STYLES) else FILL
+        self.blind = False
         self._zooming = QTimer(self)
         self._zooming.setSingleShot(True)
         self._zooming.setInterval(_ZOOM_MS)
@@ -257,6 +264,8 @@ class Session(QObject):
         """Make newly classified cells the current ones."""
         self._views.append(views)
         self.current = views
+        if self.blind:
+            views.set_blind(True)
         self._apply_style()
         self.cells_changed.emit()
         self.view_changed.emit()
@@ -264,6 +273,13 @@ class Session(QObject):
             # a run that shows itself in layers that are gone has lost its purpose
             self._job_layers += tuple(views.layers.values())
         self._add_layers_soon(views)
+
+    def make_current(self, views: CellViews) -> None:
+        """Let cells that are in the viewer be the current ones."""
+        if views is not self.current and any(views is own for own in self._views):
+            self.current = views
+            self.cells_changed.emit()
+            self.view_changed.emit()
 
     def _add_layers_soon(self, views: CellViews) -> None:
         QTimer.singleShot(_LAYER_PAUSE_MS, lambda: self._add_layers(views))
@@ -294,6 +310,39 @@ class Session(QObject):
             self.current.toggle_colors()
             self.view_changed.emit()
 
+    def set_blind(self, blind: bool) -> None:
+        """Hide all that the model says of the cells, so that it does not lead the eye, or show it.
+
+        Colours, counts, the status bar and what is told of a cell follow, in all widgets.
+        """
+        if blind == self.blind:
+            return
+        self.blind = blind
+        for views in self._views:
+            views.set_blind(blind)
+        self.blind_changed.emit(blind)
+        self.view_changed.emit()
+
+    def show_corrected(self, corrected: bool) -> None:
+        """Show the classes with what people corrected, or as they were before, in a moment."""
+        views = self.current
+        if views is None or views.corrected == corrected:
+            return
+        views.corrected = corrected
+
+        def painting(_: Any) -> Iterator[Any]:
+            views.paint_cells()
+            yield None
+
+        job = Job(painting, self)
+        job.ended.connect(self._on_painted)
+        job.start()
+
+    def _on_painted(self, _: str) -> None:
+        if self.current is not None:
+            self.current.refresh()
+            self.view_changed.emit()
+
     def set_style(self, style: str) -> None:
         """Show cells filled or as outlines, from now on."""
         if style != self.style:
@@ -311,9 +360,13 @@ class Session(QObject):
         if self.style == OUTLINE and self._views:
             self._zooming.start()
 
+    def docked(self, name: str) -> QWidget | None:
+        """Return the widget of this plugin that is docked under a name, None where none is."""
+        return find_docked(name, self._docked)
+
     def open_dock(self, name: str) -> QWidget | None:
         """Bring a widget of this plugin to the front, opened if need be; None without a window."""
-        found = find_docked(name, self._docked)
+        found = self.docked(name)
         if found is not None:
             raise_dock(found)
             return found
@@ -322,6 +375,10 @@ class Session(QObject):
             return None
         widget: QWidget = window.add_plugin_dock_widget("napari-cytodiffusion", name)[1]
         return widget
+
+    def docked_names(self) -> list[str]:
+        """Return which widgets of this plugin are open, as the Plugins menu calls them."""
+        return names_of(self._docked)
 
     def show_outlines(self, anomalies: bool, review: bool) -> None:
         """Choose what is outlined: anomalies, cells for review."""
@@ -412,6 +469,7 @@ class Session(QObject):
 
     def close(self) -> None:
         """Stop work, disconnect from the viewer, forget everything."""
+        self.closing.emit()
         self.abandon()
         self._look.stop()
         self._zooming.stop()

@@ -79,7 +79,7 @@ def test_a_mapping_is_a_table() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "no table"),
+        ("", "are empty"),
         ("label,kind\n1,monocyte\n", "need a column label or path, and a column class"),
         ("class\nmonocyte\n", "need a column label or path"),
     ],

@@ -13,6 +13,7 @@ from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from cytodiffusion.cells.single_cell import SingleCells
+from cytodiffusion.classification import corrections
 from cytodiffusion.classification.corrections import HumanLabel, correct
 from cytodiffusion.classification.result import Classification, join
 from cytodiffusion.classification.scores import entropy, margin, softmax
@@ -208,6 +209,30 @@ def test_confirmed_cells_are_the_usual_ones_of_their_slide(model: ModelBundle) -
     assert not learned.anomaly[rows].any()
     stranger = [HumanLabel(int(row), "blast") for row in rows]
     np.testing.assert_array_equal(correct(result, stranger, model).anomaly_score, score)
+
+
+def test_very_many_confirmed_cells_need_no_more_memory(
+    model: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, truth = slide(300)
+    result.anomaly_score[:] += 3
+    rows = np.arange(0, 240)
+    said = labels(rows, truth)
+    whole = correct(result, said, model)
+    sizes: list[int] = []
+    alike = corrections._alike
+
+    def measured(cells: np.ndarray, others: np.ndarray) -> np.ndarray:
+        sizes.append(len(others))
+        return alike(cells, others)
+
+    monkeypatch.setattr(corrections, "_alike", measured)
+    monkeypatch.setattr(corrections, "MOST", 60)
+    sampled = correct(result, said, model)
+    assert max(sizes) <= 60
+    # all that were confirmed are usual, and the others much as if all had been looked at
+    assert not sampled.anomaly[rows].any()
+    assert (sampled.anomaly[240:] == whole.anomaly[240:]).mean() > 0.9
 
 
 def test_sets_are_wider_where_the_slide_shows_that_they_must_be(model: ModelBundle) -> None:

@@ -20,7 +20,7 @@ from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 
 Call = Callable[..., tuple[int, str, str]]
-QUICK = ("--trials", 1, "--quiet")
+QUICK = ("--method", "published", "--trials", 1, "--quiet")
 SCALE = ("--pixel-size", PIXEL_SIZE_UM)
 
 
@@ -154,7 +154,8 @@ def test_bad_input_is_said_in_a_sentence(
 def test_figures_are_centred_on_zero_and_save_in_many_formats(model: Path, tmp_path: Path) -> None:
     bundle = load_bundle(model, device="cpu")
     crop = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
-    (found,) = iter_heatmaps(crop, bundle, [1], predicted=[0], settings=HeatmapSettings(trials=1))
+    settings = HeatmapSettings(method="published", trials=1)
+    (found,) = iter_heatmaps(crop, bundle, [1], predicted=[0], settings=settings)
     figure = heatmap_figure(found, mask=np.pad(np.ones((16, 16)), 8))
     shown = figure.axes[1].images[0]
     low, high = shown.get_clim()
@@ -167,3 +168,21 @@ def test_figures_are_centred_on_zero_and_save_in_many_formats(model: Path, tmp_p
     assert colours[1, 3] == 0 < colours[0, 3]
     assert colours[0, 2] > colours[0, 0]  # darker is blue
     assert colours[2, 0] > colours[2, 2]  # brighter is red
+
+
+def test_a_cell_is_drawn_as_its_target_and_the_change_is_said(
+    call: Call, model: Path, field: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    asked = (field[0], "-l", field[1], "--cell", 4, "-m", model, "-o", out, *SCALE)
+    code, printed, err = call(*asked, "--versions", 2, "--target", "red", "--json", "--quiet")
+    assert code == 0, err
+    record = json.loads((out / "heatmap.json").read_text())
+    assert (record["settings"]["method"], record["settings"]["versions"]) == ("edited", 2)
+    assert "red" in record["sentence"]
+    assert json.loads(printed)["sentence"] == record["sentence"]
+    with Picture.open(out / "figure.png") as figure:
+        assert figure.size[0] > 2000
+    code, _, err = call(*asked, "--versions", 3)
+    assert code == 1
+    assert "2, 4 or 8" in " ".join(err.split())

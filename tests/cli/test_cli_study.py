@@ -12,8 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image as Picture
+from studies import fill
 from toys import PIXEL_SIZE_UM, write_discs
 
+from cytodiffusion.cli import main
+from cytodiffusion.errors import InputError
 from cytodiffusion.model.testing import TRAITS, tiny_bundle
 from cytodiffusion.smear import SmearSettings, synthetic_smear
 from cytodiffusion.study import Study
@@ -200,3 +203,57 @@ def test_what_is_no_study_is_told(run: Run, fields: Path, tmp_path: Path, comman
     assert code == 1
     assert told["command"] == f"study {command}"
     assert "is not a study: make one with cytodiffusion study new" in told["error"]
+
+
+def test_observers_who_disagree(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "study"
+    with Study.create(folder) as study:
+        fill(study, tmp_path / "a.png", 4)
+        for who, names in (("Ada", ("monocyte",) * 4), ("[b]", ("monocyte", "neutrophil") * 2)):
+            for label, name in enumerate(names, 1):
+                study.annotate(("a.png", label), name, who)
+    table = tmp_path / "shared.csv"
+    code, told = run("study", "agreement", folder, "-o", table)
+    assert code == 0
+    assert (told["shared"], told["agreed"], told["without_majority"]) == (4, 2, 2)
+    assert told["pairs"][0]["observers"] == ["Ada", "[b]"]
+    assert told["pairs"][0]["kappa"] == 0.0
+    assert told["fleiss"]["cells"] == 4
+    assert [cell["label"] for cell in told["disputed"]] == [2, 4]
+    assert pd.read_csv(table, keep_default_na=False)["class by [b]"].tolist().count("monocyte") == 2
+    with pytest.raises(SystemExit):
+        main(["study", "agreement", str(folder)])
+    page = capfd.readouterr()
+    assert "Ada and [b] agree in 50%" in page.err
+    assert "Ada: monocyte, [b]: neutrophil" in page.out
+
+
+def test_suspect_labels_of_a_study_without_any(run: Run, tmp_path: Path) -> None:
+    folder, table = tmp_path / "study", tmp_path / "suspects.csv"
+    with Study.create(folder) as study:
+        fill(study, tmp_path / "a.png", 4)
+    code, told = run("study", "suspects", folder, "-o", table)
+    assert (code, told["suspects"]) == (0, [])
+    assert table.read_text().startswith("image,label,human,")
+
+
+def test_a_report_takes_observers_from_a_study(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, given = tmp_path / "study", []
+    with Study.create(folder) as study:
+        name = fill(study, tmp_path / "a.png", 1)
+        with study.database.transaction() as connection:  # as `study add --cells` keeps it
+            connection.execute("UPDATE images SET labels = NULL")
+        study.annotate((name, 1), "monocyte", "Ada")
+
+    def evaluate(settings: Any, progress: Any, answers: pd.DataFrame) -> Path:
+        given.append(answers.values.tolist())
+        raise InputError("Not measured here.")
+
+    monkeypatch.setattr("cytodiffusion.evaluation.run.evaluate", evaluate)
+    report = ("default", tmp_path, "-o", tmp_path / "report", "--annotations", folder)
+    assert run("evaluate", *report)[1]["error"] == "Not measured here."
+    assert given == [[[str(tmp_path / "a.png"), "Ada", "monocyte"]]]

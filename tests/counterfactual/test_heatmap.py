@@ -29,7 +29,7 @@ from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle, tiny_stable_diffusion_bundle
 from cytodiffusion.model.validation_record import ValidationRecord
 
-QUICK = HeatmapSettings(trials=32, noise=(0.5,))
+QUICK = HeatmapSettings(method="published", trials=32, noise=(0.5,))
 GREY = np.full(3, 235.0)
 
 
@@ -145,7 +145,12 @@ def test_what_differs_between_discs_is_their_colour(discs: ModelBundle) -> None:
     blue, red = (discs.class_names.index(name) for name in ("blue", "red"))
     crop = disc_crop("blue", discs)
     (found,) = iter_heatmaps(
-        crop[None], discs, [red], predicted=[blue], background=GREY, settings=HeatmapSettings()
+        crop[None],
+        discs,
+        [red],
+        predicted=[blue],
+        background=GREY,
+        settings=HeatmapSettings(method="published"),
     )
     middle = found.change[12:20, 12:20].mean(axis=(0, 1))
     assert middle[0] > 0 > middle[2]  # more red, less blue
@@ -262,8 +267,9 @@ def test_bad_input_is_said_in_a_sentence(tiny: ModelBundle, tmp_path: Path) -> N
         list(iter_heatmaps(crops, tiny, [1, 10], predicted=[0, 3]))
     with pytest.raises(InputError, match="each of the 2 cells"):
         list(iter_heatmaps(crops, tiny, [1], predicted=[0, 3]))
-    with pytest.raises(InputError, match="takes crops of shape"):
-        list(iter_heatmaps(noise_crops(1, 16), tiny, [1], predicted=[0]))
+    for settings, sentence in ((QUICK, "takes crops of shape"), (None, "changes crops of 32")):
+        with pytest.raises(InputError, match=sentence):
+            list(iter_heatmaps(noise_crops(1, 16), tiny, [1], predicted=[0], settings=settings))
     assert list(iter_heatmaps(crops[:0], tiny, np.zeros(0, int), predicted=np.zeros(0, int))) == []
     alone = load_bundle(tiny_bundle(tmp_path / "one", ["cell"]), device="cpu")
     with pytest.raises(InputError, match="one class only"):

@@ -49,9 +49,19 @@ class Model:
     device: str = "cpu"
     traits: tuple[Trait, ...] = ()
     slide_correction: None = None
+    head: None = None  # what it was taught
     validation: ValidationRecord = field(
         default_factory=lambda: ValidationRecord(torch.linspace(0, 0.9, 50))
     )
+
+    @property
+    def untaught(self) -> Model:
+        """The model without what it was taught: nothing."""
+        return self
+
+    def record(self) -> dict[str, Any]:
+        """Return what a result says about the model it came from."""
+        return {"name": self.name, "version": self.version, "source": "default", "sha256": "f"}
 
 
 class FakeEngine(Engine):

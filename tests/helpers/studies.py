@@ -123,3 +123,17 @@ def fill(study: Study, path: Path, cells: int = 6, seed: int = 0, name: str | No
     image = study.put_image(write_image(path, labels, seed), labels, 0.5, "file", name=name)
     study.put_predictions(image.name, predictions(labels, seed), FakeModel(), ClassifySettings())
     return image.name
+
+
+def fill_classified(study: Study, path: Path, cells: int = 6, seed: int = 0) -> str:
+    """Add an image whose cells the stand-in of the window's tests classified; return its name."""
+    from fake_engine import Model, batch_of
+
+    from cytodiffusion.pipeline import cells_frame
+
+    labels = square_labels(cells)
+    image = study.put_image(write_image(path, labels, seed), labels, 0.5, "file")
+    batch = batch_of(labels, np.arange(1, cells + 1), cells, cells, 0.5)
+    frame, model = cells_frame([batch]), Model()
+    study.put_predictions(image.name, frame, model, ClassifySettings(), batch.result)
+    return image.name

@@ -56,6 +56,17 @@ def test_the_columns_of_cells_csv_come_back_with_every_digit(make: Make) -> None
     assert found.loc[0, ["y", "x"]].tolist() == [2.5, 2.5]
 
 
+def test_a_study_without_cells_has_the_columns_of_others(make: Make, tmp_path: Path) -> None:
+    full = make().cells()
+    with Study.create(tmp_path / "empty") as study:
+        empty = study.cells()
+        assert study.annotations().empty
+    assert len(empty) == 0
+    for name in ("image", "label", "human", "effective", "effective_source", "y"):
+        assert empty[name].dtype == full[name].dtype, name
+    assert empty[empty["human"] != ""]["human"].str.contains("|", regex=False).sum() == 0
+
+
 def test_undo_and_redo_go_by_observer_and_by_action(make: Make) -> None:
     study = make()
     ids = study.cells().index.tolist()

@@ -37,12 +37,12 @@ def explain(
     class_name : str
         Class of the cell: of a synthetic one, that it was made as.
     """
-    from cytodiffusion.counterfactual.heatmap import iter_heatmaps
+    from cytodiffusion.counterfactual.heatmap import iter_heatmaps, map_size
 
-    known = [plain(name) for name in model.class_names]
+    known = [plain(name) for name in model.untaught.class_names]
     if plain(class_name) not in known:
         raise InputError(f"The model does not know the class {class_name!r}.")
-    crop = centre_crop(pixels, window_um / len(pixels), model.input_size, model.window_um)
+    crop = centre_crop(pixels, window_um / len(pixels), map_size(model), model.window_um)
     (found,) = iter_heatmaps(
         crop[None],
         model,

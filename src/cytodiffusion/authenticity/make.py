@@ -70,7 +70,7 @@ def make_test(
         raise InputError(f"{settings.output} exists already: choose another name for the test.")
     real = images_by_class(settings.real, settings.split)
     model = model or _load(settings, progress)
-    made = list(model.class_names)
+    made = list(model.untaught.class_names)
     if settings.synthetic is not None:
         made = list(images_by_class(settings.synthetic, generated=True))
     classes = shared_classes(list(real), made, settings.classes)

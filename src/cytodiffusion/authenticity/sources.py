@@ -148,7 +148,7 @@ def sampled_cells(
     """Generate cells by the model, as many of each class as asked."""
     from cytodiffusion.generation.generate import generate
 
-    names = {plain(name): name for name in model.class_names}
+    names = {plain(name): name for name in model.untaught.class_names}
     own = {names[plain(name)]: name for name in counts}
     wanted = {names[plain(name)]: n for name, n in counts.items() if n}
     parts = [generate(model, wanted, settings, progress=progress)]

@@ -141,6 +141,20 @@ def centre_crop(
     return crop
 
 
+def crops_at(
+    source: NDArray[np.uint8] | BlockReader,
+    centres: NDArray[np.float64],
+    pixel_size_um: float,
+    size: int,
+    window_um: float = WINDOW_UM,
+) -> NDArray[np.uint8]:
+    """Cut windows ``(N, S, S, 3)`` around places ``(N, 2)`` (y, x) of an image, as `iter_crops`."""
+    cutter = _Cutter(source, _window_pixels(pixel_size_um, window_um), _check_size(size))
+    out = np.empty((len(centres), size, size, 3), np.uint8)
+    cutter.cut(np.asarray(centres, np.float64), out)
+    return out
+
+
 def window_bounds(centre: ArrayLike, window: float, size: int) -> tuple[float, float, float]:
     """Where the window of a crop lies in the image."""
     middle = np.asarray(centre, np.float64) + 0.5

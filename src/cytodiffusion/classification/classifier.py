@@ -13,6 +13,7 @@ from cytodiffusion.cells.crops import Crops
 from cytodiffusion.classification.decision import Evidence, check_model, decide
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.classification.taught import with_head
 from cytodiffusion.classification.trials import Trial, eliminate, make_trial, settled_at_once
 from cytodiffusion.device import free_memory, half_precision_pays, is_out_of_memory
 from cytodiffusion.errors import InputError, OutOfMemoryError
@@ -65,7 +66,7 @@ def classify(
     check_model(model, settings)
     background = check_background(background, len(pixels))
     evidence = gather_evidence(pixels, model, settings, background=background, progress=progress)
-    return decide(evidence, model, settings)
+    return with_head(decide(evidence, model, settings), model, settings)
 
 
 def gather_evidence(
@@ -78,7 +79,7 @@ def gather_evidence(
     stop_early: bool = True,
 ) -> Evidence:
     """Run trials on ``pixels (N, S, S, 3)`` until every cell is decided or out of budget."""
-    n, k = len(pixels), len(model.classes)
+    n, k = len(pixels), model.denoiser.num_classes
     budget = settings.trials
     levels = model.calibration.levels
     result = Evidence(
@@ -121,7 +122,7 @@ def _run_chunk(
 ) -> None:
     live = np.arange(len(unit))
     levels = len(runner.model.calibration.levels)
-    sums = np.zeros((len(unit), levels, len(runner.model.classes)))
+    sums = np.zeros((len(unit), levels, runner.model.denoiser.num_classes))
     counts = np.zeros((len(unit), levels))
     number = 0
     while len(live) and number < len(trials):

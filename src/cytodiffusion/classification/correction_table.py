@@ -7,6 +7,7 @@ they are needed ``image`` and ``observer``. A ``cells.csv`` is such a table once
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -135,8 +136,6 @@ class CorrectionTable:
 
 def read_corrections(path: str | Path) -> CorrectionTable:
     """Read a table of corrections; InputError where it is none."""
-    import pandas as pd
-
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -145,33 +144,43 @@ def read_corrections(path: str | Path) -> CorrectionTable:
         raise InputError(f"The corrections {file} cannot be read: {why}.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"The corrections {file} cannot be read: save them as UTF-8.") from error
-    head = text.partition("\n")[0]
-    between = max(",;\t", key=head.count)
-    try:
-        frame = pd.read_csv(StringIO(text), sep=between, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"The corrections {file} are no table (CSV).") from error
-    frame.columns = [str(name).strip().casefold() for name in frame.columns]
-    named = next((name for name in _CLASS if name in frame), None)
-    key = next((name for name in ("label", "path") if name in frame), None)
+    head, lines = _table(text, file)
+    named = next((name for name in _CLASS if name in head), None)
+    key = next((name for name in ("label", "path") if name in head), None)
     if named is None or key is None:
         raise InputError(
             f"The corrections {file} need a column label or path, and a column class; there are "
-            f"{', '.join(map(str, frame.columns))}."
+            f"{', '.join(head)}."
         )
-    columns = {
-        part: frame[column].str.strip() if column in frame else [""] * len(frame)
-        for part, column in (
-            *(("cell", key), ("name", named), ("image", "image"), ("observer", "observer")),
-        )
-    }
-    rows = [
-        CorrectionRow(*values)
-        for values in zip(*(columns[n] for n in ("cell", "name", "image", "observer")), strict=True)
-    ]
+    used = (key, named, "image", "observer")
+    twice = next((name for name in used if head.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"The corrections {file} have two columns {twice}: leave one of them.")
+    places = [head.index(name) if name in head else len(head) for name in used]
+    rows = [CorrectionRow(*(line[place].strip() for place in places)) for line in lines]
     said = [row for row in rows if row.name and row.name.casefold() not in UNLABELLED_NAMES]
     parts = [replace(row, name=name) for row in said for name in _several(row.name)]
     return CorrectionTable(tuple(parts), key == "path", file.name)
+
+
+def _table(text: str, file: Path) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns, and the rows, each with an empty cell at its end."""
+    first = text.partition("\n")[0]
+    between = max(",;\t", key=first.count)
+    try:
+        lines = [line for line in csv.reader(StringIO(text), delimiter=between) if line]
+    except csv.Error as error:
+        raise InputError(f"The corrections {file} are no table (CSV).") from error
+    if not text.strip():
+        raise InputError(f"The corrections {file} are empty.")
+    head, rows = [name.strip().casefold() for name in lines[0]], lines[1:]
+    width = len(head)
+    if any(cell.strip() for row in rows for cell in row[width:]):
+        raise InputError(
+            f"The corrections {file} have rows that are longer than their first line: give every "
+            "column a name, and put names with commas in quotes."
+        )
+    return head, [[*row[:width], *[""] * (width + 1 - len(row[:width]))] for row in rows]
 
 
 def from_mapping(classes: Mapping[int | str, str]) -> CorrectionTable:

@@ -36,8 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.classification.conformal import conformal_p_values
-from cytodiffusion.classification.decision import p_values
-from cytodiffusion.classification.prior import prior_of
+from cytodiffusion.classification.decision import p_values, record_of
+from cytodiffusion.classification.prior import prior_for
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import entropy, margin, softmax
 from cytodiffusion.classification.settings import ClassifySettings
@@ -81,6 +81,9 @@ LEAST = -30.0
 
 #: Parts in which corrected cells are held out, and what the validation cells weigh beside them.
 FOLDS, KEPT = 4, 10.0
+
+#: Named cells at most that anomaly scores are carried over from; of more, every so many.
+MOST = 1000
 
 #: Length over which anomaly scores of similar cells are alike, where 1 is the distance of a usual
 #: training cell from the middle of all.
@@ -194,8 +197,8 @@ def correct(
         prediction_set=sets,
         anomaly_score=scores,
         anomaly=scores > result.anomaly_threshold,
-        logits=_widened(result.logits, extra).astype(np.float64),
-        errors_by_level=_widened(result.errors_by_level, extra),
+        logits=widened(result.logits, extra).astype(np.float64),
+        errors_by_level=widened(result.errors_by_level, extra),
         contradiction=None,  # that of the classes before
         by_prior=None if result.by_prior is None else by_prior,
         human=human,
@@ -234,7 +237,7 @@ def _without_prior(
     posterior: Floats, model: ModelBundle | Baseline, settings: ClassifySettings
 ) -> Floats:
     """Return posteriors ``(N, J)`` less the prior, as the validation cells have theirs."""
-    prior = prior_of(settings, model.class_names, [c.group for c in model.classes])
+    prior = prior_for(model, settings)
     if prior is None:
         return posterior
     known = len(model.class_names)
@@ -255,18 +258,26 @@ def log_posterior(result: Classification, n_classes: int) -> Floats:
 
 def principal_components(result: Classification, model: ModelBundle | Baseline) -> Floats:
     """Embeddings ``(N, C)`` along the first axes of the training cells, of mean square 1 in all."""
-    axes, _ = _axes(model)
-    if result.embedding is None or axes is None:
+    if result.embedding is None or not isinstance(model, ModelBundle):
         return np.zeros((len(result), 0))
-    away = result.embedding.astype(np.float64) - model.calibration.embedding_mean.numpy()  # type: ignore[union-attr]
-    return np.asarray(away @ axes / np.sqrt(axes.shape[1]))
+    return components(result.embedding, model)
 
 
-def _axes(model: ModelBundle | Baseline) -> tuple[Floats | None, Floats]:
-    if not isinstance(model, ModelBundle):
-        return None, np.zeros(0)
-    axes, spread = model.calibration.principal_axes
-    return axes[:, :COMPONENTS], spread[:COMPONENTS]
+def components(embedding: NDArray[np.floating], model: ModelBundle) -> Floats:
+    """Embeddings ``(N, D)`` along the first axes of the training cells, ``(N, C)``."""
+    return away_from_mean(embedding, model) @ component_axes(model)
+
+
+def component_axes(model: ModelBundle, count: int = COMPONENTS) -> Floats:
+    """Axes ``(D, C)`` that give `components`; their signs may differ from computer to computer."""
+    axes, _ = model.calibration.principal_axes
+    return np.asarray(axes[:, :count] / np.sqrt(min(count, axes.shape[1])))
+
+
+def away_from_mean(embedding: NDArray[np.floating], model: ModelBundle) -> Floats:
+    """Embeddings ``(N, D)`` less the mean over training cells."""
+    mean = model.calibration.embedding_mean.double().numpy()
+    return np.asarray(np.asarray(embedding, np.float64) - mean)
 
 
 # --- the head -----------------------------------------------------------------------------------
@@ -297,15 +308,15 @@ def fit_head(
     counts = np.bincount(classes, weights=shares, minlength=len(names)).astype(np.float64)
     weights = shares / np.sqrt(np.maximum(counts[classes], 1.0))
     before = softmax(base)
-    anchors, holds = _anchors(before, rows, classes, shares, counts)
-    everyone = np.concatenate([rows, anchors])
+    held, holds = anchors(before, rows, classes, shares, counts)
+    everyone = np.concatenate([rows, held])
     ones = np.full((len(base), 1), OFFSET)
     given = np.concatenate([ones, HEAD * components], axis=1)
     # a class that the model does not know has nothing but its head
     wider = np.where(np.arange(len(names)) < n_known, 1.0, NEW_HEAD)
     weights = np.where(classes < n_known, weights, shares)
-    scale, found = _maximum(
-        base[everyone], given[everyone], wider, classes, weights, before[anchors], holds
+    scale, found = most_probable(
+        base[everyone], given[everyone], wider, classes, weights, before[held], holds
     )
     found[0] *= OFFSET
     found[1:] *= HEAD
@@ -326,7 +337,7 @@ def _weighed(labels: Sequence[HumanLabel], names: Sequence[str]) -> tuple[Ints, 
     return rows, classes, np.array([votes[key] / cells[key[0]] for key in keys])
 
 
-def _anchors(
+def anchors(
     before: Floats, rows: Ints, classes: Ints, shares: Floats, counts: Floats
 ) -> tuple[Ints, Floats]:
     """Choose cells that are held to what the model says of them, and how strongly each."""
@@ -354,7 +365,7 @@ def _anchors(
     return np.concatenate(chosen), np.concatenate(holds)
 
 
-def _maximum(
+def most_probable(
     base: Floats,
     given: Floats,
     wider: Floats,
@@ -417,29 +428,30 @@ def usual_scores(
         named.setdefault(label.row, set()).add(label.name)
     known = set(result.class_names)
     rows = np.array(sorted(r for r, n in named.items() if len(n) == 1 and n <= known), np.int64)
+    everyone, rows = rows, rows[:: -(-len(rows) // MOST) or 1]
     deviation = 1.4826 * float(np.median(np.abs(scores - np.median(scores))))
     if not len(rows) or deviation <= 0:
         return scores
     usual = result.anomaly_threshold - 2 * deviation
     above = np.clip((scores[rows] - usual) / deviation, 0.0, 4.0)
-    place = _places(result, model)
-    own = 1 + _alike(place[rows], place[rows]) + np.eye(len(rows))
-    carried = (1 + _alike(place, place[rows])) @ np.linalg.solve(own, above)
+    place = np.zeros((len(result), 0))
+    if result.embedding is not None and isinstance(model, ModelBundle):
+        place = places(result.embedding, model)
+    own = 1 + alike(place[rows], place[rows]) + np.eye(len(rows))
+    carried = (1 + alike(place, place[rows])) @ np.linalg.solve(own, above)
     shifted = scores - deviation * np.maximum(carried, 0.0)
-    shifted[rows] = np.minimum(shifted[rows], usual)
+    shifted[everyone] = np.minimum(shifted[everyone], usual)
     return np.asarray(shifted)
 
 
-def _places(result: Classification, model: ModelBundle | Baseline) -> Floats:
+def places(embedding: NDArray[np.floating], model: ModelBundle) -> Floats:
     """Return where cells ``(N, C)`` are among others: not whitened, as near ones are alike so."""
-    _, spread = _axes(model)
-    found = principal_components(result, model)
-    if not found.shape[1]:
-        return found
-    return np.asarray(found * spread * np.sqrt(len(spread) / np.square(spread).sum()))
+    spread = model.calibration.principal_axes[1][:COMPONENTS]
+    found = components(embedding, model) * spread
+    return np.asarray(found * np.sqrt(len(spread) / np.square(spread).sum()))
 
 
-def _alike(cells: Floats, others: Floats) -> Floats:
+def alike(cells: Floats, others: Floats) -> Floats:
     """Return how alike cells ``(N, C)`` are to others ``(M, C)``, 0 to 1."""
     squared = np.square(cells).sum(1)[:, None] + np.square(others).sum(1) - 2 * cells @ others.T
     return np.asarray(np.exp(-np.maximum(squared, 0.0) / (2 * ALIKE**2)))
@@ -476,7 +488,7 @@ def _columns(labels: Sequence[HumanLabel], n: int) -> tuple[NDArray[np.object_],
     return tuple(columns)
 
 
-def _widened(values: NDArray[np.floating], extra: int) -> NDArray[np.floating]:
+def widened(values: NDArray[np.floating], extra: int) -> NDArray[np.floating]:
     """Return values ``(..., K)`` with columns for new classes, of which nothing was computed."""
     if not extra:
         return values
@@ -491,8 +503,7 @@ def _p_values(
     settings: ClassifySettings,
 ) -> Floats:
     """Say how usual classes are ``(N, J)``; new ones by all validation cells together."""
-    together = model.slide_correction if result.adjusted else None
-    kept = model.validation if together is None else together.validation
+    kept = record_of(model, adjusted=result.adjusted)
     k = len(result.class_names)
     known = p_values(posterior[:, :k], kept, settings, model.name)
     if posterior.shape[1] == k:
@@ -518,7 +529,8 @@ def _with_corrected(
     held_out = np.zeros(len(rows))
     for part in range(min(FOLDS, len(cells))):
         here = np.isin(rows, cells[part::FOLDS])
-        rest = [label for label in labels if label.row not in set(rows[here].tolist())]
+        away = set(rows[here].tolist())
+        rest = [label for label in labels if label.row not in away]
         head = fit_head(base, components, rest, names, n_known)
         found = softmax(head.logits(base[rows[here]], components[rows[here]]))
         held_out[here] = found[np.arange(len(found)), classes[here]]

@@ -52,7 +52,12 @@ class Evidence:
 
 
 def decide(evidence: Evidence, model: ModelBundle, settings: ClassifySettings) -> Classification:
-    """Turn evidence into posterior, prediction sets and anomalies by the bundle's calibration."""
+    """Turn evidence into posterior, prediction sets and anomalies by the bundle's calibration.
+
+    This is what the network says; `cytodiffusion.classification.taught.with_head` adds what the
+    model was taught.
+    """
+    model = model.untaught
     calibration = model.calibration
     posterior = softmax(evidence.logits / calibration.temperature)
     first = min(settings.min_trials, settings.trials)
@@ -134,10 +139,17 @@ def p_values(
     return conformal_p_values(posterior, scores, classes)
 
 
+def record_of(model: ModelBundle | Baseline, *, adjusted: bool) -> ValidationRecord:
+    """Return what a model makes promises by for cells that were, or were not, seen together."""
+    together = model.slide_correction if adjusted else None
+    kept = model.validation if together is None else together.validation
+    return kept if model.head is None else model.head.joined(kept)
+
+
 def records_of(model: ModelBundle | Baseline, settings: ClassifySettings) -> list[ValidationRecord]:
     """Return what a model may make promises by, under these settings."""
-    together = None if settings.alone else model.slide_correction
-    return [model.validation] + ([] if together is None else [together.validation])
+    seen = (False,) if settings.alone or model.slide_correction is None else (False, True)
+    return [record_of(model, adjusted=adjusted) for adjusted in seen]
 
 
 def check_model(model: ModelBundle | Baseline, settings: ClassifySettings) -> None:

@@ -129,13 +129,27 @@ def with_prior(
     posterior: Floats, model: ModelBundle | Baseline, settings: ClassifySettings
 ) -> Floats:
     """Return posteriors ``(N, K)`` of a model moved by the prior that the settings name."""
-    prior = prior_of(settings, model.class_names, [c.group for c in model.classes])
+    prior = prior_for(model, settings)
     return posterior if prior is None else prior.applied(posterior)
+
+
+def prior_for(model: ModelBundle | Baseline, settings: ClassifySettings) -> Prior | None:
+    """Return the prior over the classes of a model, None where all are alike.
+
+    Normal blood says nothing of classes that somebody taught a model: they are there, or nobody
+    would have.
+    """
+    classes = (model if settings.prior == "own" else model.untaught).classes
+    prior = prior_of(settings, [c.name for c in classes], [c.group for c in classes])
+    taught = len(model.classes) - len(classes)
+    if prior is None or not taught:
+        return prior
+    return Prior(np.pad(prior.acting, (0, taught)), np.pad(prior.shares, (0, taught)))
 
 
 def prior_record(model: ModelBundle | Baseline, settings: ClassifySettings) -> dict[str, Any]:
     """Return what a result says of the prior: its name, and the expected share of each class."""
-    prior = prior_of(settings, model.class_names, [c.group for c in model.classes])
+    prior = prior_for(model, settings)
     if prior is None:
         return {"name": "even"}
     pairs = zip(model.class_names, prior.shares.tolist(), strict=True)

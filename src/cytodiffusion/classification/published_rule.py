@@ -161,7 +161,7 @@ def classify_published(
     progress : callable
         May raise ``Cancelled``.
     """
-    settings = settings or PublishedSettings()
+    settings, model = settings or PublishedSettings(), model.untaught
     unit = normalised_crops(pixels, model, background)
     tallies = [Tally(len(model.classes), settings) for _ in unit]
     ask = NoiseErrors(model, settings)

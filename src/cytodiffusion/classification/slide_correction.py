@@ -16,6 +16,7 @@ from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.scores import softmax
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.classification.slide_distance import weigh_distance
+from cytodiffusion.classification.taught import with_head, without_head
 from cytodiffusion.model.bundle import ModelBundle
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def adjust(
     settings = settings or ClassifySettings()
     if not correctable(model, settings) or len(result) < LEAST_CELLS:
         return result
+    result, taught, model = without_head(result, model), model, model.untaught
     correction, distance = model.slide_correction, model.slide_distance
     temperature = model.validation.temperature
     if correction is None:
@@ -65,4 +67,6 @@ def adjust(
     found = answers(posterior, kept, model, settings)
     result = replace(result, **found, adjusted=correction is not None)
     # After the prior: among classes that are all doubtful, the expected one would win every cell
-    return result if distance is None else weigh_distance(result, distance, settings.coverage)
+    if distance is not None:
+        result = weigh_distance(result, distance, settings.coverage)
+    return with_head(result, taught, settings)

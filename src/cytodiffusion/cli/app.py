@@ -24,6 +24,7 @@ from cytodiffusion.cli import (
     segment,
     smear,
     study,
+    teach,
     train,
 )
 from cytodiffusion.settings import reason_of
@@ -63,6 +64,7 @@ app.command("segment")(segment.segment)
 app.command("classify")(classify.classify)
 app.command("attributes")(attributes.attributes)
 app.command("train")(train.train)
+app.command("teach")(teach.teach)
 app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
 app.command("counterfactual")(counterfactual.counterfactual)

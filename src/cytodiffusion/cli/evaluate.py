@@ -33,7 +33,7 @@ from cytodiffusion.evaluation.settings import EvaluateSettings
     baselines="--baseline FOLDER",
     leave_out="--leave-out CLASS",
     leave_out_model="--leave-out-model FOLDER",
-    annotations="--annotations CSV",
+    annotations="--annotations CSV|STUDY",
 )
 @takes_scoring
 def evaluate(
@@ -81,6 +81,7 @@ def evaluate(
     with reporting("evaluate", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.evaluation.run import evaluate as run
         from cytodiffusion.evaluation.stored import read_report
+        from cytodiffusion.study.agreement import answers_of
 
         classify = classify_settings(classification).model_dump(exclude_unset=True)
         values = {**given, "model": model, "data": data, "output": out, "classify": classify}
@@ -88,7 +89,7 @@ def evaluate(
             values["shift"] = _named(shift)
         wanted = read_settings(EvaluateSettings, values, sets=sets, file=settings)
         with reporter.progress(f"Evaluating {model}") as progress:
-            folder = run(wanted, progress)
+            folder = run(wanted, progress, answers_of(wanted.annotations))
         report = read_report(folder)
         reporter.result(
             {"report": folder, "page": folder / "report.html", "metrics": report.metrics},

@@ -131,7 +131,9 @@ def _counts(
     if everything == bool(classes):
         raise InputError(
             f"Say which classes to draw, by --class or --all; {model.name} draws "
-            f"{', '.join(model.class_names)}."
+            f"{', '.join(model.untaught.class_names)}."
         )
-    names = list(model.class_names) if everything else [class_of(model, n) for n in classes]
+    names = (
+        list(model.untaught.class_names) if everything else [class_of(model, n) for n in classes]
+    )
     return dict.fromkeys(names, number)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 @takes(
     HeatmapSettings,
-    *("sigmas", "trials", "views", "seed", "batch_size"),
+    *("method", "versions", "strength", "guidance", "sigmas"),
+    *("trials", "views", "seed", "batch_size"),
     panel="Heatmap",
     sigmas="--threshold SIGMAS",
 )
@@ -46,7 +47,7 @@ def heatmap(
             "-t",
             metavar="CLASS",
             help='Class to compare with; "all" draws a grid of every class besides.',
-            show_default="the runner-up",
+            show_default="the likeliest other class",
         ),
     ] = None,
     *,
@@ -92,10 +93,15 @@ def _report(reporter: Reporter, found: Explanation, out: Path) -> None:
         reporter.warn(sentence)
     one = found.heatmap
     share = None if found.mask is None else one.energy_share(found.mask)
-    record = one.record() | {"energy_in_mask": share, "files": list(files.values())}
+    record = one.record() | {
+        "sentence": found.sentence,
+        "energy_in_mask": share,
+        "files": list(files.values()),
+    }
     inside = "" if share is None else f", {share:.0%} of its energy in the cell"
+    said = f"{found.sentence}\n" if found.sentence else ""
     reporter.result(
         record,
-        f"{one.predicted_name} ({found.probability:.3f}) towards {one.target_name}: convergence "
-        f"{one.convergence:.3f}{inside} -> {out}",
+        f"{said}{one.predicted_name} ({found.probability:.3f}) towards {one.target_name}: "
+        f"convergence {one.convergence:.3f}{inside} -> {out}",
     )

@@ -39,11 +39,13 @@ def list_models(
         sources = ["default", *_bundles_in(folders or [Path()])]
         rows = [_describe_or_error(source) for source in sources]
         from rich.table import Table
+        from rich.text import Text
 
+        unusable = Text('not usable: "models verify" says why', style="red")
         table = Table("Model", "Name", "Version", "Classes", "Pixels", box=None, pad_edge=False)
         for row in rows:
             if "error" in row:
-                table.add_row(row["source"], '[red]not usable: "models verify" says why')
+                table.add_row(row["source"], unusable)
                 continue
             values = (row[key] for key in ("source", "name", "version"))
             table.add_row(*map(str, values), str(len(row["classes"])), str(row["input_size"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import signal
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,6 +21,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from cytodiffusion.errors import Cancelled, CytoDiffusionError, DownloadNeeded
+from cytodiffusion.files.atomic import describe_os_error
 from cytodiffusion.progress import Progress as ProgressCallback
 from cytodiffusion.progress import silent
 
@@ -47,7 +50,7 @@ class Reporter:
         self.quiet = quiet
         self.exit_code = 0
         self._out = sys.stdout
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
 
     def say(self, message: str) -> None:
         """Print a message for people."""
@@ -70,7 +73,16 @@ class Reporter:
         elif text and not self.quiet:
             # A pipe has no width: 100 columns keep tables whole.
             width = None if self._out.isatty() else 100
-            Console(file=self._out, highlight=False, soft_wrap=True, width=width).print(text)
+            # names of files, classes and people may look like rich's markup
+            console = Console(
+                file=self._out,
+                markup=False,
+                emoji=False,
+                highlight=False,
+                soft_wrap=True,
+                width=width,
+            )
+            console.print(text)
 
     def failed(self, message: str) -> None:
         """Print an error that ends the command, also as JSON."""
@@ -168,8 +180,20 @@ def reporting(command: str, *, as_json: bool = False, quiet: bool = False) -> It
         raise typer.Exit(FAILED) from None
     except BrokenPipeError:  # the reader of our output has gone, as in "| head"
         raise typer.Exit(FAILED) from None
+    except OSError as error:
+        if not isinstance(error.filename, str):
+            raise
+        reporter.failed(_about_file(error, Path(error.filename)))
+        raise typer.Exit(FAILED) from None
     if reporter.exit_code:
         raise typer.Exit(reporter.exit_code)
+
+
+def _about_file(error: OSError, path: Path) -> str:
+    """Say what is wrong with a file that nobody in the engine has spoken of."""
+    if error.errno in (errno.ENAMETOOLONG, errno.ENOSPC):
+        return describe_os_error(error, path)
+    return f"{path} cannot be read or written: {error.strerror or error}."
 
 
 @contextlib.contextmanager

@@ -25,13 +25,14 @@ from cytodiffusion.cli.options import (
     takes_segmentation,
 )
 from cytodiffusion.cli.reporter import FAILED, Reporter, reporting
-from cytodiffusion.errors import Cancelled, CytoDiffusionError, InputError, naming
+from cytodiffusion.errors import Cancelled, CytoDiffusionError, naming
 from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
     from cytodiffusion.batch import Outcome, Task
     from cytodiffusion.classification.correction_table import CorrectionTable
     from cytodiffusion.classification.settings import ClassifySettings
+    from cytodiffusion.image.formats import FoundImages
     from cytodiffusion.pipeline import Analysis
     from cytodiffusion.predict import Classifier
     from cytodiffusion.slide_scale import SlideScale
@@ -104,51 +105,20 @@ def run(
         _report(reporter, inputs, outcomes, tables)
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Images to work on, their names in tables, and what is no image."""
+def expand(images: Sequence[Path], reporter: Reporter) -> FoundImages:
+    """Return the images to work on, and tell what is to be known about them."""
+    from cytodiffusion.image.formats import find_images
 
-    paths: tuple[Path, ...]
-    names: tuple[str, ...]
-    several: bool
-    not_read: tuple[Path, ...]
-
-
-def expand(images: Sequence[Path], reporter: Reporter) -> Inputs:
-    """Return the images to work on: folders replaced by their images, doubles left out."""
-    if not any(image.exists() for image in images):
-        raise InputError(f"There is no file {images[0]}.")
-    from cytodiffusion.image.formats import image_files, list_folder
-
-    paths: dict[Path, tuple[Path, str]] = {}
-    not_read: list[Path] = []
-    for image in images:
-        found: list[Path] = [image]
-        notes: tuple[str, ...] = ()
-        if image.is_dir():
-            listing = list_folder(image)
-            found, notes = image_files(image), listing.notes
-            not_read += listing.unreadable
-        if not found:
-            raise InputError(" ".join((f"There are no images in the folder {image}.", *notes)))
-        for note in notes:
-            reporter.warn(note)
-        for path in found:
-            name = path.relative_to(image).as_posix() if image.is_dir() else path.name
-            if paths.setdefault(path.resolve(), (path, name))[0] is not path:
-                reporter.warn(f"{path} is given twice and analysed once.")
-    names = [name for _, name in paths.values()]
-    return Inputs(
-        tuple(path for path, _ in paths.values()),
-        tuple(str(p) if names.count(n) > 1 else n for p, n in paths.values()),
-        len(paths) > 1 or any(image.is_dir() for image in images),
-        tuple(not_read),
-    )
+    found = find_images(images)
+    for note in found.notes:
+        reporter.warn(note)
+    return found
 
 
 def summary(analyses: Sequence[Analysis]) -> Any:
     """Return a table of the cells of every class, a column an image (or the sum of many)."""
     from rich.table import Table
+    from rich.text import Text
 
     shown = analyses if len(analyses) <= 4 else []
     table = Table(box=None, pad_edge=False)
@@ -158,19 +128,19 @@ def summary(analyses: Sequence[Analysis]) -> Any:
     if len(shown) != 1:
         table.add_column("all", justify="right")
     names = dict.fromkeys(name for a in analyses for name in a.counts)  # some have new classes
-    rows = {name: [a.counts.get(name, 0) for a in analyses] for name in names}
-    rows |= {"[bold]total": [a.cells for a in analyses]}
-    rows |= {"anomalous": [a.anomalies for a in analyses]}
+    rows = [(Text(name), [a.counts.get(name, 0) for a in analyses]) for name in names]
+    rows.append((Text("total", style="bold"), [a.cells for a in analyses]))
+    rows.append((Text("anomalous"), [a.anomalies for a in analyses]))
     if any(a.review for a in analyses):
-        rows |= {"for review": [a.review for a in analyses]}
-    for name, counts in rows.items():
+        rows.append((Text("for review"), [a.review for a in analyses]))
+    for head, counts in rows:
         cells = [f"{n:,}" for n in counts] if shown else []
-        table.add_row(name, *cells, *([f"{sum(counts):,}"] if len(shown) != 1 else []))
+        table.add_row(head, *cells, *([f"{sum(counts):,}"] if len(shown) != 1 else []))
     return table
 
 
 def _corrections(
-    file: Path | None, inputs: Inputs, reporter: Reporter
+    file: Path | None, inputs: FoundImages, reporter: Reporter
 ) -> dict[str, CorrectionTable]:
     """Read corrections and share them out to the images."""
     if file is None:
@@ -186,7 +156,7 @@ def _corrections(
     return {name: own for name, own in shared.items() if own.rows}
 
 
-def _tasks(inputs: Inputs, out: Path) -> list[Task]:
+def _tasks(inputs: FoundImages, out: Path) -> list[Task]:
     from cytodiffusion.batch import Task
     from cytodiffusion.cli.inputs import result_folders
 
@@ -196,7 +166,7 @@ def _tasks(inputs: Inputs, out: Path) -> list[Task]:
 
 def _report(
     reporter: Reporter,
-    inputs: Inputs,
+    inputs: FoundImages,
     outcomes: Sequence[Outcome],
     tables: Mapping[str, Path],
 ) -> None:

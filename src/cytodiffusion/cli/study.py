@@ -15,6 +15,7 @@ from cytodiffusion.cli.options import (
     JsonOption,
     ModelOption,
     QuietOption,
+    SeedOption,
     classify_settings,
     read_settings,
     takes_classification,
@@ -22,18 +23,22 @@ from cytodiffusion.cli.options import (
     takes_segmentation,
 )
 from cytodiffusion.cli.reporter import FAILED, Reporter, reporting
-from cytodiffusion.errors import InputError
 from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
-    from cytodiffusion.cli.run import Inputs
+    from cytodiffusion.image.formats import FoundImages
     from cytodiffusion.study import Study
     from cytodiffusion.study.add import Added, Failed
+    from cytodiffusion.study.agreement import ObserverAgreement
+    from cytodiffusion.study.suspects import Suspect
 
 app = typer.Typer(
     help="Keep images, cells, and what models and people say of them, in one folder.",
     no_args_is_help=True,
 )
+
+#: Cells that a page lists.
+_LISTED = 10
 
 StudyArgument = Annotated[
     Path, typer.Argument(metavar="STUDY", help="Folder of the study.", readable=False)
@@ -90,12 +95,12 @@ def add(
         from cytodiffusion.cli.run import expand
         from cytodiffusion.cli.shared import load_model
         from cytodiffusion.study import Study
-        from cytodiffusion.study.add import add_fields, add_single_cells
+        from cytodiffusion.study.add import add_fields, add_single_cells, outside
 
         computer = {"device": device, "allow_download": allow_download}
         options = read_settings(SegmentOptions, cells | computer | scale)
         settings = classify_settings(classification)
-        inputs = _outside(expand(images, reporter), study)
+        inputs = outside(expand(images, reporter), study)
         with Study(study) as opened:  # before the work, so that what is wrong with it is said
             bundle = load_model(reporter, model, device, allow_download)
             done: list[Added | Failed] = []
@@ -123,21 +128,6 @@ def add(
             _report_added(reporter, opened, done, inputs, notes, single=cells_only)
 
 
-def _outside(inputs: Inputs, study: Path) -> Inputs:
-    """Leave out the label images of the study itself, where its folder is among those given."""
-    from dataclasses import replace
-
-    from cytodiffusion.study.images import LABELS
-
-    own = (study / LABELS).resolve()
-    kept = [
-        (path, name)
-        for path, name in zip(inputs.paths, inputs.names, strict=True)
-        if path.resolve().parent != own
-    ]
-    return replace(inputs, paths=tuple(p for p, _ in kept), names=tuple(n for _, n in kept))
-
-
 def _tell(reporter: Reporter, one: Added | Failed) -> None:
     from cytodiffusion.study.add import THERE, Failed
 
@@ -158,7 +148,7 @@ def _report_added(
     reporter: Reporter,
     study: Study,
     done: list[Added | Failed],
-    inputs: Inputs,
+    inputs: FoundImages,
     notes: list[str],
     *,
     single: bool,
@@ -300,11 +290,13 @@ def info(
         with Study(study, writable=False) as opened:
             record = study_info(opened)
         from rich.table import Table
+        from rich.text import Text
 
         page = Table("Image", "Cells", "Annotated", box=None, pad_edge=False)
         for one in record["images"]:
             page.add_row(one["image"], f"{one['cells']:,}", f"{one['annotated']:,}")
-        page.add_row("[bold]all", f"{record['cells']:,}", f"{record['annotated']:,}")
+        everything = Text("all", style="bold")
+        page.add_row(everything, f"{record['cells']:,}", f"{record['annotated']:,}")
         for name, count in record["observers"].items():
             page.add_row(f"by {name}", "", f"{count:,}")
         reporter.result(record, page)
@@ -332,10 +324,9 @@ def check(
     with reporting("study check", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.study import Study
         from cytodiffusion.study.check import check_study
+        from cytodiffusion.study.database import may_write
 
-        if not study.exists():
-            raise InputError(f"{study} does not exist.")
-        with Study(study) as opened:
+        with Study(study, writable=may_write(study)) as opened:  # to note where images are now
             problems, notes = check_study(opened, images)
         for note in notes:
             reporter.say(note)
@@ -347,3 +338,103 @@ def check(
         if problems:
             record["error"] = problems[0]
         reporter.result(record, "" if problems else f"{study}: whole")
+
+
+@app.command()
+def agreement(
+    study: StudyArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="CSV",
+            help="Table of the cells that several observers labelled: what each says, and the "
+            "class that most of them gave.",
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Say how far the observers of a study agree, and which cells they should look at together.
+
+    Cohen's kappa of every two, Fleiss' kappa of all, and agreement about each class, with 95 %
+    intervals; then the cells on which they agree least.
+    """
+    with reporting("study agreement", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.agreement import observer_agreement, write_shared_cells
+
+        with Study(study, writable=False) as opened:
+            found = observer_agreement(opened, seed=seed)
+        for sentence in found.sentences:
+            reporter.say(sentence)
+        record: dict[str, Any] = {"study": study, **found.record()}
+        if out is not None:
+            record["table"] = write_shared_cells(out, found.cells)
+        reporter.result(record, _agreement_page(found) if found.cells else "")
+
+
+def _agreement_page(found: ObserverAgreement) -> Any:
+    from rich.console import Group
+    from rich.table import Table
+
+    page = Table("Class", "Cells", "Agreement", "95 %", box=None, pad_edge=False)
+    for name, one in found.classes.items():
+        low, high = one.interval
+        page.add_row(name, f"{one.cells:,}", f"{one.share:.0%}", f"{low:.0%} to {high:.0%}")
+    if not found.disputed:
+        return page
+    cells = Table("Disputed", "Cell", "Observers", "Majority", box=None, pad_edge=False)
+    for cell in found.disputed[:_LISTED]:
+        said = ", ".join(f"{name}: {given}" for name, given in cell.classes.items())
+        columns = (cell.image, str(cell.label), said, cell.consensus or "none")
+        cells.add_row(*columns)
+    more = len(found.disputed) - _LISTED
+    return Group(page, "", cells, *([f"and {more:,} more; -o CSV has all"] if more > 0 else []))
+
+
+@app.command()
+def suspects(
+    study: StudyArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="CSV", help="Table of all of them."),
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """List labels for a second look: both the model and similar cells contradict them.
+
+    Nothing is changed. The worst come first.
+    """
+    with reporting("study suspects", as_json=as_json, quiet=quiet) as reporter:
+        from dataclasses import asdict
+
+        from cytodiffusion.study import Study
+        from cytodiffusion.study.suspects import suspect_labels, write_suspects
+
+        with (
+            Study(study, writable=False) as opened,
+            reporter.progress("Comparing cells") as progress,
+        ):
+            found = suspect_labels(opened, progress=progress)
+        cells = "1 label is" if len(found) == 1 else f"{len(found):,} labels are"
+        reporter.say(f"{cells} contradicted by both the model and similar cells.")
+        record: dict[str, Any] = {"study": study, "suspects": [asdict(one) for one in found]}
+        if out is not None:
+            record["table"] = write_suspects(out, found)
+        reporter.result(record, _suspects_page(found) if found else "")
+
+
+def _suspects_page(found: list[Suspect]) -> Any:
+    from rich.console import Group
+    from rich.table import Table
+
+    page = Table("Image", "Cell", "Human", "Observer", "Model", "Similar cells", box=None)
+    for one in found[:_LISTED]:
+        columns = (one.image, str(one.label), one.human, one.observer, one.predicted, one.similar)
+        page.add_row(*columns)
+    more = len(found) - _LISTED
+    return Group(page, *([f"and {more:,} more; -o CSV has all"] if more > 0 else []))

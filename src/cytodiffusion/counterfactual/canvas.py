@@ -56,7 +56,7 @@ class Canvas:
     ) -> Canvas:
         """Prepare crops; InputError if they do not fit the model, or the masks do not fit them."""
         _check(pixels, model)
-        colours = _colours(pixels, background)
+        colours = background_colours(pixels, background)
         planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
         unit = to_unit(planes, torch.from_numpy(colours))
         disc = centred_disc(pixels.shape[1], model.disc_radius).numpy()
@@ -111,7 +111,7 @@ def _check(pixels: NDArray[np.uint8], model: ModelBundle) -> None:
         )
 
 
-def _colours(
+def background_colours(
     pixels: NDArray[np.uint8], background: NDArray[np.floating] | None
 ) -> NDArray[np.float32]:
     """Colour of the background of each crop, ``(N, 3)``."""

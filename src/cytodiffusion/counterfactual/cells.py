@@ -181,7 +181,10 @@ def check_classes(given: ArrayLike, n: int, model: ModelBundle) -> NDArray[np.in
         raise InputError(f"There must be one class number for each of the {n} cells.")
     k = len(model.classes)
     if index.size and (index.min() < 0 or index.max() >= k):
-        raise InputError(f"Class numbers must lie between 0 and {k - 1}.")
+        raise InputError(
+            f"Class numbers must lie between 0 and {k - 1}; of a class that the model was taught "
+            "later its network has no picture."
+        )
     return np.broadcast_to(index.astype(np.int64), (n,)).copy()
 
 

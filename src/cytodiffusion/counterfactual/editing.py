@@ -85,6 +85,10 @@ class Change(Guidance):
         source = predict(self.source)
         return source + column(self.share) * (found - source)
 
+    def of_cells(self, targets: int) -> Change:
+        """Return one change for each cell, where each has so many targets one after the other."""
+        return type(self)(*(value[::targets] for value in vars(self).values()))
+
     def unchanged(self) -> Change:
         """Return the same, with no change of class."""
         one = torch.ones_like(self.weight)
@@ -128,15 +132,17 @@ def edit_cells(
     numbers : (N,) int64
         Which cell each is of; with the seed it says what noise is added.
     change : Change
-        On the CPU.
+        On the CPU; of N * M versions, so that each cell has M targets one after the other, at one
+        strength. All targets of a cell share its inversion.
 
     Returns
     -------
-    (N, 3, S, S) tensor
+    (N * M, 3, S, S) tensor
         Normalised, 0..1, on the CPU.
     """
     n, size = len(unit), drawn_size(model)
-    result = torch.empty_like(unit)
+    targets = len(change.target) // max(n, 1)
+    result = unit.repeat_interleave(targets, dim=0)
 
     @torch.inference_mode()
     def edited(part: slice) -> Tensor:
@@ -149,14 +155,22 @@ def edit_cells(
             noise = cell_noise(numbers[part].tolist(), settings.seed, model.device)
         pixels = to_network(unit[part]).to(model.device)
         large = _resized(pixels, size)
-        found = edit(model, large, change[part].to(model.device), settings.steps, noise, report)
+        wanted = change[_versions(part, targets)].to(model.device)
+        found = edit(model, large, wanted, settings.steps, noise, report)
+        pixels, large = (p.repeat_interleave(targets, dim=0) for p in (pixels, large))
         found = pixels + _resized(found - large, pixels.shape[-1])
         return ((found + 1) / 2).clamp(0, 1).cpu()
 
-    batches = Batches(settings.batch_size or BATCH.get(model.device.type, 16), model.device)
+    together = settings.batch_size or BATCH.get(model.device.type, 16)
+    batches = Batches(max(1, together // max(targets, 1)), model.device)
     for part, found in batches.run(n, edited):
-        result[part] = found
+        result[_versions(part, targets)] = found
     return result
+
+
+def _versions(part: slice, targets: int) -> slice:
+    """Where the versions of some cells are."""
+    return slice(part.start * targets, part.stop * targets)
 
 
 def _resized(pixels: Tensor, size: int) -> Tensor:
@@ -181,6 +195,8 @@ def edit(
     ----------
     pixels : (N, 3, S, S) tensor
         Normalised crops of the size that the model draws, -1..1.
+    change : Change
+        Of N * M versions, M for each cell.
     steps : int
         Of each walk.
     noise : callable, optional
@@ -190,46 +206,57 @@ def edit(
 
     Returns
     -------
-    (N, 3, S, S) tensor
+    (N * M, 3, S, S) tensor
     """
     if model.generator is not None:
         return _edit_in_stages(model, model.generator, pixels, change, steps, noise, report)
-    codec = model.codec
+    codec, targets = model.codec, len(change.target) // len(pixels)
     found, back = _there_and_back(
         codec.encode(pixels),
         change.levels(steps),
+        targets,
         _seen_in_views(model, change),
-        _seen_in_views(model, change.unchanged()),
+        _seen_in_views(model, change.of_cells(targets).unchanged()),
         model.schedule,
         None if noise is None else noise(0, (codec.channels, codec.grid, codec.grid)),
         report,
     )
     edited = codec.decode(found)
-    return edited if back is None else pixels + edited - codec.decode(back)
+    if back is None:
+        return edited
+    return (pixels - codec.decode(back)).repeat_interleave(targets, dim=0) + edited
 
 
 def _there_and_back(
     start: Tensor,
     levels: Tensor,
+    targets: int,
     edit: Clean,
     keep: Clean,
     schedule: NoiseSchedule,
     epsilon: Tensor | None,
     report: Report,
 ) -> tuple[Tensor, Tensor | None]:
-    """Latents with the change and, where they were inverted, what comes back without it."""
+    """Latents with the change and, where they were inverted, what comes back without it.
+
+    ``edit`` is given each of the N cells for all of its targets, ``keep`` once; ``levels`` are
+    those of all versions.
+    """
+    own = levels[:, ::targets]
 
     def part(first: float) -> Report:
         return lambda share: report((first + share) / 3)
 
-    def down(z: Tensor, clean: Clean, report: Report) -> Tensor:
+    def down(z: Tensor, levels: Tensor, clean: Clean, report: Report) -> Tensor:
         z = walk(z, levels.flip(0), clean, schedule, report)
         return clean(z, levels[0], LAST)
 
     if epsilon is not None:
-        return down(schedule.add_noise(start, levels[-1], epsilon), edit, report), None
-    z = walk(start, levels, keep, schedule, part(0))
-    return down(z, edit, part(1)), down(z, keep, part(2))
+        z = schedule.add_noise(start, own[-1], epsilon).repeat_interleave(targets, dim=0)
+        return down(z, levels, edit, report), None
+    z = walk(start, own, keep, schedule, part(0))
+    edited = down(z.repeat_interleave(targets, dim=0), levels, edit, part(1))
+    return edited, down(z, own, keep, part(2))
 
 
 def _seen_in_views(model: ModelBundle, change: Change) -> Clean:
@@ -272,6 +299,7 @@ def _edit_in_stages(
 
     What inversion and the walk back lose is added again in both stages.
     """
+    targets = len(change.target) // len(pixels)
 
     def stage(
         number: int,
@@ -282,17 +310,20 @@ def _edit_in_stages(
         given: Tensor | None = None,
         given_new: Tensor | None = None,
     ) -> Tensor:
-        same = change.unchanged()
+        same = change.of_cells(targets).unchanged()
         edited, back = _there_and_back(
             start,
             change.levels(steps),
+            targets,
             lambda z, t, _: denoise(z, t, change, given_new),
             lambda z, t, _: denoise(z, t, same, given),
             denoise.schedule,
             None if noise is None else noise(number, tuple(start.shape[1:])),
             lambda share: report((number + share) / 2),
         )
-        return edited if back is None else edited + start - back
+        if back is None:
+            return edited
+        return edited + (start - back).repeat_interleave(targets, dim=0)
 
     coarse = g.shrink(pixels)
     base = StageDenoiser(g.base, model.device, COARSE_BOUND)

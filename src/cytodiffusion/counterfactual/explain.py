@@ -16,15 +16,20 @@ from cytodiffusion.cells.crops import extract_crops
 from cytodiffusion.cells.single_cell import SingleCell, SingleCells, labelled_scale, open_labels
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
+from cytodiffusion.counterfactual.canvas import shrunk
 from cytodiffusion.counterfactual.files import save_heatmap
 from cytodiffusion.counterfactual.heatmap import (
     Heatmap,
     HeatmapSettings,
     all_class_heatmaps,
+    check_explains,
     class_number,
     iter_heatmaps,
+    likeliest_other,
+    map_size,
 )
 from cytodiffusion.counterfactual.placement import Placement
+from cytodiffusion.counterfactual.wording import describe
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.record import provenance
 from cytodiffusion.image.image import open_image
@@ -55,6 +60,8 @@ class Explanation:
         Of the image.
     probability : float
         Of the predicted class.
+    sentence : str
+        What an edited map asks for, in words (`cytodiffusion.counterfactual.wording`).
     record : dict
         How it came about.
     """
@@ -65,6 +72,7 @@ class Explanation:
     mask: NDArray[np.bool_] | None
     shape: tuple[int, int]
     probability: float
+    sentence: str
     record: dict[str, Any]
 
     def save(self, folder: str | Path) -> dict[str, Path]:
@@ -92,8 +100,10 @@ def explain_cell(
     progress: Progress = silent,
 ) -> Explanation:
     """Make the heatmap of one cell of an image."""
+    model = check_explains(model)
     wanted = _Target.of(target, model)
-    one = choose_cell(source, labels, cell, model.input_size, model.window_um, pixel_size_um)
+    size = map_size(model, settings)
+    one = choose_cell(source, labels, cell, size, model.window_um, pixel_size_um)
     record = {"image": source, "labels": labels, "cell": cell}
     rgb = open_image(source).rgb()
     return _explain(one, rgb, model, wanted, settings or HeatmapSettings(), progress, record)
@@ -110,6 +120,7 @@ def explain_chosen(
     **record: Any,
 ) -> Explanation:
     """Make the heatmap of a cell that was cut out of `rgb`; see `explain_cell`."""
+    model = check_explains(model)
     wanted = _Target.of(target, model)
     return _explain(one, rgb, model, wanted, settings or HeatmapSettings(), progress, record)
 
@@ -137,12 +148,13 @@ def _explain(
     progress: Progress,
     more: Mapping[str, Any],
 ) -> Explanation:
-    found = classify(
-        one.pixels[None], model, ClassifySettings(seed=settings.seed), background=one.background
-    )
+    seen = shrunk(one.pixels[None], model.input_size)
+    found = classify(seen, model, ClassifySettings(seed=settings.seed), background=one.background)
     predicted = int(found.predicted[0])
-    order = np.argsort(-found.posterior[0], kind="stable")
-    other = int(order[order != predicted][0]) if target.number is None else target.number
+    mask = _outline(one)
+    other = target.number
+    if other is None:
+        other = int(likeliest_other(found.posterior, found.predicted, model)[0])
     maps: list[Heatmap] = []
     if target.every:
         maps = all_class_heatmaps(
@@ -150,6 +162,7 @@ def _explain(
             model,
             predicted=predicted,
             background=one.background,
+            mask=mask,
             settings=settings,
             progress=progress,
         )
@@ -161,6 +174,7 @@ def _explain(
             [other],
             predicted=[predicted],
             background=one.background,
+            masks=None if mask is None else mask[None],
             settings=settings,
             progress=progress,
         )
@@ -176,8 +190,10 @@ def _explain(
         pixel_size_source=one.scale_source,
         touches_border=one.touches_border,
     )
+    sentence = describe(heatmap, mask)
+    record["sentence"] = sentence
     del record["settings"]  # those of the heatmap say how many trials were really made
-    return Explanation(heatmap, maps, one, _outline(one), rgb.shape[:2], probability, record)
+    return Explanation(heatmap, maps, one, mask, rgb.shape[:2], probability, sentence, record)
 
 
 def _outline(cell: ChosenCell) -> NDArray[np.bool_] | None:

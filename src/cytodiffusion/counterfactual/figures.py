@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from cytodiffusion import __version__
 from cytodiffusion.counterfactual.cells import Counterfactuals
 from cytodiffusion.counterfactual.heatmap import Heatmap
+from cytodiffusion.counterfactual.wording import STAINS, describe, stain_change, version_of
 from cytodiffusion.drawing.style import FAINT, INK, STYLE
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import atomic_file, staged_folder
@@ -28,6 +31,9 @@ from cytodiffusion.files.writers import write_run_json
 
 #: Diverging, even for colour-blind eyes: blue is darker in the target's version, red is brighter.
 COLOURS = "RdBu_r"
+
+#: Diverging: violet is more nuclear dye, pink is more eosin, green is less of either.
+STAIN_COLOURS = ("PRGn_r", "PiYG_r")
 
 #: Opacity of the heatmap on the picture.
 OPACITY = 0.75
@@ -45,7 +51,11 @@ _COLUMNS = 5
 def heatmap_figure(
     heatmap: Heatmap, *, mask: NDArray[Any] | None = None, sigmas: float | None = None
 ) -> Figure:
-    """Draw original, signed heatmap, what of it is beyond the threshold, and an exaggeration.
+    """Draw what a map shows, beside the cell.
+
+    Of an edited map: what changes in brightness beyond the threshold, in nuclear dye and in eosin,
+    and the cell as it was drawn. Of a published one: the map, what is beyond the threshold, and the
+    change exaggerated.
 
     Parameters
     ----------
@@ -56,22 +66,66 @@ def heatmap_figure(
     """
     limit = heatmap.settings.sigmas if sigmas is None else sigmas
     with rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 2.1), layout="constrained")
-        axes = list(figure.subplots(1, 4))
-        scale = _scale(heatmap.values)
-        _picture(axes[0], heatmap.crop, f"taken for {heatmap.predicted_name}")
-        _scale_bar(axes[0], len(heatmap.values), heatmap.window_um)
-        drawn = _map(axes[1], heatmap.values, scale)
-        axes[1].set_title(f"towards {heatmap.target_name}")
-        _overlay(axes[2], heatmap, limit, scale)
-        axes[2].set_title(f"beyond {limit:g} standard deviations")
-        times, pixels = exaggerated(heatmap)
-        _picture(axes[3], pixels, f"change {times:.2g} times as strong")
-        for one in axes[:2]:
-            _outline(one, mask)
-        _bar(figure, drawn, axes[:3], heatmap.target_name)
-        figure.supxlabel(_reliability(heatmap), fontsize=6.5, color=FAINT)
-        return figure
+        if heatmap.settings.method == "edited":
+            return _edited_figure(heatmap, mask, limit)
+        return _published_figure(heatmap, mask, limit)
+
+
+def _published_figure(heatmap: Heatmap, mask: NDArray[Any] | None, limit: float) -> Figure:
+    figure = Figure(figsize=(7.2, 2.1), layout="constrained")
+    axes = list(figure.subplots(1, 4))
+    scale = _scale(heatmap.values)
+    _picture(axes[0], heatmap.crop, f"taken for {heatmap.predicted_name}")
+    _scale_bar(axes[0], len(heatmap.values), heatmap.window_um)
+    drawn = _map(axes[1], heatmap.values, scale)
+    axes[1].set_title(f"towards {heatmap.target_name}")
+    _overlay(axes[2], heatmap, limit, scale)
+    axes[2].set_title(f"beyond {limit:g} standard deviations")
+    times, pixels = exaggerated(heatmap)
+    _picture(axes[3], pixels, f"change {times:.2g} times as strong")
+    for one in axes[:2]:
+        _outline(one, mask)
+    _bar(figure, drawn, axes[:3], heatmap.target_name)
+    figure.supxlabel(_reliability(heatmap), fontsize=6.5, color=FAINT)
+    return figure
+
+
+def _edited_figure(heatmap: Heatmap, mask: NDArray[Any] | None, limit: float) -> Figure:
+    """Draw what changes in brightness and in the stains, and the cell as it was drawn."""
+    figure = Figure(figsize=(9.0, 2.5), layout="constrained")
+    axes = list(figure.subplots(1, 5))
+    scale, stains = _scale(heatmap.values), stain_change(heatmap, mask)
+    _picture(axes[0], heatmap.crop, f"taken for {heatmap.predicted_name}")
+    _scale_bar(axes[0], len(heatmap.values), heatmap.window_um)
+    _overlay(axes[1], heatmap, limit, scale)
+    axes[1].set_title(f"brightness, beyond {limit:g} SD")
+    shade = ScalarMappable(Normalize(-scale, scale), COLOURS)
+    _small_bar(figure, shade, axes[1], True)
+    dyes = max(float(np.quantile(np.abs(stains[..., :2]), 0.998)), 0.05)
+    for place, number, colours in zip(axes[2:4], (0, 1), STAIN_COLOURS, strict=True):
+        drawn = place.imshow(
+            stains[..., number], cmap=colours, vmin=-dyes, vmax=dyes, interpolation="bilinear"
+        )
+        _bare(place)
+        _outline(place, mask)
+        place.set_title(f"{STAINS[number]}, less or more")
+        _small_bar(figure, drawn, place, False)
+    _outline(axes[0], mask)
+    version = np.clip(np.rint(version_of(heatmap)), 0, 255).astype(np.uint8)
+    _picture(axes[4], version, f"synthetic: drawn as\n{heatmap.target_name}")
+    if sentence := describe(heatmap, mask):
+        figure.suptitle(sentence, fontsize=8, color=INK)
+    figure.supxlabel(_reliability(heatmap), fontsize=6.5, color=FAINT)
+    return figure
+
+
+def _small_bar(figure: Figure, drawn: Any, axes: Axes, percent: bool) -> None:
+    bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.7, aspect=20, pad=0.02)
+    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+    bar.ax.tick_params(labelsize=5.5, length=2, width=0.5)
+    bar.ax.xaxis.set_major_locator(MaxNLocator(3))
+    if percent:
+        bar.ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
 def exaggerated(heatmap: Heatmap) -> tuple[float, NDArray[np.uint8]]:
@@ -140,7 +194,8 @@ def _scale(values: NDArray[np.floating]) -> float:
 
 
 def _reliability(heatmap: Heatmap) -> str:
-    return f"convergence {heatmap.convergence:.3f}, {heatmap.settings.passes} trials"
+    what = "versions" if heatmap.settings.method == "edited" else "trials"
+    return f"convergence {heatmap.convergence:.3f}, {heatmap.settings.passes} {what}"
 
 
 def _picture(axes: Axes, pixels: NDArray[np.uint8], title: str) -> None:

@@ -14,11 +14,40 @@ class HeatmapSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    method: Literal["edited", "published"] = setting(
+        "edited",
+        "Method",
+        "edited shows what changes where the cell is drawn as the target class; published is the "
+        "difference of the denoising errors of both classes, as in the paper.",
+    )
+    versions: Literal[2, 4, 8] = setting(
+        4,
+        "Versions",
+        "edited: how many versions of the cell the map is the mean of; the cell is turned and "
+        "flipped for each.",
+        more=True,
+    )
+    strength: float = setting(
+        0.6,
+        "Strength",
+        "edited: how far the cell may change, as a share of the noise levels.",
+        more=True,
+        gt=0,
+        le=1,
+    )
+    guidance: float = setting(
+        5.0,
+        "Guidance",
+        "edited: 1 follows the class as it was learned, more exaggerates it.",
+        more=True,
+        ge=0,
+        le=20,
+    )
     trials: int = setting(
         64,
         "Passes",
-        "Passes of the network for a cell, rounded up to whole rounds of noise levels and views; "
-        "more make the map converge.",
+        "published: passes of the network for a cell, rounded up to whole rounds of noise levels "
+        "and views; more make the map converge.",
         unit="passes",
         ge=1,
         le=20_000,
@@ -26,13 +55,14 @@ class HeatmapSettings(BaseModel):
     views: Literal[1, 2, 4, 8] = setting(
         8,
         "Views",
-        "Turns and flips of the cell: 1, 2 (flip), 4 (turns) or 8 (both).",
+        "published: turns and flips of the cell: 1, 2 (flip), 4 (turns) or 8 (both).",
         more=True,
     )
     noise: tuple[float, ...] = setting(
         (0.81, 0.92),
         "Noise levels",
-        "Noise amplitudes at which the cell is looked at, between 0 (clean) and 1 (only noise).",
+        "published: noise amplitudes at which the cell is looked at, between 0 (clean) and 1 (only "
+        "noise).",
         more=True,
         min_length=1,
         max_length=50,
@@ -72,7 +102,9 @@ class HeatmapSettings(BaseModel):
 
     @property
     def passes(self) -> int:
-        """Trials that are really made."""
+        """Trials that are really made, or versions that the map is the mean of."""
+        if self.method == "edited":
+            return self.versions
         return self.rounds * 2 * self.views * len(self.noise)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.classification.decision import prediction_sets
+from cytodiffusion.classification.decision import prediction_sets, record_of
 from cytodiffusion.classification.result import Classification
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.evaluation.cells import ScoredCells
@@ -152,7 +152,7 @@ def set_figures(
 ) -> list[dict[str, Any]]:
     """Coverage and size of the prediction sets at several levels."""
     posterior, labels = scored.result.posterior, scored.labels
-    kept = (model.slide_correction if scored.result.adjusted else model).validation
+    kept = record_of(model, adjusted=scored.result.adjusted)
     rows = []
     for level in sorted({*levels, settings.coverage}):
         sets = (

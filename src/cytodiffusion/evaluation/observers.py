@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cytodiffusion.errors import InputError
@@ -37,14 +38,16 @@ from cytodiffusion.progress import Progress
 ASKED_AGAIN = 2000
 
 
-def annotations_of(context: Context) -> Annotations | None:
+def annotations_of(context: Context, answers: pd.DataFrame | None = None) -> Annotations | None:
     """Read the table of annotations before the work, None where none is given."""
     path = context.settings.annotations
     if path is None:
         return None
     if not is_available():
         raise InputError(f"{NOT_INSTALLED[:1].upper()}{NOT_INSTALLED[1:]}.")
-    annotations = read_annotations(path, context.records, context.names, context.taxonomies)
+    annotations = read_annotations(
+        path, context.records, context.names, context.taxonomies, answers
+    )
     for note in annotations.notes:
         context.warn(note)
     return annotations

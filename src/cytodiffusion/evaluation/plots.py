@@ -15,7 +15,17 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from cytodiffusion.drawing.style import CHART, GREY, GRID, INK, PAPER, SERIES, SHADE, to_svg
+from cytodiffusion.drawing.style import (
+    CHART,
+    GREY,
+    GRID,
+    INK,
+    PAPER,
+    SERIES,
+    SHADE,
+    adaptive,
+    to_svg,
+)
 
 #: Colours of the model and of the baselines beside it.
 MODEL_COLOUR, *OTHER_COLOURS = SERIES
@@ -44,6 +54,18 @@ def all_plots(metrics: Mapping[str, Any]) -> dict[str, str]:
                 plot(figure, metrics)
                 found[name] = to_svg(figure)
     return found
+
+
+def confusion_svg(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """Draw a confusion matrix small, true classes in rows, as SVG text in both themes."""
+    table = np.array(counts)
+    there = np.flatnonzero(table.sum(axis=0) + table.sum(axis=1))
+    shown = {"classes": [names[int(k)] for k in there], "counts": table[np.ix_(there, there)]}
+    with rc_context(_STYLE):
+        size = (1.7 + 0.36 * len(there), 1.3 + 0.32 * len(there))
+        figure = Figure(figsize=size, layout="constrained")
+        confusion_plot(figure, {"confusion": shown})
+        return adaptive(to_svg(figure))
 
 
 @contextmanager

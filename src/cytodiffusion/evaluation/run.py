@@ -30,16 +30,26 @@ from cytodiffusion.progress import Progress, silent
 from cytodiffusion.taxonomy import Taxonomy, load_taxonomy, taxonomy_for
 
 
-def evaluate(settings: EvaluateSettings, progress: Progress = silent) -> Path:
-    """Evaluate a classifier and write the report."""
+def evaluate(
+    settings: EvaluateSettings, progress: Progress = silent, answers: pd.DataFrame | None = None
+) -> Path:
+    """Evaluate a classifier and write the report; ``answers`` are the annotations of a study."""
     check_folder(settings.output)
-    return write_report(settings.output, Run(settings, progress).all())
+    return write_report(settings.output, Run(settings, progress, answers).all())
 
 
 class Run:
-    """The steps of one evaluation, in order."""
+    """The steps of one evaluation, in order.
 
-    def __init__(self, settings: EvaluateSettings, progress: Progress = silent):
+    ``answers`` are what `annotations` of the settings has, where that is no CSV.
+    """
+
+    def __init__(
+        self,
+        settings: EvaluateSettings,
+        progress: Progress = silent,
+        answers: pd.DataFrame | None = None,
+    ):
         model = load_classifier(
             settings.model, settings.device, allow_download=settings.allow_download
         )
@@ -59,7 +69,7 @@ class Run:
         for candidate, copy in zip(self.everyone, copies, strict=True):
             candidate.copy = copy
         gather(context, self.everyone, self.taxonomy)
-        self.annotations = annotations_of(context)
+        self.annotations = annotations_of(context, answers)
         each = 1 + len(settings.shift) + 2 * (settings.leave_out is not None)
         sets = 1 + len(settings.shift)
         others = 4 + bool(settings.low_data) + bool(settings.published_cells)

@@ -76,7 +76,8 @@ class EvaluateSettings(BaseModel):
     annotations: Path | None = setting(
         None,
         "Human annotations",
-        "CSV of the answers of human annotators, for psychometric curves.",
+        "Answers of human annotators, for psychometric curves: a CSV, or a study whose images of "
+        "one cell several people labelled.",
         more=True,
     )
     taxonomy: str | None = setting(

@@ -32,7 +32,9 @@ def trial_curve(
     *,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Accuracy after 1, 2, ..., T trials."""
+    """Accuracy of the network after 1, 2, ..., T trials; what it was taught has none."""
+    model = model.untaught
+    records = [record for record in records if record.label in model.class_names]
     read = frames.cut(records, model.input_size, model.window_um)
     evidence = gather_evidence(
         read.pixels,

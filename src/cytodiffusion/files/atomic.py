@@ -29,7 +29,7 @@ def describe_os_error(error: OSError, target: Path) -> str:
     if error.errno == errno.EISDIR:
         return f"{target} cannot be written: there is a folder of that name."
     if error.errno == errno.ENAMETOOLONG:
-        return f"The file name {target.name[:40]}… is too long."
+        return f"The file name {max(target.parts, key=len)[:40]}… is too long."
     return f"{target} cannot be written: {error.strerror or error}."
 
 

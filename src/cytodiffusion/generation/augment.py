@@ -91,7 +91,7 @@ def plan_top_up(records: Sequence[Record], model: ModelBundle, to: int | None = 
     if not drawn:
         raise InputError(
             f"The model {model.name} draws none of the classes that lack images "
-            f"({', '.join(unknown)}); it draws {', '.join(model.class_names)}."
+            f"({', '.join(unknown)}); it draws {', '.join(model.untaught.class_names)}."
         )
     return TopUp({str(k): n for k, n in sorted(real.items())}, drawn, unknown)
 

@@ -107,7 +107,7 @@ def take_order(
         raise InputError(
             f"{sum(wanted.values()):,} cells are too many: at most {MOST:,} are drawn in one go."
         )
-    names = list(model.class_names)
+    names = list(model.untaught.class_names)
     index = np.repeat([names.index(name) for name in wanted], list(wanted.values()))
     numbers = np.concatenate([np.arange(count) for count in wanted.values()])
     towards = None if mix is None else names.index(class_of(model, mix.name))
@@ -116,16 +116,17 @@ def take_order(
 
 def class_of(model: ModelBundle, name: str) -> str:
     """Return the model's class of that name or alias."""
-    own = {plain(known): known for known in model.class_names}
+    drawn = model.untaught.class_names
+    own = {plain(known): known for known in drawn}
     if plain(name) in own:
         return own[plain(name)]
     alias = model.taxonomy.find(name) if model.taxonomy else None
-    if alias is not None and alias.name in model.class_names:
+    if alias is not None and alias.name in drawn:
         return alias.name
     near = difflib.get_close_matches(plain(name), own, n=1, cutoff=0.5)
     meant = f" Did you mean {own[near[0]]}?" if near else ""
     raise InputError(
-        f"The model {model.name} draws no {name!r}.{meant} It draws {', '.join(model.class_names)}."
+        f"The model {model.name} draws no {name!r}.{meant} It draws {', '.join(drawn)}."
     )
 
 

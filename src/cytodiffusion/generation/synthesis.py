@@ -125,7 +125,7 @@ def _checked(
     if given.size and given.dtype.kind not in "iu":
         raise InputError("The classes to sample must be given by their numbers.")
     index = given.astype(np.int64)
-    k = len(model.classes)
+    k = len(model.untaught.classes)
     if index.size and not (index.min() >= 0 and index.max() < k):
         raise InputError(f"Class numbers must lie between 0 and {k - 1}.")
     if not 2 <= steps <= 1000:

@@ -150,6 +150,61 @@ def image_files(folder: Path) -> list[Path]:
     return [path for path in list_folder(folder).images if not _is_result(path)]
 
 
+@dataclass(frozen=True)
+class FoundImages:
+    """Images to work on.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        None of them twice.
+    names : tuple of str
+        In tables: what the file is called, below its folder, or its path where two are alike.
+    several : bool
+        Whether there may be more than one, as in a folder.
+    not_read : tuple of Path
+        What looks like an image in the folders but is not read.
+    notes : tuple of str
+        What the user should know, one sentence each.
+    """
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    several: bool
+    not_read: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def find_images(given: Sequence[Path]) -> FoundImages:
+    """Return the images that are given: folders replaced by their images, doubles left out."""
+    if not any(path.exists() for path in given):
+        raise InputError(f"There is no file {given[0]}.")
+    paths: dict[Path, tuple[Path, str]] = {}
+    not_read: list[Path] = []
+    notes: list[str] = []
+    for one in given:
+        found, said = [one], tuple[str, ...]()
+        if one.is_dir():
+            listing = list_folder(one)
+            found, said = image_files(one), listing.notes
+            not_read += listing.unreadable
+        if not found:
+            raise InputError(" ".join((f"There are no images in the folder {one}.", *said)))
+        notes += said
+        for path in found:
+            name = path.relative_to(one).as_posix() if one.is_dir() else path.name
+            if paths.setdefault(path.resolve(), (path, name))[0] is not path:
+                notes.append(f"{path} is given twice and analysed once.")
+    names = [name for _, name in paths.values()]
+    return FoundImages(
+        tuple(path for path, _ in paths.values()),
+        tuple(str(p) if names.count(n) > 1 else n for p, n in paths.values()),
+        len(paths) > 1 or any(one.is_dir() for one in given),
+        tuple(not_read),
+        tuple(notes),
+    )
+
+
 def _is_result(path: Path) -> bool:
     """Whether an analysis or a synthetic smear has written the file, whose record lies beside."""
     return path.name in RESULTS and any((path.parent / name).is_file() for name in RECORDS)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from cytodiffusion.model.segmenter import Segmenter
 from cytodiffusion.model.slide_correction import SlideCorrection
 from cytodiffusion.model.slide_distance import SlideDistance
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser, hard_disc
+from cytodiffusion.model.taught_head import TaughtHead
 from cytodiffusion.model.validation_record import ValidationRecord
 from cytodiffusion.taxonomy import PALETTE, READY, Taxonomy, load_taxonomy
 from cytodiffusion.traits import Trait
@@ -82,6 +83,8 @@ class TrainedModel:
         Corrects the cells of a slide for what they have in common; without one each stays as it is.
     slide_distance : SlideDistance, optional
         Makes the model less sure of slides unlike its training; without one it is as sure of all.
+    head : TaughtHead, optional
+        What people taught it; without one the classes are those of the network.
     """
 
     name: str
@@ -97,6 +100,22 @@ class TrainedModel:
     training_images: TrainingImages | None = None
     slide_correction: SlideCorrection | None = None
     slide_distance: SlideDistance | None = None
+    head: TaughtHead | None = None
+
+    @property
+    def untaught(self) -> Self:
+        """The model without what it was taught: with the classes that its network knows."""
+        if self.head is None:
+            return self
+        origin = self.head.origin
+        return replace(
+            self,
+            name=origin["name"],
+            version=origin["version"],
+            checksum=origin["sha256"],
+            classes=self.classes[: self.head.n_known],
+            head=None,
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from cytodiffusion.model.generator import FILES as GENERATOR_FILES
 from cytodiffusion.model.segmenter import FILES as SEGMENTER_FILES
 from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.model.slide_distance import FILES as SLIDE_DISTANCE_FILES
+from cytodiffusion.model.taught_head import FILES as TAUGHT_HEAD_FILES
 from cytodiffusion.taxonomy import Taxonomy
 from cytodiffusion.traits import Trait
 
@@ -49,6 +50,7 @@ OPTIONAL_FILES = (
     *SLIDE_CORRECTION_FILES,
     *SLIDE_DISTANCE_FILES,
     *SEGMENTER_FILES,
+    *TAUGHT_HEAD_FILES,
 )
 
 CHECKSUMS = "checksums.json"

@@ -39,6 +39,8 @@ from cytodiffusion.model.slide_correction import FILES as SLIDE_CORRECTION_FILES
 from cytodiffusion.model.slide_correction import SlideCorrection, load_slide_correction
 from cytodiffusion.model.slide_distance import FILES as SLIDE_DISTANCE_FILES
 from cytodiffusion.model.slide_distance import SlideDistance, load_slide_distance
+from cytodiffusion.model.taught_head import FILES as TAUGHT_HEAD_FILES
+from cytodiffusion.model.taught_head import TaughtHead, known_classes, load_taught_head
 from cytodiffusion.traits import Trait, sizes_of
 
 
@@ -81,8 +83,9 @@ def load_bundle(
     checksum = verify_bundle(folder)
     described = read_description(folder)
     classes, codec = described["classes"], described["codec"]
-    denoiser = _load_denoiser(folder, len(classes), codec, described["traits"])
-    calibration = load_calibration(folder, classes, embedding_width(denoiser))
+    known = _known(folder, len(classes))
+    denoiser = _load_denoiser(folder, known, codec, described["traits"])
+    calibration = load_calibration(folder, classes[:known], embedding_width(denoiser))
     return ModelBundle(
         name=described["name"],
         version=described["version"],
@@ -102,9 +105,10 @@ def load_bundle(
         taxonomy=described["taxonomy"],
         traits=described["traits"],
         training_images=load_training_images(folder),
-        generator=_generator(folder, len(classes), target),
-        slide_correction=_slide_correction(folder, len(classes), embedding_width(denoiser)),
-        slide_distance=_slide_distance(folder, len(classes)),
+        generator=_generator(folder, known, target),
+        slide_correction=_slide_correction(folder, known, embedding_width(denoiser)),
+        slide_distance=_slide_distance(folder, known),
+        head=_head(folder, known, len(classes), embedding_width(denoiser)),
         segmenter=_segmenter(folder),
     )
 
@@ -156,6 +160,21 @@ def _slide_distance(folder: Path, n_classes: int) -> SlideDistance | None:
 def _segmenter(folder: Path) -> Segmenter | None:
     """Return the smear network of a verified bundle; None where it has none."""
     return load_segmenter(folder) if _holds_all(folder, SEGMENTER_FILES) else None
+
+
+def _known(folder: Path, n_classes: int) -> int:
+    """Return how many of the classes the network itself knows: the first ones."""
+    known = known_classes(folder) if _holds_all(folder, TAUGHT_HEAD_FILES) else n_classes
+    if known is None or known > n_classes:
+        raise BundleError(f"The bundle {folder} does not say which classes it was taught.")
+    return known
+
+
+def _head(folder: Path, known: int, n_classes: int, embedding: int) -> TaughtHead | None:
+    """Return what a verified bundle was taught; None where that is nothing."""
+    if not _holds_all(folder, TAUGHT_HEAD_FILES):
+        return None
+    return load_taught_head(folder, known, n_classes, embedding)
 
 
 def _holds_all(folder: Path, files: Sequence[str]) -> bool:

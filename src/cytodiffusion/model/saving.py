@@ -40,6 +40,8 @@ from cytodiffusion.model.slide_correction import save_slide_correction
 from cytodiffusion.model.slide_distance import FILES as SLIDE_DISTANCE_FILES
 from cytodiffusion.model.slide_distance import save_slide_distance
 from cytodiffusion.model.stable_diffusion import StableDiffusionCodec, StableDiffusionDenoiser
+from cytodiffusion.model.taught_head import FILES as TAUGHT_HEAD_FILES
+from cytodiffusion.model.taught_head import save_taught_head
 
 
 def save_bundle(folder: Path, model: ModelBundle, dtype: torch.dtype = torch.float16) -> Path:
@@ -94,6 +96,9 @@ def save_bundle(folder: Path, model: ModelBundle, dtype: torch.dtype = torch.flo
         if model.segmenter is not None:
             save_segmenter(fresh, model.segmenter)
             files = (*files, *SEGMENTER_FILES)
+        if model.head is not None:
+            save_taught_head(fresh, model.head)
+            files = (*files, *TAUGHT_HEAD_FILES)
         _write_json(fresh / CHECKSUMS, {n: file_checksum(fresh / n) for n in files})
         for name in files:  # safetensors writes for the owner alone
             (fresh / name).chmod((fresh / CHECKSUMS).stat().st_mode)

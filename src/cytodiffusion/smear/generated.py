@@ -113,7 +113,7 @@ def generated_cells(
 ) -> Cells:
     """Render one cell for each of the given class names."""
     fine = max(px_um, _FINER * model.input_size / model.window_um)
-    known = [i for i, name in enumerate(names) if name in model.class_names]
+    known = [i for i, name in enumerate(names) if name in model.untaught.class_names]
     best: list[Patch] = [sketched(name, fine, _rng(seed, 0, i)) for i, name in enumerate(names)]
     scores = np.zeros(len(names), np.float32)
     for attempt in range(sampling.tries):

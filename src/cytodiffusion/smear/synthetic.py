@@ -156,7 +156,7 @@ def _white_names(
     model: ModelBundle | None, n: int, differential: Mapping[str, float] | None
 ) -> list[str]:
     """Class of every white cell: the differential by largest remainder."""
-    known = [name for name in SKETCHES] if model is None else list(model.class_names)
+    known = [name for name in SKETCHES] if model is None else list(model.untaught.class_names)
     known = [name for name in known if name not in (RED_CELL, PLATELET, ARTEFACT)]
     if differential is None:
         shares = {name: share for name, share in DIFFERENTIAL.items() if name in known}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.settings import SegmentOptions
 from cytodiffusion.single_cells import ReadCell, classified_images
 from cytodiffusion.study.images import (
+    LABELS,
     ImageFile,
     StudyImage,
     check_not_changed,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cytodiffusion.classification.result import Classification
+    from cytodiffusion.image.formats import FoundImages
     from cytodiffusion.slide_scale import SlideScale
     from cytodiffusion.study.study import Study
 
@@ -205,6 +207,17 @@ def _again(
     frame = cells_frame(batches)
     study.put_predictions(image.name, frame, model, settings, joined(batches))
     return Added(image, CLASSIFIED, cells, cautions(frame, model, settings))
+
+
+def outside(found: FoundImages, study: Path) -> FoundImages:
+    """Leave out the label images of a study, where its folder is among those looked through."""
+    own = (study / LABELS).resolve()
+    kept = [
+        (path, name)
+        for path, name in zip(found.paths, found.names, strict=True)
+        if path.resolve().parent != own
+    ]
+    return replace(found, paths=tuple(p for p, _ in kept), names=tuple(n for _, n in kept))
 
 
 # --- many images ---------------------------------------------------------------------------------

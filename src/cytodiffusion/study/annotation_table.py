@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from cytodiffusion.classification.correction_table import (
 )
 from cytodiffusion.errors import InputError
 from cytodiffusion.study.annotations import BETWEEN
-from cytodiffusion.study.classes import class_finder
+from cytodiffusion.study.classes import class_finder, tidy
 from cytodiffusion.taxonomy import plain
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Annotations that could not be placed and are named, at most.
 _NAMED = 5
+#: Endings of files with outlines; all others are tables.
+_OUTLINES = (".geojson", ".json")
 #: Entry of the metadata of an exported outline: the class that it had.
 AS_EXPORTED = "Class in the study"
 #: Entry of the metadata with the name of the image.
@@ -43,7 +46,9 @@ class Imported:
     lost : list of str
         Cells that are not in the study.
     disputed : list of str
-        Cells with several classes in the file, of which nobody knows who said which.
+        Cells to which the same observer gives several classes in the file.
+    empty : str
+        Why the file says nothing of any cell.
     new_classes : list of str
         That the study did not have.
     observers : list of str
@@ -53,13 +58,14 @@ class Imported:
     known: int = 0
     lost: list[str] = field(default_factory=list)
     disputed: list[str] = field(default_factory=list)
+    empty: str = ""
     new_classes: list[str] = field(default_factory=list)
     observers: list[str] = field(default_factory=list)
 
     @property
     def sentences(self) -> list[str]:
         """What the user should read, besides how many were placed."""
-        said = []
+        said = [self.empty] if self.empty else []
         if self.lost:
             one = len(self.lost) == 1
             which = "annotation is" if one else "annotations are"
@@ -69,8 +75,8 @@ class Imported:
             )
         if self.disputed:
             said.append(
-                "These cells have several classes by the same observers, so that nobody knows who "
-                f"said which; they were not placed: {_named(self.disputed)}."
+                "These cells have several classes by the same observer in the file, so that nobody "
+                f"knows which is meant; they were not placed: {_named(self.disputed)}."
             )
         if self.new_classes:
             said.append(f"New in the study: the class {_named(self.new_classes)}.")
@@ -104,29 +110,17 @@ def import_annotations(
         If the file is no such table, or somebody's name is missing.
     """
     file = Path(path)
-    if file.suffix.lower() in (".geojson", ".json"):
+    if image and name_finder([one.name for one in study.images()])(image) is None:
+        raise InputError(f"There is no image {image} in the study {study.name}.")
+    if file.suffix.lower() in _OUTLINES:
         rows = list(_outlines(study, file, image))
     else:
         rows = [replace(row, image=row.image or image) for row in read_corrections(file).rows]
-    find = _cell_finder(study)
     done = Imported()
-    given: dict[str, dict[int, str]] = {}
-    disputed = _disputed(rows)
-    for row in rows:
-        if _key(row) in disputed:
-            if str(row) not in done.disputed:
-                done.disputed.append(str(row))
-            continue
-        cell = find(row)
-        if cell is None:
-            done.lost.append(str(row))
-            continue
-        for who in row.observer.split(BETWEEN) if row.observer else [observer]:
-            if not who.strip():
-                raise InputError(
-                    f"{file.name} does not say who annotated {row}: name the observer."
-                )
-            given.setdefault(" ".join(who.split()), {})[cell] = row.name
+    if not rows:
+        done.empty = _nothing_said(file)
+    answers = _answers(_cell_finder(study), rows, file, observer, done)
+    given = _undisputed(study, answers, done)
     with study.database.transaction():  # all of them, or none
         for name in dict.fromkeys(name for cells in given.values() for name in cells.values()):
             before = len(study.classes())
@@ -143,16 +137,61 @@ def import_annotations(
     return done
 
 
-def _key(row: CorrectionRow) -> tuple[str, str, str]:
-    return row.image, row.cell, row.observer
+#: What one observer says of one cell: how the cell is called, and the classes.
+_Said = dict[tuple[str, int], tuple[str, list[str]]]
 
 
-def _disputed(rows: Sequence[CorrectionRow]) -> set[tuple[str, str, str]]:
-    """Return cells to which the same people give several classes: who gave which is not known."""
-    names: dict[tuple[str, str, str], set[str]] = {}
+def _nothing_said(file: Path) -> str:
+    if file.suffix.lower() in _OUTLINES:
+        return f"No outline in {file.name} has a class that it was not exported with."
+    return f"{file.name} gives no cell a class: the column of classes is empty."
+
+
+def _answers(
+    find: Callable[[CorrectionRow], int | None],
+    rows: Sequence[CorrectionRow],
+    file: Path,
+    observer: str,
+    done: Imported,
+) -> tuple[_Said, dict[str, str]]:
+    """Return what each observer says of each cell, and the observers' names by their keys."""
+    said: _Said = {}
+    names: dict[str, str] = {}
     for row in rows:
-        names.setdefault(_key(row), set()).add(plain(row.name))
-    return {key for key, several in names.items() if len(several) > 1}
+        cell = find(row)
+        if cell is None:
+            done.lost.append(str(row))
+            continue
+        for who in row.observer.split(BETWEEN) if row.observer else [observer]:
+            if not who.strip():
+                raise InputError(
+                    f"{file.name} does not say who annotated {row}: name the observer."
+                )
+            name = tidy(who, "An observer")
+            key = name.casefold()
+            names.setdefault(key, name)
+            said.setdefault((key, cell), (str(row), []))[1].append(row.name)
+    return said, names
+
+
+def _undisputed(
+    study: Study, answers: tuple[_Said, dict[str, str]], done: Imported
+) -> dict[str, dict[int, str]]:
+    """Return the class that each observer gives each cell, where it is one class."""
+    said, names = answers
+    find = class_finder(study.database)
+
+    def meaning(name: str) -> str:
+        known = find(name)
+        return plain(name) if known is None else plain(known.name)
+
+    given: dict[str, dict[int, str]] = {}
+    for (who, cell), (called, classes) in said.items():
+        if len({meaning(name) for name in classes}) == 1:
+            given.setdefault(names[who], {})[cell] = classes[0]
+        elif called not in done.disputed:
+            done.disputed.append(called)
+    return given
 
 
 def _unknown(study: Study, observer: str, cells: dict[int, str]) -> dict[int, str | None]:
@@ -203,6 +242,8 @@ def _cell_finder(study: Study) -> Callable[[CorrectionRow], int | None]:
             name = meant(row.image) or by_path.get(paths(row.image) or "")
         elif len(fields) == 1:
             name = fields[0]
+        elif not images:
+            raise InputError(f"The study {study.name} has no images yet: add some first.")
         else:
             raise InputError(
                 f"It is not said of which image the cell {row.cell} is: with {len(fields):,} "
@@ -261,6 +302,8 @@ def _feature(one: Any) -> tuple[str, str, str, int | None, tuple[float, float]]:
     while isinstance(rings[0][0], list):
         rings = rings[0]
     centre = [sum(float(c[axis]) for c in rings) / len(rings) for axis in (0, 1)]
+    if not all(map(math.isfinite, centre)):
+        raise ValueError(centre)
     name = str(kind.get("name") or " ".join(kind.get("names") or [])).strip()
     before = str(metadata.get(AS_EXPORTED, ""))
     number = None if label is None else int(label)

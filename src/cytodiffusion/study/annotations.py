@@ -7,8 +7,10 @@ observer says of a cell is the last of their annotations that is not undone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.study.classes import required_class, tidy
@@ -16,6 +18,9 @@ from cytodiffusion.study.database import Database, now
 
 #: Between what several observers say of a cell, where they disagree.
 BETWEEN = "|"
+
+#: Cells that one query asks about.
+_MOST = 500
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,31 @@ class Done:
 
     action: int
     cells: tuple[int, ...]
+
+
+class HumanClass(NamedTuple):
+    """What people say of a cell; texts are empty where nobody said anything.
+
+    Attributes
+    ----------
+    human : str
+        Classes in the order in which they were first given, with `BETWEEN` between them.
+    observer : str
+        Who gave them, in the same way.
+    consensus : str
+        The class that most of them gave; empty where two classes have equally many votes.
+    """
+
+    human: str = ""
+    observer: str = ""
+    consensus: str = ""
+
+
+def consensus(names: Iterable[str]) -> str:
+    """Return the class that most observers gave; empty where there is none, or a draw."""
+    first = Counter(names).most_common(2)
+    drawn = len(first) > 1 and first[0][1] == first[1][1]
+    return "" if not first or drawn else first[0][0]
 
 
 def annotate(
@@ -118,21 +148,48 @@ def observer_number(database: Database, name: str) -> int:
         return int(added.lastrowid or 0)
 
 
-def human_labels(database: Database) -> dict[int, tuple[str, str]]:
-    """Return what people say of cells now: classes and observers, by the number of the cell.
+def human_labels(database: Database) -> dict[int, HumanClass]:
+    """Return what people say of cells now, by the number of the cell."""
+    return {
+        cell: HumanClass(
+            BETWEEN.join(dict.fromkeys(name for name, _ in pairs)),
+            BETWEEN.join(observer for _, observer in pairs),
+            consensus(name for name, _ in pairs),
+        )
+        for cell, pairs in said_of_cells(database).items()
+    }
 
-    Several classes of one cell, in the order in which they were first given, have `BETWEEN`
-    between them, and so have several observers.
+
+def said_of_cells(
+    database: Database, cells: Iterable[int] | None = None, image: int | None = None
+) -> dict[int, tuple[tuple[str, str], ...]]:
+    """Return classes and observers of cells, one pair an observer, by the number of the cell.
+
+    Parameters
+    ----------
+    cells : iterable of int, optional
+        Only of these; of all by default.
+    image : int, optional
+        Only of those in the image of this number that are not gone.
     """
-    said: dict[int, tuple[dict[str, None], dict[str, None]]] = {}
-    for cell, name, observer in database.rows(
-        "SELECT s.cell, c.name, o.name FROM said s JOIN observers o ON o.id = s.observer "
-        "JOIN classes g ON g.id = s.class JOIN classes c ON c.id = coalesce(g.merged, g.id) "
-        "ORDER BY s.annotation"
-    ):
-        names, people = said.setdefault(cell, ({}, {}))
-        names[name] = people[observer] = None
-    return {cell: (BETWEEN.join(n), BETWEEN.join(p)) for cell, (n, p) in said.items()}
+    if cells is None:
+        wanted: list[tuple[str, Sequence[int]]] = [("TRUE", ())]
+    else:
+        numbers = [int(cell) for cell in cells]
+        parts = [numbers[i : i + _MOST] for i in range(0, len(numbers), _MOST)]
+        wanted = [(f"s.cell IN ({','.join('?' * len(part))})", part) for part in parts]
+    here = "" if image is None else " AND c.image = ? AND c.gone IS NULL"
+    said: dict[int, list[tuple[str, str]]] = {}
+    for where, values in wanted:
+        for cell, name, observer in database.rows(
+            "SELECT s.cell, k.name, o.name FROM said s JOIN observers o ON o.id = s.observer "
+            "JOIN cells c ON c.id = s.cell JOIN classes g ON g.id = s.class "
+            "JOIN classes k ON k.id = coalesce(g.merged, g.id) "
+            f"WHERE {where}{here} ORDER BY s.annotation",
+            [*values, *(() if image is None else (image,))],
+        ):
+            said.setdefault(cell, []).append((name, observer))
+    return {cell: tuple(pairs) for cell, pairs in said.items()}
 
 
 def _append(database: Database, observer: int, what: str, target: int) -> Done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,45 @@ from cytodiffusion.study.images import LABELS, StudyImage, image_path
 
 if TYPE_CHECKING:
     from cytodiffusion.study.study import Study
+
+
+@dataclass(frozen=True)
+class ImageCounts:
+    """How far people are with an image.
+
+    Attributes
+    ----------
+    name : str
+    path : str
+        Where its file was seen last.
+    cells : int
+    labelled : int
+        Cells that somebody gave a class.
+    """
+
+    name: str
+    path: str
+    cells: int
+    labelled: int
+
+
+def image_counts(study: Study) -> list[ImageCounts]:
+    """Return how far people are with each image, in the order in which they were added."""
+    with study.database.snapshot():
+        cells = dict(
+            study.database.rows("SELECT image, count(*) FROM cells WHERE gone IS NULL GROUP BY 1")
+        )
+        labelled = dict(
+            study.database.rows(
+                "SELECT c.image, count(DISTINCT s.cell) FROM said s JOIN cells c ON c.id = s.cell "
+                "WHERE c.gone IS NULL AND s.class IS NOT NULL GROUP BY 1"
+            )
+        )
+        images = study.database.rows("SELECT id, name, path FROM images ORDER BY id")
+    return [
+        ImageCounts(name, path, int(cells.get(number, 0)), int(labelled.get(number, 0)))
+        for number, name, path in images
+    ]
 
 
 def study_info(study: Study) -> dict[str, Any]:
@@ -49,7 +89,7 @@ def study_info(study: Study) -> dict[str, Any]:
         "annotated": int(human.sum()),
         "to_do": int((~human).sum()),
         "disputed": int((frame["effective_source"] == "disputed").sum()),
-        "confirmed": int((agreeing["human"] == agreeing["predicted"]).sum()),
+        "confirmed": int((agreeing["effective"] == agreeing["predicted"]).sum()),
         "annotations_of_gone_cells": int(gone or 0),
         "classes": {
             one.name: {

@@ -44,6 +44,7 @@ def create(folder: Path) -> None:
     facts = {"id": uuid.uuid4().hex, "created": now(), "program": __version__}
     with (
         atomic_file(folder / FILE) as partial,
+        _sentences(folder / FILE, _name(folder)),
         contextlib.closing(sqlite3.connect(partial)) as connection,
     ):
         schema.create_tables(connection)
@@ -70,11 +71,11 @@ class Database:
         self, folder: Path, *, writable: bool = True, busy_seconds: float = BUSY_SECONDS
     ) -> None:
         self.path = folder / FILE
-        self.name = folder.name or str(folder.resolve())
+        self.name = _name(folder)
         self.writable = writable
-        if not self.path.is_file():
-            why = "is not a study" if folder.is_dir() else "does not exist"
-            raise InputError(f"{folder} {why}: make one with cytodiffusion study new.")
+        _check_there(folder)
+        if writable and not may_write(folder):
+            raise InputError(_read_only(self.path, self.name))  # before any work, not after it
         with self._sentences():
             self._connection = _connect(self.path, writable, busy_seconds)
         try:
@@ -139,9 +140,9 @@ class Database:
 
     def damage(self) -> str:
         """Look through the whole file; return what is wrong with it, empty for nothing."""
-        found = self.rows("PRAGMA integrity_check(1)")[0][0]
-        if found != "ok":
-            return str(found).splitlines()[0]
+        found = str(self.rows("PRAGMA integrity_check(1)")[0][0]).splitlines()
+        if found != ["ok"]:
+            return found[-1]  # the first line may name the database only
         lost = self.rows("PRAGMA foreign_key_check")
         return f"a row of {lost[0][0]} belongs to nothing" if lost else ""
 
@@ -195,20 +196,50 @@ class Database:
         ):
             self._connection.backup(copy)
 
-    @contextlib.contextmanager
-    def _sentences(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise InputError(_what_happened(self.path, self.name, error)) from error
-        except sqlite3.ProgrammingError:  # a closed study, another thread: no fault of the file
-            raise
-        except sqlite3.IntegrityError as error:
-            raise InputError(f"The study {self.name} does not take this: {error}.") from error
-        except sqlite3.DatabaseError as error:
-            foreign = "not a database" in str(error)
-            said = f"{self.path} is not the file of a study." if foreign else _damaged(self.name)
-            raise InputError(said) from error
+    def _sentences(self) -> contextlib.AbstractContextManager[None]:
+        return _sentences(self.path, self.name)
+
+
+@contextlib.contextmanager
+def _sentences(path: Path, name: str) -> Iterator[None]:
+    """Say what SQLite reports of the file of a study."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise InputError(_what_happened(path, name, error)) from error
+    except sqlite3.ProgrammingError:  # a closed study, another thread: no fault of the file
+        raise
+    except sqlite3.IntegrityError as error:
+        raise InputError(f"The study {name} does not take this: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        foreign = "not a database" in str(error)
+        raise InputError(
+            f"{path} is not the file of a study." if foreign else _damaged(name)
+        ) from error
+    except UnicodeEncodeError as error:  # such as the name of a file in another encoding
+        readable = str(error.object).encode("utf-8", "replace").decode()
+        raise InputError(
+            f"{readable!r} has signs that are no text: give it another name."
+        ) from error
+
+
+def may_write(folder: Path) -> bool:
+    """Whether a study may be written, as far as the system's permissions go."""
+    return all(os.access(place, os.W_OK) for place in (folder, folder / FILE))
+
+
+def _name(folder: Path) -> str:
+    return folder.name or str(folder.resolve())
+
+
+def _check_there(folder: Path) -> None:
+    try:
+        if (folder / FILE).is_file():
+            return
+        why = "is not a study" if folder.exists() else "does not exist"
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    raise InputError(f"{folder} {why}: make one with cytodiffusion study new.")
 
 
 def _connect(path: Path, writable: bool, busy_seconds: float) -> sqlite3.Connection:
@@ -226,12 +257,16 @@ def _damaged(name: str) -> str:
     )
 
 
+def _read_only(path: Path, name: str) -> str:
+    return f"The study {name} cannot be written: {path.parent} or a file in it is read-only."
+
+
 def _what_happened(path: Path, name: str, error: sqlite3.OperationalError) -> str:
     text = str(error)
     if "locked" in text or "busy" in text:
         return f"The study {name} is in use by another program: wait until that is done."
     if "readonly" in text or "unable to open" in text:
-        return f"The study {name} cannot be written: {path.parent} or a file in it is read-only."
+        return _read_only(path, name)
     if "full" in text:
         return (
             f"No space is left on the disk of the study {name}: free some and do this again. All "

@@ -25,6 +25,12 @@ _REST, _CELLS = "rest", "cells"
 #: What people said is in the annotations of a study, and nowhere else.
 _LEFT_OUT = ("human", "observer", "human_class")
 
+#: The runs that classified an image, the last used first, or a certain one of them.
+_RUNS_OF_IMAGE = (
+    "SELECT e.run FROM evidence e JOIN runs r ON r.id = e.run "
+    "WHERE e.image = ? AND (? IS NULL OR r.id = ?) ORDER BY r.used DESC LIMIT 1"
+)
+
 
 def pack(cells: NDArray[np.int64], result: Classification) -> bytes:
     """Return a classification of cells ``(N,)`` as bytes."""
@@ -45,22 +51,24 @@ def unpack(content: bytes) -> tuple[NDArray[np.int64], Classification]:
         raise InputError("A classification in the study is damaged: classify again.") from error
 
 
+def evidence_run(database: Database, image: int) -> int:
+    """Return the run whose classification of an image is read where none is asked for."""
+    return int(database.one(_RUNS_OF_IMAGE, (image, None, None)))
+
+
 def read_evidence(
     database: Database, image: int, run: int | None = None
 ) -> tuple[NDArray[np.int64], Classification] | None:
     """Return what a run said of an image, without cells that changed since or are gone."""
-    found = database.rows(
-        "SELECT e.arrays, e.run FROM evidence e JOIN runs r ON r.id = e.run "
-        "WHERE e.image = ? AND (? IS NULL OR r.id = ?) ORDER BY r.used DESC LIMIT 1",
-        (image, run, run),
-    )
-    if not found:
+    number = database.one(_RUNS_OF_IMAGE, (image, run, run))
+    if number is None:
         return None
-    cells, result = unpack(found[0][0])
+    found = database.one("SELECT arrays FROM evidence WHERE image = ? AND run = ?", (image, number))
+    cells, result = unpack(found)
     rows = database.rows(
         "SELECT c.id FROM cells c JOIN predictions p ON p.cell = c.id AND p.run = ? "
         "WHERE c.image = ? AND c.gone IS NULL",
-        (found[0][1], image),
+        (number, image),
     )
     there = np.isin(cells, [row[0] for row in rows])
     return cells[there], result[there]

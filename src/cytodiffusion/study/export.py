@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".parquet", ".geojson", ".h5ad")
 #: Packages that an ending needs, none of which the program itself does.
 NEEDED = {".parquet": "pyarrow", ".h5ad": "anndata"}
+#: Names that Windows keeps for devices.
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{d}{n}" for d in ("COM", "LPT") for n in range(1, 10))}
 #: Crops have at most so many pixels a side.
 _LARGEST = 1024
 
@@ -83,7 +85,7 @@ def export_study(
         from cytodiffusion.study.anndata_file import write_anndata
 
         return [path], write_anndata(study, path, frame)
-    return _write_crops(study, path, frame, progress)
+    return write_crops(study, path, frame, progress)
 
 
 def check_target(path: Path) -> None:
@@ -177,7 +179,7 @@ def _features(study: Study, name: str, frame: pd.DataFrame) -> Iterator[str]:
 # --- crops ---------------------------------------------------------------------------------------
 
 
-def _write_crops(
+def write_crops(
     study: Study, folder: Path, frame: pd.DataFrame, progress: Progress
 ) -> tuple[list[Path], list[str]]:
     """Write a picture of each cell into a folder of its class, at the scale of its image."""
@@ -249,7 +251,8 @@ def _crops_of(
 def file_name(text: str) -> str:
     """Return a text as every system takes it for the name of a file."""
     plain = "".join("_" if c in '<>:"/\\|?*' or not c.isprintable() else c for c in text)
-    return plain.strip(" .")[:80] or "_"
+    name = plain.strip(" .")[:80].rstrip(" .") or "_"
+    return f"{name}_" if name.partition(".")[0].upper() in _DEVICES else name
 
 
 def _unlike(path: Path, taken: Any) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -327,6 +327,19 @@ def cell_number(database: Database, image: StudyImage, label: int) -> int:
         why = f": its outline was deleted on {gone[:10]}" if gone else ""
         raise InputError(f"There is no cell {label} in {image.name}{why}.")
     return int(found)
+
+
+def cell_places(database: Database, cells: Iterable[int]) -> dict[int, tuple[str, int]]:
+    """Return name of the image and label of cells that are not gone, by their numbers."""
+    found: dict[int, tuple[str, int]] = {}
+    for cell in cells:
+        for name, label in database.rows(
+            "SELECT i.name, c.label FROM cells c JOIN images i ON i.id = c.image "
+            "WHERE c.id = ? AND c.gone IS NULL",
+            (int(cell),),
+        ):
+            found[int(cell)] = (name, int(label))
+    return found
 
 
 def move_image(database: Database, folder: Path, image: StudyImage, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.record import circumstances
 from cytodiffusion.files.writers import to_json
+from cytodiffusion.settings import WINDOW_UM
 from cytodiffusion.study.classes import ModelClass, add_classes
 from cytodiffusion.study.database import Database
 
@@ -54,6 +55,10 @@ class Run:
     settings : dict
     used : int
         Of several answers for a cell, that with the highest counts.
+    source : str
+        Where the model was loaded from; empty where that was not noted.
+    window_um : float
+        Side of the window around a cell that the model saw.
     """
 
     id: int
@@ -63,6 +68,8 @@ class Run:
     classes: tuple[str, ...]
     settings: dict[str, Any]
     used: int
+    source: str = ""
+    window_um: float = WINDOW_UM
 
 
 def run_key(model: Model, settings: ClassifySettings) -> str:
@@ -84,12 +91,20 @@ def find_run(database: Database, model: Model, settings: ClassifySettings) -> Ru
 def all_runs(database: Database) -> list[Run]:
     """Return all runs, the last used first."""
     rows = database.rows(
-        "SELECT id, model, version, sha256, classes, settings, used FROM runs ORDER BY used DESC"
+        "SELECT id, model, version, sha256, classes, settings, used, made FROM runs "
+        "ORDER BY used DESC"
     )
-    return [
-        Run(number, model, version, sha, tuple(json.loads(names)), json.loads(settings), used)
-        for number, model, version, sha, names, settings, used in rows
-    ]
+    return [_run(row) for row in rows]
+
+
+def _run(row: Sequence[Any]) -> Run:
+    number, model, version, sha, names, settings, used, made = row
+    known = json.loads(made)
+    return Run(
+        *(number, model, version, sha, tuple(json.loads(names)), json.loads(settings), used),
+        source=str(known.get("source") or ""),
+        window_um=float(known.get("window_um") or WINDOW_UM),
+    )
 
 
 def use_run(database: Database, run: int) -> None:
@@ -121,7 +136,14 @@ def open_run(
                 (
                     *(key, known["name"], known["version"], known["sha256"]),
                     *(json.dumps([c.name for c in classes]), to_json(settings.model_dump())),
-                    to_json({**circumstances(), "device": known.get("device", "")}),
+                    to_json(
+                        {
+                            **circumstances(),
+                            "device": known.get("device", ""),
+                            "source": known.get("source", ""),
+                            "window_um": getattr(model, "window_um", WINDOW_UM),
+                        }
+                    ),
                 ),
             ).lastrowid
         use_run(database, int(number or 0))

@@ -304,6 +304,21 @@ class Study(StudyFolder):
         """Return the number of a cell; InputError where there is none."""
         return images.cell_number(self._database, self.image(image), label)
 
+    def places(self, cells: Iterable[int]) -> dict[int, tuple[str, int]]:
+        """Return where cells are, by their numbers.
+
+        Parameters
+        ----------
+        cells : iterable of int
+            Numbers of cells.
+
+        Returns
+        -------
+        dict
+            Name of the image, and label; cells that are gone are left out.
+        """
+        return images.cell_places(self._database, cells)
+
     def cells(self, image: str | None = None, *, run: int | None = None) -> pd.DataFrame:
         """Return a table of all cells.
 
@@ -320,8 +335,8 @@ class Study(StudyFolder):
         DataFrame
             One row a cell, by the number of the cell: ``image``, ``label``, ``predicted``,
             ``human``, ``observer``, ``effective``, ``effective_source`` (``"human"``, ``"model"``,
-            or ``"disputed"`` where people disagree and the model's class counts), and the columns
-            of ``cells.csv``. Texts are empty where nothing was said.
+            or ``"disputed"`` where as many people say one thing as another, and the model's class
+            counts), and the columns of ``cells.csv``. Texts are empty where nothing was said.
         """
         from cytodiffusion.study.table import cells_table
 
@@ -459,6 +474,27 @@ class Study(StudyFolder):
         """Do again what an observer undid last; None where there is nothing, or they went on."""
         return people.redo(self._database, observer)
 
+    def said(
+        self, *, image: str | None = None, cells: Iterable[int] | None = None
+    ) -> dict[int, tuple[tuple[str, str], ...]]:
+        """Return what people say of cells now, observer by observer.
+
+        Parameters
+        ----------
+        image : str, optional
+            Only of the cells of the image of this name that are not gone.
+        cells : iterable of int, optional
+            Only of the cells with these numbers.
+
+        Returns
+        -------
+        dict
+            Pairs of class and observer, in the order in which they were given, by the number of the
+            cell. Cells of which nobody says anything are left out.
+        """
+        number = None if image is None else self.image(image).id
+        return people.said_of_cells(self._database, cells, number)
+
     def observers(self) -> list[str]:
         """Return the people who annotated, in the order in which they came."""
         return [row[0] for row in self._database.rows("SELECT name FROM observers ORDER BY id")]
@@ -483,6 +519,14 @@ class Study(StudyFolder):
     def classes(self) -> list[StudyClass]:
         """Return the classes that cells may be given."""
         return classes.classes_of(self._database)
+
+    def meanings(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what the study calls each class, by names that models have for them.
+
+        Earlier names and other spellings are known, too; names that mean no class are left out.
+        """
+        find = classes.class_finder(self._database)
+        return {name: known.name for name in names if (known := find(name)) is not None}
 
     def add_class(self, name: str, color: str = "", group: str = "") -> StudyClass:
         """Add a class, or return the one that is meant already."""
@@ -529,6 +573,29 @@ class Study(StudyFolder):
         from cytodiffusion.study.export import export_study
 
         return export_study(self, target, image=image)[0]
+
+    def export_crops(
+        self, target: str | Path, cells: Iterable[int], progress: Progress = silent
+    ) -> list[str]:
+        """Write crops of some cells into folders of their classes.
+
+        Parameters
+        ----------
+        target : str or Path
+            A new folder, or an empty one; its ``cells.csv`` says which file shows which cell.
+        cells : iterable of int
+            Numbers of cells.
+        progress : callable
+            May raise ``Cancelled``; nothing is written then.
+
+        Returns
+        -------
+        list of str
+            Sentences that the user should read, such as on an image that is gone.
+        """
+        from cytodiffusion.study.export import write_crops
+
+        return write_crops(self, Path(target), self.cells().loc[list(cells)], progress)[1]
 
     def import_annotations(self, path: str | Path, observer: str = "") -> Imported:
         """Place annotations of a table (CSV) or of outlines (GeoJSON).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cytodiffusion.study.annotations import BETWEEN, human_labels
+from cytodiffusion.study.annotations import HumanClass, human_labels
 from cytodiffusion.study.classes import class_finder
 from cytodiffusion.study.database import Database
 from cytodiffusion.study.predictions import CHOSEN, details_of
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 #: First columns of every table and export.
 FIRST = ("image", "label", "predicted", "human", "observer", "effective", "effective_source")
-#: Where an effective class comes from: people, the model, or the model because people disagree.
+#: Where an effective class comes from: people (of several, most of them), the model, or the model
+#: because as many people say one thing as another.
 HUMAN, MODEL, DISPUTED = "human", "model", "disputed"
 
 _BEFORE = ("y", "x", "area_um2")
@@ -48,17 +49,21 @@ def cells_table(database: Database, image: str | None = None, run: int | None = 
     for name in {row[7] for row in rows if row[7] is not None}:
         known = find(name)
         spelt[name] = name if known is None else known.name
-    said = [people.get(row[0], ("", "")) for row in rows]
-    counted = [_effective(human, spelt.get(row[7], "")) for (human, _), row in zip(said, rows)]  # noqa: B905
+    said = [people.get(row[0], HumanClass()) for row in rows]
+    counted = [_effective(one, spelt.get(row[7], "")) for one, row in zip(said, rows, strict=True)]
+
+    def texts(values: list[str]) -> Any:
+        return pd.Series(values, dtype=str)  # also where there is none to tell by
+
     frame = pd.DataFrame(
         {
-            "image": [row[1] for row in rows],
+            "image": texts([row[1] for row in rows]),
             "label": pd.Series([row[2] for row in rows], dtype="int64"),
-            "predicted": [row[7] or "" for row in rows],
-            "human": [human for human, _ in said],
-            "observer": [observer for _, observer in said],
-            "effective": [name for name, _ in counted],
-            "effective_source": [source for _, source in counted],
+            "predicted": texts([row[7] or "" for row in rows]),
+            "human": texts([one.human for one in said]),
+            "observer": texts([one.observer for one in said]),
+            "effective": texts([name for name, _ in counted]),
+            "effective_source": texts([source for _, source in counted]),
             "y": pd.Series([row[3] for row in rows], dtype="float64"),
             "x": pd.Series([row[4] for row in rows], dtype="float64"),
             "area_um2": pd.Series([row[5] for row in rows], dtype="float64"),
@@ -94,9 +99,9 @@ def effective_table(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[["image", "label", "effective", "effective_source"]].copy()
 
 
-def _effective(human: str, predicted: str) -> tuple[str, str]:
-    if not human:
-        return predicted, MODEL if predicted else ""
-    if BETWEEN in human:
+def _effective(said: HumanClass, predicted: str) -> tuple[str, str]:
+    if said.consensus:
+        return said.consensus, HUMAN
+    if said.human:
         return predicted, DISPUTED
-    return human, HUMAN
+    return predicted, MODEL if predicted else ""

@@ -88,7 +88,7 @@ def keep_parts(model: ModelBundle, start: ModelBundle) -> None:
     are the same. A slide correction does depend on them and is to be trained anew.
     """
     kept: dict[str, Generator | Segmenter | None] = {"segmenter": start.segmenter}
-    if start.class_names == model.class_names:
+    if start.untaught.class_names == model.class_names:
         kept["generator"] = start.generator
     for name, part in kept.items():
         if part is None:

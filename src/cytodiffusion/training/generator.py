@@ -173,8 +173,8 @@ def train_generator(settings: TrainSettings, progress: Progress = silent) -> Pat
     check_target(settings.output, FILES)
     settings = settings.model_copy(update={"window_um": model.window_um})
     names, sets = load_sets(settings, progress, ("train", "val"))
-    like_model(names, sets, model.class_names, "A generator")
-    cells = (list(model.class_names), sets)
+    like_model(names, sets, model.untaught.class_names, "A generator")
+    cells = (list(model.untaught.class_names), sets)
     stages: tuple[Stage, ...] = ("base", "detail")
     history: dict[str, float] = {}
     generator: Generator | None = None

@@ -121,6 +121,11 @@ def model_to_extend(settings: TrainSettings, what: str) -> tuple[ModelBundle, Tr
             f"{model.name} is a Stable Diffusion checkpoint: {what} for models of the kind "
             "diffusion."
         )
+    if model.head is not None:
+        raise InputError(
+            f"{model.name} {model.version} was taught on top of its network: extend the model that "
+            "it was made from, then teach that."
+        )
     check_target(settings.output, FILES)
     own = {"window_um": model.window_um, "input_size": model.input_size}
     return model, settings.model_copy(update=own)

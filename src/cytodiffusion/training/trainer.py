@@ -287,7 +287,7 @@ def start_from(
         for name in ("base.weight", "base.bias", "head_out"):
             source[name] = _finer(source[name], ratio, False)
     table = denoiser.class_table.detach().clone()
-    known = {name: row for row, name in enumerate(model.class_names)}
+    known = {name: row for row, name in enumerate(model.untaught.class_names)}
     for row, name in enumerate(names):
         if name in known:
             table[row] = source["class_table"][known[name]]

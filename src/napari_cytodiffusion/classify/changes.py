@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Layer
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from cytodiffusion.drawing.maps import CellMaps
@@ -47,7 +47,7 @@ def changes_body(
 
 
 class _Strokes:
-    """Listens to what is painted in a layer, for a widget that may be gone any time."""
+    """Listens to what is painted in a layer, for an object that may be gone any time."""
 
     def __init__(self, heard: Callable[[], None]) -> None:
         self._heard = weakref.WeakMethod(heard)
@@ -74,14 +74,109 @@ class _Strokes:
             return
         try:
             heard()
-        except RuntimeError:  # the widget is destroyed, and only its Python part is left
+        except RuntimeError:  # it is destroyed, and only its Python part is left
             self.follow(None)
+
+
+class ChangeWatch(QObject):
+    """Looks after the current cells: counts, texts and colours follow what is painted.
+
+    Signals
+    -------
+    changed ()
+        Other cells differ from those that were classified than before, or others are current.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        self._views: CellViews | None = None
+        self._compared: CellViews | None = None
+        self._strokes = _Strokes(self._on_paint)
+        self._job: Job | None = None
+        self._dirty = False  # whether there was a stroke that nobody has looked at
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_CALM_MS)
+        self._timer.timeout.connect(self.look)
+        session.cells_changed.connect(self._on_cells)
+        session.busy_changed.connect(self._on_busy)
+        self._on_cells()
+
+    @classmethod
+    def of(cls, session: Session) -> ChangeWatch:
+        """Return the one of a session, made at the first call."""
+        found = session.findChild(cls)
+        return found if isinstance(found, cls) else cls(session)
+
+    @property
+    def changes(self) -> CellChanges:
+        """What differs of the current cells."""
+        return CellChanges() if self._views is None else self._views.changes
+
+    def _on_cells(self) -> None:
+        views = self._session.current
+        if views is not self._views:
+            self._views = views
+            self._strokes.follow(None if views is None else views.labels)
+        self.changed.emit()
+
+    def _on_paint(self) -> None:
+        self._dirty = True
+        self._timer.start()
+
+    def _on_busy(self, busy: bool) -> None:
+        if self._dirty and not busy:
+            self._timer.start()
+
+    def look(self) -> None:
+        """Compare the labels with those that were classified, in a thread."""
+        views = self._views
+        if views is None or self._session.busy or not len(views.results):
+            return  # the end of the run comes back here
+        if self._job is not None and self._job.is_running:
+            self._timer.start()
+            return
+        self._dirty = False
+        before, results = views.classified or (views.maps.labels, views.results)
+        labels = full_size(views.labels)
+        body = changes_body(self._session.engine, before, labels, results, views.maps.outline_px)
+        job = self._job = Job(body, self)
+        self._compared = views
+        # a bound method and no closure, which would keep this alive
+        job.yielded.connect(self._on_found)
+        job.failed.connect(tell)
+        job.start()
+
+    def _on_found(self, found: tuple[CellChanges, CellMaps]) -> None:
+        views, (changes, maps) = self._compared, found
+        if views is None or views is not self._session.current or self._session.busy:
+            return
+        if changes != views.changes or (changes and self._differs(views, maps)):
+            views.show_changes(changes, maps)
+            self._mark_rows(views)
+            self._session.cells_changed.emit()
+        self.changed.emit()
+
+    def _differs(self, views: CellViews, maps: CellMaps) -> bool:
+        """Whether cells that had changed before were changed again."""
+        shown = views.maps.class_map
+        return shown.shape != maps.class_map.shape or bool((shown != maps.class_map).any())
+
+    def _mark_rows(self, views: CellViews) -> None:
+        """Say in the table which rows are out of date."""
+        table = views.labels.features
+        if "label" not in table or (not views.changes and COLUMN not in table):
+            return
+        changes = views.changes
+        old = {*changes.changed, *changes.added, *changes.removed}
+        views.set_features(table.assign(**{COLUMN: table["label"].isin(old)}))
 
 
 class ChangedCells(QWidget):
     """Says how many cells changed since they were classified, and offers to classify these alone.
-
-    It looks after the current cells: counts, texts and colours follow what is painted.
 
     Signals
     -------
@@ -98,13 +193,8 @@ class ChangedCells(QWidget):
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
-        self._session = session
+        self._session, self._watch = session, ChangeWatch.of(session)
         self.request: ClassifyRequest | None = None
-        self._views: CellViews | None = None
-        self._compared: CellViews | None = None
-        self._strokes = _Strokes(self._on_paint)
-        self._job: Job | None = None
-        self._dirty = False  # whether there was a stroke that nobody has looked at
         self.text = note("", self)
         self.button = QPushButton("", self)
         self.button.setToolTip("The other cells keep their results.")
@@ -112,80 +202,16 @@ class ChangedCells(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text)
         layout.addWidget(self.button)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_CALM_MS)
-        self._timer.timeout.connect(self.look)
         self.button.clicked.connect(self._on_button)
-        session.cells_changed.connect(self._on_cells)
-        session.busy_changed.connect(self._on_busy)
-        session.ready_changed.connect(self._show)
-        self._on_cells()
-
-    def _on_cells(self) -> None:
-        views = self._session.current
-        if views is not None and views.request is None:
-            views.request = self.request
-        if views is not self._views:
-            self._views = views
-            self._strokes.follow(None if views is None else views.labels)
+        self._watch.changed.connect(self._show)
+        for signal in (session.busy_changed, session.ready_changed):
+            signal.connect(self._show)
         self._show()
-
-    def _on_paint(self) -> None:
-        self._dirty = True
-        self._timer.start()
-
-    def _on_busy(self, busy: bool) -> None:
-        if self._dirty and not busy:
-            self._timer.start()
-        self._show()
-
-    def look(self) -> None:
-        """Compare the labels with those that were classified, in a thread."""
-        views = self._views
-        if views is None or self._session.busy or not len(views.results):
-            return  # the end of the run comes back here
-        if self._job is not None and self._job.is_running:
-            self._timer.start()
-            return
-        self._dirty = False
-        before, results = views.classified or (views.maps.labels, views.results)
-        labels = full_size(views.labels)
-        body = changes_body(self._session.engine, before, labels, results, views.maps.outline_px)
-        job = self._job = Job(body, self)
-        self._compared = views
-        # a bound method and no closure, which would keep this widget alive
-        job.yielded.connect(self._on_found)
-        job.failed.connect(tell)
-        job.start()
-
-    def _on_found(self, found: tuple[CellChanges, CellMaps]) -> None:
-        views, (changes, maps) = self._compared, found
-        if views is None or views is not self._session.current or self._session.busy:
-            return
-        if changes != views.changes or (changes and self._differs(views, maps)):
-            views.show_changes(changes, maps)
-            self._mark_rows(views)
-            self._session.cells_changed.emit()
-        self._show()
-
-    def _differs(self, views: CellViews, maps: CellMaps) -> bool:
-        """Whether cells that had changed before were changed again."""
-        shown = views.maps.class_map
-        return shown.shape != maps.class_map.shape or bool((shown != maps.class_map).any())
-
-    def _mark_rows(self, views: CellViews) -> None:
-        """Say in the table which rows are out of date."""
-        table = views.labels.features
-        if "label" not in table or (not views.changes and COLUMN not in table):
-            return
-        changes = views.changes
-        old = {*changes.changed, *changes.added, *changes.removed}
-        views.set_features(table.assign(**{COLUMN: table["label"].isin(old)}))
 
     def _show(self, _: Any = None) -> None:
-        views = self._views
-        changes = CellChanges() if views is None else views.changes
+        views, changes = self._session.current, self._watch.changes
+        if views is not None and views.request is None:
+            views.request = self.request
         self.setVisible(bool(changes))
         self.text.setText(words(changes))
         number = len(changes.to_classify)
@@ -194,7 +220,7 @@ class ChangedCells(QWidget):
         self.button.setEnabled(self._session.ready and views is not None and bool(views.request))
 
     def _on_button(self) -> None:
-        views = self._views
+        views = self._session.current
         if views is None or not isinstance(views.request, ClassifyRequest):
             return
         known = views.results.uncorrected.without(views.changes.to_classify)

@@ -27,7 +27,7 @@ from napari_cytodiffusion.classify.review_bar import ReviewBar
 from napari_cytodiffusion.classify.reviewing import Reviewing, said_of
 from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.results import FILTERS, REVIEW, CellRecord, percent
-from napari_cytodiffusion.layers.views import CellViews, mark_cell
+from napari_cytodiffusion.layers.views import CellViews, look_at, mark_cell
 from napari_cytodiffusion.session import NEXT_KEY, PREVIOUS_KEY, Session
 from napari_cytodiffusion.shared.common import TallArea, note, tell
 from napari_cytodiffusion.shared.fold import FoldButton
@@ -73,7 +73,8 @@ class InspectWidget(QWidget):
         self._session.inspected.connect(self.show_cell)
         self._session.stepped.connect(self.step)
         self._session.cells_changed.connect(self._on_cells)
-        self._on_cells()
+        self._session.blind_changed.connect(self._on_blind)
+        self._on_blind()
         self.show_cell(self._session.chosen)
 
     # -- layout -------------------------------------------------------------------------------
@@ -136,11 +137,16 @@ class InspectWidget(QWidget):
         self.fold = FoldButton("Details", details)
         self.more = self._build_more(details)
         self.more.hide()
-        self.fold.toggled.connect(self.more.setVisible)
+        self.fold.toggled.connect(self._on_fold)
         layout = QVBoxLayout(details)
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.title, self.summary, self.members, self.review, self.border):
             layout.addWidget(widget)
+        #: What tells of the model's word.
+        self._by_model = (
+            *(self.summary, self.members, self.posterior, self.morphology),
+            *(self.unusual, self.gauge, self.fold),
+        )
         layout.addWidget(self.crop, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addWidget(self.posterior)
         layout.addWidget(self.morphology)
@@ -207,13 +213,28 @@ class InspectWidget(QWidget):
         self.hint.setText(_EMPTY if known else _NOTHING)
         self._show_place()
 
+    def _on_blind(self, _: bool = False) -> None:
+        """Hide what the model says of the cell, and orders that tell of it; or show them."""
+        open_eyed = not self._session.blind
+        for widget in (self.order, self.only, *self._by_model):
+            widget.setVisible(open_eyed)
+        self.more.setVisible(open_eyed and self.fold.isChecked())
+        self._on_cells()
+
+    def _on_fold(self, opened: bool) -> None:
+        """Show the details, or fold them away."""
+        self.more.setVisible(opened)
+        if opened:
+            self._on_cells()
+
     def _show_class(self) -> None:
         """Show the class of the cell, by a person or by the model."""
         views = self._views
         record = None if views is None else views.results.record(self._label)
         if views is None or record is None:
             return
-        if len(views.results.class_names) != self.posterior.n_classes:
+        results = views.results
+        if tuple(zip(results.class_names, results.colors, strict=True)) != self.posterior.classes:
             chosen = self.only.currentData()
             self._fill_classes(views)
             with QSignalBlocker(self.only):
@@ -223,11 +244,14 @@ class InspectWidget(QWidget):
             views.results.colors,
             int(record.predicted),
             said_of(views.people, self._label),
-            views.people.can_undo,
+            self._reviewing.can_undo(views),
+            self._session.blind,
         )
 
     def _on_next_wanted(self) -> None:
         """Go to the next cell of the order that nobody has looked at."""
+        if self._reviewing.guided:
+            return
         walk, views = self._walk(), self._views
         if not walk or views is None:
             return
@@ -258,6 +282,8 @@ class InspectWidget(QWidget):
     def _walk(self) -> list[int]:
         if self._views is None:
             return []
+        if self._session.blind:
+            return self._views.results.ordered("label")
         return self._views.results.ordered(self.order.currentData(), self.only.currentData())
 
     def _show_place(self, _: Any = None) -> None:
@@ -269,6 +295,8 @@ class InspectWidget(QWidget):
 
     def step(self, by: int) -> None:
         """Go to the next (1) or previous (-1) cell of the chosen order."""
+        if self._reviewing.guided:
+            return
         walk = self._walk()
         if not walk:
             return
@@ -288,8 +316,6 @@ class InspectWidget(QWidget):
             return
         self._label = label
         self._on_cells()
-        self._show_class()
-        self._show_numbers(record, views)
         self._show_crop(record, views)
         if self._session.viewer is not None:
             mark_cell(self._session.viewer, views, record)
@@ -297,6 +323,12 @@ class InspectWidget(QWidget):
     def _show_numbers(self, record: CellRecord, views: CellViews) -> None:
         results = views.results
         names = results.class_names
+        if self._session.blind:
+            self.title.setText(f"cell {record.label:,}")
+            self.border.setText(texts.border(record))
+            self.border.setVisible(bool(self.border.text()))
+            self.review.hide()
+            return
         name, color = names[record.predicted], results.colors[record.predicted]
         whose = " by the model" if record.by_human >= 0 else ""
         self.title.setText(
@@ -321,9 +353,10 @@ class InspectWidget(QWidget):
         self.review.setVisible(bool(self.review.text()))
         for key, text in texts.details(record, len(names), views.pixel_size_um).items():
             self.facts[key].setText(text)
-        self.errors.set_errors(
-            record.levels, record.errors_by_level, results.colors, record.predicted
-        )
+        if self.fold.isChecked():  # drawing these takes longer than all the rest
+            self.errors.set_errors(
+                record.levels, record.errors_by_level, results.colors, record.predicted
+            )
 
     def _show_crop(self, record: CellRecord, views: CellViews) -> None:
         try:
@@ -354,11 +387,5 @@ class InspectWidget(QWidget):
     def _look_at(self) -> None:
         viewer, views = self._session.viewer, self._views
         record = None if views is None else views.results.record(self._label)
-        if viewer is None or views is None or record is None:
-            return
-        centre = views.labels.data_to_world((record.y, record.x))
-        window = views.window_um / views.pixel_size_um * abs(float(views.labels.scale[-1]))
-        camera = viewer.scene.camera
-        # a cell smaller than this on the screen cannot be judged
-        camera.zoom = max(camera.zoom, 140 / window)
-        camera.center = tuple(centre)
+        if viewer is not None and views is not None and record is not None:
+            look_at(viewer, views, record)

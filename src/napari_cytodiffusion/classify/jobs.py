@@ -61,6 +61,11 @@ class ClassifyRequest:
     known: tuple[CellBatch, ...] = ()  #: cells that are not to be classified again
 
 
+def outline_width(pixel_size_um: float) -> int:
+    """Return the width in pixels of the outline around an anomaly."""
+    return max(_OUTLINE_LEAST, round(_OUTLINE_UM / pixel_size_um))
+
+
 class ScalesDiffer(CytoDiffusionError):
     """Cells were found at one pixel size and would be classified at another."""
 
@@ -153,9 +158,8 @@ def classify_body(engine: Engine, request: ClassifyRequest) -> Callable[[Progres
             progress=report,
         )
         with closing(batches):
-            outline = max(_OUTLINE_LEAST, round(_OUTLINE_UM / pixel_size))
             classes = classes_at(model, settings.level)
-            maps = CellMaps(labels, len(classes), outline)
+            maps = CellMaps(labels, len(classes), outline_width(pixel_size))
             note, prior = level_note(model, settings.level), prior_record(model, settings)
             yield PreparedRun(
                 model, classes, maps, pixel_size, origin, error_rate, settings, prior, note
@@ -191,11 +195,11 @@ def _classified(
 
 
 def table_body(
-    frame_of: Callable[[], pd.DataFrame], max_id: int
+    frame_of: Callable[[], pd.DataFrame], labels: Any
 ) -> Callable[[Progress], Iterator[Any]]:
-    """Body of a `Job` that yields the table for ``labels.features``."""
+    """Body of a `Job` that yields the table for ``labels.features`` of a label image."""
 
     def body(report: Progress) -> Iterator[Any]:
-        yield features_table(frame_of(), max_id)
+        yield features_table(frame_of(), int(np.max(np.asarray(labels))))
 
     return body

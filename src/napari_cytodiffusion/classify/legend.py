@@ -35,6 +35,7 @@ class Legend(QWidget):
         self.boxes: list[QCheckBox] = []
         self.counts: list[QLabel] = []
         self._names: tuple[str, ...] = ()
+        self._colors: tuple[str, ...] = ()
         self._rows = QWidget(self)
         self._grid = QGridLayout(self._rows)
         self._grid.setContentsMargins(0, 0, 0, 0)
@@ -79,7 +80,7 @@ class Legend(QWidget):
             widget = self._grid.takeAt(0).widget()
             widget.setParent(None)
             widget.deleteLater()
-        self._names = tuple(names)
+        self._names, self._colors = tuple(names), tuple(colors)
         self.boxes, self.counts = [], []
         for row, (name, color) in enumerate(zip(names, colors, strict=True)):
             swatch = QLabel(self._rows)
@@ -124,6 +125,11 @@ class Legend(QWidget):
     def names(self) -> tuple[str, ...]:
         """The classes shown."""
         return self._names
+
+    @property
+    def colors(self) -> tuple[str, ...]:
+        """Their colours."""
+        return self._colors
 
     def shown(self) -> list[bool]:
         """Which classes are checked."""

@@ -67,20 +67,22 @@ class ReviewBar(QWidget):
         self.confirm.clicked.connect(reviewing.confirm)
         self.undo.clicked.connect(reviewing.undo)
         self.observer.editingFinished.connect(self._on_observer)
+        reviewing.changed.connect(self._show_observer)
         for index, key in enumerate(CLASS_KEYS):
-            self._shortcut(key, partial(reviewing.say_number, index))
+            self._shortcut(key, partial(reviewing.give, index))
         for key in ("Return", "Enter"):
             self._shortcut(key, reviewing.confirm)
         self._shortcut("Ctrl+Z", reviewing.undo)
+        self._shortcut("Ctrl+Shift+Z", reviewing.redo)
 
-    def _shortcut(self, key: str, does: Callable[[], None]) -> None:
+    def _shortcut(self, key: str, does: Callable[[], object]) -> None:
         """Let a key work in the dock, as it does on the canvas."""
         parent = self.parentWidget() or self
         shortcut = QShortcut(QKeySequence(key), parent)
         shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         shortcut.activated.connect(partial(self._on_shortcut, does))
 
-    def _on_shortcut(self, does: Callable[[], None]) -> None:
+    def _on_shortcut(self, does: Callable[[], object]) -> None:
         if isinstance(QApplication.focusWidget(), QLineEdit):  # Enter ends the name
             self.choice.setFocus()
             return
@@ -93,16 +95,22 @@ class ReviewBar(QWidget):
         predicted: int,
         said: str,
         can_undo: bool,
+        blind: bool = False,
     ) -> None:
-        """Show the class of a cell: what a person said, else what was predicted."""
+        """Show the class of a cell: what a person said, else what was predicted.
+
+        Not that in blind mode, in which nobody is to know it.
+        """
         wanted = (tuple(names), tuple(colors))
         with QSignalBlocker(self.choice):
             if wanted != self._shown:
                 self._shown = wanted
                 self._fill()
-            name = said or names[predicted]
+            name = said or ("" if blind else names[predicted])
             self.choice.setCurrentIndex(names.index(name) if name in names else -1)
-        if not said:
+        if blind:
+            text = "said by you" if said else "said by nobody yet"
+        elif not said:
             text = "said by the model"
         elif said == names[predicted]:
             text = "said by you, and by the model"
@@ -130,6 +138,11 @@ class ReviewBar(QWidget):
             self._reviewing.say(name)
         else:
             self._reviewing.changed.emit()  # shows the class again
+
+    def _show_observer(self) -> None:
+        """Show the name that was given elsewhere."""
+        if not self.observer.hasFocus():
+            self.observer.setText(self._reviewing.observer)
 
     def _on_observer(self) -> None:
         self._reviewing.call_observer(self.observer.text())

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 from napari.layers import Layer
 from napari.utils import notifications
 from qtpy.QtCore import QSignalBlocker
@@ -26,7 +25,7 @@ from napari_cytodiffusion.classify import jobs
 from napari_cytodiffusion.classify.agreement import AgreementNote
 from napari_cytodiffusion.classify.changes import ChangedCells
 from napari_cytodiffusion.classify.differential import DifferentialPanel
-from napari_cytodiffusion.classify.export import ExportBar
+from napari_cytodiffusion.classify.export import CellExport
 from napari_cytodiffusion.classify.legend import Legend
 from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.classify.summary import summary
@@ -63,6 +62,11 @@ from napari_cytodiffusion.workers import Job, duration
 
 if TYPE_CHECKING:
     from cytodiffusion.model.bundle import CellClass
+
+#: What stands in the place of all that the model says in blind mode.
+_BLIND = (
+    "Blind mode: what the model says of the cells is hidden. Review cells switches it off again."
+)
 
 #: Fields of the form that are folded away at first.
 _MORE = (
@@ -117,6 +121,7 @@ class ClassifyWidget(QWidget):
         self._choose_cells()
         self._on_cells()
         self._on_view()
+        self._on_blind(self._session.blind)
 
     def _build(self, viewer: Any) -> None:
         self.image = LayerChoice(viewer, is_image, "open an image first", label="Image")
@@ -165,12 +170,14 @@ class ClassifyWidget(QWidget):
         self.removed = note(_REMOVED, self)
         self.summary = note("", self)
         self.differential = DifferentialPanel(self._session, self)
-        self.export = ExportBar(self._session, self)
+        self.export = CellExport(self._session, self)
+        self.blind = note(_BLIND, self)
+        self.blind.hide()
         switch = QHBoxLayout()
         switch.setSpacing(0)
         switch.addWidget(self.class_button)
         switch.addWidget(self.uncertainty_button)
-        found = QWidget(self)
+        found = self._found = QWidget(self)
         inside = QVBoxLayout(found)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addLayout(switch)
@@ -185,6 +192,7 @@ class ClassifyWidget(QWidget):
         layout.addWidget(self.agreement)
         layout.addWidget(self.run_bar)
         layout.addWidget(self.changes)
+        layout.addWidget(self.blind)
         layout.addWidget(RestArea(found, self), 1)
         layout.addWidget(self.export)
 
@@ -216,6 +224,7 @@ class ClassifyWidget(QWidget):
         self.review.toggled.connect(self._show_outlines)
         self._session.cells_changed.connect(self._on_cells)
         self._session.view_changed.connect(self._on_view)
+        self._session.blind_changed.connect(self._on_blind)
         self._reviewing.changed.connect(self._on_said)
 
     # -- the layers ---------------------------------------------------------------------------
@@ -285,15 +294,18 @@ class ClassifyWidget(QWidget):
             labels=full_size(cells),
             source=self.model.value or "default",
             device=self.device.value,
-            settings=self._settings(),
+            settings=self.settings(),
             pixel_size_um=self.pixel_size.value,
             found_at_um=found_at(cells),
             kinds=note_of(cells).get("kinds"),
             foreign=cells.name if is_foreign(cells) else None,
         )
 
-    def _settings(self) -> ClassifySettings:
-        """Return the settings; an error rate that nobody touched is not insisted on."""
+    def settings(self) -> ClassifySettings:
+        """Return the settings; an error rate that nobody touched is not insisted on.
+
+        InputError where they make no sense.
+        """
         values = self.form.values()
         if values["error_rate"] == ClassifySettings.model_fields["error_rate"].default:
             del values["error_rate"]
@@ -468,6 +480,7 @@ class ClassifyWidget(QWidget):
             took = duration(self._pace.seconds)
             self.run_bar.end(f"{done:,} cells classified in {took}.")
         if views is not None and done:
+            views.results.compact()
             views.maps.paint()
             views.refresh()
             self._session.cells_changed.emit()
@@ -499,8 +512,8 @@ class ClassifyWidget(QWidget):
     def _write_table(self, views: CellViews) -> None:
         """Hand the table to the labels once it is made, without holding up the window."""
         frame_of = self._session.engine.cells_frame
-        ids = views.labels.data[0] if views.labels.multiscale else views.labels.data
-        job = Job(jobs.table_body(lambda: frame_of(views.results.batches), int(np.max(ids))), self)
+        batches = list(views.results.batches)
+        job = Job(jobs.table_body(lambda: frame_of(batches), full_size(views.labels)), self)
         job.yielded.connect(views.set_features)
         job.failed.connect(tell)
         job.start()
@@ -532,14 +545,14 @@ class ClassifyWidget(QWidget):
                 box.setChecked(outlined)
 
     def _show_classes(self, names: Any, colors: Any) -> None:
-        if self.legend.names != tuple(names):
+        if (self.legend.names, self.legend.colors) != (tuple(names), tuple(colors)):
             self.legend.set_classes(names, colors)
             self.legend.bar.set_classes(len(names))
 
     def _show_counts(self, views: CellViews) -> None:
         if views is not self._session.current:
             return
-        self.legend.set_counts(views.results.counts)
+        self.legend.set_counts(views.shown_counts)
         self._on_said()
         self.review.setVisible(_has_review(views))
         wanted = "for review"
@@ -565,6 +578,10 @@ class ClassifyWidget(QWidget):
         review = self.review.isChecked() and views is not None and _has_review(views)
         self._session.show_outlines(self.anomalies.isChecked(), review)
 
+    def _on_blind(self, blind: bool) -> None:
+        self.blind.setVisible(blind)
+        self._found.setVisible(not blind)
+
     def _on_view(self) -> None:
         views = self._session.current
         self._show_legend()
@@ -574,6 +591,8 @@ class ClassifyWidget(QWidget):
         self.class_button.setChecked(views.kind == "class")
         self.uncertainty_button.setChecked(views.kind == "uncertainty")
         self.legend.set_kind(views.kind)
+        if len(self.legend.counts) == len(views.shown_counts):
+            self.legend.set_counts(views.shown_counts)
 
     def _show_legend(self) -> None:
         """Show the legend, or that the layer it speaks of was removed."""

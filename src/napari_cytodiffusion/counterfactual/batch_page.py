@@ -40,7 +40,7 @@ class BatchPage(QWidget):
             tooltip="Drawn shapes: the cells whose middle lies in a Shapes layer.",
         )
         self.target = Choice(
-            lambda _: [("each cell's runner-up", None), *self._classes()],
+            lambda _: [("each cell's likeliest other class", None), *self._classes()],
             name="target",
             label="Target",
             tooltip="The class that each cell is compared with.",
@@ -52,8 +52,8 @@ class BatchPage(QWidget):
         )
         self.table = FigureTable(True, self)
         self.table.setToolTip(
-            "conv.: agreement of two halves of the passes, 1 is best. in cell: share of the map's "
-            "energy inside the cell. A click shows the cell."
+            "conv.: agreement of two halves of the versions or passes, 1 is best. in cell: share "
+            "of the map's energy inside the cell. A click shows the cell."
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)

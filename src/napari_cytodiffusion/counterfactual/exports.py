@@ -88,7 +88,7 @@ def save_body(
     """Body of a `Job` that saves one of `CounterfactualStore.saveable` and yields `SavedFiles`."""
     origin, record = Origin.of(views), views.coarse.record
     if key == "all" or asked is None:
-        made = [(m, found.version(m.asked), record(m.asked.label)) for m in found.maps()]
+        made = [(m, found.version(m.asked), record(m.asked.label)) for m in found.every_map()]
         return heatmaps_body(path, made, origin)
     mapped, changed, morphed = found.map(asked), found.version(asked), found.morph(asked)
     cell = record(asked.label)

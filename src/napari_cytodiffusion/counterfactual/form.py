@@ -13,14 +13,14 @@ from napari_cytodiffusion.counterfactual import targets
 from napari_cytodiffusion.counterfactual import texts as words
 from napari_cytodiffusion.counterfactual.jobs import CounterfactualRequest
 from napari_cytodiffusion.counterfactual.targets import TargetChoice
-from napari_cytodiffusion.layers.results import CellRecord, percent
+from napari_cytodiffusion.layers.results import CellRecord, Results, percent
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.shared.choosers import Choice
 from napari_cytodiffusion.shared.defaults import FEWEST_PASSES, MOST_PASSES, default
 from napari_cytodiffusion.shared.settings_form import SettingsForm, make_field
 
-#: Trials are raised by this where a map has not converged.
-_MORE = 4
+#: Passes are raised by this where a map has not converged; versions to the most there are.
+_MORE, _MOST_VERSIONS = 4, 8
 
 
 class WindowSettings(BaseModel):
@@ -87,6 +87,7 @@ class CounterfactualForm(QWidget):
     def __init__(self, save: QPushButton, parent: QWidget) -> None:
         super().__init__(parent)
         self._record: CellRecord | None = None
+        self._results: Results | None = None
         self._wanted: int | None = None  # a target that was chosen, for the next cells too
         self.title = QLabel("", self)
         self.title.setTextFormat(Qt.TextFormat.RichText)
@@ -95,7 +96,7 @@ class CounterfactualForm(QWidget):
             lambda _: self._choices or [("", None)],
             name="target",
             label="Target",
-            tooltip="The class that the cell is compared with; the runner-up comes first.",
+            tooltip="The class that the cell is compared with; the likeliest comes first.",
         )
         self.strength = make_field(
             CounterfactualSettings,
@@ -109,7 +110,7 @@ class CounterfactualForm(QWidget):
         checks = ("at_once", "class_colors")
         self.fields = SettingsForm(
             HeatmapSettings,
-            ("target", checks, "trials", "strength"),
+            ("target", checks, "method", "versions", "trials", "strength"),
             widgets={
                 "target": self.target,
                 "strength": self.strength,
@@ -118,7 +119,7 @@ class CounterfactualForm(QWidget):
             words={"trials": {"step": 16, "minimum": FEWEST_PASSES, "maximum": MOST_PASSES}},
             start={"trials": default("counterfactual", "trials")},
             # the pictures need the room
-            more=("trials", "strength"),
+            more=("method", "versions", "trials", "strength"),
         )
         self.at_once, self.class_colors = (self.fields[name] for name in checks)
         head = QHBoxLayout()
@@ -129,8 +130,20 @@ class CounterfactualForm(QWidget):
         layout.addLayout(head)
         layout.addWidget(self.fields.native)
         self.target.changed.connect(self._on_target)
+        self.fields["method"].changed.connect(self._on_method)
+        self._show_effort()
         self.strength.changed.connect(self.changed.emit)
         self.show_cell(None, None)
+
+    def _on_method(self, _: Any = None) -> None:
+        self._show_effort()
+        self.changed.emit()
+
+    def _show_effort(self) -> None:
+        """Show what a map is the mean of: versions, or passes."""
+        edited = self.fields["method"].value == "edited"
+        self.fields.show_field("versions", edited)
+        self.fields.show_field("trials", not edited)
 
     def show_strength(self, shown: bool) -> None:
         """Show or hide how far a cell may be changed."""
@@ -139,11 +152,12 @@ class CounterfactualForm(QWidget):
     def show_cell(self, record: CellRecord | None, views: CellViews | None) -> None:
         """Name a cell and offer the classes that it can be compared with."""
         self._record = record
+        self._results = None if views is None else views.coarse
         self._choices = []
         if record is not None and views is not None:
             self._choices = [
                 (words.target_text(record, views.coarse, index), index)
-                for index in targets.ranking(record)
+                for index in targets.ranking(record, views.coarse)
             ]
         with self.target.changed.blocked():
             self.target.reset_choices()
@@ -151,7 +165,7 @@ class CounterfactualForm(QWidget):
             if record is None or views is None:
                 self.title.setText("<span style='font-size: large'>No cell chosen</span>")
                 return
-            asked = targets.asked_of(record, self._wanted)
+            asked = targets.asked_of(record, views.coarse, self._wanted)
             if asked is not None:
                 self.target.value = asked.target
         name = views.coarse.class_names[record.predicted]
@@ -163,24 +177,34 @@ class CounterfactualForm(QWidget):
 
     def asked(self) -> TargetChoice | None:
         """Return what is asked for: the current cell and target."""
-        if self._record is None or self.target.value is None:
+        if self._record is None or self._results is None or self.target.value is None:
             return None
-        return targets.asked_of(self._record, self.target.value)
+        return targets.asked_of(self._record, self._results, self.target.value)
 
     def wish(self, versions: bool = True) -> CounterfactualRequest:
         """Return how heatmaps and counterfactual cells are made."""
         return CounterfactualRequest(
             maps=True,
             versions=versions,
+            method=self.fields["method"].value,
+            turns=self.fields["versions"].value,
             trials=self.fields["trials"].value,
             seed=default("counterfactual", "seed"),
             strength=self.strength.value,
         )
 
     def more(self) -> int | None:
-        """Return the trials to try where a map has not converged; None at the most."""
+        """Return the versions or passes to try where a map has not converged; None at the most."""
+        if self.fields["method"].value == "edited":
+            return _MOST_VERSIONS if self.fields["versions"].value < _MOST_VERSIONS else None
         more = _MORE * self.fields["trials"].value
         return more if more <= MOST_PASSES else None
+
+    def use_more(self) -> None:
+        """Take as many as `more` says."""
+        name = "versions" if self.fields["method"].value == "edited" else "trials"
+        if (more := self.more()) is not None:
+            self.fields[name].value = more
 
     def choose(self, target: int) -> None:
         """Choose a target, for the next cells too."""
@@ -190,10 +214,10 @@ class CounterfactualForm(QWidget):
             self._on_target()
 
     def _on_target(self, _: Any = None) -> None:
-        asked, record = self.asked(), self._record
-        if asked is None or record is None:
+        asked, record, results = self.asked(), self._record, self._results
+        if asked is None or record is None or results is None:
             return
-        # the runner-up is another class for another cell
-        runner_up = asked.target == targets.ranking(record)[0]
+        # the likeliest class is another one for another cell
+        runner_up = asked.target == targets.ranking(record, results)[0]
         self._wanted = None if runner_up else asked.target
         self.changed.emit()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_cytodiffusion.counterfactual import texts as words
 from napari_cytodiffusion.counterfactual.jobs import CounterfactualResult, HeatmapResult
@@ -36,6 +36,9 @@ class HeatmapPage(QWidget):
         super().__init__(parent)
         self._colors = colors
         self.board = TileBoard(2, self)
+        self.sentence = QLabel("", self)
+        self.sentence.setWordWrap(True)
+        self.sentence.setVisible(False)
         self.remark = note("", self)
         self.remark.setTextFormat(Qt.TextFormat.RichText)
         self.remark.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
@@ -45,6 +48,7 @@ class HeatmapPage(QWidget):
         self.remark.setAlignment(Qt.AlignmentFlag.AlignTop)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)
+        layout.addWidget(self.sentence)
         layout.addWidget(self.board, 1)
         layout.addWidget(self.remark)
         self.remark.linkActivated.connect(lambda _: self.more_asked.emit())
@@ -53,6 +57,7 @@ class HeatmapPage(QWidget):
         """Say why there is nothing to see."""
         self.board.set_tiles([PictureTile(None, "", text)])
         self.remark.setText("")
+        self.sentence.setVisible(False)
 
     def show_maps(
         self,
@@ -68,25 +73,35 @@ class HeatmapPage(QWidget):
         if mapped is None:
             self.board.set_tiles([PictureTile(None, "", "No heatmap of this cell and target yet.")])
             self.remark.setText("")
+            self.sentence.setVisible(False)
             return
         heatmap, limit = mapped.heatmap, mapped.piece.limit
         shown = heatmap.thresholded(look.sigmas)
         target = heatmap.target_name
-        bare = words.overlay(shown, limit, self._colors, 1.0, words.outline(mapped.edge))
         over = words.overlay(shown, limit, self._colors, look.alpha, heatmap.crop)
         made = None if changed is None else changed.cells.pixels[changed.number]
         verdict = "" if changed is None else words.verdict_text(changed)
-        self.board.set_tiles(
-            [
-                PictureTile(heatmap.crop, f"As it is\n{now}"),
+        tiles = [PictureTile(heatmap.crop, f"As it is\n{now}")]
+        if mapped.wish.method == "edited":
+            dye, eosin = words.stain_pictures(mapped)
+            tiles += [
+                PictureTile(over, f"Brightness\nbeyond {look.sigmas:.1f} SD"),
+                PictureTile(made, f"Synthetic\n{verdict}", "no counterfactual cell yet"),
+                PictureTile(dye, "Nuclear dye\nviolet more, green less"),
+                PictureTile(eosin, "Eosin\npink more, green less"),
+            ]
+        else:
+            bare = words.overlay(shown, limit, self._colors, 1.0, words.outline(mapped.edge))
+            tiles += [
                 PictureTile(bare, f"Heatmap\n{target}"),
                 PictureTile(over, f"Overlay\nbeyond {look.sigmas:.1f} SD"),
-                PictureTile(made, f"Synthetic version\n{verdict}", "no counterfactual cell yet"),
-            ],
-            heatmap.window_um,
-        )
+                PictureTile(made, f"Synthetic\n{verdict}", "no counterfactual cell yet"),
+            ]
+        self.board.set_tiles(tiles, heatmap.window_um)
+        self.sentence.setText(mapped.sentence)
+        self.sentence.setVisible(bool(mapped.sentence))
         said = (
-            words.nothing_text(shown, look.sigmas),
+            words.nothing_text(shown, look.sigmas, mapped.wish.method),
             words.convergence_text(mapped, more),
             words.inside_text(mapped),
             words.border_text(record),
@@ -122,20 +137,25 @@ class ClassGrid(QWidget):
         self.remark.setText("")
 
     def show_maps(
-        self, record: CellRecord, found: Sequence[HeatmapResult], look: HeatLook, target: int | None
+        self,
+        order: Sequence[int],
+        found: Sequence[HeatmapResult],
+        look: HeatLook,
+        target: int | None,
     ) -> None:
-        """Show the cell, then the overlay of each class, the likeliest first; one scale for all."""
+        """Show the cell, then the overlay of each class in this order; one scale for all."""
         if not found:
             self.show_nothing("Compare all classes: what would have to change for each of them.")
             return
         first, limit = found[0].heatmap, words.limit_of(found)
         tiles = [PictureTile(first.crop, "as it is")]
-        for mapped in sorted(found, key=lambda m: -record.posterior[m.asked.target]):
+        for mapped in sorted(found, key=lambda m: order.index(m.asked.target)):
             heatmap = mapped.heatmap
             shown = heatmap.thresholded(look.sigmas)
             over = words.overlay(shown, limit, self._colors, look.alpha, heatmap.crop)
             tiles.append(PictureTile(over, heatmap.target_name, key=mapped.asked.target))
         self.board.set_tiles(tiles, first.window_um, current=target)
         low = [m.heatmap.target_name for m in found if m.heatmap.convergence < words.DOUBTFUL]
-        doubt = f" Not converged, use more passes: {', '.join(low)}." if low else ""
+        what = "versions" if found[0].wish.method == "edited" else "passes"
+        doubt = f" Not converged, use more {what}: {', '.join(low)}." if low else ""
         self.remark.setText(f"One scale of colours for all. A click chooses the class.{doubt}")

@@ -34,8 +34,10 @@ class CounterfactualRequest:
         Heatmaps.
     versions : bool
         Counterfactual cells.
-    trials : int
-        Of a heatmap.
+    method : str
+        Of a heatmap: ``edited`` or ``published``.
+    turns, trials : int
+        Versions of an edited heatmap; passes of a published one.
     seed : int
     strength : float or None
         Of a counterfactual cell; None for the least that turns it.
@@ -43,13 +45,18 @@ class CounterfactualRequest:
 
     maps: bool
     versions: bool
+    method: str
+    turns: int
     trials: int
     seed: int
     strength: float | None
 
     def same_map(self, other: CounterfactualRequest) -> bool:
         """Whether another wish gives the same heatmaps."""
-        return (self.trials, self.seed) == (other.trials, other.seed)
+        mine, theirs = (
+            (w.method, w.turns if w.method == "edited" else w.trials, w.seed) for w in (self, other)
+        )
+        return mine == theirs
 
     def same_version(self, other: CounterfactualRequest) -> bool:
         """Whether another wish gives the same counterfactual cells."""
@@ -93,6 +100,10 @@ class HeatmapResult:
         Of the crop in the image.
     mask, edge : (S, S) bool
         The cell in its crop, and its outline.
+    sentence : str
+        What an edited map asks for; empty for others.
+    stains : (S, S, 3) float32 or None
+        How the stains of an edited map change; see `cytodiffusion.counterfactual.wording`.
     """
 
     asked: TargetChoice
@@ -103,6 +114,8 @@ class HeatmapResult:
     placement: Any
     mask: np.ndarray
     edge: np.ndarray
+    sentence: str = ""
+    stains: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +156,7 @@ def cells_body(
     """Body of a `Job` that yields `Background`, then the results of every cell."""
 
     def body(report: Progress) -> Iterator[Any]:
-        model, crops = yield from _prepared(slide, cells, report)
+        model, crops = yield from _prepared(slide, cells, wish, report)
         middle = 0.5 if wish.maps and wish.versions else float(wish.maps)
         if wish.maps:
             yield from _mapped(slide, cells, wish, model, crops, _part_of(report, 0, middle))
@@ -157,12 +170,13 @@ def all_classes_body(slide: SlideSource, cell: TargetChoice, wish: Counterfactua
     """Body of a `Job` that yields `Background`, then `HeatmapResult` for every other class."""
 
     def body(report: Progress) -> Iterator[Any]:
-        model, crops = yield from _prepared(slide, [cell], report)
+        model, crops = yield from _prepared(slide, [cell], wish, report)
         for heatmap in slide.engine.all_class_heatmaps(
             crops.pixels[0],
             model,
             predicted=cell.predicted,
             background=crops.background,
+            mask=crops.masks[0],
             settings=_map_settings(wish),
             progress=report,
         ):
@@ -178,7 +192,7 @@ def morph_body(
     """Body of a `Job` that yields `Background`, then one `MorphResult`."""
 
     def body(report: Progress) -> Iterator[Any]:
-        model, crops = yield from _prepared(slide, [cell], report)
+        model, crops = yield from _prepared(slide, [cell], wish, report)
         film = slide.engine.make_morph(
             crops.pixels[0],
             model,
@@ -206,7 +220,7 @@ class _Crops:
 
 
 def _prepared(
-    slide: SlideSource, cells: Sequence[TargetChoice], report: Progress
+    slide: SlideSource, cells: Sequence[TargetChoice], wish: CounterfactualRequest, report: Progress
 ) -> Generator[Background, None, tuple[Any, _Crops]]:
     """Load the model and cut out the cells; yields the background, returns both."""
     report(0.0, "Loading the model ...")
@@ -223,7 +237,8 @@ def _prepared(
     if background is None:
         background = engine.background(whole)
     yield Background(background)
-    scale, size = (slide.pixel_size_um, slide.window_um), model.input_size
+    scale = (slide.pixel_size_um, slide.window_um)
+    size = engine.map_size(model, _map_settings(wish))
     pixels = [engine.crop(whole, slide.labels, c.label, (c.y, c.x), *scale, size) for c in cells]
     placements = [Placement.of_cell((c.y, c.x), *scale, size) for c in cells]
     masks = [_mask(slide.labels, c.label, p) for c, p in zip(cells, placements, strict=True)]
@@ -244,6 +259,7 @@ def _mapped(
         [cell.target for cell in cells],
         predicted=[cell.predicted for cell in cells],
         background=crops.background,
+        masks=crops.masks,
         settings=_map_settings(wish),
         progress=report,
     )
@@ -291,6 +307,7 @@ def _on_slide(
     shape = slide.labels.shape[:2]
     values, origin = heatmap_on_image(heatmap, placement, shape)
     strength, _ = placement.to_image(heatmap.significance(), shape)
+    edited = wish.method == "edited"
     return HeatmapResult(
         asked=cell,
         wish=wish,
@@ -300,6 +317,8 @@ def _on_slide(
         placement=placement,
         mask=mask,
         edge=cell_edges(mask.astype(np.uint8), 1) > 0,
+        sentence=slide.engine.describe(heatmap, mask),
+        stains=slide.engine.stain_change(heatmap, mask) if edited else None,
     )
 
 
@@ -315,7 +334,14 @@ def _mask(labels: Any, label: int, placement: Any) -> np.ndarray:
 def _map_settings(wish: CounterfactualRequest) -> Any:
     from cytodiffusion.counterfactual.settings import HeatmapSettings
 
-    return HeatmapSettings(trials=wish.trials, seed=wish.seed)
+    return HeatmapSettings.model_validate(
+        {
+            "method": wish.method,
+            "versions": wish.turns,
+            "trials": wish.trials,
+            "seed": wish.seed,
+        }
+    )
 
 
 def _cell_settings(wish: CounterfactualRequest) -> Any:

@@ -32,7 +32,7 @@ class MorphPage(QWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self._frames: np.ndarray | None = None
-        self._ends = ("", "")
+        self._ends, self._still = ("", ""), ""
         self._window_um = 0.0
         self._held, self._step = 0, 1
         self.form = SettingsForm(WindowSettings, ("frames",))
@@ -72,9 +72,14 @@ class MorphPage(QWidget):
         ends: tuple[str, str] = ("", ""),
         window_um: float = 0.0,
         instead: str = _EMPTY,
+        still: str = "",
     ) -> None:
-        """Show a morph, or say why there is none."""
+        """Show a morph, or say why there is none.
+
+        ``still`` is the class that its end is taken for, where that is not the target.
+        """
         self._frames, self._ends, self._window_um = frames, ends, window_um
+        self._still = still
         there = frames is not None
         for widget in (self.play, self.slider, self.layer_button):
             widget.setEnabled(there)
@@ -92,7 +97,9 @@ class MorphPage(QWidget):
         if self._frames is None:
             return
         at, last = self.slider.value(), len(self._frames) - 1
-        share = f"{100 * at / last:.0f} % of the way to {self._ends[1]} (synthetic)"
+        share = f"synthetic: {100 * at / last:.0f} % of the way to {self._ends[1]}"
+        if self._still:
+            share = f"synthetic: changed towards {self._ends[1]}, still taken for {self._still}"
         caption = f"{self._ends[0]}: the cell itself" if at == 0 else share
         self.board.set_tiles([PictureTile(self._frames[at], caption)], self._window_um)
 

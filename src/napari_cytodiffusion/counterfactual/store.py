@@ -63,6 +63,10 @@ class CounterfactualStore:
                 one[label] = mapped
         return list(one.values())
 
+    def every_map(self) -> list[HeatmapResult]:
+        """Return all heatmaps that were made, of every cell and class."""
+        return list(self._maps.values())
+
     def missing(self, asked: TargetChoice, wish: CounterfactualRequest) -> CounterfactualRequest:
         """Return what of a wish is not there, or was made with other settings."""
         mapped, version = self.map(asked), self.version(asked)

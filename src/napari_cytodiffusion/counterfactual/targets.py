@@ -35,18 +35,23 @@ class TargetChoice:
     target: int
 
 
-def ranking(record: CellRecord) -> list[int]:
-    """Classes other than the predicted one, the runner-up first."""
-    order = np.argsort(-record.posterior, kind="stable")
-    return [int(k) for k in order if k != record.predicted]
+def ranking(record: CellRecord, results: Results) -> list[int]:
+    """Classes other than the predicted one, the likeliest first; of a white cell white ones first.
+
+    A red cell or an artefact says nothing that a person would ask of a white cell.
+    """
+    order = [int(k) for k in np.argsort(-record.posterior, kind="stable") if k != record.predicted]
+    if not results.white[record.predicted]:
+        return order
+    return sorted(order, key=lambda k: not results.white[k])
 
 
-def asked_of(record: CellRecord, target: int | None) -> TargetChoice | None:
-    """Compare a cell with a class; with the runner-up where that is None or the predicted one.
+def asked_of(record: CellRecord, results: Results, target: int | None) -> TargetChoice | None:
+    """Compare a cell with a class; with the first of `ranking` where that is None or its own.
 
     None where the model knows one class only.
     """
-    others = ranking(record)
+    others = ranking(record, results)
     if not others:
         return None
     chosen = target if target in others else others[0]
@@ -61,7 +66,7 @@ def asked_of_many(
     if not records:
         raise InputError("There is no such cell: choose others.")
     others = [record for record in records if record.predicted != target][:most]
-    asked = [one for record in others if (one := asked_of(record, target)) is not None]
+    asked = [one for record in others if (one := asked_of(record, results, target)) is not None]
     if not asked:
         raise InputError(
             f"The chosen cells are all taken for {results.class_names[target or 0]} already: "

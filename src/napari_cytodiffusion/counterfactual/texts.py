@@ -18,19 +18,23 @@ DOUBTFUL, CHANCE = 0.8, 0.5
 #: the colour-blind; the opacity of the least change.
 _COLORMAP, _FAINTEST = "colorbrewer:RdBu_r", 0.4
 
+#: As in the figures, too: violet is more nuclear dye, pink more eosin, green less of either.
+_STAIN_COLORMAPS = ("colorbrewer:PRGn_r", "colorbrewer:PiYG_r")
+
 #: Greys of the paper that a heatmap is shown on without its cell, and of the cell's outline.
 _PAPER, _PENCIL = 245, 170
 
 
 def convergence_text(mapped: HeatmapResult, more: int | None) -> str:
-    """Say how far a map can be trusted, in HTML; with a link to so many trials if it is low."""
+    """Say how far a map can be trusted, in HTML; with a link to ask for more if it is low."""
     value = mapped.heatmap.convergence
+    what = "versions" if mapped.wish.method == "edited" else "passes"
     number = f"Convergence {value:.2f}"
     if value >= DOUBTFUL:
-        return f"{number}: two halves of the passes agree, more would change little."
+        return f"{number}: two halves of the {what} agree, more would change little."
     doubt = "only the strongest spots can be trusted" if value >= CHANCE else "mostly chance"
-    link = "" if more is None else f" <a href='more'>Use {more:,} passes</a>"
-    return f"<b>{number}</b>: two halves of the passes differ, {doubt}.{link}"
+    link = "" if more is None else f" <a href='more'>Use {more:,} {what}</a>"
+    return f"<b>{number}</b>: two halves of the {what} differ, {doubt}.{link}"
 
 
 def inside_text(mapped: HeatmapResult) -> str:
@@ -49,11 +53,12 @@ def border_text(record: CellRecord) -> str:
     )
 
 
-def nothing_text(shown: np.ndarray, sigmas: float) -> str:
+def nothing_text(shown: np.ndarray, sigmas: float, method: str) -> str:
     """Say that nothing is beyond the threshold, where that is so."""
     if shown.any():
         return ""
-    return f"Nothing stands out by {sigmas:.1f} SD: lower the threshold, or use more passes."
+    what = "versions" if method == "edited" else "passes"
+    return f"Nothing stands out by {sigmas:.1f} SD: lower the threshold, or use more {what}."
 
 
 def target_text(record: CellRecord, results: Results, target: int) -> str:
@@ -97,6 +102,22 @@ def heat_colors() -> np.ndarray:
     # a graphics card looks colours up between their places: the neighbours of 0 are clear too
     colors[:, 3] = np.where(shades < 1.5 / 127, 0.0, _FAINTEST + (1 - _FAINTEST) * shades)
     return colors
+
+
+def stain_pictures(mapped: HeatmapResult) -> list[np.ndarray]:
+    """Paint the change of nuclear dye and of eosin, on one scale, with the cell's outline."""
+    if mapped.stains is None:
+        return []
+    dyes = mapped.stains[..., :2]
+    limit = max(float(np.quantile(np.abs(dyes), 0.998)), 0.05)
+    pictures = []
+    for number, name in enumerate(_STAIN_COLORMAPS):
+        shade = (np.clip(dyes[..., number] / limit, -1, 1) + 1) / 2
+        colours = np.asarray(Colormap(name)(shade))[..., :3]
+        picture = np.rint(255 * colours).astype(np.uint8)
+        picture[mapped.edge] = _PENCIL
+        pictures.append(picture)
+    return pictures
 
 
 def limit_of(found: Sequence[HeatmapResult]) -> float:

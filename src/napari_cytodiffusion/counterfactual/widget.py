@@ -182,9 +182,8 @@ class CounterfactualWidget(QWidget):
         self._at_once()
 
     def _use_more(self) -> None:
-        more = self.form.more()
-        if more is not None:
-            self.form.fields["trials"].value = more
+        if self.form.more() is not None:
+            self.form.use_more()
             self.start()
 
     # -- runs ---------------------------------------------------------------------------------
@@ -316,7 +315,8 @@ class CounterfactualWidget(QWidget):
             return
         if self.tabs.currentIndex() == CLASSES:
             found = self.found.all_classes(asked.label)
-            self.grid.show_maps(record, found, self.look, asked.target)
+            order = targets.ranking(record, views.coarse)
+            self.grid.show_maps(order, found, self.look, asked.target)
         else:
             mapped, version = self.found.map(asked), self.found.version(asked)
             more = self.form.more()
@@ -353,8 +353,10 @@ class CounterfactualWidget(QWidget):
             self.morph.set_frames(None)
         elif found.film.frames is not self.morph.frames():
             names = views.coarse.class_names
+            last = found.film.last
+            still = "" if last.flipped[0] else names[last.taken_for[0]]
             ends = (names[asked.predicted], names[asked.target])
-            self.morph.set_frames(found.film.frames, ends, views.window_um)
+            self.morph.set_frames(found.film.frames, ends, views.window_um, still=still)
 
     def _on_threshold(self, sigmas: float) -> None:
         self._heat.set_threshold(sigmas)

@@ -80,7 +80,7 @@ class EvaluateForm(QWidget):
                 "data": {"hint": "folder per class, or CSV"},
                 "output": {"hint": "folder for the report"},
                 "limit": {"none": "all"},
-                "annotations": {"hint": "CSV: image, annotator, label", "path": "file"},
+                "annotations": {"hint": "CSV, or study.db of a study", "path": "file"},
                 "leave_out": {"hint": "class, its cells are the anomalies"},
                 "low_data": {"hint": "such as 10, 20, 50"},
             },

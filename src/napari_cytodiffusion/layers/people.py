@@ -8,6 +8,9 @@ import numpy as np
 
 from napari_cytodiffusion.layers.results import Results
 
+#: Class and observer of some cells; None where nobody said anything.
+_Words = dict[int, tuple[str, str] | None]
+
 
 class People:
     """Classes that people gave cells, by label, and how to take them back.
@@ -20,23 +23,38 @@ class People:
 
     def __init__(self, said: Mapping[int, tuple[str, str]] | None = None) -> None:
         self.said: dict[int, tuple[str, str]] = dict(said or {})
-        self._before: list[tuple[int, tuple[str, str] | None]] = []
+        self._before: list[_Words] = []
+        self._undone: list[_Words] = []
 
     def say(self, label: int, name: str, observer: str = "") -> None:
         """Give a cell a class, in the place of what was said of it before."""
-        self._before.append((label, self.said.get(label)))
-        self.said[label] = (name, observer)
+        self.say_many({label: name}, observer)
 
-    def undo(self) -> int:
-        """Take back what was said last; return of which cell, 0 where nothing was."""
-        if not self._before:
-            return 0
-        label, before = self._before.pop()
-        if before is None:
-            self.said.pop(label, None)
-        else:
-            self.said[label] = before
-        return label
+    def say_many(self, names: Mapping[int, str], observer: str = "") -> None:
+        """Give cells classes as one action, which one `undo` takes back."""
+        self._before.append({label: self.said.get(label) for label in names})
+        self._undone.clear()
+        self.said.update({label: (name, observer) for label, name in names.items()})
+
+    def undo(self) -> tuple[int, ...]:
+        """Take back what was said last; return of which cells, none where nothing was."""
+        return self._turn(self._before, self._undone)
+
+    def redo(self) -> tuple[int, ...]:
+        """Say again what was taken back last; return of which cells, none where nothing was."""
+        return self._turn(self._undone, self._before)
+
+    def _turn(self, back: list[_Words], forth: list[_Words]) -> tuple[int, ...]:
+        if not back:
+            return ()
+        action = back.pop()
+        forth.append({label: self.said.get(label) for label in action})
+        for label, word in action.items():
+            if word is None:
+                self.said.pop(label, None)
+            else:
+                self.said[label] = word
+        return tuple(action)
 
     @property
     def can_undo(self) -> bool:
@@ -53,11 +71,10 @@ class People:
         Another one than was predicted before anything was corrected.
         """
         reviewed = corrected = 0
-        names = results.class_names
+        names, said = results.class_names, np.array(list(self.said), np.int64)
         for batch in results.uncorrected.batches:
-            ids = batch.crops.ids
-            for row in np.flatnonzero(np.isin(ids, list(self.said))):
+            ids, predicted = batch.crops.ids, batch.result.predicted
+            for row in np.flatnonzero(np.isin(ids, said)).tolist():
                 reviewed += 1
-                name = self.said[int(ids[row])][0]
-                corrected += names[batch.result.predicted[row]] != name
+                corrected += names[predicted[row]] != self.said[int(ids[row])][0]
         return reviewed, corrected

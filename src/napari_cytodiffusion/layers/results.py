@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytodiffusion.classification.levels import at_level
-from cytodiffusion.classification.result import WHOLE
+from cytodiffusion.classification.result import WHOLE, join
 from cytodiffusion.classification.review_order import review_order, small_objects
 from cytodiffusion.classification.slide_distance import far_slide
 from cytodiffusion.taxonomy import white_classes
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cytodiffusion.classification.result import Classification
     from cytodiffusion.pipeline import CellBatch
 
-#: Ways to walk through the cells in the Inspect widget.
-ORDERS = ("uncertainty", "anomaly", "class")
+#: Ways to walk through the cells in the Inspect widget; by label tells nothing of the model.
+ORDERS = ("uncertainty", "anomaly", "class", "label")
 
 #: Choose the cells for review, those unlike anything in the training, and others among all.
 REVIEW, ANOMALY, WHITE, SMALL, UNFIT = "review", "anomaly", "white", "small", "no class fits"
@@ -121,6 +121,7 @@ class Results:
         self.total = 0
         self.base: Results | None = None  #: what these were before people corrected some
         self._where: dict[int, tuple[int, int]] = {}
+        self._orders: dict[tuple[str, int | str | None], list[int]] = {}
 
     @property
     def coarse(self) -> Results:
@@ -142,13 +143,28 @@ class Results:
         if batch.revises is None:
             number = len(self.batches)
             self.batches.append(batch)
-            ids = batch.crops.ids
-            self._where.update({int(label): (number, row) for row, label in enumerate(ids)})
+            self._place(number, batch.crops.ids)
         else:
             self._count(self.batches[batch.revises].result, -1)
             self.batches[batch.revises] = replace(batch, revises=None)
         self._count(batch.result, 1)
         self.total = batch.total
+        self._orders = {}
+
+    def compact(self) -> None:
+        """Hold all cells as one batch, once there are no more to come.
+
+        A slide of 50,000 cells comes in a thousand batches, and whatever goes through them again
+        and again would hold up the window.
+        """
+        if self._coarse is not None:
+            self._coarse.compact()
+        if len(self.batches) < 2:
+            return
+        whole = join_batches(self.batches)
+        self.batches = [whole]
+        self._where = {}
+        self._place(0, whole.crops.ids)
 
     def _count(self, result: Classification, sign: int) -> None:
         self.counts += sign * np.bincount(result.final, minlength=len(self.counts))
@@ -197,9 +213,17 @@ class Results:
         """Label ids in the order to look at them."""
         if not self.batches:
             return []
+        key = by, only
+        if key not in self._orders:
+            self._orders[key] = self._ordered(by, only)
+        return self._orders[key]
+
+    def _ordered(self, by: str, only: int | str | None) -> list[int]:
         ids = self._column(lambda b: b.crops.ids)
         predicted = self._column(lambda b: b.result.final)
-        if by == "class":
+        if by == "label":
+            order = np.argsort(ids)
+        elif by == "class":
             order = np.lexsort((ids, self._column(lambda b: b.result.confidence), predicted))
         else:
             strange = "anomaly_score" if by == "anomaly" else "entropy"
@@ -213,7 +237,7 @@ class Results:
             order = order[self._chosen(only)[order]]
         elif only is not None:
             order = order[predicted[order] == only]
-        return [int(label) for label in ids[order]]
+        return ids[order].tolist()
 
     def _chosen(self, only: str) -> np.ndarray:
         """Which cells are of a choice that is not a class."""
@@ -227,7 +251,7 @@ class Results:
     def without(self, labels: Collection[int]) -> Results:
         """Return the results of all other cells."""
         other = copy.copy(self)
-        other.batches, other._where, other._coarse = [], {}, None
+        other.batches, other._where, other._coarse, other._orders = [], {}, None, {}
         other.base = None if self.base is None else self.base.without(labels)
         other.counts = np.zeros_like(self.counts)
         other.contradictions = np.zeros_like(self.contradictions)
@@ -242,6 +266,18 @@ class Results:
         other.total = len(other)
         other._coarse = None if self._coarse is None else self._coarse.without(labels)
         return other
+
+    def n_unlike(self, other: Results) -> int:
+        """How many cells that nobody labelled the model calls another class than other results.
+
+        The other ones are of the same cells, in the same order.
+        """
+        if len(self) != len(other) or not len(self):
+            return 0
+        now, then = (one._column(lambda b: b.result.predicted) for one in (self, other))
+        return int(
+            np.count_nonzero((now != then) & (self._column(lambda b: b.result.by_human) < 0))
+        )
 
     @property
     def uncorrected(self) -> Results:
@@ -276,8 +312,32 @@ class Results:
         other.total, other.base = self.total, self.uncorrected
         return other
 
+    def _place(self, number: int, ids: np.ndarray) -> None:
+        """Remember where the cells of a batch are."""
+        self._where.update({label: (number, row) for row, label in enumerate(ids.tolist())})
+
     def _column(self, get: Callable[[CellBatch], Any]) -> np.ndarray:
         return np.concatenate([np.asarray(get(batch)) for batch in self.batches])
+
+
+def join_batches(batches: Sequence[CellBatch]) -> CellBatch:
+    """Return the cells of several batches, without their pixels, as one."""
+    first = batches[0]
+    some = [batch.crops for batch in batches]
+    parts: dict[str, Any] = {
+        name: np.concatenate([getattr(crops, name) for crops in some])
+        for name in ("ids", "centroids", "areas_um2", "touches_border")
+    }
+    pixels = np.broadcast_to(np.uint8(0), (len(parts["ids"]), *first.crops.pixels.shape[1:]))
+    result = join([batch.result for batch in batches])
+    last = batches[-1]
+    return replace(
+        first,
+        crops=replace(first.crops, pixels=pixels, **parts),
+        result=result,
+        done=last.done,
+        total=last.total,
+    )
 
 
 def percent(share: float) -> str:

@@ -87,6 +87,8 @@ class CellViews:
         self.kind = "class"
         self.outlines = (True, True)  # of anomalies, of cells for review
         self.hidden = False  # the colours, to see the image
+        self.blind = False  # whether nothing may tell what the model says
+        self.corrected = True  # whether classes are shown with what was learned from people
         self.style, self._zoom = FILL, 1.0
         self._looks = {
             "class": (maps.class_map, class_colors(results.colors), 0.5),
@@ -113,6 +115,17 @@ class CellViews:
         """
         now, before = self.results.coarse, self.results.uncorrected.coarse
         return before if len(now.class_names) > len(before.class_names) else now
+
+    @property
+    def shown_results(self) -> Results:
+        """The cells as they are shown: with what people corrected, or as they were before."""
+        return self.results if self.corrected else self.results.uncorrected
+
+    @property
+    def shown_counts(self) -> np.ndarray:
+        """Cells of each class ``(K,)`` as they are shown; of none that only people know, before."""
+        counts = self.shown_results.counts
+        return np.pad(counts, (0, max(0, len(self.results.counts) - len(counts))))
 
     def add_next(self, viewer: Any) -> bool:
         """Add one of the layers; False when all are there.
@@ -181,11 +194,26 @@ class CellViews:
 
     def toggle_colors(self) -> None:
         """Hide what lies on the image, or show it again."""
+        if self.blind:
+            return
         self.hidden = any(layer.visible for layer in self.layers.values())
         for role, layer in self.layers.items():
             layer.visible = not self.hidden and self._is_shown(role)
 
+    def set_blind(self, blind: bool) -> None:
+        """Hide all that the model says of the cells, or show it again."""
+        self.blind = blind
+        for role, layer in self.layers.items():
+            layer.visible = not self.hidden and self._is_shown(role)
+
+    def paint_cells(self) -> None:
+        """Enter the cells into the maps, in any thread; `refresh` shows them."""
+        put_batches(self.maps, self.shown_results.batches)
+        self.maps.paint()
+
     def _is_shown(self, role: str) -> bool:
+        if self.blind:
+            return False
         if role == "anomalies":
             return any(self.outlines) or bool(self.people.said)
         return role == self.kind
@@ -212,7 +240,10 @@ class CellViews:
         label = self.cell_at(row, column)
         if not label:
             return None
-        text = self.results.describe(label)
+        if self.blind:
+            said = self.people.said.get(label, ("",))[0]
+            return f"{said} by a person (cell {label})" if said else f"cell {label}"
+        text = self.shown_results.describe(label)
         if label in self.changes.added:
             return f"not classified yet (cell {label})"
         return f"{text}, changed since classification" if label in self.changes.changed else text
@@ -233,8 +264,25 @@ class CellViews:
             if role in self.layers:
                 self.layers[role].data = data
 
-    def show_learned(self, learned: Results) -> None:
-        """Show what corrected cells made of the others, with new classes if there are any."""
+    def paint_learned(self, batches: Sequence[CellBatch]) -> CellMaps | None:
+        """Enter what was learned into the maps, in any thread; return those it was entered into.
+
+        None where the window is to do so: where outlines changed since, or cells are shown as they
+        were before.
+        """
+        maps = self.maps
+        if self.classified is not None or not self.corrected or not batches:
+            return None
+        maps.widen(max(len(batches[0].result.class_names), maps.n_classes))
+        put_batches(maps, batches)
+        maps.paint()
+        return maps
+
+    def show_learned(self, learned: Results, painted: bool = False) -> None:
+        """Show what corrected cells made of the others, with new classes if there are any.
+
+        ``painted`` says whether `paint_learned` has done its part.
+        """
         if self.classified is not None:
             self.classified = (self.classified[0], learned)
             learned = learned.without({*self.changes.removed, *self.changes.added})
@@ -245,12 +293,12 @@ class CellViews:
         shown = self.shown[: len(learned.class_names)]
         self.shown = shown + [True] * (len(learned.class_names) - len(shown))
         colors = class_colors(learned.colors, self.shown)
-        changed = len(colors) != len(self._looks["class"][1])
+        changed = not np.array_equal(colors, self._looks["class"][1])
         self._looks["class"] = (self.maps.class_map, colors, self._looks["class"][2])
         if changed and "class" in self.layers:
             self.layers["class"].colormap = colormap_of(colors)
-        put_batches(self.maps, learned.batches)
-        self.maps.paint()
+        if not painted:
+            self.paint_cells()
         if "anomalies" in self.layers:
             self.layers["anomalies"].visible = not self.hidden and self._is_shown("anomalies")
         self.refresh()
@@ -258,6 +306,8 @@ class CellViews:
     def show(self, kind: str, viewer: Any) -> None:
         """Colour the cells by ``"class"`` or by ``"uncertainty"``."""
         self.kind, self.hidden = kind, False
+        if self.blind:
+            return
         while kind not in self.layers and self.add_next(viewer):
             pass
         for role in KINDS:
@@ -318,6 +368,16 @@ def put_batches(maps: CellMaps, batches: Iterable[CellBatch]) -> None:
         maps.put(batch.crops.ids, result.final, result.entropy, *strange)
 
 
+def look_at(viewer: Any, views: CellViews, record: CellRecord) -> None:
+    """Bring a cell into the middle of the canvas, large enough to be judged."""
+    centre = views.labels.data_to_world((record.y, record.x))
+    window = views.window_um / views.pixel_size_um * abs(float(views.labels.scale[-1]))
+    camera = viewer.scene.camera
+    # a cell smaller than this on the screen cannot be judged
+    camera.zoom = max(camera.zoom, 140 / window)
+    camera.center = tuple(centre)
+
+
 _ROLE = "inspected"
 
 
@@ -334,7 +394,10 @@ def mark_cell(viewer: Any, views: CellViews, record: CellRecord) -> None:
             continue
         if note.get("half") == half:
             for name in ("scale", "rotate", "shear", "affine", "translate"):
-                setattr(layer, name, place[name])
+                # napari draws all anew for each of them, whether it is another one or not
+                now, wanted = getattr(layer, name), place[name]
+                if not np.array_equal(*(getattr(v, "affine_matrix", v) for v in (now, wanted))):
+                    setattr(layer, name, wanted)
             return
         viewer.layers.remove(layer)
     active = viewer.layers.selection.active

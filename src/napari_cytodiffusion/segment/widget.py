@@ -18,7 +18,7 @@ from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.choosers import LayerChoice, ModelChoice, PixelSizeBox
 from napari_cytodiffusion.shared.common import Pace, RunBar, ask, note, tell
 from napari_cytodiffusion.shared.defaults import default
-from napari_cytodiffusion.shared.settings_form import SettingsForm
+from napari_cytodiffusion.shared.settings_form import SettingsForm, checked
 from napari_cytodiffusion.workers import Job, duration
 
 #: What the form says otherwise than the settings.
@@ -121,6 +121,12 @@ class SegmentWidget(QWidget):
     def _on_forecast(self, text: str) -> None:
         if self.method.value == "cellpose":
             self.what.setText(f"{_WHAT['cellpose']} {text}".strip())
+
+    def options(self) -> SegmentOptions:
+        """Return how cells are found, for whatever image; InputError where that makes no sense."""
+        method = str(self.method.value)
+        own = {"model": self.model.value, "device": self.device.value}
+        return checked(SegmentOptions, {"method": method, **(own if method == "cellpose" else {})})
 
     # -- a run --------------------------------------------------------------------------------
 

@@ -220,6 +220,13 @@ def note(text: str, parent: QWidget) -> QLabel:
     return label
 
 
+def plain_note(text: str, parent: QWidget) -> QLabel:
+    """Return a wrapping line for names of files, classes or people, which may look like HTML."""
+    label = note(text, parent)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    return label
+
+
 def ask(parent: QWidget, title: str, question: str) -> bool:
     """Ask a yes-or-no question, in a box that belongs to the window."""
     box = QMessageBox(parent.window())

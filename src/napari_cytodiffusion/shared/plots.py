@@ -26,7 +26,7 @@ class PosteriorPlot(pg.PlotWidget):
         self.getAxis("bottom").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
         self.getAxis("left").setPen(None)
         self.getViewBox().invertY(True)
-        self.n_classes = 0
+        self.classes: tuple[tuple[str, str], ...] = ()
         self._bars: pg.BarGraphItem | None = None
         self._values: list[pg.TextItem] = []
 
@@ -36,7 +36,7 @@ class PosteriorPlot(pg.PlotWidget):
 
     def set_classes(self, names: Sequence[str], colors: Sequence[str]) -> None:
         """Make room for these classes."""
-        self.n_classes = len(names)
+        self.classes = tuple(zip(names, colors, strict=True))
         self.clear()
         rows = np.arange(len(names))
         self._bars = pg.BarGraphItem(

@@ -110,6 +110,7 @@ class FigureTable(QTableWidget):
         for row, cells in enumerate(table.rows):
             for column, (text, value) in enumerate(cells):
                 item = SortedItem(text, value)
+                item.setToolTip(text if column < text_columns else "")  # where it is cut off
                 side = Qt.AlignmentFlag.AlignLeft if column < text_columns else _RIGHT
                 item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
                 if row in table.main:

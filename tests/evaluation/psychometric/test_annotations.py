@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cytodiffusion.datasets import Record
 from cytodiffusion.errors import InputError
-from cytodiffusion.evaluation.psychometric.annotations import Annotations, read_annotations
+from cytodiffusion.evaluation.psychometric.annotations import Annotations, Answer, read_annotations
 from cytodiffusion.taxonomy import load_taxonomy
 
 NAMES = ("band neutrophil", "monocyte")
@@ -186,3 +187,12 @@ def test_a_table_that_makes_no_sense_is_one_sentence(text: str, words: str, tmp_
 def test_a_table_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no table of annotations"):
         read_annotations(tmp_path / "none.csv", RECORDS, NAMES)
+
+
+def test_answers_of_a_study_are_taken_as_they_are() -> None:
+    rows = [["/data/test/monocyte/001.png", "Ann", "Monocyte"]]
+    table = pd.DataFrame(rows, columns=["image", "annotator", "label"])
+    found = read_annotations(Path("/a study"), RECORDS, NAMES, (), table)
+    assert found.answers == (Answer(RECORDS[0].path, "Ann", "monocyte"),)
+    with pytest.raises(InputError, match=r"no table of annotations at .*, and no study"):
+        read_annotations(Path("/a study"), RECORDS, NAMES)

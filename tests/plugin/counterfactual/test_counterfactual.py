@@ -171,9 +171,12 @@ def test_a_chosen_cell_gets_its_heatmap_and_its_counterfactual(mapped):
     assert mapped.form.asked().target == runner_up
     assert "cell 6" in mapped.form.title.text()
     tiles = mapped.page.board.tiles()
-    assert [tile.pixels is not None for tile in tiles] == [True] * 4
-    assert NAMES[runner_up] in tiles[1].caption
-    assert "synthetic" in tiles[3].caption.lower()
+    assert [tile.pixels is not None for tile in tiles] == [True] * 5
+    assert "SD" in tiles[1].caption
+    assert "synthetic" in tiles[2].caption.lower()
+    assert [tile.caption.split("\n")[0] for tile in tiles[3:5]] == ["Nuclear dye", "Eosin"]
+    assert mapped.page.sentence.isVisible()
+    assert NAMES[runner_up] in mapped.page.sentence.text()
     assert "Convergence" in mapped.page.remark.text()
     assert "energy" in mapped.page.remark.text()
     assert "Made in" in mapped.run_bar.line.text()
@@ -188,6 +191,7 @@ def test_the_heatmap_lies_on_its_cell_to_the_pixel(field, bundle, qtbot, kind):
     finish(widget, qtbot)
     rgb, labels = field
     crops = extract_crops(rgb, labels, PX, 16, 20.0, [6])
+    placement = Placement.of_cell(crops.centroids[0], PX, 20.0, 16)
     asked = widget.form.asked()
     model = load_bundle(bundle, device="cpu")
     (headless,) = iter_heatmaps(
@@ -196,9 +200,9 @@ def test_the_heatmap_lies_on_its_cell_to_the_pixel(field, bundle, qtbot, kind):
         [asked.target],
         predicted=[asked.predicted],
         background=estimate_background(rgb),
-        settings=HeatmapSettings(trials=32),
+        masks=placement.from_image(labels == 6, False)[None],
+        settings=HeatmapSettings(),
     )
-    placement = Placement.of_cell(crops.centroids[0], PX, 20.0, 16)
     values, (top, left) = heatmap_on_image(headless, placement, labels.shape)
     widget.look.threshold.value = 0
     layer, cells = layer_of(widget), viewer.layers["cells"]
@@ -227,18 +231,18 @@ def test_the_threshold_repaints_at_once(mapped):
     assert not layer.data.any()
     assert "Nothing stands out by 10.0 SD" in mapped.page.remark.text()
     tiles = mapped.page.board.tiles()
-    np.testing.assert_array_equal(tiles[2].pixels, tiles[0].pixels)
+    np.testing.assert_array_equal(tiles[1].pixels, tiles[0].pixels)
 
 
 def test_opacity_of_layer_and_overlay(mapped):
     assert mapped.look.opacity.native.findChild(QDoubleSpinBox).text() == "80 %"
     assert layer_of(mapped).opacity == pytest.approx(0.8)
     mapped.look.threshold.value = 0
-    before = mapped.page.board.tiles()[2].pixels
+    before = mapped.page.board.tiles()[1].pixels
     mapped.look.opacity.value = 0
     assert layer_of(mapped).opacity == 0
     np.testing.assert_array_equal(
-        mapped.page.board.tiles()[2].pixels, mapped.page.board.tiles()[0].pixels
+        mapped.page.board.tiles()[1].pixels, mapped.page.board.tiles()[0].pixels
     )
     assert (before != mapped.page.board.tiles()[0].pixels).any()
 
@@ -268,7 +272,7 @@ def test_a_chosen_target_stays_for_other_cells_and_the_runner_up_does_not(mapped
     for label in range(1, 6):
         session.inspect(label)
         record = session.current.results.record(label)
-        others = targets.ranking(record)
+        others = targets.ranking(record, session.current.coarse)
         wanted = third if record.predicted != third else others[0]
         assert mapped.form.asked().target == wanted
         assert list(target.choices) == others
@@ -305,10 +309,29 @@ def test_nothing_is_made_while_hidden_or_unless_wanted(widget, qtbot):
 def test_what_is_there_is_not_made_again(mapped, qtbot):
     mapped.start()
     assert not mapped._run.busy
-    mapped.form.fields["trials"].value = 64
+    mapped.form.fields["trials"].value = 64  # of the other method
+    mapped.start()
+    assert not mapped._run.busy
+    mapped.form.fields["versions"].value = 2
     mapped.start()
     finish(mapped, qtbot)
-    assert mapped.found.map(mapped.form.asked()).heatmap.settings.trials == 64
+    assert mapped.found.map(mapped.form.asked()).heatmap.settings.versions == 2
+
+
+def test_published_maps_are_to_be_had_with_their_passes(mapped, qtbot):
+    fields = mapped.form.fields
+    fields.fold.setChecked(True)
+    assert fields["versions"].visible
+    assert not fields["trials"].visible
+    fields["method"].value = "published"
+    finish(mapped, qtbot)
+    assert not fields["versions"].visible
+    assert fields["trials"].visible
+    tiles = mapped.page.board.tiles()
+    assert [tile.caption.split("\n")[0] for tile in tiles[1:3]] == ["Heatmap", "Overlay"]
+    assert not mapped.page.sentence.isVisible()
+    assert mapped.found.map(mapped.form.asked()).heatmap.settings.method == "published"
+    assert "passes" in mapped.page.remark.text()
 
 
 def test_a_map_that_has_not_converged_says_so_and_offers_more_trials(mapped, qtbot):
@@ -323,8 +346,8 @@ def test_a_map_that_has_not_converged_says_so_and_offers_more_trials(mapped, qtb
         assert word in mapped.page.remark.text()
     mapped.page.remark.linkActivated.emit("more")
     finish(mapped, qtbot)
-    assert mapped.form.fields["trials"].value == 128
-    assert mapped.found.map(asked).heatmap.settings.trials == 128
+    assert mapped.form.fields["versions"].value == 8
+    assert mapped.found.map(asked).heatmap.settings.versions == 8
 
 
 def test_a_cell_at_the_border_is_cut_and_said(widget, qtbot):
@@ -395,7 +418,9 @@ def test_all_classes_side_by_side_and_a_click_chooses_one(mapped, qtbot):
     mapped.tabs.setCurrentIndex(CLASSES)
     finish(mapped, qtbot)
     board = mapped.grid.board
-    assert [t.key for t in board.tiles()[1:]] == targets.ranking(mapped._record)
+    assert [t.key for t in board.tiles()[1:]] == targets.ranking(
+        mapped._record, mapped._views.coarse
+    )
     assert {t.caption for t in board.tiles()[1:]} == set(NAMES) - {NAMES[mapped._record.predicted]}
     last = board.tiles()[-1].key
     qtbot.mouseClick(board, Qt.MouseButton.LeftButton, pos=board.place_of(3).center().toPoint())
@@ -635,8 +660,10 @@ def test_counterfactual_cell_morph_and_everything_are_saved(mapped, coarse, qtbo
     save(mapped, "grid", tmp_path / "grid.png", qtbot)
     assert (tmp_path / "grid.png").is_file()
     save(mapped, "all", tmp_path / "all", qtbot)
-    (folder,) = (tmp_path / "all").iterdir()
-    assert is_synthetic(folder / "synthetic" / "counterfactual.png")
+    folders = list((tmp_path / "all").iterdir())
+    assert len(folders) == len(NAMES) - 1  # a map towards each class
+    (changed,) = [f for f in folders if (f / "synthetic").is_dir()]
+    assert is_synthetic(changed / "synthetic" / "counterfactual.png")
 
 
 def test_a_folder_that_cannot_be_written_is_said(mapped, qtbot, tmp_path, messages):

@@ -36,6 +36,8 @@ def test_a_hundred_thousand_cells_can_be_walked_through(many, order):
         keys = [-r.entropy for r in records]
     elif order == "anomaly":
         keys = [-r.anomaly_score for r in records]
+    elif order == "label":
+        keys = [r.label for r in records]
     else:
         keys = [(r.predicted, r.confidence) for r in records]
     assert keys == sorted(keys)
@@ -45,6 +47,35 @@ def test_counts_and_memory(many):
     assert many.counts.sum() == len(many) == 100_000
     # the pixels of the crops are not kept
     assert many.batches[0].crops.pixels.strides == (0, 0, 0, 0)
+
+
+def test_a_whole_slide_becomes_one_batch():
+    whole = big_batch(90)
+    results = Results(CLASSES, COLORS, coarse=Results(CLASSES, COLORS))
+    for start in range(0, 90, 8):
+        part = slice(start, min(90, start + 8))
+        results.add(CellBatch(whole.crops[part], whole.result[part], part.stop, 90))
+    counts, walk = results.counts.copy(), results.ordered("uncertainty")
+    records = {label: results.record(label) for label in (1, 9, 90)}
+    results.compact()
+    assert len(results.batches) == len(results.coarse.batches) == 1
+    assert len(results) == results.total == 90
+    assert results.batches[0].done == 90
+    np.testing.assert_array_equal(results.counts, counts)
+    assert results.ordered("uncertainty") == walk
+    for label, before in records.items():
+        assert results.record(label).label == label
+        np.testing.assert_array_equal(results.record(label).posterior, before.posterior)
+    assert results.n_unlike(results) == 0
+
+
+def test_an_order_is_worked_out_once_and_follows_new_cells():
+    results = Results(CLASSES, COLORS)
+    results.add(big_batch(10))
+    assert results.ordered("label") is results.ordered("label")
+    second = big_batch(5)
+    results.add(replace(second, crops=replace(second.crops, ids=np.arange(101, 106))))
+    assert results.ordered("label") == [*range(1, 11), *range(101, 106)]
 
 
 def test_a_batch_takes_the_place_of_an_earlier_one():

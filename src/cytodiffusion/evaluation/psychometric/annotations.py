@@ -82,17 +82,21 @@ def read_annotations(
     records: Sequence[Record],
     class_names: Sequence[str],
     taxonomies: Sequence[Taxonomy] = (),
+    table: pd.DataFrame | None = None,
 ) -> Annotations:
     """Read a CSV with columns for the image (or cell), the annotator and the label.
+
+    A ``table`` of texts that was read from ``path`` already is taken in its place.
 
     Columns may be called in several ways (see `COLUMNS`); a column of confidences is used where
     there is one. Images are named by any end of their path, with or without suffix. A row without
     image, annotator or answer is left out; of several answers of one annotator about one image
     the last counts.
     """
-    if not path.is_file():
-        raise InputError(f"There is no table of annotations at {path}.")
-    table = read_csv(path)
+    if table is None:
+        if not path.is_file():
+            raise InputError(f"There is no table of annotations at {path}, and no study.")
+        table = read_csv(path)
     found = _find_columns([str(c) for c in table.columns], path)
     rows = {what: table[name].str.strip() for what, name in found.items()}
     images = _Images(records)

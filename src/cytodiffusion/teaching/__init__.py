@@ -1,0 +1,39 @@
+"""What is learnt from the cells that people gave classes, and which to ask about next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+from cytodiffusion.teaching.choose import STRATEGIES, Strategy, choose
+
+if TYPE_CHECKING:
+    from cytodiffusion.teaching.lesson import Lesson as Lesson
+    from cytodiffusion.teaching.lesson import survey as survey
+    from cytodiffusion.teaching.settings import TeachSettings as TeachSettings
+    from cytodiffusion.teaching.teacher import Figures as Figures
+    from cytodiffusion.teaching.teacher import Taught as Taught
+    from cytodiffusion.teaching.teacher import teach as teach
+    from cytodiffusion.teaching.versions import Version as Version
+    from cytodiffusion.teaching.versions import discard_version as discard_version
+    from cytodiffusion.teaching.versions import keep_version as keep_version
+    from cytodiffusion.teaching.versions import kept_version as kept_version
+    from cytodiffusion.teaching.versions import next_version as next_version
+    from cytodiffusion.teaching.versions import versions_of as versions_of
+
+__all__ = ["STRATEGIES", "Strategy", "choose"]
+
+# Each is imported on its first use: what chooses cells and the settings need no network.
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "lesson": ["Lesson", "survey"],
+        "settings": ["TeachSettings"],
+        "teacher": ["Figures", "Taught", "teach"],
+        "versions": [
+            *("Version", "versions_of", "next_version"),
+            *("discard_version", "keep_version", "kept_version"),
+        ],
+    },
+)
