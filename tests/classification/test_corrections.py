@@ -220,13 +220,13 @@ def test_very_many_confirmed_cells_need_no_more_memory(
     said = labels(rows, truth)
     whole = correct(result, said, model)
     sizes: list[int] = []
-    alike = corrections._alike
+    alike = corrections.alike
 
     def measured(cells: np.ndarray, others: np.ndarray) -> np.ndarray:
         sizes.append(len(others))
         return alike(cells, others)
 
-    monkeypatch.setattr(corrections, "_alike", measured)
+    monkeypatch.setattr(corrections, "alike", measured)
     monkeypatch.setattr(corrections, "MOST", 60)
     sampled = correct(result, said, model)
     assert max(sizes) <= 60

@@ -57,7 +57,8 @@ def test_classes_that_do_not_occur_have_no_row() -> None:
 
 def test_sets_at_several_levels() -> None:
     cells = answers()
-    model = SimpleNamespace(name="stub", validation=ValidationRecord(torch.linspace(0, 0.99, 100)))
+    record = ValidationRecord(torch.linspace(0, 0.99, 100))
+    model = SimpleNamespace(name="stub", head=None, validation=record)
     rows = set_figures(model, cells, ClassifySettings(coverage=0.95), (0.5, 0.9))
     assert [row["asked"] for row in rows] == [0.5, 0.9, 0.95]
     # half of the validation scores are up to 0.5: classes with p above it enter

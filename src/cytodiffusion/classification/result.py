@@ -184,7 +184,10 @@ class Classification:
         return replace(self, **parts, anomaly_scores=scores)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a cell: the columns of ``cells.csv`` that come from classification."""
+        """One row a cell: the columns of ``cells.csv`` that come from classification.
+
+        Classes of one name, such as those that were merged in a study, have one column: the sum.
+        """
         import pandas as pd
 
         from cytodiffusion.classification.levels import told_columns  # it needs this module
@@ -199,7 +202,9 @@ class Classification:
                 "margin": self.margin,
                 "anomaly_score": self.anomaly_score,
                 "anomaly": self.anomaly,
-                "prediction_set": ["|".join(names[row]) for row in self.prediction_set],
+                "prediction_set": [
+                    "|".join(dict.fromkeys(names[row])) for row in self.prediction_set
+                ],
                 "trials": self.trials,
                 "review": self.review,
                 "contradiction": self.contradicted,
@@ -211,6 +216,8 @@ class Classification:
         if self.human is not None and self.observer is not None:
             frame["human"], frame["observer"] = self.human_names, self.observer
         probabilities = pd.DataFrame(self.posterior, columns=[f"p_{n}" for n in self.class_names])
+        if not probabilities.columns.is_unique:
+            probabilities = probabilities.T.groupby(level=0, sort=False).sum().T
         return pd.concat([frame, probabilities], axis=1)
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import lazy_loader
 
-from cytodiffusion.teaching.choose import STRATEGIES, Strategy, choose
-
 if TYPE_CHECKING:
+    from cytodiffusion.teaching.choose import STRATEGIES as STRATEGIES
+    from cytodiffusion.teaching.choose import Strategy as Strategy
+    from cytodiffusion.teaching.choose import choose as choose
     from cytodiffusion.teaching.lesson import Lesson as Lesson
     from cytodiffusion.teaching.lesson import survey as survey
     from cytodiffusion.teaching.settings import TeachSettings as TeachSettings
@@ -22,12 +23,11 @@ if TYPE_CHECKING:
     from cytodiffusion.teaching.versions import next_version as next_version
     from cytodiffusion.teaching.versions import versions_of as versions_of
 
-__all__ = ["STRATEGIES", "Strategy", "choose"]
-
-# Each is imported on its first use: what chooses cells and the settings need no network.
+# Each is imported on its first use: the settings, which the command line reads, need nothing else.
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "choose": ["STRATEGIES", "Strategy", "choose"],
         "lesson": ["Lesson", "survey"],
         "settings": ["TeachSettings"],
         "teacher": ["Figures", "Taught", "teach"],

@@ -57,7 +57,7 @@ def test_an_evaluation_can_be_cancelled(widget, made, qtbot, tmp_path, monkeypat
 
     started, stopped = threading.Event(), threading.Event()
 
-    def slow(settings, progress):
+    def slow(settings, progress, answers):
         started.set()
         try:
             while True:
@@ -138,7 +138,7 @@ def test_the_simple_case_shows_no_more_than_it_needs(form, qtbot) -> None:
 def test_all_that_is_asked_for_reaches_the_engine(form, made, widget, qtbot, monkeypatch) -> None:
     asked = []
 
-    def stop(settings, progress):
+    def stop(settings, progress, answers):
         asked.append(settings)
         raise InputError("There is no model in x (--leave-out-model).")
 

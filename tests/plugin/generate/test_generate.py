@@ -233,7 +233,7 @@ def test_cancel_keeps_what_is_done_and_draws_no_more(widget, viewer, slow, monke
     assert viewer.layers["synthetic tiles"].data.max() == len(widget._cells)
     assert "Cancelled" in widget.run_bar.line.text()
     assert f"{len(widget._cells)} synthetic" in widget.run_bar.line.text()
-    assert widget.save_button.isEnabled()
+    qtbot.waitUntil(widget.save_button.isEnabled, timeout=10_000)
     # one step at most was on its way
     assert len(slow[0]) - done <= 1
 
@@ -391,7 +391,7 @@ def test_saved_cells_say_that_they_are_synthetic(widget, tmp_path, qtbot):
     assert list(frame["class"]) == ["basophil", "basophil", "monocyte"]
     assert frame["synthetic"].all()
     assert all(is_synthetic(tmp_path / "cells" / path) for path in frame["path"])
-    assert widget.save_button.isEnabled()
+    qtbot.waitUntil(widget.save_button.isEnabled, timeout=10_000)
 
 
 def test_a_folder_that_cannot_be_written_is_said(widget, tmp_path, qtbot):
@@ -400,7 +400,7 @@ def test_a_folder_that_cannot_be_written_is_said(widget, tmp_path, qtbot):
     widget.save(tmp_path / "file")
     qtbot.waitUntil(lambda: widget.run_bar.line.text() != "Saving ...", timeout=30_000)
     assert "file" in widget.run_bar.line.text()
-    assert widget.save_button.isEnabled()
+    qtbot.waitUntil(widget.save_button.isEnabled, timeout=10_000)
 
 
 def test_a_closed_widget_stops_its_run(viewer, engine, model, slow, qtbot):

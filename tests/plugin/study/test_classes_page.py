@@ -164,7 +164,7 @@ def test_without_a_study_or_only_looking_nothing_is_offered(page, current, monke
     assert page.table.rowCount() == 0
     assert "Open a study" in page.help.text()
     assert not page.new_name.isEnabled()
-    monkeypatch.setattr("napari_cytodiffusion.study.current._may_write", lambda _: False)
+    monkeypatch.setattr("napari_cytodiffusion.study.current.may_write", lambda _: False)
     current.open(folder)
     choose(page, "basophil")
     assert "only to look at it" in page.help.text()
