@@ -49,7 +49,7 @@ default-model: $(STAMP)  ## hours on a CPU; goes on where it was stopped
 		--init results/default-drawing --settings scripts/default_laboratory.json --resume
 	$(MAKE) smear-network MODEL=results/default-slides
 
-laboratories: $(STAMP)  ## a further training, on cells of all laboratories; not that of the default model
+laboratories: $(STAMP)  ## the last training of the default model, on cells of all laboratories; MODEL is that of before
 	test -f results/laboratories/cells.csv || $(BIN)/python -m scripts.default_data.laboratories \
 		$(FIELDS) results/default-data/cells.csv results/laboratories
 	$(BIN)/cytodiffusion train results/laboratories/cells.csv -o results/default-laboratories --resume \
