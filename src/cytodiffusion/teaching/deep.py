@@ -118,7 +118,8 @@ def _images(
     """Write the crops to train on and their table, where a run that was stopped has not."""
     import pandas as pd
 
-    place = folder.with_name(f"{folder.name}.cells")
+    # a table's paths are relative to the table: they are written in full
+    place = folder.resolve().with_name(f"{folder.name}.cells")
     table = place / TABLE
     if table.is_file() and _same(place / LESSON, model, lesson, settings):
         return table
@@ -204,7 +205,7 @@ def _rehearsed(
     network = model.untaught
     if settings.rehearsal is not None:
         records = _some(find_records(settings.rehearsal, "auto"), network, settings)
-        paths = [str(record.path) for record in records]
+        paths = [str(Path(record.path).resolve()) for record in records]
         names = [str(record.label) for record in records]
     elif network.generator is not None:
         wanted = dict.fromkeys(network.class_names, settings.rehearsed)
