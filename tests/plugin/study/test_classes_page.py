@@ -11,27 +11,18 @@ from qtpy.QtWidgets import QColorDialog, QInputDialog, QLineEdit
 from studies import fill_classified
 
 from cytodiffusion.study import Study
-from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.classify.widget import ClassifyWidget
-from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.study.classes_page import ClassesPage
-from napari_cytodiffusion.study.current import CurrentStudy
 
 
 @pytest.fixture
-def current(viewer, tmp_path, qtbot):
+def current(opened, tmp_path):
     """A study with one image of six cells, of which Ada called the first a basophil."""
     folder = tmp_path / "study"
     with Study.create(folder) as study:
         fill_classified(study, tmp_path / "a.png")
         study.annotate(("a.png", 1), "basophil", "Ada")
-    viewer.layers.clear()
-    made = CurrentStudy.of(Session.of(viewer))
-    assert made.open(folder)
-    yield made
-    reviewing = Reviewing.of(Session.of(viewer))
-    qtbot.waitUntil(lambda: reviewing._job is None, timeout=20_000)
-    made.close()
+    return opened(folder)
 
 
 @pytest.fixture

@@ -9,15 +9,13 @@ from studies import fill_classified
 
 from cytodiffusion.study import Study
 from cytodiffusion.study.suspects import Suspect
-from napari_cytodiffusion.classify.reviewing import Reviewing
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.study import observers_page
-from napari_cytodiffusion.study.current import CurrentStudy
 from napari_cytodiffusion.study.observers_page import ObserversPage
 
 
 @pytest.fixture
-def current(viewer, tmp_path, qtbot):
+def current(opened, tmp_path):
     """A study with two images that Ada and Bob labelled; they disagree on one cell of b.png."""
     folder = tmp_path / "study"
     with Study.create(folder) as study:
@@ -26,13 +24,7 @@ def current(viewer, tmp_path, qtbot):
         for who, last in (("Ada", CLASSES[0]), ("Bob", CLASSES[1])):
             study.annotate([("a.png", 1), ("a.png", 2)], CLASSES[0], who)
             study.annotate(("b.png", 3), last, who)
-    viewer.layers.clear()
-    made = CurrentStudy.of(Session.of(viewer))
-    assert made.open(folder)
-    yield made
-    reviewing = Reviewing.of(Session.of(viewer))
-    qtbot.waitUntil(lambda: reviewing._job is None, timeout=20_000)
-    made.close()
+    return opened(folder)
 
 
 @pytest.fixture
