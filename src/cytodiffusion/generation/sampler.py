@@ -305,7 +305,6 @@ def _draw_in_stages(
 ) -> Tensor:
     """Draw the coarse picture, or take that of a sketch, and then its detail."""
     base = StageDenoiser(g.base, model.device, COARSE_BOUND)
-    fine = StageDenoiser(g.detail, model.device, DETAIL_BOUND, _DETAIL_GAIN)
     side = g.coarse_size // g.base_patch
     latents = solve(
         noise(0, (3 * g.base_patch**2, side, side)),
@@ -316,13 +315,32 @@ def _draw_in_stages(
         strength,
         None if sketch is None else g.fold(g.shrink(sketch)),
     )
-    coarse, unguided = g.unfold(latents).clamp(-1, 1), guidance.unguided()
+    coarse = g.unfold(latents).clamp(-1, 1)
+
+    def later(share: float, seems: Callable[[], Tensor]) -> None:
+        watch(0.5 + 0.5 * share, seems)
+
+    return draw_detail(model, g, coarse, guidance, noise, steps, later)
+
+
+def draw_detail(
+    model: ModelBundle,
+    g: Generator,
+    coarse: Tensor,
+    guidance: Guidance,
+    noise: Noise,
+    steps: int,
+    watch: Watch,
+) -> Tensor:
+    """Draw cells ``(N, 3, S, S)`` in -1..1 on their coarse pictures ``(N, 3, s, s)``."""
+    fine = StageDenoiser(g.detail, model.device, DETAIL_BOUND, _DETAIL_GAIN)
+    unguided = guidance.unguided()
     detail = solve(
         noise(1, (3 * g.factor**2, g.coarse_size, g.coarse_size)),
         lambda z, t, _: fine(z, t, unguided, coarse),
         fine.schedule,
         max(4, round(_DETAIL_STEPS * steps)),
-        lambda share, seems: watch(0.5 + 0.5 * share, lambda: g.with_detail(coarse, seems)),
+        lambda share, seems: watch(share, lambda: g.with_detail(coarse, seems)),
     )
     return g.with_detail(coarse, detail)
 
