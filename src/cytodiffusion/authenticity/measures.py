@@ -188,7 +188,9 @@ def _together(fine: NDArray[np.float32], cell: NDArray[np.bool_]) -> float:
 
 def named(keys: Sequence[int], signs: Sequence[bool]) -> str:
     """Say of measures, by their numbers, whether a cell has less or more, with commas between."""
-    said = [MEASURES[k].more if more else MEASURES[k].less for k, more in zip(keys, signs, strict=True)]
+    said = [
+        MEASURES[k].more if more else MEASURES[k].less for k, more in zip(keys, signs, strict=True)
+    ]
     if len(said) < 2:
         return "".join(said)
     return f"{', '.join(said[:-1])} and {said[-1]}"

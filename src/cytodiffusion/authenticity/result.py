@@ -104,7 +104,7 @@ def read_results(
 
 
 def _judges(paths: Sequence[Path], progress: Progress) -> dict[str, Judgement]:
-    """What the judge says of each test that has enough cells, by the number of the test."""
+    """Return what the judge says of each test with enough cells, by the number of the test."""
     found: dict[str, Judgement] = {}
     for path in paths:
         with AuthenticityTest(path, writable=False) as test:
@@ -115,7 +115,7 @@ def _judges(paths: Sequence[Path], progress: Progress) -> dict[str, Judgement]:
 
 
 def _leak_notes(paths: Sequence[Path]) -> list[str]:
-    """What could have given the answers away, one sentence or two a test."""
+    """Return what could have given the answers away, one sentence or two a test."""
     notes = []
     for path in paths:
         with AuthenticityTest(path, writable=False) as test:

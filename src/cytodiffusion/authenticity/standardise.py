@@ -9,6 +9,7 @@ generator has none), and all go through the same JPEG coding at last.
 from __future__ import annotations
 
 import io
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

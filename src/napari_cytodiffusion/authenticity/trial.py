@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, Qt, Signal
-from qtpy.QtGui import QFocusEvent, QImage, QKeyEvent, QMouseEvent, QPixmap
+from qtpy.QtGui import QFocusEvent, QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -28,6 +28,7 @@ from cytodiffusion.authenticity.standardise import enlarged
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.shared.common import TallArea, note, tell
+from napari_cytodiffusion.shared.tiles import pixmap_of
 
 #: Seconds after a cell appears in which a key still belongs to the one before.
 GUARD = 0.15
@@ -88,6 +89,7 @@ class TrialPage(QWidget):
         self.classes.setSpacing(4)
         self.class_title = note("", self)
         self.verdict = note("", self)
+        self.reason = note("", self)
         self.explanation = note("", self)
         self.heat_button = QPushButton("Heatmap  (H)", self)
         self.heat_button.setCheckable(True)
@@ -123,6 +125,7 @@ class TrialPage(QWidget):
         scrolled.addLayout(answers)
         scrolled.addLayout(telling)
         scrolled.addWidget(self.verdict)
+        scrolled.addWidget(self.reason)
         scrolled.addWidget(self.explanation)
         scrolled.addWidget(self.class_title)
         scrolled.addLayout(self.classes)
@@ -188,6 +191,7 @@ class TrialPage(QWidget):
         for button in self.class_buttons:
             button.setChecked(False)
         self.verdict.setText("")
+        self.reason.setText("")
         self.explanation.setText("")
         self.heat_button.setChecked(False)
         self._refresh()
@@ -237,6 +241,11 @@ class TrialPage(QWidget):
             self._refresh()
             self.heat_button.setChecked(True)
 
+    def give_reason(self, trial: Question | None, text: str) -> None:
+        """Say what the judge saw in a cell that was told of, while that is still in sight."""
+        if trial is self.trial and self.waiting:
+            self.reason.setText(text)
+
     def end(self) -> None:
         """Forget the sitting."""
         self.sitting = self.trial = None
@@ -257,7 +266,13 @@ class TrialPage(QWidget):
         for button in (self.real_button, self.synthetic_button, *self.class_buttons):
             button.setEnabled(open_)
         teaching = self.sitting.mode == "teaching"
-        for widget in (self.verdict, self.explanation, self.heat_button, self.next_button):
+        for widget in (
+            self.verdict,
+            self.reason,
+            self.explanation,
+            self.heat_button,
+            self.next_button,
+        ):
             widget.setVisible(teaching)
         self.next_button.setEnabled(self.waiting)
         self.heat_button.setEnabled(self._explained is not None)
@@ -276,7 +291,7 @@ class TrialPage(QWidget):
             picture = self._explained
         else:
             picture = enlarged(self.trial.pixels, round(self.side * ratio))
-        self.cell.setPixmap(_pixmap(picture, ratio * len(picture) / round(self.side * ratio)))
+        self.cell.setPixmap(pixmap_of(picture, ratio * len(picture) / round(self.side * ratio)))
 
     def _hide(self, text: str) -> None:
         self.cell.clear()
@@ -349,12 +364,3 @@ class TrialPage(QWidget):
 
 def _is_plain(event: Any) -> bool:
     return (event.modifiers() & ~_KEYPAD) in _PLAIN
-
-
-def _pixmap(pixels: np.ndarray, ratio: float) -> QPixmap:
-    pixels = np.ascontiguousarray(pixels)
-    height, width = pixels.shape[:2]
-    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-    pixmap = QPixmap.fromImage(image.copy())
-    pixmap.setDevicePixelRatio(ratio)
-    return pixmap
