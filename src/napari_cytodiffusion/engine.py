@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from cytodiffusion.segmentation import Segmentation
     from cytodiffusion.slide_scale import SlideScale
     from cytodiffusion.smear import Smear, SmearSettings
+    from cytodiffusion.smear.exercise import ExerciseResult
     from cytodiffusion.study.opening import OpenedImage
     from cytodiffusion.teaching import Lesson, TeachSettings, Version
 
@@ -527,6 +528,14 @@ class Engine:
         from cytodiffusion.smear import synthetic_smear
 
         return synthetic_smear(model, settings, progress=progress)
+
+    def score_exercise(
+        self, truth: pd.DataFrame, counts: Mapping[str, int], cells: Mapping[int, str] | None
+    ) -> ExerciseResult:
+        """Lay a count of a smear, or the classes given to its cells, beside the truth."""
+        from cytodiffusion.smear.exercise import score_cells, score_counts
+
+        return score_counts(truth, counts) if cells is None else score_cells(truth, cells)
 
     # -- evaluation and authenticity tests ----------------------------------------------------
 

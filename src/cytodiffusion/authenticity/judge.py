@@ -95,7 +95,7 @@ class Judgement:
     @cached_property
     def right(self) -> NDArray[np.bool_]:
         """Whether the likelier kind is the right one, for each cell."""
-        return (self.probability > 0.5) == self.synthetic
+        return np.asarray((self.probability > 0.5) == self.synthetic)
 
     @cached_property
     def accuracy(self) -> dict[str, Any]:

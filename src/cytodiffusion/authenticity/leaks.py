@@ -18,7 +18,7 @@ from cytodiffusion.image.stain import estimate_background
 
 _BLOCK = 8  # side of the blocks of JPEG
 
-#: A measure is warned of from this far of an AUC of 0.5 on, and up to this probability of chance.
+#: A measure tells much from this far of an AUC of 0.5 on, and up to this probability of chance.
 MUCH, CHANCE = 0.2, 0.01
 
 
@@ -37,17 +37,6 @@ def leaks(images: Sequence[bytes], synthetic: NDArray[np.bool_]) -> list[dict[st
         values = np.array([measure(i, p) for i, p in zip(images, pixels, strict=True)], float)
         found.append({"measure": name, **_tells(values, synthetic)})
     return sorted(found, key=lambda row: -abs(row["auc"] - 0.5))
-
-
-def warn_of_artefacts(found: Sequence[Mapping[str, Any]]) -> str | None:
-    """Warn of the measure that tells real from synthetic best, unless by chance; else None."""
-    worst = max(found, key=lambda row: abs(row["auc"] - 0.5))
-    if not _is_much(worst, len(found)):
-        return None
-    return (
-        f"The {worst['measure']} alone distinguishes synthetic from real images "
-        f"(AUC {worst['auc']:.2f}): participants may be right without looking at the cell."
-    )
 
 
 def _sharpness(image: bytes, pixels: NDArray[np.uint8]) -> float:
@@ -80,8 +69,8 @@ def _mirrored(image: bytes, pixels: NDArray[np.uint8]) -> float:
 MEASURES: dict[str, Callable[[bytes, NDArray[np.uint8]], float]] = {
     "file size": lambda image, pixels: len(image),
     "sharpness": _sharpness,
-    "background, brightness": lambda image, pixels: float(estimate_background(pixels).mean()),
-    "background, red to blue": lambda image, pixels: float(
+    "brightness of the background": lambda image, pixels: float(estimate_background(pixels).mean()),
+    "colour of the background": lambda image, pixels: float(
         np.subtract(*estimate_background(pixels)[[0, 2]])
     ),
     "saturated pixels": lambda image, pixels: float((pixels >= 254).mean()),
@@ -100,7 +89,7 @@ def leak_note(test: AuthenticityTest) -> str:
     images = [bytes(image) for image, _ in rows]
     synthetic = np.array([bool(made) for _, made in rows])
     ruled_out = ["file names (the cells have numbers only)"]
-    told = []
+    told: list[str] = []
     same = len({_coding(image) for image in images}) == 1
     (ruled_out if same else told).append("number of pixels and JPEG coding")
     order = _tells(np.arange(len(images), dtype=float), synthetic)
@@ -114,8 +103,8 @@ def leak_note(test: AuthenticityTest) -> str:
         return f"{text} Nothing was found that gives the answer away."
     right = ", ".join(_with_auc(name, found) for name in told)
     return (
-        f"Could give the answer away without a look at the cell: {right}. (AUC: 0.5 tells nothing, "
-        f"0 or 1 everything.) {text}"
+        f"Could give the answer away without a look at the cell: {right}. (An AUC of "
+        f"0.5 tells nothing, of 1 everything.) {text}"
     )
 
 

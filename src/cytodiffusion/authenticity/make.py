@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytodiffusion import __version__
-from cytodiffusion.authenticity.leaks import leaks, warn_of_artefacts
+from cytodiffusion.authenticity.leaks import leaks
 from cytodiffusion.authenticity.settings import AuthenticitySettings, check_enough, counts_of
 from cytodiffusion.authenticity.sources import (
     RealCells,
@@ -85,8 +85,6 @@ def make_test(
     if left_out and not settings.classes:
         notes.append(f"Classes without real or without synthetic cells: {', '.join(left_out)}.")
     found = leaks([c.image for c in cells], np.array([c.synthetic for c in cells]))
-    if warning := warn_of_artefacts(found):
-        notes.append(warning)
     record = {
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

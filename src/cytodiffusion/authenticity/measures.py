@@ -183,7 +183,7 @@ def _together(fine: NDArray[np.float32], cell: NDArray[np.bool_]) -> float:
     values = fine[cell]
     if len(values) < _FEW or values.std(axis=0).min() < _LEAST:
         return float("nan")
-    return float(np.corrcoef(values.T)[np.triu_indices(3, 1)].mean())
+    return float(np.asarray(np.corrcoef(values.T))[np.triu_indices(3, 1)].mean())
 
 
 def named(keys: Sequence[int], signs: Sequence[bool]) -> str:

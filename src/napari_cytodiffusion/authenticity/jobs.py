@@ -178,18 +178,21 @@ def people_table(figures: Mapping[str, Any]) -> Table:
 
 
 def class_table(figures: Mapping[str, Any]) -> Table:
-    """One row a class, of all participants."""
-    rows = tuple(
-        (
+    """One row a class, of all participants, and of the judge where it has looked at one test."""
+    judges = figures["judges"]
+    judge = judges[0]["classes"] if len(judges) == 1 else None
+    rows = []
+    for name, f in figures["pooled"]["classes"].items():
+        cells: tuple[Cell, ...] = (
             (name, name),
             (f"{f['accuracy']['n']:,}", f["accuracy"]["n"]),
             _share(f["accuracy"]),
             figure(f["dprime"], 2),
             _share((f["class_agreement"] or {}).get("all")),
         )
-        for name, f in figures["pooled"]["classes"].items()
-    )
-    return Table(("class", "answers", "accuracy", "d'", "class agreement"), rows)
+        rows.append(cells if judge is None else (*cells, _share(judge.get(name))))
+    header = ("class", "answers", "accuracy", "d'", "class agreement")
+    return Table(header if judge is None else (*header, "judge"), tuple(rows))
 
 
 def pairs_table(figures: Mapping[str, Any]) -> Table:
@@ -209,22 +212,6 @@ def pairs_table(figures: Mapping[str, Any]) -> Table:
     return Table(("first", "second", "difference", "p", "p, Holm", "alike", "cells"), rows)
 
 
-def judge_table(figures: Mapping[str, Any]) -> Table:
-    """Participants beside the judge, class by class and over all cells."""
-    people = figures["pooled"]
-    rows: list[tuple[Cell, ...]] = []
-    for judge in figures["judges"]:
-        for name, found in judge["classes"].items():
-            own = people["classes"].get(name)
-            rows.append(((name, name), _share(own and own["accuracy"]), _share(found)))
-        rows.append((_ALL, _share(people["accuracy"]), _share(judge["accuracy"])))
-    main = [n for n, row in enumerate(rows) if row[0] == _ALL]
-    return Table(("class", "participants", "judge"), tuple(rows), tuple(main))
-
-
-_ALL: Cell = ("all cells", "\uffff")
-
-
 def reasons_table(cells: Any) -> Table:
     """One row a cell that was judged, and what the judge saw in it."""
     rows = tuple(
@@ -233,15 +220,15 @@ def reasons_table(cells: Any) -> Table:
             (kind := "synthetic" if row["synthetic"] else "real", kind),
             (row["class"], row["class"]),
             (f"{row['right']} of {row['judged']}", row["right"] / row["judged"]),
-            _yes_or_no(row["judge_right"]),
+            _right_or_wrong(row["judge_right"]),
         )
         for row in cells.to_dict("records")
     )
-    return Table(("cell", "kind", "class", "people right", "judge right"), rows)
+    return Table(("cell", "kind", "class", "people right", "judge"), rows)
 
 
-def _yes_or_no(value: bool | None) -> Cell:
-    return (NOTHING, -1) if value is None else ("yes" if value else "no", int(value))
+def _right_or_wrong(value: bool | None) -> Cell:
+    return (NOTHING, -1) if value is None else ("right" if value else "wrong", int(value))
 
 
 def times_table(figures: Mapping[str, Any]) -> Table:

@@ -25,7 +25,6 @@ class ReasonsPage(QWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.overall = plain_note("", self)
-        self.judge = FigureTable(False, self)
         self.cells = FigureTable(True, self)
         self.cells.setToolTip("Choose a cell to see it and what the judge saw in it")
         self.picture = QLabel(self)
@@ -38,8 +37,7 @@ class ReasonsPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(self.overall)
-        layout.addWidget(self.judge, 2)
-        layout.addWidget(self.cells, 3)
+        layout.addWidget(self.cells, 1)
         layout.addLayout(chosen)
         self._reasons: dict[int, str] = {}
         self._image: Callable[[int], np.ndarray] | None = None
@@ -48,11 +46,10 @@ class ReasonsPage(QWidget):
     def show_result(
         self, result: Any, test: str, image: Callable[[int], np.ndarray] | None
     ) -> None:
-        """Show the judge of a result, and the cells of the test of which ``image`` has pictures."""
+        """Say how good the judge is, and show the cells of the opened test."""
         self._image = image
         figures = result.figures
         self.overall.setText(" ".join(judge["sentence"] for judge in figures["judges"]))
-        self.judge.set_table(words.judge_table(figures))
         own = result.cells[result.cells["test"] == test]
         self._reasons = dict(zip(own["cell"].astype(int), own["reason"], strict=True))
         self.cells.set_table(words.reasons_table(own), text_columns=3)

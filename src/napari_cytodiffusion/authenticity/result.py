@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.authenticity.reasons import ReasonsPage
-from napari_cytodiffusion.shared.common import note
+from napari_cytodiffusion.shared.common import TallArea, note, plain_note
 from napari_cytodiffusion.shared.plot_board import PlotBoard
 from napari_cytodiffusion.shared.plots import legible, text_color
 from napari_cytodiffusion.shared.table import FigureTable, short
@@ -167,6 +167,9 @@ class ResultPage(QWidget):
         self.pairs = FigureTable(True, self.tabs)
         self.times = FigureTable(False, self.tabs)
         self.plots = ResultPlots(self.tabs)
+        self.remarks = plain_note("", self.tabs)  # names are anybody's
+        self.remarks.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        self.remarks.setContentsMargins(4, 6, 4, 4)
         for title, page in (
             ("Participants", self.people),
             ("Plots", self.plots),
@@ -174,10 +177,9 @@ class ResultPage(QWidget):
             ("What gave them away", self.reasons),
             ("Compared", self.pairs),
             ("Times", self.times),
+            ("Notes", TallArea(self.remarks, self.tabs)),
         ):
             self.tabs.addTab(page, title)
-        self.remarks = note("", self)
-        self.remarks.setTextFormat(Qt.TextFormat.PlainText)  # names are anybody's
         self.back_button = QPushButton("Back", self)
         self.more_button = QPushButton("Compare with ...", self)
         self.more_button.setToolTip("Other files: copies of this test, or other tests")
@@ -190,7 +192,6 @@ class ResultPage(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.title)
         layout.addWidget(self.tabs, 1)
-        layout.addWidget(self.remarks)
         layout.addLayout(buttons)
         self.back_button.clicked.connect(self.back)
         self.more_button.clicked.connect(self.more)
