@@ -63,7 +63,8 @@ def new(
         Path,
         typer.Argument(
             metavar="REAL_DATA",
-            help="Real cells: a folder per class, a CSV, or a published data set.",
+            help="Real cells: a folder per class, a CSV, a published data set, or *public* for a "
+            "small public set (0.7 MB), which is fetched once with --allow-download.",
             readable=False,
         ),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import csv
 import difflib
 import json
 import zlib
@@ -279,7 +280,7 @@ def score_file(folder: Path, answer: Path) -> ExerciseResult:
     truth = read_truth(folder)
     try:
         frame = pd.read_csv(answer, sep=None, engine="python", dtype=str, keep_default_na=False)
-    except (OSError, ValueError, UnicodeError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"The answers {answer} cannot be read: they are no table.") from error
     frame.columns = [str(name).strip().casefold() for name in frame.columns]
     columns = set(frame.columns)

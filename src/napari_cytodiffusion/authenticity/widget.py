@@ -121,7 +121,7 @@ class AuthenticityWidget(QWidget):
             return
         bar.end("Cancelled; no test was written." if outcome == "cancelled" else "Not made.")
         if isinstance(error, DownloadNeeded) and asked is not None and not asked.allow_download:
-            if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
+            if ask(self, "Download", f"{error}\n\nDownload it now?"):
                 self.make(asked.model_copy(update={"allow_download": True}))
         elif error is not None:
             bar.end(str(error))

@@ -128,7 +128,7 @@ class SmearWidget(QWidget):
         content.addWidget(self.form.native)
         content.addWidget(QLabel("Differential, in parts of the white cells", inside))
         content.addWidget(self.shares)
-        self.as_exercise = QCheckBox("As an exercise: show the cells without their classes", inside)
+        self.as_exercise = QCheckBox("As an exercise: hide the classes", inside)
         content.addWidget(self.as_exercise)
         content.addStretch(1)
         self.run_bar = RunBar("Make smear", self)
@@ -159,7 +159,7 @@ class SmearWidget(QWidget):
 
     def sizeHint(self) -> QSize:
         """Room for most of the form."""
-        return QSize(340, 700)
+        return QSize(400, 700)
 
     # -- the classes --------------------------------------------------------------------------
 
