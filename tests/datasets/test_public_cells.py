@@ -108,7 +108,7 @@ def test_a_folder_of_that_name_is_a_folder(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.data
-def test_the_checksums_are_those_of_the_published_fields(data_folder) -> None:
+def test_the_checksums_are_those_of_the_published_fields(data_root) -> None:
     for cell in listed():
-        path = data_folder / "bccd" / "images" / f"{cell.image}.jpg"
+        path = data_root / "bccd" / "images" / f"{cell.image}.jpg"
         assert hashlib.sha256(path.read_bytes()).hexdigest() == cell.sha256

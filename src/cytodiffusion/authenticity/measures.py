@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,8 +75,8 @@ MEASURES: tuple[Measure, ...] = (
 
 #: Standard deviations, in micrometres, between which detail counts as coarse.
 _COARSE_UM = (0.25, 0.6)
-#: Half the width of the rim in which the edge is looked for, in micrometres.
-_RIM_UM = 0.6
+#: Half the width of the rim in which the edge is looked for, in micrometres, and its sectors.
+_RIM_UM, _SECTORS = 0.8, 16
 #: Radius of the cell where no outline is found, as a share of the window.
 _USUAL = 0.3
 #: Regions of fewer pixels are too small to measure in.
@@ -165,17 +166,33 @@ def _hue(density: NDArray[np.float32], region: NDArray[np.bool_]) -> float:
 
 
 def _edge(grey: NDArray[np.float32], cell: NDArray[np.bool_], px_um: float) -> float:
-    """How steeply the stain begins at the outline, a micrometre, in parts of the whole step."""
-    inside = cv2.distanceTransform(cell.astype(np.uint8), cv2.DIST_L2, 3)
-    outside = cv2.distanceTransform((~cell).astype(np.uint8), cv2.DIST_L2, 3)
-    rim = _RIM_UM * px_um
-    near = np.where(cell, inside, outside) <= max(rim, 1.5)
-    if not near.any():
+    """How steeply the stain begins, a micrometre, in parts of the whole step.
+
+    The steepest place of the profile across the rim, of each of a number of sectors: the outline
+    need not be exact for it, and texture is averaged away.
+    """
+    inside = cv2.distanceTransform(cell.astype(np.uint8), cv2.DIST_L2, 5)
+    outside = cv2.distanceTransform((~cell).astype(np.uint8), cv2.DIST_L2, 5)
+    depth = np.where(cell, inside - 0.5, 0.5 - outside)
+    bins = max(2, math.ceil(2 * _RIM_UM * px_um))
+    near = np.abs(depth) < bins / 2
+    step = float(grey[near & cell].mean() - grey[near & ~cell].mean()) if near.any() else 0.0
+    if not cell.any() or cell.all() or step < _LEAST:
         return float("nan")
-    smooth = _blurred(grey, 0.7)
-    slope = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)) / 8
-    step = smooth[near & cell].mean() - smooth[near & ~cell].mean()
-    return float(np.log(slope[near].mean() * px_um / max(float(step), 0.02) + _LEAST))
+    rows, columns = np.nonzero(near)
+    middle = np.argwhere(cell).mean(axis=0)
+    angle = np.arctan2(rows - middle[0], columns - middle[1])
+    sector = ((angle / (2 * np.pi) + 0.5) * _SECTORS).astype(int) % _SECTORS
+    place = sector * bins + np.clip(depth[near] + bins / 2, 0, bins - 1).astype(int)
+    counts = np.bincount(place, minlength=_SECTORS * bins)
+    total = np.bincount(place, grey[near], minlength=_SECTORS * bins)
+    with np.errstate(invalid="ignore"):
+        profile = (total / np.where(counts, counts, np.nan)).reshape(_SECTORS, bins)
+    steps = np.diff(profile, axis=1)
+    known = steps[np.isfinite(steps).all(axis=1)]
+    if not len(known):
+        return float("nan")
+    return float(np.log(max(known.max(axis=1).mean() * px_um / step, _LEAST)))
 
 
 def _together(fine: NDArray[np.float32], cell: NDArray[np.bool_]) -> float:

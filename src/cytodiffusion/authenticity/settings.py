@@ -44,7 +44,7 @@ class AuthenticitySettings(BaseModel):
     real: Path = setting(
         title="Real cells",
         description="Real cells: a folder per class, a CSV, a published data set, or "
-        f'"{PUBLIC}" for a small public set that is fetched once, after asking.',
+        '"public" for a small public set that is fetched once, after asking.',
     )
     output: Path = setting(
         title="File of the test",
