@@ -97,6 +97,7 @@ def test_a_count_is_laid_beside_the_truth(smear: Smear) -> None:
     assert rows["neutrophil"].interval == pytest.approx((0.1216, 0.7376), abs=1e-4)
     assert rows["neutrophil"].within
     assert found.wrong is None
+    assert "taken for another class" in " ".join(found.remarks())
     far = score_counts(smear.cells, {"basophil": 10})
     assert not {row.name: row for row in far.rows}["basophil"].within
     assert "outside the range of neutrophil" in " ".join(far.remarks())

@@ -124,7 +124,12 @@ class ExerciseResult:
                 f"More than chance explains: the truth is outside the range of {', '.join(off)}."
             )
         elif any(row.truth != row.answer for row in self.rows):
-            said.append("The differences are no larger than so few counted cells allow by chance.")
+            said.append(
+                "Every white cell of the field was counted: what differs was taken for another "
+                "class. In a patient, chance alone could make such a difference."
+                if self.answered == self.white
+                else "The differences are no larger than so few counted cells allow by chance."
+            )
         first = self.rows[0]
         few, many = (exact_interval(round(first.true_share * n), n) for n in (_FEW, _MANY))
         said.append(
