@@ -60,6 +60,9 @@ class TrainingLoop:
     #: Files of the folder that the run ends in.
     files: tuple[str, ...] = FILES
 
+    #: How long the optimiser remembers gradients and their squares.
+    betas: tuple[float, float] = (0.9, 0.99)
+
     #: Names of the classes, where there are any.
     names: list[str]
 
@@ -135,7 +138,7 @@ class TrainingLoop:
                 {"params": rest, "weight_decay": 0},
             ],
             lr=s.learning_rate,
-            betas=(0.9, 0.99),
+            betas=self.betas,
             fused=True,
         )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
