@@ -71,7 +71,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 16,
         "steps": 5000,
         "learning_rate": 1e-4,
-        "weight_decay": 0.0,
         "warmup": 50,
         "cooldown": 0.2,
         "ema_decay": 0.998,
@@ -245,7 +244,7 @@ class TrainSettings(BaseModel):
         more=True,
     )
     critic_weight: PositiveFloat = setting(
-        0.05,
+        0.03,
         "Weight of the critic",
         "generator-detail: weight of what the critic says beside the ordinary loss.",
         more=True,
