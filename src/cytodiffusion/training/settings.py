@@ -142,9 +142,10 @@ class TrainSettings(BaseModel):
         "Kind of model",
         "diffusion; a baseline to compare it with: resnet18 or vit; stable-diffusion, the "
         "published network, fine-tuned from init; or what is added to the model init: generator, "
-        "which draws synthetic cells, slide-correction, which corrects the cells of a slide for "
-        "what they have in common, slide-distance, which makes it less sure of slides unlike its "
-        "training, or segmenter, the smear network, which outlines the cells of a field.",
+        "which draws synthetic cells, generator-detail, which teaches the generator that it has "
+        "finer detail, slide-correction, which corrects the cells of a slide for what they have in "
+        "common, slide-distance, which makes it less sure of slides unlike its training, or "
+        "segmenter, the smear network, which outlines the cells of a field.",
         aliases=list(_BY_ALIAS),
     )
     pretrained: bool = setting(
