@@ -61,10 +61,10 @@ def result_body(
 
 
 def judge_body(engine: Engine, path: Path) -> Callable[[Progress], Iterator[Any]]:
-    """Body of a `Job` that yields what the judge says of all cells, None where they are few."""
+    """Body of a `Job` that yields one thing: what the judge says of all cells, None of few."""
 
     def body(report: Progress) -> Iterator[Any]:
-        yield engine.judge_test(path, report)
+        yield (engine.judge_test(path, report),)  # a worker passes on no plain None
 
     return body
 
@@ -138,6 +138,8 @@ def reason_text(judgement: Any, cell: int) -> str:
         return "This test has too few cells for a judge to learn what gives synthetic ones away."
     found = judgement.accuracy
     text = escape(judgement.reason(cell).text)
+    if not judgement.can_tell:
+        return text
     return f"{text} It is right about {found['right']} of the {found['n']} cells of this test."
 
 

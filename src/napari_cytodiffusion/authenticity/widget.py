@@ -55,7 +55,7 @@ class AuthenticityWidget(QWidget):
         self._leaks = ""
         self._explaining: Job | None = None
         self._judging: Job | None = None
-        self._judgement: Any = None
+        self._judgement: tuple[Any] | None = None
         self._untold: tuple[Question, int] | None = None
         self._asked: AuthenticitySettings | None = None
         self._pace = Pace()
@@ -214,8 +214,8 @@ class AuthenticityWidget(QWidget):
         job.failed.connect(self._on_not_judged)
         job.start()
 
-    def _on_judged(self, judgement: Any) -> None:
-        self._judgement = (judgement,)
+    def _on_judged(self, judgement: tuple[Any]) -> None:
+        self._judgement = judgement
         if self._untold is not None:
             self._give_reason(*self._untold)
 
