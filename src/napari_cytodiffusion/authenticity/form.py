@@ -132,7 +132,9 @@ class NewTestForm(QWidget):
 
     def _on_public(self) -> None:
         """Take the public set, with as many trials as it has cells for."""
-        self.fields["real"].value = Path(PUBLIC)
+        # typed, so to speak: a value would be made a folder of the current one
+        self.fields["real"].line_edit.value = PUBLIC
+        self._propose()
         self.fields["trials"].value = TRIALS
 
     def _on_run(self, _: Any = None) -> None:

@@ -43,7 +43,7 @@ class _Participant(BaseModel):
         json_schema_extra={
             "choices": {
                 "blind": "Blind: the answers are shown at the end",
-                "teaching": "Teaching: each answer is shown at once, with a heatmap",
+                "teaching": "Teaching: each answer is told and explained at once",
             }
         },
     )
