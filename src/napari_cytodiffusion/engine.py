@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from cytodiffusion.slide_scale import SlideScale
     from cytodiffusion.smear import Smear, SmearSettings
     from cytodiffusion.study.opening import OpenedImage
-    from cytodiffusion.teaching import Lesson, TeachSettings, Version
+    from cytodiffusion.teaching import LabelledCells, TeachSettings, Version
 
 _LOCK = Lock()
 
@@ -402,20 +402,20 @@ class Engine:
 
     # -- teaching -----------------------------------------------------------------------------
 
-    def lesson(
+    def labelled(
         self, folder: Path, source: str, settings: TeachSettings
-    ) -> tuple[Lesson, str, Mapping[str, str]]:
+    ) -> tuple[LabelledCells, str, Mapping[str, str]]:
         """Return what a study can teach a model, why it cannot yet, and colours by class."""
         model = self.load_model(source, settings.device)
         from cytodiffusion.study import Study
         from cytodiffusion.teaching import survey
-        from cytodiffusion.teaching.lesson import check_lesson
+        from cytodiffusion.teaching.labelled import check_labelled
 
         with Study.open(folder, writable=False) as study:
             colors = {one.name: one.color for one in study.classes()}
             found = survey(study, model, settings)
         try:
-            check_lesson(found)
+            check_labelled(found)
         except InputError as error:
             return found, str(error), colors
         return found, "", colors
