@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cytodiffusion.image.label_changes import CellChanges
     from cytodiffusion.image.labels import LabelImage
     from cytodiffusion.image.pixel_size import StatedScale
+    from cytodiffusion.lessons import Lesson, LessonSettings
     from cytodiffusion.metrics.differential import Differential
     from cytodiffusion.model.bundle import CellClass, ModelBundle
     from cytodiffusion.pipeline import CellBatch
@@ -579,6 +580,24 @@ class Engine:
         from cytodiffusion.authenticity.result import read_results
 
         return read_results(list(paths), mode, progress=progress)
+
+    # -- lessons ------------------------------------------------------------------------------
+
+    def make_lesson(self, settings: LessonSettings, progress: Progress, model: ModelBundle) -> Path:
+        """Make a lesson on the morphology of cells."""
+        from cytodiffusion.lessons import make_lesson
+
+        return make_lesson(settings, progress, model=model)
+
+    def export_lesson(self, lesson: Lesson, folder: Path) -> str:
+        """Write what came of a lesson to a folder; return it in a sentence."""
+        self.prepare()
+        from cytodiffusion.lessons import read_results
+        from cytodiffusion.lessons.export import save_result
+
+        found = read_results(lesson)
+        save_result(folder, found)
+        return found.sentence()
 
 
 def model_body(

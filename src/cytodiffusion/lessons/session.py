@@ -20,16 +20,19 @@ class Question:
 
     Attributes
     ----------
-    number, of : int
-        How many cells were answered for good, and one more; and all cells of the lesson.
+    done, of : int
+        Cells that do not come again, and all cells of the lesson.
     again : bool
         Whether it was answered wrongly before.
+    synthetic : bool
+        Nobody may take a picture that was drawn for that of a patient.
     pixels : (S, S, 3) uint8
     """
 
-    number: int
+    done: int
     of: int
     again: bool
+    synthetic: bool
     pixels: NDArray[np.uint8]
 
 
@@ -130,10 +133,11 @@ class LearnerSession:
         if not self._left:
             return None
         cell = self._left[0]
-        pixels = self.lesson.picture(self.lesson.content.cells[cell].picture)
+        one = self.lesson.content.cells[cell]
         self.answers.showing(self.id, len(self._told))
         again = any(cell == other for other, _, _ in self._told)
-        return Question(self.done + 1, len(self.lesson), again, pixels)
+        pixels = self.lesson.picture(one.picture)
+        return Question(self.done, len(self.lesson), again, one.synthetic, pixels)
 
     def answer(self, class_name: str, *, seconds: float) -> Reveal | None:
         """Record the answer to the current cell; tell all about it in practise mode."""
