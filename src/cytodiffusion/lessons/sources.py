@@ -209,7 +209,7 @@ def _from_image(
         place = Placement.of_cell(cell.centre, scale, window, size)
         mask = place.from_image(cell.mask, False)
     synthetic = says_synthetic(path)
-    label = Truth(kind="label", text=f"label of the image {path.parent.name}/{path.name}")
+    label = Truth(kind="label", text=f"image {path.parent.name}/{path.name}")
     drawn = Truth(kind="synthetic", text=f"drawn as {name} by a program")
     return SourceCell(
         picture=cell.crop(_side(scale, window), window),
@@ -300,4 +300,4 @@ def _of_study_image(
 
 
 def _reviewed_by(observer: str) -> Truth:
-    return Truth(kind="people", text=f"given by {', '.join(observer.split('|'))}")
+    return Truth(kind="people", text=f"class given by {', '.join(observer.split('|'))}")

@@ -26,8 +26,8 @@ from napari_cytodiffusion.shared.common import TallArea, note, tell
 from napari_cytodiffusion.shared.key_page import GO_ON, GUARD, KeyPage
 from napari_cytodiffusion.shared.tiles import PictureTile, TileBoard
 
-#: Buttons of classes in a row: long names need the room.
-_COLUMNS, _FEW = 3, 4
+#: Buttons of classes in a row, and numbers of classes that make two even rows of two.
+_COLUMNS, _PAIRS = 3, (2, 4)
 
 _BY_CLICK = "Click into this page to use the keys."
 
@@ -121,7 +121,7 @@ class PlayPage(KeyPage):
             self.classes.removeWidget(button)
             button.deleteLater()
         self.class_buttons = []
-        columns = _COLUMNS if len(classes) > _FEW else 2
+        columns = 2 if len(classes) in _PAIRS else _COLUMNS
         for number, (name, _) in enumerate(classes):
             button = QPushButton(f"{number + 1}  {name}", self)
             button.setMinimumHeight(32)

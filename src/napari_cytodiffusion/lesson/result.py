@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QHBoxLayout, QHeaderView, QPushButton, QVBoxLayout, QWidget
 
 from cytodiffusion.lessons import LearnerSession
@@ -77,7 +76,7 @@ class ResultPage(QWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
         for column, name in enumerate(session.lesson.content.class_names, 1):
             self.confusion.horizontalHeaderItem(column).setToolTip(name)
-        wrong = QColor(legible(words.WRONG, self))
+        wrong = legible(words.WRONG, self)
         for row in range(len(table.rows)):
             item = self.confusion.item(row, 0)
             item.setText(f"{row + 1}  {item.text()}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -163,15 +162,6 @@ class StartPage(QWidget):
         """Tell who has made a lesson what was noticed; who learns should not read that first."""
         self.remarks.setText("\n".join(f"\u2022 {text}" for text in remarks))
         self.remarks.setVisible(bool(remarks))
-
-    def fill_recent(self, paths: Sequence[Path], chosen: Any) -> None:
-        """Offer lessons that were opened before."""
-        self.recent.clear()
-        for path in paths:
-            action = self.recent.addAction(str(path))
-            action.triggered.connect(lambda _=False, p=path: chosen(p))
-        if not paths:
-            self.recent.addAction("no lesson was opened yet").setEnabled(False)
 
     def refresh(self, _: Any = None) -> None:
         """Say what the button would do."""

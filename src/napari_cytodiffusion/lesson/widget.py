@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils import notifications
-from qtpy.QtCore import QSettings, QSize
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QFileDialog, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
@@ -26,13 +26,13 @@ from napari_cytodiffusion.lesson import jobs as words
 from napari_cytodiffusion.lesson.play import PlayPage
 from napari_cytodiffusion.lesson.result import ResultPage
 from napari_cytodiffusion.lesson.start import Sitting, StartPage
-from napari_cytodiffusion.remembered import store
+from napari_cytodiffusion.remembered import recent_files, remember_file
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import Pace, TallArea, ask, tell
 from napari_cytodiffusion.workers import Body
 
-#: How many lessons are remembered.
-_RECENT = 8
+#: What is remembered of the lessons that were opened before.
+_RECENT = "lessons/recent"
 
 _KINDS = f"Lesson (*{SUFFIX})"
 
@@ -74,9 +74,7 @@ class LessonWidget(QWidget):
     def _connect(self) -> None:
         start, play, result = self.start_page, self.play_page, self.result_page
         start.browse.connect(self._on_browse)
-        start.recent.aboutToShow.connect(
-            lambda: start.fill_recent(self.recent_lessons(), self.open)
-        )
+        start.recent.aboutToShow.connect(self._offer_recent)
         start.form.asked.connect(self.make)
         start.form.cancelled.connect(self._session.cancel)
         start.begin.connect(self.begin)
@@ -129,9 +127,13 @@ class LessonWidget(QWidget):
             return
         self._close_answers()
         self.lesson = lesson
-        self._remember(lesson.path)
+        remember_file(_RECENT, lesson.path)
         self.start_page.show_remarks(())
         self._show_start()
+
+    def _offer_recent(self) -> None:
+        nothing = "no lesson was opened yet"
+        self.start_page.open_button.offer_recent(recent_files(_RECENT), self.open, nothing)
 
     def _on_browse(self) -> None:
         found, _ = QFileDialog.getOpenFileName(self, "Lesson", "", _KINDS)
@@ -212,22 +214,6 @@ class LessonWidget(QWidget):
     def _on_end(self, _: str, error: CytoDiffusionError | None) -> None:
         if error is not None:
             tell(error)
-
-    # -- recent -------------------------------------------------------------------------------
-
-    def _settings(self) -> QSettings:
-        return store()
-
-    def recent_lessons(self) -> list[Path]:
-        """Return lessons that were opened before and are still there."""
-        value = self._settings().value("lessons/recent", [])
-        paths = [value] if isinstance(value, str) else list(value or [])
-        return [Path(path) for path in paths if Path(path).is_file()]
-
-    def _remember(self, path: Path) -> None:
-        own = path.resolve()
-        others = [str(p) for p in self.recent_lessons() if p != own]
-        self._settings().setValue("lessons/recent", [str(own), *others][:_RECENT])
 
 
 def _sittings(lesson: Lesson) -> list[Sitting]:
