@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
+    from cytodiffusion.authenticity.judge import Judgement
     from cytodiffusion.authenticity.result import AuthenticityResult
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.counterfactual.cells import Counterfactuals
@@ -558,6 +559,18 @@ class Engine:
 
         text = summary(test.record, len(test), test.classes)
         return f"{text[:1].upper()}{text[1:]}."
+
+    def leak_note(self, test: AuthenticityTest) -> str:
+        """Say what of an authenticity test could give the answer away."""
+        from cytodiffusion.authenticity.leaks import leak_note
+
+        return leak_note(test)
+
+    def judge_test(self, path: Path, progress: Progress = silent) -> Judgement | None:
+        """Let the judge look at all cells of an authenticity test."""
+        from cytodiffusion.authenticity.judge import judge_test
+
+        return judge_test(path, progress)
 
     def explain(
         self,

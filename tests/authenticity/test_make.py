@@ -11,15 +11,14 @@ from PIL import Image as Picture
 from toys import PIXEL_SIZE_UM, write_discs
 
 from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
+from cytodiffusion.authenticity.leaks import leaks, warn_of_artefacts
 from cytodiffusion.authenticity.make import common_view, fits, make_test
 from cytodiffusion.authenticity.sources import RealCells, Window, images_by_class, shared_classes
 from cytodiffusion.authenticity.standardise import (
     PAPER,
     decode,
-    leaks,
     levelled,
     present,
-    warn_of_artefacts,
 )
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.files.synthetic_mark import write_synthetic_png

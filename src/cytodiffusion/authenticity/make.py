@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytodiffusion import __version__
+from cytodiffusion.authenticity.leaks import leaks, warn_of_artefacts
 from cytodiffusion.authenticity.settings import AuthenticitySettings, check_enough, counts_of
 from cytodiffusion.authenticity.sources import (
     RealCells,
@@ -27,9 +28,7 @@ from cytodiffusion.authenticity.standardise import (
     PAPER,
     QUALITY,
     decode,
-    leaks,
     present,
-    warn_of_artefacts,
 )
 from cytodiffusion.authenticity.store import write_test
 from cytodiffusion.cells.crops import WINDOW_UM, centre_crop

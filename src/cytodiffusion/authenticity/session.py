@@ -42,12 +42,15 @@ class Feedback:
         Whether real or synthetic was answered rightly.
     class_right : bool or None
         Whether the class was; None where none was said.
+    cell : int
+        Its number in the test, for what a judge says of it.
     """
 
     synthetic: bool
     class_name: str
     right: bool
     class_right: bool | None
+    cell: int
 
 
 class ParticipantSession:
@@ -103,4 +106,4 @@ class ParticipantSession:
             return None
         made, name = self.test.truth(cell)
         agreed = None if class_name is None else class_name == name
-        return Feedback(made, name, made == synthetic, agreed)
+        return Feedback(made, name, made == synthetic, agreed, cell)

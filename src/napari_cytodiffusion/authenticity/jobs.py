@@ -60,6 +60,15 @@ def result_body(
     return body
 
 
+def judge_body(engine: Engine, path: Path) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields what the judge says of all cells, None where they are few."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        yield engine.judge_test(path, report)
+
+    return body
+
+
 def export_body(folder: Path, result: Any) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that writes a result and yields its folder."""
 
@@ -121,6 +130,15 @@ def explained_text(explained: CellExplanation) -> str:
         "<span style='color:#4393c3'>\u25a0</span> darker, "
         "<span style='color:#d6604d'>\u25a0</span> brighter."
     )
+
+
+def reason_text(judgement: Any, cell: int) -> str:
+    """Say what the judge saw in a cell, and how often it is right."""
+    if judgement is None:
+        return "This test has too few cells for a judge to learn what gives synthetic ones away."
+    found = judgement.accuracy
+    text = escape(judgement.reason(cell).text)
+    return f"{text} It is right about {found['right']} of the {found['n']} cells of this test."
 
 
 def _share(found: Mapping[str, Any] | None) -> Cell:
@@ -189,6 +207,41 @@ def pairs_table(figures: Mapping[str, Any]) -> Table:
         for row in figures["pairs"]
     )
     return Table(("first", "second", "difference", "p", "p, Holm", "alike", "cells"), rows)
+
+
+def judge_table(figures: Mapping[str, Any]) -> Table:
+    """Participants beside the judge, class by class and over all cells."""
+    people = figures["pooled"]
+    rows: list[tuple[Cell, ...]] = []
+    for judge in figures["judges"]:
+        for name, found in judge["classes"].items():
+            own = people["classes"].get(name)
+            rows.append(((name, name), _share(own and own["accuracy"]), _share(found)))
+        rows.append((_ALL, _share(people["accuracy"]), _share(judge["accuracy"])))
+    main = [n for n, row in enumerate(rows) if row[0] == _ALL]
+    return Table(("class", "participants", "judge"), tuple(rows), tuple(main))
+
+
+_ALL: Cell = ("all cells", "\uffff")
+
+
+def reasons_table(cells: Any) -> Table:
+    """One row a cell that was judged, and what the judge saw in it."""
+    rows = tuple(
+        (
+            (str(row["cell"]), row["cell"]),
+            (kind := "synthetic" if row["synthetic"] else "real", kind),
+            (row["class"], row["class"]),
+            (f"{row['right']} of {row['judged']}", row["right"] / row["judged"]),
+            _yes_or_no(row["judge_right"]),
+        )
+        for row in cells.to_dict("records")
+    )
+    return Table(("cell", "kind", "class", "people right", "judge right"), rows)
+
+
+def _yes_or_no(value: bool | None) -> Cell:
+    return (NOTHING, -1) if value is None else ("yes" if value else "no", int(value))
 
 
 def times_table(figures: Mapping[str, Any]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cytodiffusion.authenticity import jobs as words
+from napari_cytodiffusion.authenticity.reasons import ReasonsPage
 from napari_cytodiffusion.shared.common import note
 from napari_cytodiffusion.shared.plot_board import PlotBoard
 from napari_cytodiffusion.shared.plots import legible, text_color
@@ -162,6 +163,7 @@ class ResultPage(QWidget):
         self.tabs = QTabWidget(self)
         self.people = FigureTable(True, self.tabs)
         self.classes = FigureTable(True, self.tabs)
+        self.reasons = ReasonsPage(self.tabs)
         self.pairs = FigureTable(True, self.tabs)
         self.times = FigureTable(False, self.tabs)
         self.plots = ResultPlots(self.tabs)
@@ -169,6 +171,7 @@ class ResultPage(QWidget):
             ("Participants", self.people),
             ("Plots", self.plots),
             ("Classes", self.classes),
+            ("What gave them away", self.reasons),
             ("Compared", self.pairs),
             ("Times", self.times),
         ):
@@ -193,10 +196,17 @@ class ResultPage(QWidget):
         self.more_button.clicked.connect(self.more)
         self.export_button.clicked.connect(self.export)
 
-    def show_result(self, result: Any, made: Sequence[str] = ()) -> None:
+    def show_result(
+        self,
+        result: Any,
+        made: Sequence[str] = (),
+        test: str = "",
+        image: Callable[[int], np.ndarray] | None = None,
+    ) -> None:
         """Show a `cytodiffusion.authenticity.result.AuthenticityResult`.
 
-        ``made`` is what was noticed when the test was made.
+        ``made`` is what was noticed when the test was made, ``test`` the opened one, of whose
+        cells ``image`` gives the pictures.
         """
         figures = result.figures
         people = len(figures["participants"])
@@ -211,9 +221,11 @@ class ResultPage(QWidget):
         self.classes.set_table(words.class_table(figures))
         self.pairs.set_table(words.pairs_table(figures), text_columns=2)
         self.times.set_table(words.times_table(figures))
-        self.tabs.setTabVisible(3, people > 1)
+        self.reasons.show_result(result, test, image)
+        self.tabs.setTabVisible(self.tabs.indexOf(self.reasons), bool(figures["judges"]))
+        self.tabs.setTabVisible(self.tabs.indexOf(self.pairs), people > 1)
         self.plots.set_figures(figures)
-        remarks = list(dict.fromkeys([*made, *figures["notes"]]))
+        remarks = list(dict.fromkeys([*figures["leaks"], *made, *figures["notes"]]))
         if "why" in figures["psychometric"]:
             remarks.append(f"No psychometric functions: {figures['psychometric']['why']}.")
         self.remarks.setText("\n".join(f"\u2022 {text}" for text in remarks))

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.authenticity import SessionInfo
 from napari_cytodiffusion.authenticity.form import NewTestForm
-from napari_cytodiffusion.shared.common import OpenButton, note
+from napari_cytodiffusion.shared.common import OpenButton, note, plain_note
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.shared.table import FigureTable, Table, short
 
@@ -81,6 +81,8 @@ class StartPage(QWidget):
         self.remarks = note("", self)
         self.remarks.setTextFormat(Qt.TextFormat.PlainText)
         self.remarks.hide()
+        self.leaks = plain_note("", self)
+        self.leaks.hide()
         self.panel = self._build_panel()
         self.panel.hide()
         buttons = QHBoxLayout()
@@ -92,6 +94,7 @@ class StartPage(QWidget):
         layout.addWidget(self.form)
         layout.addWidget(self.hint)
         layout.addWidget(self.title)
+        layout.addWidget(self.leaks)
         layout.addWidget(self.remarks)
         layout.addWidget(self.panel, 1)
         layout.addStretch(0)
@@ -122,8 +125,9 @@ class StartPage(QWidget):
         self.results_button.clicked.connect(lambda: self.results.emit(self.mode.value))
         return panel
 
-    def show_test(self, title: str, sittings: Sequence[SessionInfo]) -> None:
-        """Show an opened test and who has taken it."""
+    def show_test(self, title: str, sittings: Sequence[SessionInfo], leaks: str = "") -> None:
+        """Show an opened test, what could give the answers away, and who has taken it."""
+        self.leaks.setText(leaks)
         self._infos = sittings
         self.title.setText(title)
         self.new_button.setChecked(False)
@@ -179,4 +183,5 @@ class StartPage(QWidget):
         self.panel.setVisible(not shown and opened)
         self.title.setVisible(not shown and opened)
         self.remarks.setVisible(not shown and opened and bool(self.remarks.text()))
+        self.leaks.setVisible(not shown and opened and bool(self.leaks.text()))
         self.hint.setVisible(not shown and not opened)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QFocusEvent, QMouseEvent, QPixmap
+from qtpy.QtGui import QFocusEvent, QMouseEvent
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -29,7 +29,7 @@ from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.shared.common import TallArea, note, tell
 from napari_cytodiffusion.shared.key_page import GO_ON, GUARD, KeyPage
-from napari_cytodiffusion.shared.tiles import image_of
+from napari_cytodiffusion.shared.tiles import pixmap_of
 
 _COLUMNS = 2
 
@@ -80,6 +80,7 @@ class TrialPage(KeyPage):
         self.classes.setSpacing(4)
         self.class_title = note("", self)
         self.verdict = note("", self)
+        self.reason = note("", self)
         self.explanation = note("", self)
         self.heat_button = QPushButton("Heatmap  (H)", self)
         self.heat_button.setCheckable(True)
@@ -115,6 +116,7 @@ class TrialPage(KeyPage):
         scrolled.addLayout(answers)
         scrolled.addLayout(telling)
         scrolled.addWidget(self.verdict)
+        scrolled.addWidget(self.reason)
         scrolled.addWidget(self.explanation)
         scrolled.addWidget(self.class_title)
         scrolled.addLayout(self.classes)
@@ -180,6 +182,7 @@ class TrialPage(KeyPage):
         for button in self.class_buttons:
             button.setChecked(False)
         self.verdict.setText("")
+        self.reason.setText("")
         self.explanation.setText("")
         self.heat_button.setChecked(False)
         self._refresh()
@@ -229,6 +232,11 @@ class TrialPage(KeyPage):
             self._refresh()
             self.heat_button.setChecked(True)
 
+    def give_reason(self, trial: Question | None, text: str) -> None:
+        """Say what the judge saw in a cell that was told of, while that is still in sight."""
+        if trial is self.trial and self.waiting:
+            self.reason.setText(text)
+
     def end(self) -> None:
         """Forget the sitting."""
         self.sitting = self.trial = None
@@ -249,7 +257,13 @@ class TrialPage(KeyPage):
         for button in (self.real_button, self.synthetic_button, *self.class_buttons):
             button.setEnabled(open_)
         teaching = self.sitting.mode == "teaching"
-        for widget in (self.verdict, self.explanation, self.heat_button, self.next_button):
+        for widget in (
+            self.verdict,
+            self.reason,
+            self.explanation,
+            self.heat_button,
+            self.next_button,
+        ):
             widget.setVisible(teaching)
         self.next_button.setEnabled(self.waiting)
         self.heat_button.setEnabled(self._explained is not None)
@@ -268,7 +282,7 @@ class TrialPage(KeyPage):
             picture = self._explained
         else:
             picture = enlarged(self.trial.pixels, round(self.side * ratio))
-        self.cell.setPixmap(_pixmap(picture, ratio * len(picture) / round(self.side * ratio)))
+        self.cell.setPixmap(pixmap_of(picture, ratio * len(picture) / round(self.side * ratio)))
 
     def _hide(self, text: str) -> None:
         self.cell.clear()
@@ -315,9 +329,3 @@ class TrialPage(KeyPage):
         popup = event is not None and event.reason() == Qt.FocusReason.PopupFocusReason
         if not popup and not self.paused and not self.waiting and self.isVisible():
             self.pause()
-
-
-def _pixmap(pixels: np.ndarray, ratio: float) -> QPixmap:
-    pixmap = QPixmap.fromImage(image_of(pixels))
-    pixmap.setDevicePixelRatio(ratio)
-    return pixmap

@@ -19,6 +19,7 @@ from cytodiffusion.authenticity import (
     Question,
 )
 from cytodiffusion.authenticity.settings import SUFFIX
+from cytodiffusion.authenticity.standardise import decode
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
 from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.authenticity.result import ResultPage
@@ -52,7 +53,11 @@ class AuthenticityWidget(QWidget):
         self.result: Any = None
         self._compared: list[Path] = []
         self._mode = "blind"
+        self._leaks = ""
         self._explaining: Job | None = None
+        self._judging: Job | None = None
+        self._judgement: Any = None
+        self._untold: tuple[Question, int] | None = None
         self._asked: AuthenticitySettings | None = None
         self._pace = Pace()
         self.pages = QStackedWidget(self)
@@ -141,6 +146,7 @@ class AuthenticityWidget(QWidget):
             return
         self._close_test()
         self.test = self._keeper["test"] = test
+        self._leaks = self._session.engine.leak_note(test)
         remember_file(_RECENT, test.path)
         self.start_page.show_remarks(())
         self._show_start()
@@ -151,6 +157,7 @@ class AuthenticityWidget(QWidget):
 
     def _close_test(self) -> None:
         self._stop_explaining()
+        self._stop_judging()
         self.trial_page.end()
         if self.test is not None:
             self.test.close()
@@ -164,7 +171,7 @@ class AuthenticityWidget(QWidget):
             except CytoDiffusionError as error:
                 tell(error)
                 sittings = []
-            self.start_page.show_test(words.headline(self.test), sittings)
+            self.start_page.show_test(words.headline(self.test), sittings, self._leaks)
         self.pages.setCurrentIndex(0)
 
     def _on_browse(self) -> None:
@@ -185,6 +192,8 @@ class AuthenticityWidget(QWidget):
             return
         self._mode = mode
         self.start_page.show_remarks(())
+        if mode == "teaching":
+            self._judge()
         self.pages.setCurrentIndex(1)
         self.trial_page.begin(sitting)
 
@@ -201,10 +210,37 @@ class AuthenticityWidget(QWidget):
         self._show_start()
         self.show_results(self._mode)
 
+    def _judge(self) -> None:
+        """Let the judge look at all cells, once a test, while the first ones are answered."""
+        if self.test is None or self._judging is not None:
+            return
+        job = self._judging = Job(words.judge_body(self._session.engine, self.test.path), self)
+        job.yielded.connect(self._on_judged)
+        job.failed.connect(self._on_not_judged)
+        job.start()
+
+    def _on_judged(self, judgement: Any) -> None:
+        self._judgement = (judgement,)
+        if self._untold is not None:
+            self._give_reason(*self._untold)
+
+    def _on_not_judged(self, error: CytoDiffusionError) -> None:
+        if self._untold is not None:
+            self.trial_page.give_reason(self._untold[0], f"The judge cannot look: {error}")
+
+    def _give_reason(self, trial: Question, cell: int) -> None:
+        """Say what the judge saw in a cell, now or when it has looked at all."""
+        self._untold = (trial, cell)
+        text = "The judge is still looking at the cells of this test ..."
+        if self._judgement is not None:
+            text, self._untold = words.reason_text(self._judgement[0], cell), None
+        self.trial_page.give_reason(trial, text)
+
     def _explain(self, trial: Question, told: Feedback) -> None:
-        """Work out the heatmap of a cell that was told of; the one before is let go."""
+        """Say why a cell was synthetic or real, and work out its heatmap."""
         if self.test is None:
             return
+        self._give_reason(trial, told.cell)
         self._stop_explaining()
         record = self.test.record
         settings = record["settings"]
@@ -228,9 +264,16 @@ class AuthenticityWidget(QWidget):
         if job is not None:
             job.abandon()
 
+    def _stop_judging(self) -> None:
+        job, self._judging = self._judging, None
+        self._judgement = self._untold = None
+        if job is not None:
+            job.abandon()
+
     def _on_closed(self, owner: int) -> None:
         if owner == id(self):
             self._stop_explaining()
+            self._stop_judging()
 
     def _on_no_explanation(self, error: CytoDiffusionError) -> None:
         self.trial_page.explanation.setText(f"No heatmap: {error}")
@@ -248,7 +291,13 @@ class AuthenticityWidget(QWidget):
     def _on_result(self, result: Any) -> None:
         self.result = result
         made = [] if self.test is None else self.test.record.get("notes", [])
-        self.result_page.show_result(result, made)
+        test = self.test
+        self.result_page.show_result(
+            result,
+            made,
+            "" if test is None else test.id,
+            None if test is None else lambda cell: decode(test.image(cell)),
+        )
         self.pages.setCurrentIndex(2)
 
     def _on_more(self) -> None:

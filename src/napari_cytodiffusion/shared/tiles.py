@@ -17,6 +17,7 @@ from qtpy.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QPixmap,
     QResizeEvent,
 )
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
@@ -252,3 +253,10 @@ def image_of(pixels: np.ndarray) -> QImage:
     height, width = pixels.shape[:2]
     image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
     return image.copy()
+
+
+def pixmap_of(pixels: np.ndarray, ratio: float = 1.0) -> QPixmap:
+    """Return (Y, X, 3) uint8 as a picture with ``ratio`` of its pixels to one of the layout."""
+    pixmap = QPixmap.fromImage(image_of(pixels))
+    pixmap.setDevicePixelRatio(ratio)
+    return pixmap
