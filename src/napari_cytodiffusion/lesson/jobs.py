@@ -167,7 +167,8 @@ def summary(session: LearnerSession) -> str:
     """Say in HTML what came of a sitting."""
     right, n = session.score
     again = len(session.again())
-    later = f" The other {again} came again until they were right." if again else ""
+    later = f" The other {again} came again until they were right." if again > 1 else ""
+    later = " The other one came again until it was right." if again == 1 else later
     return f"<b>{right} of {n} right at the first answer</b> ({100 * right / n:.0f} %).{later}"
 
 
