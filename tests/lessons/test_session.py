@@ -82,7 +82,7 @@ def test_what_is_told_is_all_there_is(lesson: Lesson) -> None:
             assert part in text
         sheet, captions = answer_sheet(told, lesson)
         assert len(captions) == 5
-        assert captions[2] == f"as {other(name)}, synthetic"
+        assert captions[2] == f"synthetic: as {other(name)}"
         assert sheet.shape == (240, 5 * 240 + 4 * 8, 3)
 
 

@@ -230,7 +230,7 @@ def _show(question: Question, mode: str, folder: Path, reporter: Reporter) -> No
     reporter.result({}, as_characters(question.pixels))
     again = ", again" if question.again else ""
     again += "; a synthetic cell" if question.synthetic else ""
-    reporter.result({}, f"{place_text(question, mode)}{again} ({path})")
+    reporter.result({}, f"{place_text(question.done, question.of, mode)}{again} ({path})")
 
 
 def _tell(told: Reveal, lesson: Lesson, folder: Path, reporter: Reporter) -> None:

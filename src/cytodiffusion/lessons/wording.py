@@ -6,20 +6,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cytodiffusion.lessons.content import Version
+from cytodiffusion.lessons.content import ReferenceCell, Version
 from cytodiffusion.lessons.lesson_file import Lesson
-from cytodiffusion.lessons.session import Question, Reveal
+from cytodiffusion.lessons.session import Reveal
 
 #: At most so many classes of a posterior are told.
 _MOST = 3
 _SIDE, _GAP = 240, 8
 
 
-def place_text(question: Question, mode: str) -> str:
+def place_text(done: int, of: int, mode: str) -> str:
     """Say how far a learner is."""
     if mode == "test":
-        return f"Cell {question.done + 1} of {question.of}"
-    return f"{question.done} of {question.of} known"
+        return f"Cell {min(done + 1, of)} of {of}"
+    return f"{done} of {of} known"
 
 
 def verdict(told: Reveal) -> str:
@@ -86,18 +86,21 @@ def told_lines(told: Reveal) -> list[str]:
 def answer_pictures(told: Reveal, lesson: Lesson) -> list[tuple[str, str]]:
     """Return the names of the pictures that belong to the answer, and what each shows."""
     cell = told.cell
-    synthetic = ", synthetic" if cell.synthetic else ""
-    found = [(cell.picture, f"the cell, {told.truth.name}{synthetic}")]
+    found = [(cell.picture, f"the cell: {kind_text(cell)}")]
     if (version := told.version) is not None:
         if version.map is not None:
             found.append((version.map, f"what would change for {version.target}"))
         if version.picture is not None:
-            found.append((version.picture, f"as {version.target}, synthetic"))
-    for name, number in told.compared.items():
+            found.append((version.picture, f"synthetic: as {version.target}"))
+    for number in told.compared.values():
         reference = lesson.content.references[number]
-        drawn = ", synthetic" if reference.synthetic else ""
-        found.append((reference.picture, f"most similar {name}{drawn}"))
+        found.append((reference.picture, f"most similar {kind_text(reference)}"))
     return found
+
+
+def kind_text(cell: ReferenceCell) -> str:
+    """Name the class; that a cell is synthetic comes first, so that it is never cut off."""
+    return f"synthetic {cell.class_name}" if cell.synthetic else cell.class_name
 
 
 def answer_sheet(told: Reveal, lesson: Lesson) -> tuple[NDArray[np.uint8], list[str]]:

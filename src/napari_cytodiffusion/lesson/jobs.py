@@ -14,6 +14,7 @@ from cytodiffusion.lessons.wording import (
     answer_pictures,
     attribute_text,
     hint_lines,
+    kind_text,
     place_text,
     posterior_text,
     truth_text,
@@ -95,7 +96,7 @@ def place(question: Question, session: LearnerSession) -> str:
     score = f" &nbsp; right at the first answer: {right} of {n}" if n else ""
     again = " &nbsp; <i>again</i>" if question.again else ""
     told = "" if session.mode == "test" else score
-    return f"<b>{escape(place_text(question, session.mode))}</b>{again}{told}"
+    return f"<b>{escape(place_text(session.done, question.of, session.mode))}</b>{again}{told}"
 
 
 def verdict_html(told: Reveal) -> str:
@@ -155,7 +156,7 @@ def wrong_tiles(reveals: list[Reveal], lesson: Lesson) -> list[PictureTile]:
     return [
         PictureTile(
             lesson.picture(one.cell.picture),
-            f"{one.truth.name}\nnot {one.said.name}",
+            f"{kind_text(one.cell)}\nnot {one.said.name}",
             key=number,
         )
         for number, one in enumerate(reveals)

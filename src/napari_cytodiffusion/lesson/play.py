@@ -62,7 +62,7 @@ class PlayPage(KeyPage):
         self.bar = QProgressBar(self)
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(6)
-        self.board = TileBoard(2, self)
+        self.board = TileBoard(3, self)
         self.verdict = note("", self)
         larger = self.verdict.font()
         larger.setPointSizeF(1.1 * larger.pointSizeF())

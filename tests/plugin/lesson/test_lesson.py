@@ -93,7 +93,7 @@ def test_played_by_key_until_every_cell_is_known(opened, qtbot, messages, tmp_pa
     assert f"Not {NAMES[(right + 1) % 3]}: it is {NAMES[right]}." in page.verdict.text()
     assert "class given by Grace" in page.verdict.text()
     captions = [tile.caption for tile in page.board.tiles()]
-    assert captions[2] == f"As {NAMES[(right + 1) % 3]}, synthetic"
+    assert captions[2] == f"Synthetic: as {NAMES[(right + 1) % 3]}"
     assert len(captions) == 5
     assert "cell size: big" in page.text.text()
     assert page.class_buttons[0].isHidden()
