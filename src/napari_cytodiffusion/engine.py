@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cytodiffusion.image.label_changes import CellChanges
     from cytodiffusion.image.labels import LabelImage
     from cytodiffusion.image.pixel_size import StatedScale
+    from cytodiffusion.lessons import Lesson, LessonSettings
     from cytodiffusion.metrics.differential import Differential
     from cytodiffusion.model.bundle import CellClass, ModelBundle
     from cytodiffusion.pipeline import CellBatch
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from cytodiffusion.smear import Smear, SmearSettings
     from cytodiffusion.smear.exercise import ExerciseResult
     from cytodiffusion.study.opening import OpenedImage
-    from cytodiffusion.teaching import Lesson, TeachSettings, Version
+    from cytodiffusion.teaching import LabelledCells, TeachSettings, Version
 
 _LOCK = Lock()
 
@@ -404,20 +405,20 @@ class Engine:
 
     # -- teaching -----------------------------------------------------------------------------
 
-    def lesson(
+    def labelled(
         self, folder: Path, source: str, settings: TeachSettings
-    ) -> tuple[Lesson, str, Mapping[str, str]]:
+    ) -> tuple[LabelledCells, str, Mapping[str, str]]:
         """Return what a study can teach a model, why it cannot yet, and colours by class."""
         model = self.load_model(source, settings.device)
         from cytodiffusion.study import Study
         from cytodiffusion.teaching import survey
-        from cytodiffusion.teaching.lesson import check_lesson
+        from cytodiffusion.teaching.labelled import check_labelled
 
         with Study.open(folder, writable=False) as study:
             colors = {one.name: one.color for one in study.classes()}
             found = survey(study, model, settings)
         try:
-            check_lesson(found)
+            check_labelled(found)
         except InputError as error:
             return found, str(error), colors
         return found, "", colors
@@ -601,6 +602,24 @@ class Engine:
         from cytodiffusion.authenticity.result import read_results
 
         return read_results(list(paths), mode, progress=progress)
+
+    # -- lessons ------------------------------------------------------------------------------
+
+    def make_lesson(self, settings: LessonSettings, progress: Progress, model: ModelBundle) -> Path:
+        """Make a lesson on the morphology of cells."""
+        from cytodiffusion.lessons import make_lesson
+
+        return make_lesson(settings, progress, model=model)
+
+    def export_lesson(self, lesson: Lesson, folder: Path) -> str:
+        """Write what came of a lesson to a folder; return it in a sentence."""
+        self.prepare()
+        from cytodiffusion.lessons import read_results
+        from cytodiffusion.lessons.export import save_result
+
+        found = read_results(lesson)
+        save_result(folder, found)
+        return found.sentence()
 
 
 def model_body(

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.authenticity.standardise import decode
-from cytodiffusion.authenticity.store import AuthenticityTest, SessionInfo, now
+from cytodiffusion.authenticity.store import AuthenticityTest, SessionInfo
 from cytodiffusion.errors import InputError
+from cytodiffusion.files.answer_store import now
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +85,7 @@ class ParticipantSession:
             return None
         image = self.test.image(self._order[self.answered])
         pixels = decode(image)
-        row = (self.id, self.answered, now())
-        self.test.append("INSERT INTO showings VALUES (?, ?, ?)", row)
+        self.test.showing(self.id, self.answered)
         return Question(self.answered + 1, len(self._order), pixels)
 
     def answer(

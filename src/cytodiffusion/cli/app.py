@@ -19,6 +19,7 @@ from cytodiffusion.cli import (
     evaluate,
     generate,
     heatmap,
+    lesson,
     models,
     run,
     segment,
@@ -77,6 +78,7 @@ app.command("augment")(augment.augment)
 app.add_typer(models.app, name="models")
 app.add_typer(study.app, name="study")
 app.add_typer(authenticity.app, name="authenticity")
+app.add_typer(lesson.app, name="lesson")
 
 
 def _show_version(wanted: bool) -> None:

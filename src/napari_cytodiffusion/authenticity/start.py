@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -150,15 +149,6 @@ class StartPage(QWidget):
         """Tell who has made a test what was noticed; who takes it should not read that first."""
         self.remarks.setText("\n".join(f"\u2022 {text}" for text in remarks))
         self.remarks.setVisible(bool(remarks))
-
-    def fill_recent(self, paths: Sequence[Path], chosen: Any) -> None:
-        """Offer tests that were opened before."""
-        self.recent.clear()
-        for path in paths:
-            action = self.recent.addAction(str(path))
-            action.triggered.connect(lambda _=False, p=path: chosen(p))
-        if not paths:
-            self.recent.addAction("no test was opened yet").setEnabled(False)
 
     def _own(self) -> SessionInfo | None:
         """Return the unfinished sitting that the name and the mode mean."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils import notifications
-from qtpy.QtCore import QSettings, QSize
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QFileDialog, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from cytodiffusion.authenticity import (
@@ -25,12 +25,13 @@ from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.authenticity.result import ResultPage
 from napari_cytodiffusion.authenticity.start import StartPage
 from napari_cytodiffusion.authenticity.trial import TrialPage
+from napari_cytodiffusion.remembered import recent_files, remember_file
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import Pace, TallArea, ask, tell
 from napari_cytodiffusion.workers import Body, Job
 
-#: How many tests are remembered.
-_RECENT = 8
+#: What is remembered of the tests that were opened before.
+_RECENT = "authenticity/recent"
 
 _KINDS = f"Authenticity test (*{SUFFIX})"
 
@@ -80,7 +81,7 @@ class AuthenticityWidget(QWidget):
     def _connect(self) -> None:
         start, trial, result = self.start_page, self.trial_page, self.result_page
         start.browse.connect(self._on_browse)
-        start.recent.aboutToShow.connect(lambda: start.fill_recent(self.recent_tests(), self.open))
+        start.recent.aboutToShow.connect(self._offer_recent)
         start.form.asked.connect(self.make)
         start.form.cancelled.connect(self._session.cancel)
         start.begin.connect(self.begin)
@@ -146,9 +147,13 @@ class AuthenticityWidget(QWidget):
         self._close_test()
         self.test = self._keeper["test"] = test
         self._leaks = self._session.engine.leak_note(test)
-        self._remember(test.path)
+        remember_file(_RECENT, test.path)
         self.start_page.show_remarks(())
         self._show_start()
+
+    def _offer_recent(self) -> None:
+        nothing = "no test was opened yet"
+        self.start_page.open_button.offer_recent(recent_files(_RECENT), self.open, nothing)
 
     def _close_test(self) -> None:
         self._stop_explaining()
@@ -330,22 +335,6 @@ class AuthenticityWidget(QWidget):
         self.start_page.refresh()
         if error is not None:
             tell(error)
-
-    # -- recent -------------------------------------------------------------------------------
-
-    def _settings(self) -> QSettings:
-        return QSettings("cytodiffusion", "napari-cytodiffusion")
-
-    def recent_tests(self) -> list[Path]:
-        """Return tests that were opened before and are still there."""
-        value = self._settings().value("authenticity/recent", [])
-        paths = [value] if isinstance(value, str) else list(value or [])
-        return [Path(path) for path in paths if Path(path).is_file()]
-
-    def _remember(self, path: Path) -> None:
-        own = path.resolve()
-        others = [str(p) for p in self.recent_tests() if p != own]
-        self._settings().setValue("authenticity/recent", [str(own), *others][:_RECENT])
 
 
 def _close_all(keeper: dict[str, AuthenticityTest], *_: Any) -> None:

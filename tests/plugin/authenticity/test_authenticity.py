@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import QSettings, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QFocusEvent, QKeyEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -25,6 +25,7 @@ from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.authenticity import trial as page_module
 from napari_cytodiffusion.authenticity.widget import AuthenticityWidget
 from napari_cytodiffusion.engine import Engine
+from napari_cytodiffusion.remembered import recent_files
 
 NAMES = sorted(COLORS)
 NO_DISPLAY = sys.platform.startswith("linux") and (
@@ -54,16 +55,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(page_module, "GUARD", 0.0)
 
 
-def settle(monkeypatch, tmp_path) -> None:
-    path = str(tmp_path / "settings.ini")
-    monkeypatch.setattr(
-        AuthenticityWidget, "_settings", lambda _: QSettings(path, QSettings.Format.IniFormat)
-    )
-
-
 @pytest.fixture
 def widget(qtbot, tmp_path, monkeypatch, quick):
-    settle(monkeypatch, tmp_path)
     made = AuthenticityWidget(ViewerModel())
     qtbot.addWidget(made)
     made.resize(460, 900)
@@ -186,8 +179,8 @@ def test_it_goes_on_where_it_was_left(opened, qtbot, tmp_path, monkeypatch) -> N
     other = AuthenticityWidget(ViewerModel())
     qtbot.addWidget(other)
     other.show()
-    assert other.recent_tests() == [(tmp_path / "test.sqlite").resolve()]
-    other.open(other.recent_tests()[0])
+    assert recent_files("authenticity/recent") == [(tmp_path / "test.sqlite").resolve()]
+    other.open(recent_files("authenticity/recent")[0])
     other.start_page.sittings.cellClicked.emit(0, 0)
     assert other.start_page.begin_button.text() == "Resume at 3 of 6"
     QTest.mouseClick(other.start_page.begin_button, Qt.MouseButton.LeftButton)
@@ -434,7 +427,6 @@ def test_pause_is_in_sight_on_a_low_screen(opened, qtbot, mode) -> None:
 @pytest.mark.window
 @pytest.mark.skipif(NO_DISPLAY, reason="no display: run under xvfb-run")
 def test_napari_gets_none_of_the_keys(make_napari_viewer, qtbot, tmp_path, monkeypatch, quick):
-    settle(monkeypatch, tmp_path)
     viewer = make_napari_viewer(show=True)
     labels = viewer.add_labels(np.zeros((20, 20), int))
     stolen = []
