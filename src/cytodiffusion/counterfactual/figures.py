@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
@@ -334,10 +335,16 @@ def _scale_bar(axes: Axes, size: int, window_um: float) -> None:
     if length > size / 2:
         return
     left, low = 0.05 * size, 0.94 * size
-    axes.plot([left, left + length], [low, low], color="black", linewidth=2, solid_capstyle="butt")
-    axes.text(
-        left + length / 2, low - 0.02 * size, f"{_STEPS} µm", ha="center", va="bottom", fontsize=6.5
+    seen = [withStroke(linewidth=2.5, foreground="white", alpha=0.5)]  # on a dark slide too
+    axes.plot(
+        *([left, left + length], [low, low]),
+        color="black",
+        linewidth=2,
+        solid_capstyle="butt",
+        path_effects=seen,
     )
+    text = {"ha": "center", "va": "bottom", "fontsize": 6.5, "path_effects": seen}
+    axes.text(left + length / 2, low - 0.02 * size, f"{_STEPS} µm", **text)
 
 
 def _bar(figure: Figure, drawn: Any, axes: list[Axes], target: str) -> None:
