@@ -343,7 +343,7 @@ def _scale_bar(axes: Axes, size: int, window_um: float) -> None:
         solid_capstyle="butt",
         path_effects=seen,
     )
-    text = {"ha": "center", "va": "bottom", "fontsize": 6.5, "path_effects": seen}
+    text: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 6.5, "path_effects": seen}
     axes.text(left + length / 2, low - 0.02 * size, f"{_STEPS} µm", **text)
 
 
