@@ -92,6 +92,8 @@ def save_body(
 ) -> Body:
     """Body of a `Job` that saves one of `CounterfactualStore.saveable` and yields `SavedFiles`."""
     origin, record = Origin.of(views), views.coarse.record
+    if key == "mean":
+        return heatmaps_body(path, [], origin, found.means())
     if key == "all" or asked is None:
         made = [
             (m, found.version(m.asked), found.saliency(m.asked.label), record(m.asked.label))
@@ -100,8 +102,6 @@ def save_body(
         return heatmaps_body(path, made, origin, found.means())
     mapped, changed, morphed = found.map(asked), found.version(asked), found.morph(asked)
     cell = record(asked.label)
-    if key == "mean":
-        return heatmaps_body(path, [], origin, found.means())
     if key == "grid":
         return grid_body(path, found.all_classes(asked.label), sigmas)
     if key == "version" and changed is not None:
