@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.counterfactual.cells import Counterfactuals
     from cytodiffusion.counterfactual.heatmap import Heatmap
+    from cytodiffusion.counterfactual.mean_map import MeanMap
     from cytodiffusion.counterfactual.morph import Morph
+    from cytodiffusion.counterfactual.saliency import Saliency
     from cytodiffusion.evaluation.settings import EvaluateSettings
     from cytodiffusion.evaluation.stored import StoredReport
     from cytodiffusion.generation import GeneratedCells, GenerationSettings, Mix
@@ -475,6 +477,25 @@ class Engine:
         from cytodiffusion.counterfactual.wording import stain_change
 
         return stain_change(heatmap, mask)
+
+    def mean_maps(
+        self, heatmaps: Sequence[Heatmap], masks: Sequence[np.ndarray]
+    ) -> list[tuple[list[int], MeanMap]]:
+        """Average the heatmaps of each pair of classes with enough cells; places and mean map."""
+        from cytodiffusion.counterfactual.mean_map import mean_map, pairs_of
+
+        return [
+            (group, mean_map([heatmaps[i] for i in group], [masks[i] for i in group]))
+            for group in pairs_of(heatmaps)
+        ]
+
+    def saliency_map(
+        self, crop: np.ndarray, model: ModelBundle, predicted: int, **how: Any
+    ) -> Saliency:
+        """Map which pixels of a cell speak for its class."""
+        from cytodiffusion.counterfactual.saliency import saliency_map
+
+        return saliency_map(crop, model, predicted, **how)
 
     def counterfactual_cells(
         self, pixels: Any, model: ModelBundle, targets: Any, **how: Any
