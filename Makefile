@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 OUT    ?= results/demo
 
-.PHONY: demo gui test lint screenshots default-model smear-network laboratories laboratories-out clean
+.PHONY: demo gui test lint screenshots default-model smear-network laboratories generator-detail laboratories-out clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,10 @@ laboratories: $(STAMP)  ## the last training of the default model, on cells of a
 		--init $(MODEL) --settings scripts/default_model_laboratories.json
 	$(BIN)/cytodiffusion train results/laboratories/cells.csv -o results/default-all --resume \
 		--init results/default-laboratories --settings scripts/default_slides.json
+
+generator-detail: $(STAMP)  ## the detail of synthetic cells against a critic, an hour on one core; MODEL is what it goes on from
+	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-detail --resume \
+		--init $(MODEL) --settings scripts/default_generator_detail.json
 
 # each training goes on from the one before; its photographs are outlined by that one
 MODEL ?= default

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from cytodiffusion.generation import (
     generate_parts,
     order,
 )
-from cytodiffusion.generation.generate import generate
+from cytodiffusion.generation.generate import generate, has_company
 from cytodiffusion.generation.order import duration
 from cytodiffusion.model import ModelBundle
 from cytodiffusion.settings import make_settings
@@ -322,6 +323,35 @@ def test_noise_is_never_shared(cells: list[tuple[str, int, int]]) -> None:
     numbers = [engine.noise_number(*cell) for cell in cells]
     assert len(set(numbers)) == len(cells)
     assert all(0 <= number < 2**40 for number in numbers)
+
+
+def test_a_nucleus_beside_the_middle_is_company() -> None:
+    empty = np.full((4, 64, 64, 3), 235, np.uint8)
+    nucleus = (90, 60, 140)
+    empty[1, 4:16, 4:16] = nucleus  # beside
+    empty[2, 26:38, 26:38] = nucleus  # in the middle
+    empty[3, 6:58, 6:58] = nucleus  # a smudge over all of it
+    assert has_company(empty).tolist() == [False, True, False, False]
+
+
+def test_red_cells_beside_a_white_cell_are_drawn_anew(
+    tiny: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "has_company", lambda cells: np.ones(len(cells), bool))
+    classes = tuple(replace(c, group="red") if k == 0 else c for k, c in enumerate(tiny.classes))
+    model = replace(tiny, classes=classes)
+    monkeypatch.setattr(
+        engine,
+        "classify",
+        lambda crops, *_, **__: SimpleNamespace(
+            posterior=np.eye(len(classes))[np.zeros(len(crops), int)],
+            predicted=np.zeros(len(crops), int),
+        ),
+    )
+    settings = GenerationSettings(steps=2, tries=2)
+    cells = generate(model, {classes[0].name: 2}, settings)
+    assert len(cells) == 0
+    assert cells.rejected == {classes[0].name: 4}
 
 
 def test_crops_of_any_size() -> None:

@@ -36,6 +36,12 @@ BACKGROUND = np.full(3, 255 * WHITE, np.float32)
 #: Share of the progress of a part that its first drawings are, and so on with what is left.
 _FIRST = 0.8
 
+#: Groups of classes whose cells are shown without a white cell beside them.
+_ALONE = ("red", "platelet", "artefact")
+#: A white cell beside the one asked for: more than this share of the picture is as dark in red
+#: light as a nucleus (optical density), further from the middle than this share of its side.
+_COMPANY, _NUCLEAR, _MIDDLE = 0.01, 0.25, 0.3
+
 #: Called at each step with the places ``(n,)`` in the order of the cells being drawn and with
 #: what they look like so far, ``(n, S, S, 3)`` uint8.
 Preview = Callable[[NDArray[np.int64], NDArray[np.uint8]], None]
@@ -54,8 +60,9 @@ def generate(
     """Draw cells of the asked classes.
 
     With rejection, a cell that the model's own classifier does not take for its class is drawn
-    anew with fresh noise, and left out when it is never accepted. The classifier was trained
-    on the same images as the generator: its agreement is a check, not a proof.
+    anew with fresh noise, and left out when it is never accepted; so is a red cell, platelet or
+    artefact that has a white cell beside it. The classifier was trained on the same images as the
+    generator: its agreement is a check, not a proof.
     """
     parts = list(
         generate_parts(
@@ -204,7 +211,10 @@ class _Work:
             other = self.order.towards
             right |= found.predicted == other
             confidence = confidence + np.where(index == other, 0, found.posterior[:, other])
-        return found.predicted, confidence, right & (confidence >= self.settings.least_confidence)
+        sure = confidence >= self.settings.least_confidence
+        groups = np.array([c.group for c in self.model.classes])
+        alone = ~np.isin(groups[index], _ALONE) | ~has_company(pixels)
+        return found.predicted, confidence, right & sure & alone
 
     def finished(self, places: NDArray[np.int64], complete: bool = False) -> GeneratedCells:
         """Return what is done of a part."""
@@ -229,6 +239,21 @@ class _Work:
             pixel_size_um=model.window_um / drawn_size(model),
             complete=complete,
         )
+
+
+def has_company(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether there is a nucleus beside the middle of cells ``(N, S, S, 3)``, for each (N,).
+
+    A smudge that fills the picture is as dark in the middle and has no company.
+    """
+    side = pixels.shape[1]
+    axis = (np.arange(side) + 0.5) / side - 0.5
+    outside = np.hypot(axis[:, None], axis[None, :]) > _MIDDLE
+    density = np.log10(BACKGROUND[0] / np.maximum(pixels[..., 0], 1.0))
+    dark = density > _NUCLEAR
+    beside = (dark & outside).mean(axis=(1, 2))
+    paler = dark[:, ~outside].mean(axis=1) < dark[:, outside].mean(axis=1)
+    return np.asarray((beside > _COMPANY) & paler)
 
 
 def noise_number(name: str, number: int, attempt: int) -> int:

@@ -304,6 +304,38 @@ def _draw_in_stages(
     strength: float,
 ) -> Tensor:
     """Draw the coarse picture, or take that of a sketch, and then its detail."""
+    coarse = draw_coarse(
+        model,
+        g,
+        guidance,
+        noise,
+        steps,
+        lambda share, seems: watch(0.5 * share, seems),
+        None if sketch is None else g.shrink(sketch),
+        strength,
+    )
+    return draw_detail(
+        model,
+        g,
+        coarse,
+        guidance,
+        noise,
+        steps,
+        lambda share, seems: watch(0.5 + 0.5 * share, seems),
+    )
+
+
+def draw_coarse(
+    model: ModelBundle,
+    g: Generator,
+    guidance: Guidance,
+    noise: Noise,
+    steps: int,
+    watch: Watch,
+    sketch: Tensor | None = None,
+    strength: float = 1.0,
+) -> Tensor:
+    """Draw coarse pictures ``(N, 3, s, s)`` in -1..1, perhaps from others."""
     base = StageDenoiser(g.base, model.device, COARSE_BOUND)
     side = g.coarse_size // g.base_patch
     latents = solve(
@@ -311,16 +343,11 @@ def _draw_in_stages(
         lambda z, t, _: base(z, t, guidance),
         base.schedule,
         steps,
-        lambda share, seems: watch(0.5 * share, lambda: g.enlarge(g.unfold(seems))),
+        lambda share, seems: watch(share, lambda: g.enlarge(g.unfold(seems))),
         strength,
-        None if sketch is None else g.fold(g.shrink(sketch)),
+        None if sketch is None else g.fold(sketch),
     )
-    coarse = g.unfold(latents).clamp(-1, 1)
-
-    def later(share: float, seems: Callable[[], Tensor]) -> None:
-        watch(0.5 + 0.5 * share, seems)
-
-    return draw_detail(model, g, coarse, guidance, noise, steps, later)
+    return g.unfold(latents).clamp(-1, 1)
 
 
 def draw_detail(
@@ -332,16 +359,28 @@ def draw_detail(
     steps: int,
     watch: Watch,
 ) -> Tensor:
-    """Draw cells ``(N, 3, S, S)`` in -1..1 on their coarse pictures ``(N, 3, s, s)``."""
-    fine = StageDenoiser(g.detail, model.device, DETAIL_BOUND, _DETAIL_GAIN)
+    """Draw cells ``(N, 3, S, S)`` in -1..1 on their coarse pictures ``(N, 3, s, s)``.
+
+    A detail network that was taught to draw in a number of steps draws in just these.
+    """
+    taught = g.detail_levels is not None
+    fine = StageDenoiser(g.detail, model.device, DETAIL_BOUND, 1.0 if taught else _DETAIL_GAIN)
     unguided = guidance.unguided()
-    detail = solve(
-        noise(1, (3 * g.factor**2, g.coarse_size, g.coarse_size)),
-        lambda z, t, _: fine(z, t, unguided, coarse),
-        fine.schedule,
-        max(4, round(_DETAIL_STEPS * steps)),
-        lambda share, seems: watch(share, lambda: g.with_detail(coarse, seems)),
-    )
+    z = noise(1, (3 * g.factor**2, g.coarse_size, g.coarse_size))
+
+    def clean(z: Tensor, t: Tensor, _step: int) -> Tensor:
+        return fine(z, t, unguided, coarse)
+
+    def report(share: float, seems: Tensor) -> None:
+        watch(share, lambda: g.with_detail(coarse, seems))
+
+    if g.detail_levels is None:
+        few = max(4, round(_DETAIL_STEPS * steps))
+        detail = solve(z, clean, fine.schedule, few, report)
+    else:
+        levels = g.detail_levels.to(z.device)[:, None].expand(-1, len(z))
+        detail = walk(z, levels, clean, fine.schedule, lambda _share: None)
+        report(1.0, detail)
     return g.with_detail(coarse, detail)
 
 

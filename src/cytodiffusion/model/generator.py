@@ -24,6 +24,7 @@ from cytodiffusion.errors import BundleError
 from cytodiffusion.model.blocks import ResidualBlock, SpatialAttention, level_embedding
 from cytodiffusion.model.files import check_weights, read_json, read_tensors
 from cytodiffusion.model.network import SavedNetwork, register_to_config
+from cytodiffusion.model.schedule import LEVELS
 
 #: Width of the embedding of noise level and class.
 LEVEL_WIDTH = 128
@@ -126,6 +127,8 @@ class Generator(SavedNetwork):
         Side of the blocks of pixels that are folded into channels in the coarse picture.
     detail_scale : float
         Standard deviation of the detail, which is divided by it.
+    drawn_in : int
+        Steps that the detail network was taught to draw in; 0 where any number will do.
     """
 
     @register_to_config
@@ -140,11 +143,13 @@ class Generator(SavedNetwork):
         detail_widths: tuple[int, ...] = (64, 96),
         detail_blocks: tuple[int, ...] = (1, 2),
         detail_scale: float = 0.1,
+        drawn_in: int = 0,
     ):
         super().__init__()
         self.size, self.factor, self.base_patch = size, factor, base_patch
         self.detail_scale = detail_scale
         self.num_classes = num_classes
+        self.drawn_in = drawn_in
         channels = 3 * base_patch**2
         self.base = ClassUNet(
             num_classes, channels, channels, tuple(base_widths), tuple(base_blocks), True
@@ -158,6 +163,16 @@ class Generator(SavedNetwork):
     def coarse_size(self) -> int:
         """Side of the coarse picture in pixels."""
         return int(self.size // self.factor)
+
+    @property
+    def detail_levels(self) -> Tensor | None:
+        """Noise levels ``(drawn_in + 1,)`` that the detail is drawn through, from noise to clean.
+
+        None where the detail network was not taught to draw in a number of steps.
+        """
+        if not self.drawn_in:
+            return None
+        return (torch.linspace(1, 0, self.drawn_in + 1) * (LEVELS - 1)).round().long()
 
     def shrink(self, pixels: Tensor) -> Tensor:
         """Coarse pictures ``(N, 3, s, s)`` of ``pixels (N, 3, S, S)``, both -1..1."""

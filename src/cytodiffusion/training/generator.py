@@ -117,9 +117,9 @@ class GeneratorTrainer(Trainer):
         else:
             margin = (unit.shape[-1] - s.input_size) // 2
             inner = unit[..., margin : margin + s.input_size, margin : margin + s.input_size]
-            pixels = to_network(_mirrored(inner, generator))
+            pixels = to_network(mirrored(inner, generator))
             clean, given = self._parts(pixels, generator)
-        t = (_spread(n, generator) * LEVELS).long()
+        t = (spread(n, generator) * LEVELS).long()
         epsilon = torch.randn(clean.shape, generator=generator)
         drop = torch.rand(n, generator=generator) < (s.class_dropout if varied else 0.0)
         classes = cells.labels[index].where(~drop, -1)
@@ -151,11 +151,14 @@ class GeneratorTrainer(Trainer):
         for index in torch.split(chosen, 64):
             batch = self._stage_batch(cells, index, generator, varied=False)
             with self.accelerator.autocast():
-                losses.append(float(self.model(*batch)[0]))
+                losses.append(self._validation_loss(batch))
         self.ema.restore(plain.parameters())
         validation = sum(losses) / len(losses)
         self.history.append({"step": self.step, **parts, "validation": validation})
         log.info("step %d: validation loss %.5f", self.step, validation)
+
+    def _validation_loss(self, batch: tuple[Tensor, ...]) -> float:
+        return float(self.model(*batch)[0])
 
     def _told(self, parts: dict[str, float]) -> str:
         return f"{self.stage}, loss {parts['denoising']:.4f}"
@@ -243,13 +246,13 @@ def build_generator(settings: TrainSettings, classes: int, cells: CellSet) -> Ge
     return generator
 
 
-def _spread(n: int, generator: torch.Generator) -> Tensor:
+def spread(n: int, generator: torch.Generator) -> Tensor:
     """Numbers ``(n,)`` in 0..1, one in each n-th, in random order."""
     share = (torch.arange(n) + torch.rand(n, generator=generator)) / n
     return share[torch.randperm(n, generator=generator)].clamp(max=1 - 1e-6)
 
 
-def _mirrored(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def mirrored(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Crops turned by right angles and mirrored, which keeps them sharp."""
     turns = torch.randint(4, (len(pixels),), generator=generator)
     flips = torch.rand(len(pixels), generator=generator) < 0.5

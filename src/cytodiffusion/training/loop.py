@@ -60,6 +60,9 @@ class TrainingLoop:
     #: Files of the folder that the run ends in.
     files: tuple[str, ...] = FILES
 
+    #: How long the optimiser remembers gradients and their squares.
+    betas: tuple[float, float] = (0.9, 0.99)
+
     #: Names of the classes, where there are any.
     names: list[str]
 
@@ -127,20 +130,24 @@ class TrainingLoop:
         self.accelerator = _accelerator(precision, device, **trackers)
         torch.manual_seed(s.seed)
         model = self._network()
-        decay = [p for p in model.parameters() if p.ndim > 1]
-        rest = [p for p in model.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
-            [
-                {"params": decay, "weight_decay": s.weight_decay},
-                {"params": rest, "weight_decay": 0},
-            ],
+            self._groups(model),
             lr=s.learning_rate,
-            betas=(0.9, 0.99),
+            betas=self.betas,
             fused=True,
         )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.ema = EMAModel(model.parameters(), decay=s.ema_decay, use_ema_warmup=True, power=0.75)
         self.ema.to(self.accelerator.device)
+
+    def _groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Parameters by how they are optimised; ``pace`` multiplies the learning rate."""
+        decay = [p for p in model.parameters() if p.ndim > 1]
+        rest = [p for p in model.parameters() if p.ndim <= 1]
+        return [
+            {"params": decay, "weight_decay": self.settings.weight_decay, "pace": 1.0},
+            {"params": rest, "weight_decay": 0, "pace": 1.0},
+        ]
 
     def _resume(self) -> None:
         folder = find_checkpoint(self.run)
@@ -212,7 +219,7 @@ class TrainingLoop:
     def _train_step(self, step: int) -> dict[str, float]:
         s = self.settings
         for group in self.optimizer.param_groups:
-            group["lr"] = s.learning_rate * rate_at(step, s)
+            group["lr"] = s.learning_rate * group["pace"] * rate_at(step, s)
         torch.manual_seed(generator_for(s.seed, step, "dropout").initial_seed())
         batch = self._batch(step)
         with self.accelerator.autocast():

@@ -29,14 +29,15 @@ from cytodiffusion.settings import (
 )
 from cytodiffusion.training.augmentation.settings import AugmentSettings, nothing_but
 
-#: Ours; the baselines; the published network; what draws synthetic cells; what corrects the cells
-#: of a slide for what they have in common; what outlines the cells of a field.
+#: Ours; the baselines; the published network; what draws synthetic cells, and its detail taught
+#: further; what corrects the cells of a slide for what they have in common; what outlines cells.
 Kind = Literal[
     "diffusion",
     "resnet18",
     "vit",
     "stable-diffusion",
     "generator",
+    "generator-detail",
     "slide-correction",
     "slide-distance",
     "segmenter",
@@ -64,6 +65,17 @@ RECIPES: dict[str, dict[str, Any]] = {
         "steps": 8000,
         "balance": 0.7,
         "augment": nothing_but(scale=0.06, aspect=0.03, shift=0.02),
+    },
+    "generator-detail": {
+        "input_size": 128,
+        "batch_size": 16,
+        "steps": 5000,
+        "learning_rate": 1e-4,
+        "warmup": 50,
+        "cooldown": 0.2,
+        "ema_decay": 0.998,
+        "balance": 1.0,
+        "augment": nothing_but(),
     },
     "slide-correction": {
         "steps": 3000,
@@ -130,9 +142,10 @@ class TrainSettings(BaseModel):
         "Kind of model",
         "diffusion; a baseline to compare it with: resnet18 or vit; stable-diffusion, the "
         "published network, fine-tuned from init; or what is added to the model init: generator, "
-        "which draws synthetic cells, slide-correction, which corrects the cells of a slide for "
-        "what they have in common, slide-distance, which makes it less sure of slides unlike its "
-        "training, or segmenter, the smear network, which outlines the cells of a field.",
+        "which draws synthetic cells, generator-detail, which teaches the generator that it has "
+        "finer detail, slide-correction, which corrects the cells of a slide for what they have in "
+        "common, slide-distance, which makes it less sure of slides unlike its training, or "
+        "segmenter, the smear network, which outlines the cells of a field.",
         aliases=list(_BY_ALIAS),
     )
     pretrained: bool = setting(
@@ -222,6 +235,19 @@ class TrainSettings(BaseModel):
         "Steps of the detail network",
         "generator: training steps of the network for the detail.",
         unit="steps",
+        more=True,
+    )
+    drawn_in: PositiveInt = setting(
+        8,
+        "Steps that details are drawn in",
+        "generator-detail: steps in which the detail of a cell is drawn, now and later.",
+        unit="steps",
+        more=True,
+    )
+    critic_weight: PositiveFloat = setting(
+        0.03,
+        "Weight of the critic",
+        "generator-detail: weight of what the critic says beside the ordinary loss.",
         more=True,
     )
     laboratories: PositiveInt = setting(
@@ -525,6 +551,8 @@ class TrainSettings(BaseModel):
             raise ValueError("name the Stable Diffusion 1.5 to start from with init")
         if self.kind == "generator" and self.init is None:
             raise ValueError("name the model that the generator is for with init")
+        if self.kind == "generator-detail" and self.init is None:
+            raise ValueError("name the model whose generator is to be taught further with init")
         if self.kind == "slide-correction" and self.init is None:
             raise ValueError("name the model that the correction is for with init")
         if self.kind == "slide-distance" and self.init is None:
