@@ -2,11 +2,11 @@
 
     python benchmarks/counterfactual_cells.py [--denoiser] [--model MODEL] [--judge BASELINE]
 
-Cells of the validation split of PBC that the model takes for what they are, several pairs of
-classes. Inversion at the least strength that turns the cell, inversion and plain noising and
-denoising at fixed strengths. A judge is a second network, trained on real cells, that had no part
-in making the pictures: what it says shows whether they are cells of the target class or merely
-fool the model. Prints tables in Markdown.
+Cells of a split of PBC that the model takes for what they are, several pairs of classes; each with
+its mask and its neighbours, as the watershed finds them. The nearest version, inversion and plain
+noising and denoising at fixed strengths. A judge is a second network, trained on real cells, that
+had no part in making the pictures: what it says shows whether they are cells of the target class
+or merely fool the model. Prints tables in Markdown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pandas as pd
 from real_cells import PIXEL_SIZE_UM, add_data_option
 
 from cytodiffusion.baselines import Baseline
-from cytodiffusion.cells.crops import centre_crop
+from cytodiffusion.cells.single_cell import SingleCell
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.counterfactual.cells import (
@@ -31,11 +31,11 @@ from cytodiffusion.counterfactual.cells import (
     counterfactual_cells,
 )
 from cytodiffusion.counterfactual.morph import make_morph
+from cytodiffusion.counterfactual.placement import Placement
 from cytodiffusion.files.synthetic_mark import STATEMENT
 from cytodiffusion.files.writers import write_png
 from cytodiffusion.generation.sampler import drawn_size
 from cytodiffusion.image.image import open_image
-from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.predict import load_classifier, predict
@@ -50,7 +50,16 @@ PAIRS = (
     ("erythroblast", "lymphocyte"),
     ("basophil", "neutrophil"),
 )
-#: Inversion, the least strength, is the first.
+#: Smaller and larger targets: what was there must give way.
+MORE_PAIRS = (
+    ("eosinophil", "lymphocyte"),
+    ("basophil", "lymphocyte"),
+    ("lymphocyte", "platelet"),
+    ("neutrophil", "platelet"),
+    ("neutrophil", "basophil"),
+    ("lymphocyte", "basophil"),
+)
+#: The nearest version is the first.
 WAYS = (
     {},
     {"strength": 0.5},
@@ -66,27 +75,34 @@ class Sample:
 
     crops: np.ndarray
     background: np.ndarray
+    masks: np.ndarray
+    neighbours: np.ndarray
     source: np.ndarray
     target: np.ndarray
 
 
-def load(data: Path, model: ModelBundle, each: int, seed: int) -> Sample:
+def load(data: Path, model: ModelBundle, split: str, pairs: tuple, each: int, seed: int) -> Sample:
     """Draw ``each`` cells a pair that the model takes for what they are."""
     table = pd.read_csv(data / "manifest.csv", dtype=str, keep_default_na=False)
-    table = table[(table["dataset"] == "pbc") & (table["split"] == "val")]
+    table = table[(table["dataset"] == "pbc") & (table["split"] == split)]
     rng, names, size = np.random.default_rng(seed), list(model.class_names), drawn_size(model)
     rows = []
-    for a, b in PAIRS:
+    for a, b in pairs:
         paths = sorted(table[table["class"] == a]["path"])
         drawn = rng.choice(paths, min(len(paths), 2 * each), replace=False)
-        images = [open_image(data / path).rgb() for path in drawn]
-        ground = np.stack([estimate_background(rgb) for rgb in images])
-        small = [centre_crop(i, PIXEL_SIZE_UM, model.input_size, model.window_um) for i in images]
+        cells = [SingleCell.of(open_image(data / path).rgb(), PIXEL_SIZE_UM) for path in drawn]
+        small = [cell.crop(model.input_size, model.window_um, centred=True) for cell in cells]
+        ground = np.stack([cell.background for cell in cells])
         found = classify(np.stack(small), model, ClassifySettings(), background=ground).predicted
         right = np.flatnonzero(found == names.index(a))[:each]
-        for k in right:
-            crop = centre_crop(images[k], PIXEL_SIZE_UM, size, model.window_um)
-            rows.append((crop, ground[k], names.index(a), names.index(b)))
+        for cell in (cells[k] for k in right):
+            crop = cell.crop(size, model.window_um, centred=True)
+            place = Placement.of_cell(cell.middle, PIXEL_SIZE_UM, model.window_um, size)
+            none = np.zeros(cell.rgb.shape[:2], bool)
+            mask = place.from_image(none if cell.mask is None else cell.mask, False)
+            beside = place.from_image(cell.neighbours, False)
+            known = (crop, cell.background, mask, beside)
+            rows.append((*known, names.index(a), names.index(b)))
     return Sample(*(np.stack(part) for part in zip(*rows, strict=True)))
 
 
@@ -115,6 +131,8 @@ def measure(
         sample.target,
         predicted=sample.source,
         background=sample.background,
+        masks=sample.masks,
+        neighbours=sample.neighbours,
         settings=settings,
     )
     seconds = (time.perf_counter() - started) / len(made)
@@ -160,6 +178,8 @@ def smoothness(sample: Sample, model: ModelBundle, cells: np.ndarray, seed: int)
             frames=9,
             predicted=int(sample.source[k]),
             background=sample.background[k],
+            mask=sample.masks[k],
+            neighbours=sample.neighbours[k],
             settings=CounterfactualSettings(seed=seed, strength=0.7),
         )
         side = (model.input_size,) * 2
@@ -196,6 +216,9 @@ def main() -> None:
         "--denoiser", action="store_true", help="edit with the classifier's own network"
     )
     parser.add_argument("--cells", type=int, default=4, help="cells a pair of classes")
+    parser.add_argument("--split", default="val", choices=("val", "test"))
+    parser.add_argument("--more", action="store_true", help="other pairs of classes")
+    parser.add_argument("--nearest", action="store_true", help="only the nearest version")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=Path, help="save originals and versions as a PNG")
     options = parser.parse_args()
@@ -205,15 +228,21 @@ def main() -> None:
     judge = load_classifier(options.judge) if options.judge else None
     if judge is not None and not isinstance(judge, Baseline):
         parser.error("the judge must be a baseline")
-    sample = load(options.data, model, options.cells, options.seed)
-    made = [measure(sample, model, judge, way, options.seed) for way in WAYS]
+    pairs = MORE_PAIRS if options.more else PAIRS
+    sample = load(options.data, model, options.split, pairs, options.cells, options.seed)
+    ways = WAYS[:1] if options.nearest else WAYS
+    made = [measure(sample, model, judge, way, options.seed) for way in ways]
     show([row for row, _, _ in made])
     if options.pictures:
         tiles = [sample.crops, *(pixels for _, _, pixels in made)]
         sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in tiles])
         write_png(options.pictures, sheet, {"Synthetic": "true", "Description": STATEMENT})
-    pairs = made[0][1].groupby(["cell", "target"], sort=False)
-    show([{"cell": a, "target": b} | means(part) for (a, b), part in pairs])
+    by_pair = made[0][1].groupby(["cell", "target"], sort=False)
+    show([{"cell": a, "target": b} | means(part) for (a, b), part in by_pair])
+    by_target = made[0][1].groupby("target", sort=False)
+    show([{"target": name} | means(part) for name, part in by_target])
+    if options.nearest:
+        return
     first = np.flatnonzero(np.diff(sample.source * 100 + sample.target, prepend=-1))
     show([smoothness(sample, model, first, options.seed)])
 

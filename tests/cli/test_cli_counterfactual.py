@@ -82,7 +82,7 @@ def test_single_cell(call: Run, single: Path, disc_model: Path, tmp_path: Path) 
     )
     assert outcome.code == 0, outcome.err
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["counterfactual.json", "counterfactual.png", "figure.png"]
+    assert names == ["counterfactual.json", "counterfactual.png", "figure.png", "in_image.png"]
     record = json.loads((out / "counterfactual.json").read_text())
     assert record["predicted"] == "blue"
     assert record["target"] == "red"
@@ -96,6 +96,7 @@ def test_single_cell(call: Run, single: Path, disc_model: Path, tmp_path: Path) 
     assert record["synthetic"] is True
     assert is_synthetic(out / "counterfactual.png")
     assert is_synthetic(out / "figure.png")
+    assert is_synthetic(out / "in_image.png")
     with Picture.open(out / "counterfactual.png") as picture:
         assert picture.size == (32, 32)
         red, _, blue = np.asarray(picture)[14:18, 14:18].mean(axis=(0, 1))
@@ -128,6 +129,13 @@ def test_labelled_cell(
     with Picture.open(out / "counterfactual.png") as picture:
         made = np.asarray(picture)
     np.testing.assert_allclose(made[:4].mean(axis=(0, 1)), 235, atol=2)  # nothing changed there
+    with Picture.open(image) as whole, Picture.open(out / "in_image.png") as here:
+        top, left = (round(value) for value in record["offset"])
+        before = np.asarray(whole)[top : top + here.height, left : left + here.width]
+        changed = (np.asarray(here) != before).any(axis=2)
+    assert changed.any()
+    assert not changed[:5].any()  # around the cell it is the image to the pixel
+    assert not changed[:, :5].any()
 
 
 def test_a_cell_at_the_border(

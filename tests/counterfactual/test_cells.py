@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from scipy import ndimage
 from toys import COLORS, PIXEL_SIZE_UM, disc
 
 from cytodiffusion.cells.crops import centre_crop
@@ -22,7 +23,7 @@ from cytodiffusion.counterfactual.cells import (
 )
 from cytodiffusion.counterfactual.editing import Change, edit
 from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
-from cytodiffusion.generation.sampler import drawn_size, walk
+from cytodiffusion.generation.sampler import cell_noise, drawn_size, walk
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.schedule import NoiseSchedule
@@ -119,7 +120,7 @@ def test_nothing_changes_far_from_the_mask(
     discs: ModelBundle, crops: NDArray[np.uint8], turned: Counterfactuals
 ) -> None:
     masks = np.zeros(crops.shape[:3], bool)
-    masks[:, 14:18, 14:18] = True  # 2.5 um wide; 1.5 um and the soft edge around it may change
+    masks[:, 14:18, 14:18] = True  # 2.5 um wide; 2 um and the soft edge around it may change
     made = counterfactual_cells(
         crops, discs, [1, 2, 0], background=GROUND, masks=masks, settings=turned.settings
     )
@@ -130,20 +131,96 @@ def test_nothing_changes_far_from_the_mask(
     assert (made.distance < turned.distance).all()
 
 
-def test_the_least_strength_that_turns_the_cell(
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("method", ["inversion", "noise"])
+def test_neighbours_and_background_stay_to_the_pixel(
+    drawing: ModelBundle, seed: int, method: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    crops = noise_crops(drawing, 2, 64)
+    away = np.hypot(*(np.indices((64, 64)) - 32 - rng.integers(-6, 7, (2, 1, 1))))
+    masks = np.stack([away < radius for radius in rng.integers(6, 20, 2)])
+    side = rng.permutation(4)[:2]
+    beside = np.zeros_like(masks)
+    for one, turns in zip(beside, side, strict=True):  # they touch the cells
+        np.rot90(one, turns)[:, : rng.integers(16, 30)] = True
+    beside &= ~masks
+    settings = QUICK.model_copy(update={"method": method, "strength": 1.0})
+    made = counterfactual_cells(
+        crops, drawing, others(drawing, crops), background=GROUND,
+        masks=masks, neighbours=beside, settings=settings,
+    )  # fmt: skip
+    changed = (made.pixels != crops).any(axis=3)
+    assert changed[masks].mean() > 0.5
+    assert not changed[beside].any()
+    far = ndimage.distance_transform_edt(~masks, sampling=(1, 20 / 64, 20 / 64)) >= 3.0
+    assert not changed[far].any()
+
+
+def test_a_cell_larger_than_the_disc_keeps_no_rim(drawing: ModelBundle) -> None:
+    crops = noise_crops(drawing, 1, 64)
+    masks = np.ones((1, 64, 64), bool)
+    masks[:, :2] = False
+    settings = QUICK.model_copy(update={"strength": 1.0})
+    made = counterfactual_cells(
+        crops, drawing, others(drawing, crops), background=GROUND, masks=masks, settings=settings
+    )
+    assert (made.pixels != crops).any(axis=3)[0, 4:, [0, -1]].mean() > 0.5
+
+
+def test_the_least_strength_that_suffices(
     discs: ModelBundle, crops: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cytodiffusion.counterfactual import cells
 
     monkeypatch.setattr(cells, "LADDER", (0.03, 0.3, 0.6))
-    mild = CounterfactualSettings(guidance=0.3, steps=4, strength=0.03)
+    mild = CounterfactualSettings(guidance=0.3, steps=4, strength=0.03, confidence=0.6)
     first = counterfactual_cells(crops, discs, [1, 2, 0], background=GROUND, settings=mild)
+    enough = first.flipped & (first.confidence >= 0.6)
     search = mild.model_copy(update={"strength": None})
     made = counterfactual_cells(crops, discs, [1, 2, 0], background=GROUND, settings=search)
     assert set(made.strength) <= {0.03, 0.3, 0.6}
-    assert (made.strength[first.flipped] == 0.03).all()
-    assert (made.strength[made.flipped & ~first.flipped] > 0.03).all()
+    assert (made.strength[enough] == 0.03).all()
+    assert (made.strength[made.flipped & ~enough] > 0.03).all()
     assert (made.confidence >= first.confidence - 1e-6).all()
+
+
+def test_more_confidence_is_had_by_more_change(
+    discs: ModelBundle, crops: NDArray[np.uint8]
+) -> None:
+    near, sure = (
+        counterfactual_cells(
+            crops, discs, [1, 2, 0], background=GROUND,
+            settings=CounterfactualSettings(guidance=0.5, steps=4, confidence=confidence),
+        )
+        for confidence in (0.3, 0.999)
+    )  # fmt: skip
+    assert (near.strength <= sure.strength).all()
+    assert (sure.confidence >= near.confidence - 1e-6).all()
+    assert near.distance.mean() <= sure.distance.mean()
+
+
+def test_a_cell_that_no_strength_turns_is_drawn_anew(
+    tiny: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cytodiffusion.counterfactual import cells
+
+    crops, tried = noise_crops(tiny, 1), []
+    targets = others(tiny, crops)
+    plain = cells.edit_cells
+
+    def nothing_changes(unit: torch.Tensor, *rest: object) -> torch.Tensor:
+        tried.append(rest[3])
+        return plain(unit, *rest) * 0 + unit  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cells, "edit_cells", nothing_changes)
+    settings = CounterfactualSettings(steps=2, trials=2)
+    made = counterfactual_cells(crops, tiny, targets, background=GROUND, settings=settings)
+    assert not made.flipped[0]
+    assert made.record()["taken_for"] == made.record()["predicted"]
+    ways = [(one.method, one.guidance, one.seed) for one in tried]
+    assert ways[:8] == [("inversion", 5.0, 0)] * 8
+    assert ways[8:] == [("inversion", 2.5, 0), *(("noise", 5.0, seed) for seed in range(3))]
 
 
 def test_both_methods_and_their_seeds(tiny: ModelBundle) -> None:
@@ -209,7 +286,8 @@ def test_an_unchanged_class_gives_the_cell_back(drawing: ModelBundle, tiny: Mode
         classes, one = torch.tensor([0, 1]), torch.ones(2)
         change = Change(classes, classes, one, one, one * 0.6)
         with torch.inference_mode():
-            back = edit(model, pixels, change, 3, None, lambda share: None)
+            noise = cell_noise([0, 1], 0, model.device)
+            back = edit(model, pixels, change, 3, noise, lambda share: None)
         torch.testing.assert_close(back, pixels, atol=1e-4, rtol=0)
 
 

@@ -74,3 +74,27 @@ def test_bad_placements_are_said() -> None:
         placement.to_image(np.zeros((16, 16)), SHAPE)
     with pytest.raises(InputError, match="outside the image"):
         Placement.of_cell((500, 70), 0.25, 20.0, 32).to_image(np.zeros((32, 32)), SHAPE)
+
+
+@pytest.mark.parametrize("pixel_size_um", [0.08, 0.1, 0.31])
+def test_what_was_not_changed_is_the_image_to_the_pixel(pixel_size_um: float) -> None:
+    """At the image's own resolution, whether it is finer or coarser than the crop."""
+    rng = np.random.default_rng(3)
+    rgb = rng.integers(0, 256, (300, 320, 3), np.uint8)
+    placement = Placement.of_cell((140.0, 150.0), pixel_size_um, 20.0, 64)
+    original = rng.integers(60, 180, (64, 64, 3), np.uint8)
+    made = original.copy()
+    made[24:40, 28:44] += 40
+    keep = np.zeros((300, 320), bool)
+    keep[:, :146] = True
+    painted, (top, left) = placement.paint(rgb, original, made, keep)
+    here = rgb[top : top + painted.shape[0], left : left + painted.shape[1]]
+    changed = np.zeros((300, 320), bool)
+    changed[top : top + painted.shape[0], left : left + painted.shape[1]] = (painted != here).any(2)
+    middle = 150 + round(2.0 / pixel_size_um)
+    assert changed[140, middle]
+    assert not changed[keep].any()
+    reach = 8 * 20 / 64 / pixel_size_um + 3 * max(1, 20 / 64 / pixel_size_um)
+    rows, columns = np.nonzero(changed)
+    assert np.abs(rows - 140).max() <= reach
+    assert columns.max() - 150 <= reach + 4 * 20 / 64 / pixel_size_um

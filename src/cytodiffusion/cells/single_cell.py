@@ -157,8 +157,18 @@ class SingleCell:
         at = (round(self.centre[0]), round(self.centre[1]))
         labels = self._white_cells
         if not labels[at]:
-            labels = self._watershed(None)
+            labels = self._all_cells
         return np.asarray(labels == labels[at]) if labels[at] else None
+
+    @cached_property
+    def neighbours(self) -> NDArray[np.bool_]:
+        """Which pixels ``(Y, X)`` are those of other cells, by the watershed."""
+        others = self._all_cells > 0
+        return others if self.mask is None else others & ~self.mask
+
+    @cached_property
+    def _all_cells(self) -> NDArray[np.int32]:
+        return self._watershed(None)
 
     @cached_property
     def _white_cells(self) -> NDArray[np.int32]:

@@ -56,7 +56,7 @@ TargetOption = Annotated[
 ]
 _takes_change = takes(
     CounterfactualSettings,
-    *("strength", "guidance", "steps", "method", "seed"),
+    *("strength", "confidence", "guidance", "steps", "method", "seed"),
     panel="Change",
     strength="--strength SHARE",
 )
@@ -82,8 +82,8 @@ def counterfactual(
 ) -> None:
     """Draw the nearest version of a cell that the model takes for another class.
 
-    Writes counterfactual.png, figure.png and counterfactual.json. The pictures are synthetic, and
-    their metadata say so.
+    Writes counterfactual.png, the same at the pixels of its image (in_image.png), figure.png and
+    counterfactual.json. The pictures are synthetic, and their metadata say so.
     """
     with reporting("counterfactual", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.counterfactual.figures import save_counterfactual
@@ -98,7 +98,7 @@ def counterfactual(
             wanted = _target(bundle, one, target, settings)
             made = _change(bundle, one, wanted, settings, progress)
         record = _record(source, labels, cell, one, bundle, settings)
-        files = save_counterfactual(out, made, record=record)
+        files = save_counterfactual(out, made, record=record, in_image=one.in_image(made.pixels[0]))
         _warn(reporter, one, made)
         said = record | made.record() | {"files": files}
         reporter.result(said, f"{_summary(made)} -> {out}")
@@ -151,7 +151,8 @@ def morph(
                 wanted,
                 frames=frames,
                 background=one.background,
-                mask=one.mask,
+                mask=one.outline(),
+                neighbours=one.neighbours(),
                 settings=settings,
                 progress=progress,
             )
@@ -204,12 +205,15 @@ def _change(
 ) -> Counterfactuals:
     from cytodiffusion.counterfactual.cells import counterfactual_cells
 
+    known = (one.outline(), one.neighbours())
+    mask, neighbours = (None if where is None else where[None] for where in known)
     return counterfactual_cells(
         one.pixels[None],
         model,
         [target],
         background=one.background,
-        masks=None if one.mask is None else one.mask[None],
+        masks=mask,
+        neighbours=neighbours,
         settings=settings,
         progress=progress,
     )

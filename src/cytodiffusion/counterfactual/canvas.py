@@ -20,7 +20,10 @@ from cytodiffusion.model.schedule import centred_disc
 
 #: Around a cell's mask this much may change as well (a cell may grow), and the width of the edge
 #: over which the change fades, in micrometres.
-MARGIN_UM, FADE_UM = 1.5, 1.0
+MARGIN_UM, FADE_UM = 2.0, 1.0
+
+#: Beside a neighbour the change fades over about this width.
+SEAM_UM = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,24 +56,27 @@ class Canvas:
         pixels: NDArray[np.uint8],
         background: NDArray[np.floating] | None,
         masks: NDArray[np.bool_] | None,
+        neighbours: NDArray[np.bool_] | None = None,
     ) -> Canvas:
-        """Prepare crops; InputError if they do not fit the model, or the masks do not fit them."""
+        """Prepare crops; InputError if they do not fit the model, or the masks do not fit them.
+
+        Of a cell whose mask is known, what lies beyond the model's disc may change too: else a
+        large cell would keep its old rim.
+        """
         _check(pixels, model)
         colours = background_colours(pixels, background)
         planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
         unit = to_unit(planes, torch.from_numpy(colours))
         disc = centred_disc(pixels.shape[1], model.disc_radius).numpy()
-        room = np.broadcast_to(disc, pixels.shape[:3])
+        room = np.broadcast_to(disc, pixels.shape[:3]).astype(np.float32)
+        per_um = pixels.shape[1] / model.window_um
         if masks is not None:
-            given = np.asarray(masks).astype(bool)
-            if given.shape != pixels.shape[:3]:
-                raise InputError(
-                    f"The masks must have the shape {pixels.shape[:3]} of the crops, not "
-                    f"{given.shape}."
-                )
-            per_um = pixels.shape[1] / model.window_um
-            around = np.stack([_around(mask, per_um) for mask in given])
-            room = np.asarray(disc * around, np.float32)
+            for number, mask in enumerate(_fitting(masks, pixels, "masks")):
+                if mask.any():
+                    room[number] = _around(mask, per_um)
+        if neighbours is not None:
+            for number, mask in enumerate(_fitting(neighbours, pixels, "masks of neighbours")):
+                room[number] *= _beside(mask, per_um)
         return cls(pixels, unit, colours, room, disc)
 
     def paint(self, edited: Tensor, index: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -127,9 +133,22 @@ def background_colours(
     return np.broadcast_to(given, (len(pixels), 3)).copy()
 
 
+def _fitting(masks: NDArray[np.bool_], pixels: NDArray[np.uint8], what: str) -> NDArray[np.bool_]:
+    given = np.asarray(masks).astype(bool)
+    if given.shape != pixels.shape[:3]:
+        raise InputError(
+            f"The {what} must have the shape {pixels.shape[:3]} of the crops, not {given.shape}."
+        )
+    return given
+
+
 def _around(mask: NDArray[np.bool_], per_um: float) -> NDArray[np.float32]:
-    """1 at a cell and near it, fading to 0; 1 everywhere of an empty mask."""
-    if not mask.any():
-        return np.ones(mask.shape, np.float32)
+    """1 at a cell and near it, fading to 0."""
     away = ndimage.distance_transform_edt(~mask) / per_um
     return np.asarray(np.clip((MARGIN_UM + FADE_UM - away) / FADE_UM, 0, 1), np.float32)
+
+
+def _beside(neighbours: NDArray[np.bool_], per_um: float) -> NDArray[np.float32]:
+    """0 at the neighbours, 1 beside them, with a narrow seam."""
+    free = np.where(neighbours, np.float32(0), np.float32(1))
+    return np.asarray(free * ndimage.gaussian_filter(free, SEAM_UM * per_um), np.float32)

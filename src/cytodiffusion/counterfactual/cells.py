@@ -33,6 +33,9 @@ from cytodiffusion.progress import Progress, part_of, silent
 #: Strengths that are tried in turn, as shares of the noise levels, where the least is looked for.
 LADDER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
+#: Times that a cell is drawn anew where no strength turns it.
+ANEW = 3
+
 
 @dataclass(frozen=True, eq=False)
 class Counterfactuals:
@@ -59,8 +62,8 @@ class Counterfactuals:
     feature_distance : (N,) float64
         Euclidean distance between the denoiser's embeddings of both, over the square root of
         their length.
-    strength : (N,) float64
-        That was used for each cell.
+    used : tuple of CounterfactualSettings
+        How each cell was really made.
     class_names : tuple of str
     settings : CounterfactualSettings
     window_um : float
@@ -79,7 +82,7 @@ class Counterfactuals:
     confidence_before: NDArray[np.float64]
     distance: NDArray[np.float64]
     feature_distance: NDArray[np.float64]
-    strength: NDArray[np.float64]
+    used: tuple[CounterfactualSettings, ...]
     class_names: tuple[str, ...]
     settings: CounterfactualSettings
     window_um: float
@@ -87,6 +90,11 @@ class Counterfactuals:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def strength(self) -> NDArray[np.float64]:
+        """Strength that was used for each cell, ``(N,)``."""
+        return np.array([settings.strength for settings in self.used], np.float64)
 
     def record(self, cell: int = 0) -> dict[str, Any]:
         """Return what ``counterfactual.json`` says of one of the cells."""
@@ -100,11 +108,11 @@ class Counterfactuals:
             "confidence_before": float(self.confidence_before[cell]),
             "distance": float(self.distance[cell]),
             "feature_distance": float(self.feature_distance[cell]),
-            "strength": float(self.strength[cell]),
+            **self.used[cell].model_dump(include={"strength", "guidance", "method"}),
             "size": self.pixels.shape[1],
             "window_um": self.window_um,
             "settings": self.settings.model_dump(),
-            "seed": self.settings.seed,
+            "seed": self.used[cell].seed,
             "model": self.model,
         }
 
@@ -117,6 +125,7 @@ def counterfactual_cells(
     predicted: ArrayLike | None = None,
     background: NDArray[np.floating] | None = None,
     masks: NDArray[np.bool_] | None = None,
+    neighbours: NDArray[np.bool_] | None = None,
     settings: CounterfactualSettings | None = None,
     progress: Progress = silent,
 ) -> Counterfactuals:
@@ -138,23 +147,26 @@ def counterfactual_cells(
         Colour of the empty background, 0 to 255; estimated from each crop where missing.
     masks : (N, S, S) bool array, optional
         Where the cell is; nothing changes far from it. The model's disc where missing.
+    neighbours : (N, S, S) bool array, optional
+        Where other cells are; they stay as they are.
     progress : callable
         May raise ``Cancelled``.
     """
     settings = settings or CounterfactualSettings()
     bundle = check_explains(model)
     pixels = crops.pixels if isinstance(crops, Crops) else np.asarray(crops)
-    canvas = Canvas.of(bundle, pixels, background, masks)
+    canvas = Canvas.of(bundle, pixels, background, masks, neighbours)
     wanted = check_classes(targets, len(pixels), bundle)
     decider = _Decider(bundle, canvas.background, settings)
     before = decider.see(pixels, part_of(progress, 0.0, 0.1))
     now = before.predicted if predicted is None else check_classes(predicted, len(pixels), bundle)
     check_differ(now, wanted, bundle)
     search = _Search(bundle, canvas, decider, now, wanted, settings)
-    made, after, strength = search.run(part_of(progress, 0.1, 1.0))
+    made = search.run(part_of(progress, 0.1, 1.0))
+    after = made.seen
     everyone = np.arange(len(pixels))
     return Counterfactuals(
-        pixels=made,
+        pixels=made.pixels,
         originals=pixels,
         predicted=now,
         target=wanted,
@@ -162,9 +174,9 @@ def counterfactual_cells(
         flipped=after.predicted == wanted,
         confidence=after.posterior[everyone, wanted],
         confidence_before=before.posterior[everyone, wanted],
-        distance=canvas.distance(made),
+        distance=canvas.distance(made.pixels),
         feature_distance=np.sqrt(np.mean((after.embedding - before.embedding) ** 2, axis=1)),
-        strength=strength,
+        used=tuple(made.used),
         class_names=bundle.class_names,
         settings=settings,
         window_um=bundle.window_um,
@@ -255,8 +267,33 @@ class _Decider:
         return _Seen(result.predicted, result.posterior, evidence.embedding)
 
 
+def _ladder(settings: CounterfactualSettings) -> list[CounterfactualSettings]:
+    """Ways to change a cell that are tried in turn until one suffices, each with its strength.
+
+    Where the exaggerated target has no room between the neighbours, a plainer one may have; where
+    all that inversion keeps of the cell is in the way, the cell is drawn anew.
+    """
+    if settings.strength is not None:
+        return [settings]
+    changes: list[dict[str, Any]] = [{"strength": strength} for strength in LADDER]
+    most = changes[-1]
+    changes.append(most | {"guidance": settings.guidance / 2})
+    if settings.method == "inversion":
+        changes += [most | {"method": "noise", "seed": settings.seed + n} for n in range(ANEW)]
+    return [settings.model_copy(update=change) for change in changes]
+
+
+@dataclass(eq=False)
+class _Versions:
+    """Versions of some cells, what the classifier says of them, and how they were made."""
+
+    pixels: NDArray[np.uint8]
+    seen: _Seen
+    used: list[CounterfactualSettings]
+
+
 class _Search:
-    """Makes versions of cells at the strength that is asked for, or at the least that flips."""
+    """Makes versions of cells at the strength that is asked for, or at the least that suffices."""
 
     def __init__(
         self,
@@ -270,56 +307,66 @@ class _Search:
         self.model, self.canvas, self.decider, self.settings = model, canvas, decider, settings
         self.source, self.target = source, target
 
-    def run(self, progress: Progress) -> tuple[NDArray[np.uint8], _Seen, NDArray[np.float64]]:
-        """Pictures, what is said of them, and the strength of each.
+    def run(self, progress: Progress) -> _Versions:
+        """Make one version of each cell.
 
-        A cell that no strength flips keeps the version with most of the target.
+        A cell for which nothing suffices keeps the version that is taken for the target, or has
+        most of it.
         """
-        n = len(self.source)
-        asked = self.settings.strength
-        rungs = LADDER if asked is None else (asked,)
-        made = np.empty_like(self.canvas.pixels)
-        strength = np.full(n, rungs[0])
-        seen: _Seen | None = None
-        left = np.arange(n)
-        for number, rung in enumerate(rungs):
-            part = part_of(progress, number / len(rungs), (number + 1) / len(rungs))
-            pictures = self._make(left, rung, part)
-            found = self.decider.see(pictures, index=left)
-            if seen is None:
-                seen, better = found, np.ones(n, bool)
-            else:
-                better = self._better(found, seen, left)
-            index = left[better]
-            seen.update(index, _part(found, better))
-            made[index], strength[index] = pictures[better], rung
-            left = left[found.predicted != self.target[left]]
+        rungs, everyone = _ladder(self.settings), np.arange(len(self.source))
+
+        def part(number: int) -> Progress:
+            return part_of(progress, number / len(rungs), (number + 1) / len(rungs))
+
+        best = self._make(everyone, rungs[0], part(0))
+        for number, rung in enumerate(rungs[1:], 1):
+            left = everyone[~self._suffices(best.seen, everyone)]
+            if rung.method != self.settings.method:
+                left = left[best.seen.predicted[left] != self.target[left]]
             if not len(left):
                 break
+            found = self._make(left, rung, part(number))
+            self._keep(best, left, found, self._better(found.seen, best.seen, left))
         progress(1.0, "counterfactual cells")
-        assert seen is not None
-        return made, seen, strength
+        return best
+
+    def _suffices(self, seen: _Seen, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+        target = self.target[index]
+        sure = seen.posterior[np.arange(len(index)), target] >= self.settings.confidence
+        return np.asarray(sure & (seen.predicted == target))
 
     def _better(self, found: _Seen, seen: _Seen, left: NDArray[np.int64]) -> NDArray[np.bool_]:
         target = self.target[left]
-        now = found.posterior[np.arange(len(left)), target]
-        flipped = found.predicted == target
-        return np.asarray(flipped | (now > seen.posterior[left, target]))
+        now, before = found.predicted == target, seen.predicted[left] == target
+        more = found.posterior[np.arange(len(left)), target] > seen.posterior[left, target]
+        return np.asarray((now & ~before) | ((now == before) & more))
+
+    @staticmethod
+    def _keep(
+        best: _Versions, index: NDArray[np.int64], found: _Versions, chosen: NDArray[np.bool_]
+    ) -> None:
+        kept = index[chosen]
+        best.pixels[kept] = found.pixels[chosen]
+        best.seen.update(kept, _part(found.seen, chosen))
+        for cell, number in zip(kept, np.flatnonzero(chosen), strict=True):
+            best.used[cell] = found.used[number]
 
     def _make(
-        self, index: NDArray[np.int64], strength: float, progress: Progress
-    ) -> NDArray[np.uint8]:
-        n = len(index)
+        self, index: NDArray[np.int64], rung: CounterfactualSettings, progress: Progress
+    ) -> _Versions:
+        n, strength = len(index), rung.strength
+        assert strength is not None
         change = Change(
             torch.from_numpy(self.source[index]),
             torch.from_numpy(self.target[index]),
             torch.ones(n),
-            torch.full((n,), float(self.settings.guidance)),
+            torch.full((n,), float(rung.guidance)),
             torch.full((n,), strength),
         )
-        unit = self.canvas.unit[torch.from_numpy(index)]
-        edited = edit_cells(unit, index, change, self.model, self.settings, progress)
-        return self.canvas.paint(edited, index)
+        unit, room = self.canvas.unit[torch.from_numpy(index)], self.canvas.room[index]
+        edited = edit_cells(unit, index, change, self.model, rung, progress, room)
+        pixels = self.canvas.paint(edited, index)
+        return _Versions(pixels, self.decider.see(pixels, index=index), [rung] * n)
 
 
 def _part(seen: _Seen, chosen: NDArray[np.bool_]) -> _Seen:

@@ -5,6 +5,11 @@ with the class that the cell is taken for, it gives the noise which that class w
 this very cell from (inversion); walked down again with another class, a cell of that class which
 shares all that the noise holds. What the way there and back loses is the same for both classes
 and is added again, so that with no change of class the cell comes back exactly.
+
+Around the cell the clean picture is known at every step: it is the crop's own (blended diffusion,
+Avrahami et al. 2022), so the cell is drawn between the neighbours that stay. Where the coarse
+picture has changed, the detail of what was there is of no use: it is drawn from new noise, and what
+inversion has lost of it is left out. Else the outline of the old cell would stay as a ghost.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from cytodiffusion.generation.sampler import (
 )
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import PixelCodec, to_network
-from cytodiffusion.model.generator import COARSE_BOUND, DETAIL_BOUND, Generator
+from cytodiffusion.model.generator import COARSE_BOUND, DETAIL_BOUND
 from cytodiffusion.model.schedule import LEVELS, NoiseSchedule
 from cytodiffusion.progress import Progress
 
@@ -54,6 +59,10 @@ _DETAIL_STEPS = 0.5
 #: Detail must follow wherever the coarse picture has changed, so it is given at least this much
 #: room: at a low strength the outlines of what was there before would stay.
 _DETAIL_STRENGTH = 0.8
+
+#: Changes of the coarse picture, -1..1: below the first all of the old detail stays, beyond the
+#: second nothing; and the side in coarse pixels of the square whose largest change counts.
+_SAME, _REDRAWN, _NEAR = 0.01, 0.8, 3
 
 #: Called after each pass with the share done.
 Report = Callable[[float], None]
@@ -122,6 +131,7 @@ def edit_cells(
     model: ModelBundle,
     settings: EditSettings,
     progress: Progress,
+    room: NDArray[np.float32] | None = None,
 ) -> Tensor:
     """Edit normalised crops.
 
@@ -134,6 +144,9 @@ def edit_cells(
     change : Change
         On the CPU; of N * M versions, so that each cell has M targets one after the other, at one
         strength. All targets of a cell share its inversion.
+    room : (N, S, S) float32, optional
+        1 where a picture may change, 0 where it stays; everywhere where missing. Only a generator
+        heeds it while it draws.
 
     Returns
     -------
@@ -150,13 +163,15 @@ def edit_cells(
             done = part.start + share * (part.stop - part.start)
             progress(done / n, f"editing {n} cells" if n > 1 else "editing the cell")
 
-        noise = None
-        if settings.method == "noise":
-            noise = cell_noise(numbers[part].tolist(), settings.seed, model.device)
+        noise = cell_noise(numbers[part].tolist(), settings.seed, model.device)
         pixels = to_network(unit[part]).to(model.device)
         large = _resized(pixels, size)
         wanted = change[_versions(part, targets)].to(model.device)
-        found = edit(model, large, wanted, settings.steps, noise, report)
+        free = torch.ones_like(large[:, :1])
+        if room is not None:
+            free = _resized(torch.from_numpy(room[part][:, None]).to(large), size)
+        inverted = settings.method == "inversion"
+        found = edit(model, large, wanted, settings.steps, noise, report, inverted, free)
         pixels, large = (p.repeat_interleave(targets, dim=0) for p in (pixels, large))
         found = pixels + _resized(found - large, pixels.shape[-1])
         return ((found + 1) / 2).clamp(0, 1).cpu()
@@ -186,8 +201,10 @@ def edit(
     pixels: Tensor,
     change: Change,
     steps: int,
-    noise: Noise | None,
+    noise: Noise,
     report: Report,
+    inverted: bool = True,
+    room: Tensor | None = None,
 ) -> Tensor:
     """Turn cells into other classes' versions of them, by the best that a model has.
 
@@ -199,17 +216,23 @@ def edit(
         Of N * M versions, M for each cell.
     steps : int
         Of each walk.
-    noise : callable, optional
-        Gives noise to add (SDEdit, Meng et al. 2022); the cell is inverted where it is None.
+    noise : callable
+        Gives the noise of a stage for each cell.
     report : callable
         May raise to stop.
+    inverted : bool
+        Whether the cell is inverted; else the noise is added to it (SDEdit, Meng et al. 2022).
+    room : (N, 1, S, S) tensor, optional
+        Where the picture may change, see `edit_cells`.
 
     Returns
     -------
     (N * M, 3, S, S) tensor
     """
     if model.generator is not None:
-        return _edit_in_stages(model, model.generator, pixels, change, steps, noise, report)
+        free = torch.ones_like(pixels[:, :1]) if room is None else room
+        stages = _Stages(model, len(change.target) // len(pixels), noise, inverted, report)
+        return stages.edit(pixels, change, steps, free)
     codec, targets = model.codec, len(change.target) // len(pixels)
     found, back = _there_and_back(
         codec.encode(pixels),
@@ -218,7 +241,7 @@ def edit(
         _seen_in_views(model, change),
         _seen_in_views(model, change.of_cells(targets).unchanged()),
         model.schedule,
-        None if noise is None else noise(0, (codec.channels, codec.grid, codec.grid)),
+        None if inverted else noise(0, (codec.channels, codec.grid, codec.grid)),
         report,
     )
     edited = codec.decode(found)
@@ -236,11 +259,15 @@ def _there_and_back(
     schedule: NoiseSchedule,
     epsilon: Tensor | None,
     report: Report,
+    *,
+    room: Tensor | None = None,
+    renew: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Latents with the change and, where they were inverted, what comes back without it.
 
     ``edit`` is given each of the N cells for all of its targets, ``keep`` once; ``levels`` are
-    those of all versions.
+    those of all versions. Outside its ``room`` a cell stays; ``renew`` is given the latents that
+    inversion has found for all versions.
     """
     own = levels[:, ::targets]
 
@@ -248,6 +275,8 @@ def _there_and_back(
         return lambda share: report((first + share) / 3)
 
     def down(z: Tensor, levels: Tensor, clean: Clean, report: Report) -> Tensor:
+        if room is not None:
+            clean = _held(clean, start, room, len(z) // len(start))
         z = walk(z, levels.flip(0), clean, schedule, report)
         return clean(z, levels[0], LAST)
 
@@ -255,8 +284,15 @@ def _there_and_back(
         z = schedule.add_noise(start, own[-1], epsilon).repeat_interleave(targets, dim=0)
         return down(z, levels, edit, report), None
     z = walk(start, own, keep, schedule, part(0))
-    edited = down(z.repeat_interleave(targets, dim=0), levels, edit, part(1))
+    several = z.repeat_interleave(targets, dim=0)
+    edited = down(several if renew is None else renew(several), levels, edit, part(1))
     return edited, down(z, own, keep, part(2))
+
+
+def _held(clean: Clean, start: Tensor, room: Tensor, targets: int) -> Clean:
+    """Clean latents that are the cell's own where there is no room for a change."""
+    start, room = (one.repeat_interleave(targets, dim=0) for one in (start, room))
+    return lambda z, t, step: start + room * (clean(z, t, step) - start)
 
 
 def _seen_in_views(model: ModelBundle, change: Change) -> Clean:
@@ -286,51 +322,89 @@ def _views(step: int, patch: int) -> list[Orientation]:
     return [make_views(8, step, patch)[(3 * step) % 8]]
 
 
-def _edit_in_stages(
-    model: ModelBundle,
-    g: Generator,
-    pixels: Tensor,
-    change: Change,
-    steps: int,
-    noise: Noise | None,
-    report: Report,
-) -> Tensor:
-    """Edit the coarse picture and then, given the edited one, its detail.
+@dataclass(frozen=True, eq=False)
+class _Stages:
+    """Edits the coarse picture and then, given the edited one, its detail.
 
-    What inversion and the walk back lose is added again in both stages.
+    What inversion and the walk back lose is added again in both stages, where the coarse picture
+    has not changed.
     """
-    targets = len(change.target) // len(pixels)
 
-    def stage(
+    model: ModelBundle
+    targets: int
+    noise: Noise
+    inverted: bool
+    report: Report
+
+    def edit(self, pixels: Tensor, change: Change, steps: int, room: Tensor) -> Tensor:
+        """Return the versions of ``pixels (N, 3, S, S)``, which may change in their ``room``."""
+        g = self.model.generator
+        assert g is not None
+        coarse, room = g.shrink(pixels), g.shrink(room)
+        old, start = self._several(coarse), g.fold(coarse)
+        base = StageDenoiser(g.base, self.model.device, COARSE_BOUND)
+        found, lost = self._stage(
+            0, start, change, steps, base, g.fold(room.expand(-1, 3, -1, -1)), (None, None)
+        )
+        found, lost = g.unfold(found), g.unfold(lost)
+        edited = found + _kept(old - lost, found) * lost
+        # The coarse picture says of the detail what the class would
+        plain = replace(change.unguided(), strength=change.strength.clamp(min=_DETAIL_STRENGTH))
+        fewer = max(2, round(_DETAIL_STEPS * steps))
+        fine = StageDenoiser(g.detail, self.model.device, DETAIL_BOUND)
+        start, kept = g.detail_of(pixels, coarse), _kept(old, edited)
+        given = (coarse, edited)
+        detail, lost = self._stage(1, start, plain, fewer, fine, room, given, kept)
+        return g.with_detail(edited, detail + kept * lost)
+
+    def _stage(
+        self,
         number: int,
-        denoise: StageDenoiser,
         start: Tensor,
         change: Change,
         steps: int,
-        given: Tensor | None = None,
-        given_new: Tensor | None = None,
-    ) -> Tensor:
-        same = change.of_cells(targets).unchanged()
+        denoise: StageDenoiser,
+        room: Tensor,
+        given: tuple[Tensor | None, Tensor | None],
+        kept: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Edit ``start``, which was and is now ``given`` a coarse picture; and what is lost by it.
+
+        Of the noise that inversion finds, the share ``kept`` stays.
+        """
+        same, levels = change.of_cells(self.targets).unchanged(), change.levels(steps)
+        epsilon = self.noise(number, tuple(start.shape[1:]))
+        old, new = given
+
+        def renewed(z: Tensor) -> Tensor:
+            if kept is None:
+                return z
+            fresh = denoise.schedule.noise(levels[-1]) * self._several(epsilon)
+            return kept.sqrt() * z + (1 - kept).sqrt() * fresh
+
         edited, back = _there_and_back(
             start,
-            change.levels(steps),
-            targets,
-            lambda z, t, _: denoise(z, t, change, given_new),
-            lambda z, t, _: denoise(z, t, same, given),
+            levels,
+            self.targets,
+            lambda z, t, _: denoise(z, t, change, new),
+            lambda z, t, _: denoise(z, t, same, old),
             denoise.schedule,
-            None if noise is None else noise(number, tuple(start.shape[1:])),
-            lambda share: report((number + share) / 2),
+            None if self.inverted else epsilon,
+            lambda share: self.report((number + share) / 2),
+            room=room,
+            renew=renewed,
         )
         if back is None:
-            return edited
-        return edited + (start - back).repeat_interleave(targets, dim=0)
+            return edited, torch.zeros_like(edited)
+        return edited, self._several(start - back)
 
-    coarse = g.shrink(pixels)
-    base = StageDenoiser(g.base, model.device, COARSE_BOUND)
-    edited = g.unfold(stage(0, base, g.fold(coarse), change, steps))
-    # The coarse picture says of the detail what the class would
-    plain = replace(change.unguided(), strength=change.strength.clamp(min=_DETAIL_STRENGTH))
-    fine = StageDenoiser(g.detail, model.device, DETAIL_BOUND)
-    fewer = max(2, round(_DETAIL_STEPS * steps))
-    detail = stage(1, fine, g.detail_of(pixels, coarse), plain, fewer, coarse, edited)
-    return g.with_detail(edited, detail)
+    def _several(self, cells: Tensor) -> Tensor:
+        """Each of the cells once for each of its targets."""
+        return cells.repeat_interleave(self.targets, dim=0)
+
+
+def _kept(before: Tensor, after: Tensor) -> Tensor:
+    """How much of the old detail stays, ``(N, 1, s, s)``, where a coarse picture has changed."""
+    apart = (after - before).abs().amax(dim=1, keepdim=True)
+    near = F.max_pool2d(apart, _NEAR, stride=1, padding=_NEAR // 2)
+    return (1 - (near - _SAME) / (_REDRAWN - _SAME)).clamp(0, 1)

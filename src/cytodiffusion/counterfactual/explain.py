@@ -226,6 +226,15 @@ CERTAIN = ("given", "file", "labels")
 
 
 @dataclass(frozen=True, eq=False)
+class CellField:
+    """An image ``(Y, X, 3)``, its label image ``(Y, X)``, and the label of a cell."""
+
+    rgb: NDArray[np.uint8]
+    labels: NDArray[np.integer]
+    cell: int
+
+
+@dataclass(frozen=True, eq=False)
 class ChosenCell:
     """A cell, cut out.
 
@@ -246,6 +255,8 @@ class ChosenCell:
         What lies beyond the image's border is mirrored.
     single : SingleCell, optional
         The image, where it is of a single cell.
+    field : CellField, optional
+        The image and its cells, where there is a label image.
     """
 
     pixels: NDArray[np.uint8]
@@ -256,12 +267,38 @@ class ChosenCell:
     scale_source: str
     touches_border: bool
     single: SingleCell | None = None
+    field: CellField | None = None
 
     def outline(self) -> NDArray[np.bool_] | None:
         """Mask in the crop, which is found by the watershed in a single-cell image; or None."""
         if self.single is None or (mask := self.single.mask) is None:
             return self.mask
         return self.placement.from_image(mask, False)
+
+    def neighbours(self) -> NDArray[np.bool_] | None:
+        """Where other cells are in the crop, as far as that is known."""
+        others = self._others()
+        return None if others is None else self.placement.from_image(others, False)
+
+    def in_image(self, version: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """Return a version ``(S, S, 3)`` of the cell at the pixels of its image.
+
+        Around the cell they are exactly those of the image; None where the image is not known.
+        """
+        known = self.single or self.field
+        if known is None:
+            return None
+        pixels, _ = self.placement.paint(known.rgb, self.pixels, version, self._others())
+        return pixels
+
+    def _others(self) -> NDArray[np.bool_] | None:
+        """Pixels of the image that are other cells'."""
+        if self.single is not None:
+            return self.single.neighbours
+        if self.field is None:
+            return None
+        labels = self.field.labels
+        return np.asarray((labels > 0) & (labels != self.field.cell))
 
     def warnings(self) -> list[str]:
         """Sentences that the user should read."""
@@ -376,4 +413,5 @@ def cut_cell(
         pixel_size_um,
         scale_source,
         bool(crops.touches_border[0]),
+        field=CellField(rgb, labels, cell),
     )

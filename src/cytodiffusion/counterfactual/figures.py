@@ -22,6 +22,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from cytodiffusion import __version__
+from cytodiffusion.counterfactual.captions import version_caption
 from cytodiffusion.counterfactual.cells import Counterfactuals
 from cytodiffusion.counterfactual.heatmap import Heatmap
 from cytodiffusion.counterfactual.mean_map import MeanMap
@@ -62,6 +63,9 @@ _KINDS = ("png", "tif", "tiff", "pdf", "svg")
 _STYLE: Any = STYLE | {"font.size": 7.5, "axes.titlesize": 7, "axes.titlepad": 3}
 
 _COLUMNS = 5
+
+#: Letters of a title over a picture of three.
+_TITLE = 36
 
 
 def heatmap_figure(
@@ -363,14 +367,12 @@ def counterfactual_figure(cells: Counterfactuals, cell: int = 0) -> Figure:
     names = cells.class_names
     target = names[cells.target[cell]]
     original, made = cells.originals[cell], cells.pixels[cell]
-    figure = Figure(figsize=(7.0, 2.85), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(7.0, 3.2), layout="constrained", facecolor="white")
     axes = figure.subplots(1, 3)
     _show(axes[0], original, f"the cell: {names[cells.predicted[cell]]}")
     _scale_bar(axes[0], len(original), cells.window_um)
-    said = f"synthetic version: {target}"
-    if not cells.flipped[cell]:
-        said += f"\n(still taken for {names[cells.taken_for[cell]]})"
-    _show(axes[1], made, said)
+    still = "" if cells.flipped[cell] else names[cells.taken_for[cell]]
+    _show(axes[1], made, fill(version_caption(target, still), _TITLE))
     change = made.mean(axis=2) - original.mean(axis=2)
     limit = max(float(np.abs(change).max()), 1.0)
     drawn = axes[2].imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="bilinear")
@@ -394,14 +396,20 @@ def save_counterfactual(
     cells: Counterfactuals,
     cell: int = 0,
     record: dict[str, Any] | None = None,
+    in_image: NDArray[np.uint8] | None = None,
 ) -> dict[str, Path]:
-    """Write ``counterfactual.png``, ``figure.png`` and ``counterfactual.json`` into ``folder``."""
+    """Write ``counterfactual.png``, ``figure.png`` and ``counterfactual.json`` into ``folder``.
+
+    Where it is given, the version ``in_image``, at the pixels of its image, is written too.
+    """
     target = Path(folder)
     said = dict(record or {}) | cells.record(cell)
     with staged_folder(target) as staging:
         pixel_size = cells.window_um / cells.pixels.shape[1]
         picture = staging / "counterfactual.png"
         write_synthetic_png(picture, cells.pixels[cell], said, pixel_size)
+        if in_image is not None:
+            write_synthetic_png(staging / "in_image.png", in_image, said)
         counterfactual_figure(cells, cell).savefig(
             staging / "figure.png",
             dpi=DPI,

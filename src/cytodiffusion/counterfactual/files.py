@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from cytodiffusion import __version__
+from cytodiffusion.counterfactual.captions import film_captions
 from cytodiffusion.counterfactual.figures import (
     grid_figure,
     heatmap_figure,
@@ -26,6 +27,7 @@ from cytodiffusion.counterfactual.heatmap import Heatmap
 from cytodiffusion.counterfactual.mean_map import MeanMap
 from cytodiffusion.counterfactual.placement import Placement, heatmap_on_image
 from cytodiffusion.counterfactual.saliency import Saliency
+from cytodiffusion.drawing.caption import captioned
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import atomic_file, staged_folder
 from cytodiffusion.files.synthetic_mark import STATEMENT, png_mark
@@ -48,8 +50,9 @@ def save_morph(
 ) -> Path:
     """Write a morph as GIF, as animated PNG or as a stack of TIFF pages.
 
-    GIF (256 colours) and PNG (all colours) are films: enlarged where frames are small, and forward
-    and back again. TIFF keeps the frames as they are.
+    GIF (256 colours) and PNG (all colours) are films: enlarged where frames are small, forward
+    and back again, with a caption under each frame that says that it is synthetic. TIFF keeps the
+    frames as they are.
 
     Parameters
     ----------
@@ -80,19 +83,24 @@ def save_morph(
     return target
 
 
-def _film(frames: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """Frames forward and back, large enough."""
+def _film(frames: NDArray[np.uint8], captions: Sequence[str]) -> list[NDArray[np.uint8]]:
+    """Frames forward and back, large enough, with captions."""
     side = frames.shape[1]
     factor = max(1, -(-FILM_SIDE // side))
     size = (frames.shape[2] * factor, side * factor)
-    large = [cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in frames]
+    large = [
+        captioned(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), caption)
+        for frame, caption in zip(frames, captions, strict=True)
+    ]
     return [*large, *large[-2:0:-1]]
 
 
 def _write_film(
     path: Path, kind: str, frames: NDArray[np.uint8], speed: float, record: Mapping[str, Any]
 ) -> None:
-    pictures = [Picture.fromarray(frame) for frame in _film(frames)]
+    pictures = [
+        Picture.fromarray(frame) for frame in _film(frames, film_captions(len(frames), record))
+    ]
     options: dict[str, Any] = {"format": "PNG", "pnginfo": png_mark(record)}
     if kind == ".gif":
         pictures = [p.quantize(256, dither=Picture.Dither.NONE) for p in pictures]

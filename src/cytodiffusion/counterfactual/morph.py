@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cytodiffusion.counterfactual.canvas import Canvas
+from cytodiffusion.counterfactual.captions import even_shares
 from cytodiffusion.counterfactual.cells import (
     Counterfactuals,
     CounterfactualSettings,
@@ -60,6 +61,7 @@ def make_morph(
     predicted: int | None = None,
     background: NDArray[np.floating] | None = None,
     mask: NDArray[np.bool_] | None = None,
+    neighbours: NDArray[np.bool_] | None = None,
     settings: CounterfactualSettings | None = None,
     progress: Progress = silent,
 ) -> Morph:
@@ -73,7 +75,7 @@ def make_morph(
     crop : (S, S, 3) uint8
     frames : int
         2 to 240.
-    predicted, background, mask, settings, progress
+    predicted, background, mask, neighbours, settings, progress
         As in `counterfactual_cells`, for one cell.
     """
     if not 2 <= frames <= MAX_FRAMES:
@@ -81,7 +83,7 @@ def make_morph(
     settings = settings or CounterfactualSettings()
     bundle = check_explains(model)
     crops = np.asarray(crop)[None]
-    masks = None if mask is None else np.asarray(mask)[None]
+    masks, others = (None if one is None else np.asarray(one)[None] for one in (mask, neighbours))
     last = counterfactual_cells(
         crops,
         bundle,
@@ -89,21 +91,24 @@ def make_morph(
         predicted=None if predicted is None else [predicted],
         background=background,
         masks=masks,
+        neighbours=others,
         settings=settings,
         progress=part_of(progress, 0.0, 0.5),
     )
-    canvas = Canvas.of(bundle, crops, background, masks)
-    share = torch.from_numpy(np.linspace(0, 1, frames, dtype=np.float32))
+    canvas = Canvas.of(bundle, crops, background, masks, others)
+    share = torch.from_numpy(even_shares(frames))
+    used = last.used[0]
     change = Change(
         torch.full((frames,), int(last.predicted[0])),
         torch.full((frames,), int(last.target[0])),
         share,
-        torch.full((frames,), float(settings.guidance)),
+        torch.full((frames,), float(used.guidance)),
         torch.full((frames,), float(last.strength[0])),
     )
     numbers = np.zeros(frames, np.int64)
     unit = canvas.unit.expand(frames, -1, -1, -1)
-    edited = edit_cells(unit, numbers, change, bundle, settings, part_of(progress, 0.5, 1.0))
+    report = part_of(progress, 0.5, 1.0)
+    edited = edit_cells(unit, numbers, change, bundle, used, report, canvas.room[numbers])
     # What noising alone changes would be there at once
     fading = (1 - share).reshape(-1, 1, 1, 1)
     edited = edited + fading * (canvas.unit - edited[:1])

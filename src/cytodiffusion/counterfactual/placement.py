@@ -87,6 +87,42 @@ class Placement:
         found[np.ix_(inside_y, inside_x)] = values[np.ix_(y[inside_y], x[inside_x])]
         return found
 
+    def paint(
+        self,
+        rgb: NDArray[np.uint8],
+        original: NDArray[np.uint8],
+        made: NDArray[np.uint8],
+        keep: NDArray[np.bool_] | None = None,
+    ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        """Lay what was changed in a crop over the image it was cut from, at the image's pixels.
+
+        Pixels where nothing was changed are exactly those of the image.
+
+        Parameters
+        ----------
+        rgb : (Y, X, 3) uint8
+            The image.
+        original, made : (S, S, 3) uint8
+            The crop, and its version.
+        keep : (Y, X) bool array, optional
+            Pixels that stay whatever lies beside them, such as other cells.
+
+        Returns
+        -------
+        pixels : (y, x, 3) uint8
+            The part of the image that the crop shows.
+        origin : (int, int)
+            Row and column of its first pixel.
+        """
+        change = made.astype(np.float32) - original
+        planes = [self.to_image(change[..., colour], rgb.shape[:2]) for colour in range(3)]
+        moved, (top, left) = np.stack([plane for plane, _ in planes], axis=2), planes[0][1]
+        here = slice(top, top + moved.shape[0]), slice(left, left + moved.shape[1])
+        if keep is not None:
+            moved[keep[here]] = 0
+        painted = np.clip(np.rint(rgb[here] + moved), 0, 255).astype(np.uint8)
+        return painted, (top, left)
+
     def _pixels(self, start: float, length: int) -> NDArray[np.int64]:
         """Pixels of the image whose middle is inside the window, along one axis."""
         first = max(0, math.ceil(start - 0.5))

@@ -117,9 +117,18 @@ class CounterfactualSettings(BaseModel):
         None,
         "Strength",
         "How far the cell may change: near 0 only in fine texture, at 1 in everything but its "
-        "background; otherwise the least that changes its class.",
+        "background; otherwise the least that suffices.",
         gt=0,
         le=1,
+    )
+    confidence: float = setting(
+        0.99,
+        "Confidence",
+        "Probability of the target that suffices where the least strength is looked for: at 0.5 "
+        "the version is nearest to the cell, near 1 it convinces other networks more often.",
+        more=True,
+        ge=0.1,
+        le=0.9999,
     )
     guidance: float = setting(
         5.0,

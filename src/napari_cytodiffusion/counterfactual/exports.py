@@ -124,7 +124,6 @@ def heatmaps_body(
     """Body of a `Job` that writes a folder a heatmap, and one a mean map, into a folder."""
 
     def body(report: Progress) -> Iterator[Any]:
-        from cytodiffusion.counterfactual.figures import save_counterfactual
         from cytodiffusion.counterfactual.files import name_in_files, save_heatmap, save_mean_map
 
         total = len(made) + len(means)
@@ -143,7 +142,7 @@ def heatmaps_body(
                 saliency=None if salient is None else salient.saliency,
             )
             if changed is not None:
-                save_counterfactual(target / "synthetic", changed.cells, changed.number, said)
+                _save_version(target / "synthetic", changed, said)
         for number, one in enumerate(means, len(made)):
             report(number / total, f"writing {number + 1} of {total}")
             heatmap = one.mean.heatmap
@@ -195,13 +194,17 @@ def version_body(
 
     def body(report: Progress) -> Iterator[Any]:
         report(0.0, "writing the counterfactual cell")
-        from cytodiffusion.counterfactual.figures import save_counterfactual
-
         target = folder / f"cell-{changed.asked.label:06d}-synthetic"
-        save_counterfactual(target, changed.cells, changed.number, origin.record(record))
+        _save_version(target, changed, origin.record(record))
         yield SavedFiles(target)
 
     return body
+
+
+def _save_version(folder: Path, changed: CounterfactualResult, said: dict[str, Any]) -> None:
+    from cytodiffusion.counterfactual.figures import save_counterfactual
+
+    save_counterfactual(folder, changed.cells, changed.number, said, changed.on_image)
 
 
 def morph_body(path: Path, morphed: MorphResult, record: CellRecord | None, origin: Origin) -> Body:

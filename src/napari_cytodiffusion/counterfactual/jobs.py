@@ -123,12 +123,16 @@ class HeatmapResult:
 
 @dataclass(frozen=True, eq=False)
 class CounterfactualResult:
-    """A counterfactual cell is made: cell ``number`` of what the engine answered."""
+    """A counterfactual cell is made: cell ``number`` of what the engine answered.
+
+    ``on_image`` (y, x, 3) shows it at the pixels of the image.
+    """
 
     asked: TargetChoice
     wish: CounterfactualRequest
     cells: Any
     number: int
+    on_image: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +167,25 @@ class MeanResult:
 
 @dataclass(frozen=True, eq=False)
 class MorphResult:
-    """A morph is made: the engine's ``film`` with its frames."""
+    """A morph is made.
+
+    Attributes
+    ----------
+    asked : TargetChoice
+    wish : CounterfactualRequest
+    film : Morph
+        Of the engine.
+    on_image : (F, y, x, 3) uint8
+        Its frames at the pixels of the image; around the cell they are those of the image.
+    origin : (y, x)
+        First pixel, in pixels of the image.
+    """
 
     asked: TargetChoice
     wish: CounterfactualRequest
     film: Any
+    on_image: np.ndarray
+    origin: tuple[int, int]
 
 
 def slide_of(views: CellViews, engine: Engine) -> SlideSource:
@@ -246,21 +264,24 @@ def morph_body(
             predicted=cell.predicted,
             background=crops.background,
             mask=crops.masks[0],
+            neighbours=crops.neighbours[0],
             settings=_cell_settings(wish),
             progress=report,
         )
-        yield MorphResult(cell, wish, film)
+        yield MorphResult(cell, wish, film, *_on_image(slide, cell, crops, 0, film.frames))
 
     return body
 
 
 @dataclass(frozen=True, eq=False)
 class _Crops:
-    """Crops (N, S, S, 3) uint8, where they lie, and masks (N, S, S) of their cells."""
+    """Crops (N, S, S, 3) uint8 of an image, where they lie, and masks of their cells and others."""
 
+    image: Any
     pixels: np.ndarray
     placements: list[Any]
     masks: np.ndarray
+    neighbours: np.ndarray
     background: np.ndarray
 
 
@@ -286,8 +307,10 @@ def _prepared(
     size = engine.map_size(model, _map_settings(wish))
     pixels = [engine.crop(whole, slide.labels, c.label, (c.y, c.x), *scale, size) for c in cells]
     placements = [Placement.of_cell((c.y, c.x), *scale, size) for c in cells]
-    masks = [_mask(slide.labels, c.label, p) for c, p in zip(cells, placements, strict=True)]
-    return model, _Crops(np.stack(pixels), placements, np.stack(masks), background)
+    labels = np.stack([_labels(slide.labels, place) for place in placements])
+    masks = labels == np.array([cell.label for cell in cells])[:, None, None]
+    neighbours = (labels > 0) & ~masks
+    return model, _Crops(whole, np.stack(pixels), placements, masks, neighbours, background)
 
 
 def _mapped(
@@ -362,11 +385,14 @@ def _changed(
             predicted=[cell.predicted for cell in cells[part]],
             background=crops.background,
             masks=crops.masks[part],
+            neighbours=crops.neighbours[part],
             settings=_cell_settings(wish),
             progress=part_of(report, part.start / len(cells), part.stop / len(cells)),
         )
         for number, cell in enumerate(cells[part]):
-            yield CounterfactualResult(cell, wish, made, number)
+            version = made.pixels[number : number + 1]
+            painted, _ = _on_image(slide, cell, crops, start + number, version)
+            yield CounterfactualResult(cell, wish, made, number, painted[0])
 
 
 def _on_slide(
@@ -398,13 +424,31 @@ def _on_slide(
     )
 
 
-def _mask(labels: Any, label: int, placement: Any) -> np.ndarray:
-    """Where the cell is in its crop, (S, S) bool; reads its surroundings only."""
+def _labels(labels: Any, placement: Any) -> np.ndarray:
+    """Labels of the cells in a crop, (S, S); reads its surroundings only."""
+    part, here, _ = _surroundings(labels, placement)
+    return here.from_image(part)
+
+
+def _surroundings(image: Any, placement: Any) -> tuple[np.ndarray, Any, tuple[int, int]]:
+    """Read the part of an image around a crop: it, the crop's place in it, and its first pixel."""
     top, left = (max(0, math.floor(start)) for start in (placement.top, placement.left))
     bottom, right = (math.ceil(s + placement.side) for s in (placement.top, placement.left))
-    part = np.asarray(labels[top:bottom, left:right])
     here = dataclasses.replace(placement, top=placement.top - top, left=placement.left - left)
-    return here.from_image(part) == label
+    return np.asarray(image[top:bottom, left:right]), here, (top, left)
+
+
+def _on_image(
+    slide: SlideSource, cell: TargetChoice, crops: _Crops, number: int, frames: np.ndarray
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Versions of a crop at the pixels of the image, (F, y, x, 3), and the first pixel."""
+    place, crop = crops.placements[number], crops.pixels[number]
+    part, here, (top, left) = _surroundings(crops.image, place)
+    labels, _, _ = _surroundings(slide.labels, place)
+    rgb, others = slide.engine.as_rgb8(part), (labels > 0) & (labels != cell.label)
+    painted = [here.paint(rgb, crop, frame, others) for frame in frames]
+    y, x = painted[0][1]
+    return np.stack([pixels for pixels, _ in painted]), (top + y, left + x)
 
 
 def _map_settings(wish: CounterfactualRequest) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.colormaps import Colormap
 
-from napari_cytodiffusion.layers.placement import NOTE, full_size, note_of, part_placement
+from napari_cytodiffusion.layers.placement import NOTE, note_of, part_placement
 
 #: A layer of several heatmaps has at most this many pixels; far ones are left out of it.
 _MOST_PIXELS = 16_000_000
@@ -159,22 +159,18 @@ def together(pieces: Sequence[Piece], current: Piece) -> list[Piece]:
 
 
 def add_frames(
-    viewer: Any, labels: Labels, frames: np.ndarray, centre: Any, window: float, name: str
+    viewer: Any, labels: Labels, frames: np.ndarray, origin: tuple[int, int], name: str
 ) -> Image:
-    """Add a morph as a stack over its cell; the slider of the viewer goes through it."""
-    step = window / frames.shape[1]
-    # from the middle of the window to the middle of its first pixel
-    origin = np.asarray(centre) - window / 2 + step / 2
-    shape = np.array(full_size(labels).shape[:2])
-    first = np.maximum(0, np.ceil((-0.5 - origin) / step)).astype(int)
-    last = np.minimum(frames.shape[1], np.floor((shape - 0.5 - origin) / step) + 1).astype(int)
+    """Add a morph as a stack over its cell; the slider of the viewer goes through it.
+
+    ``frames`` are at the pixels of the label image, the first of them at ``origin``.
+    """
     layer = Image(
-        frames[:, first[0] : last[0], first[1] : last[1]],
+        frames,
         rgb=True,
         name=name,
-        interpolation2d="linear",  # its pixels are larger than those of most images
         metadata={NOTE: {"role": "morph", "labels": labels.name, "synthetic": True}},
-        **part_placement(labels, origin + first * step, step, stacked=True),
+        **part_placement(labels, origin, stacked=True),
     )
     camera = viewer.scene.camera
     # napari shows everything again when an axis is added

@@ -8,6 +8,7 @@ import numpy as np
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSlider, QVBoxLayout, QWidget
 
+from cytodiffusion.counterfactual.captions import frame_caption
 from napari_cytodiffusion.counterfactual.form import WindowSettings
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.shared.tiles import PictureTile, TileBoard
@@ -36,7 +37,8 @@ class MorphPage(QWidget):
         self._window_um = 0.0
         self._held, self._step = 0, 1
         self.form = SettingsForm(WindowSettings, ("frames",))
-        self.board = TileBoard(1, self)
+        # three lines: nothing of "still taken for" is cut off in a narrow window
+        self.board = TileBoard(2, self)
         self.play = QPushButton("\u25b6", self)
         self.play.setCheckable(True)
         self.play.setToolTip("Play to and fro")
@@ -65,6 +67,10 @@ class MorphPage(QWidget):
     def frames(self) -> np.ndarray | None:
         """Return the frames (F, S, S, 3) that are shown, None where there are none."""
         return self._frames
+
+    def towards(self) -> str:
+        """Say which class the frames end in, or only go towards."""
+        return f"{'towards' if self._still else 'as'} {self._ends[1]}"
 
     def set_frames(
         self,
@@ -97,10 +103,7 @@ class MorphPage(QWidget):
         if self._frames is None:
             return
         at, last = self.slider.value(), len(self._frames) - 1
-        share = f"synthetic: {100 * at / last:.0f} % of the way to {self._ends[1]}"
-        if self._still:
-            share = f"synthetic: changed towards {self._ends[1]}, still taken for {self._still}"
-        caption = f"{self._ends[0]}: the cell itself" if at == 0 else share
+        caption = frame_caption(at / last, *self._ends, self._still)
         self.board.set_tiles([PictureTile(self._frames[at], caption)], self._window_um)
 
     def _on_play(self, playing: bool) -> None:

@@ -385,12 +385,11 @@ class CounterfactualWidget(QWidget):
     def _add_morph(self) -> None:
         """Add the morph as a layer over its cell."""
         viewer, views, asked = self._session.viewer, self._views, self.form.asked()
-        frames = self.morph.frames()
-        if viewer is None or views is None or asked is None or frames is None:
+        found = None if asked is None else self.found.morph(asked)
+        if viewer is None or views is None or found is None:
             return
-        name = f"cell {asked.label} as {views.coarse.class_names[asked.target]} (synthetic)"
-        window = views.window_um / views.pixel_size_um
-        add_frames(viewer, views.labels, frames, (asked.y, asked.x), window, name)
+        name = f"synthetic: cell {found.asked.label} {self.morph.towards()}"
+        add_frames(viewer, views.labels, found.on_image, found.origin, name)
 
     # -- saving -------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import tifffile
 from matplotlib.figure import Figure
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDoubleSpinBox
+from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 from cytodiffusion.baselines.files import CONFIG, FORMAT
 from cytodiffusion.cells.crops import extract_crops
@@ -26,7 +26,8 @@ from cytodiffusion.model.testing import tiny_bundle
 from napari_cytodiffusion.classify.inspect import InspectWidget
 from napari_cytodiffusion.classify.widget import ClassifyWidget
 from napari_cytodiffusion.counterfactual import targets
-from napari_cytodiffusion.counterfactual.layers import Piece, add_frames, together
+from napari_cytodiffusion.counterfactual.layers import Piece, together
+from napari_cytodiffusion.counterfactual.morph_page import MorphPage
 from napari_cytodiffusion.counterfactual.save_menu import with_ending
 from napari_cytodiffusion.counterfactual.widget import (
     CLASSES,
@@ -498,29 +499,68 @@ def test_a_morph_plays_and_becomes_a_layer_over_its_cell(mapped, qtbot):
     assert viewer.scene.camera.zoom == 7
     assert tuple(viewer.scene.camera.center[1:]) == (12, 15)
     assert viewer.dims.nsteps[0] == 4
-    cells, size = viewer.layers["cells"], frames.shape[1]
-    record = mapped._record
-    middle = layer.data_to_world((0, (size - 1) / 2, (size - 1) / 2))[1:]
-    np.testing.assert_allclose(middle, cells.data_to_world((record.y, record.x)), atol=1e-6)
-    corner = layer.data_to_world((0, -0.5, -0.5))[1:]
-    window = cells.data_to_world((record.y - 20, record.x - 20))
-    np.testing.assert_allclose(corner, window, atol=1e-6)
+    cells, record = viewer.layers["cells"], mapped._record
+    low = np.floor((record.y - 19.5, record.x - 19.5)).astype(int)
+    corner = layer.data_to_world((0, 0, 0))[1:]
+    np.testing.assert_allclose(corner, cells.data_to_world(low), atol=PX + 1e-6)
+    first = np.rint(cells.world_to_data(corner)).astype(int)
+    here = tuple(
+        slice(at, at + side) for at, side in zip(first, layer.data.shape[1:3], strict=True)
+    )
+    image, labels = viewer.layers["smear"].data[here], cells.data[here]
+    np.testing.assert_array_equal(layer.data[0], image)
+    changed = (layer.data[-1] != image).any(axis=2)
+    assert changed[labels == record.label].any()
+    assert not changed[(labels > 0) & (labels != record.label)].any()
     # a cell is still found below a position that has an axis of frames
     views = mapped._session.current
     assert views.cell_at_world((0, *cells.data_to_world((30, 25)))) == 1
 
 
-def test_frames_do_not_leave_the_image(widget, field):
+def test_frames_do_not_leave_the_image(widget, qtbot):
     viewer = widget._session.viewer
-    cells = viewer.layers["cells"]
-    frames = np.arange(2 * 20 * 20 * 3, dtype=np.uint8).reshape(2, 20, 20, 3)
-    layer = add_frames(viewer, cells, frames, (5.5, 195.5), 40.0, "frames")
-    assert layer.data.shape == (2, 13, 12, 3)
-    np.testing.assert_array_equal(layer.data, frames[:, 7:, :12])
-    low, high = layer.extent.world[:, 1:] if layer.ndim == 3 else layer.extent.world
-    inside_low, inside_high = cells.extent.world
+    widget.show_cell(12)  # the border cuts it
+    widget.tabs.setCurrentIndex(MORPH)
+    widget.morph.form["frames"].value = 2
+    widget.start()
+    finish(widget, qtbot)
+    qtbot.mouseClick(widget.morph.layer_button, Qt.MouseButton.LeftButton)
+    layer, cells = viewer.layers[-1], viewer.layers["cells"]
+    low, high = layer.extent.world[:, 1:]
+    inside_low, inside_high = cells.extent.world[:, -2:]
     assert (low >= inside_low - 1e-9).all()
     assert (high <= inside_high + 1e-9).all()
+
+
+def test_no_target_is_claimed_for_a_morph_that_is_judged_otherwise(qtbot):
+    """At every width of the dock the whole caption can be read, synthetic first."""
+    owner = QWidget()
+    qtbot.addWidget(owner)
+    page = MorphPage(owner)
+    frames = np.zeros((5, 16, 16, 3), np.uint8)
+    ends = ("immature granulocyte", "immature granulocyte")
+    page.set_frames(frames, ends, still="immature granulocyte")
+    for width in (220, 260, 320, 460):
+        board = page.board
+        board.resize(width, 420)
+        for at in range(1, 5):
+            page.slider.setValue(at)
+            caption = board.tiles()[0].caption
+            assert caption.startswith("synthetic")
+            assert caption.endswith("still taken for immature granulocyte")
+            assert "%" not in caption
+            place = board.place_of(0)
+            lines = board._wrapped(caption, place.width())
+            metrics = board.fontMetrics()
+            assert len(lines) <= board._lines + 1
+            assert max(metrics.horizontalAdvance(line) for line in lines) <= place.width()
+            needed = len(lines) * metrics.height()
+            assert place.bottom() + needed <= board.height()
+    assert page.towards().startswith("towards")
+    page.set_frames(frames, ends)
+    assert page.board.tiles()[0].caption == "synthetic: 100 % of the way to immature granulocyte"
+    page.slider.setValue(3)
+    assert "75 %" in page.board.tiles()[0].caption
 
 
 # -- many cells -----------------------------------------------------------------------------------
