@@ -592,6 +592,7 @@ def generate(
     *,
     towards: str | None = None,
     share: float = 0.5,
+    stain_of: str | Path | NDArray[Any] | None = None,
     insist: bool = False,
     progress: Progress = silent,
     **options: Any,
@@ -611,6 +612,10 @@ def generate(
         Another class, to draw cells between the two.
     share : float
         How far to go towards it: 0 stays at the asked class, 1 arrives at the other.
+    stain_of : str, Path or array, optional
+        An image of a smear in whose stain the cells are to be: a file, or a ``(Y, X, 3)`` array.
+        Its empty slide, red cells and nuclei give the colours (linear in optical density, as in
+        Ruifrok & Johnston 2001); focus and grain are not imitated.
     insist : bool
         Whether to begin orders of more than 2,000 cells.
     progress : callable
@@ -630,7 +635,7 @@ def generate(
     ------
     InputError
         If the model draws no such class, a count or setting makes no sense, or so many cells are
-        asked for without `insist`.
+        asked for without `insist`, or ``stain_of`` shows no cells.
     OutOfMemoryError
         If the device runs out of memory even for one cell at a time.
     Cancelled
@@ -651,6 +656,7 @@ def generate(
     from cytodiffusion.errors import InputError
     from cytodiffusion.generation.generate import generate as draw
     from cytodiffusion.generation.order import GenerationSettings, Mix
+    from cytodiffusion.image.image import as_rgb8
     from cytodiffusion.model.bundle import ModelBundle as Diffusion
     from cytodiffusion.settings import make_settings
 
@@ -659,7 +665,15 @@ def generate(
     loaded = _loaded(model)
     if not isinstance(loaded, Diffusion):
         raise InputError(f"{loaded.name} is a baseline: only diffusion models draw cells.")
-    return draw(loaded, counts, settings, towards=mix, insist=insist, progress=progress)
+    return draw(
+        loaded,
+        counts,
+        settings,
+        towards=mix,
+        insist=insist,
+        progress=progress,
+        stain_of=None if stain_of is None else as_rgb8(_opened(stain_of)),
+    )
 
 
 def evaluate(

@@ -538,9 +538,12 @@ class Engine:
     def generate_parts(
         self, model: ModelBundle, counts: Mapping[str, int], settings: Any, **how: Any
     ) -> Generator[GeneratedCells, None, None]:
-        """Draw cells, part by part."""
+        """Draw cells, part by part; ``stain_of`` is what `as_rgb8` takes, or None."""
         from cytodiffusion.generation import generate_parts
+        from cytodiffusion.image.image import as_rgb8
 
+        if how.get("stain_of") is not None:
+            how["stain_of"] = as_rgb8(how["stain_of"])
         return generate_parts(model, counts, settings, **how)
 
     def synthetic_smear(
