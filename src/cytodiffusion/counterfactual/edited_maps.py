@@ -81,7 +81,8 @@ def edited_maps(
     walks = CounterfactualSettings(
         steps=STEPS, seed=settings.seed, batch_size=settings.batch_size, method="inversion"
     )
-    numbers = np.arange(len(views))
+    # one noise for all turns of the cell, so that a turned cell gives the turned map
+    numbers = np.zeros(len(views), np.int64)
     edited = edit_cells(seen, numbers, change, model, walks, lambda share, _: report(share))
     apart = edited - seen.repeat_interleave(len(targets), dim=0)
     by_view = apart.reshape(len(views), len(targets), *unit.shape)
