@@ -7,8 +7,9 @@
 Where: share of each map's energy in nucleus, cytoplasm and beside the cell, over the share of the
 area that these have (1: no better than chance). Eosinophils and neutrophils differ in their
 granules, so their maps should fall on the cytoplasm; segmented and round nuclei differ in the
-nucleus and in what lies between its lobes (its convex hull). SegWBC has masks; those of PBC and
-BCISC are made by our watershed and by colour.
+nucleus and in what lies between its lobes (its convex hull). SegWBC has masks of nuclei and cells,
+BCISC of cells; what is missing is made by our watershed and by colour. Of edited maps the nuclear
+dye and the eosin are told beside the change of all colours.
 
 Targets: how alike the maps of one cell towards all white classes are inside the cell (mean
 correlation of pairs, over pixels and colours), and how much each is like what the counterfactual
@@ -44,7 +45,6 @@ from skimage.morphology import convex_hull_image
 
 from cytodiffusion.baselines import Baseline, load_baseline
 from cytodiffusion.cells.single_cell import SingleCells
-from cytodiffusion.classification.classifier import normalised_crops
 from cytodiffusion.classification.settings import ClassifySettings
 from cytodiffusion.counterfactual.cells import counterfactual_cells
 from cytodiffusion.counterfactual.heatmap import (
@@ -53,10 +53,11 @@ from cytodiffusion.counterfactual.heatmap import (
     iter_heatmaps,
 )
 from cytodiffusion.counterfactual.placement import Placement
+from cytodiffusion.counterfactual.saliency import integrated_gradients
+from cytodiffusion.counterfactual.wording import STAINS, stain_change
 from cytodiffusion.image.image import open_image
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model import ModelBundle, load_bundle
-from cytodiffusion.model.codec import WHITE
 from cytodiffusion.predict import Classifier, predict
 from cytodiffusion.segmentation.foreground import opened
 from cytodiffusion.segmentation.watershed import watershed
@@ -69,13 +70,11 @@ PAIRS = (
     ("neutrophil", "monocyte", "nucleus"),
 )
 WHITE_CELLS = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")
-#: Data sets without masks.
-OUTLINED_HERE = ("pbc", "bcisc")
+#: The watershed outlines the cells of PBC; BCISC has masks of cells, SegWBC of nuclei too.
+OUTLINED_HERE, CELLS_OUTLINED = "pbc", "bcisc"
 NUCLEUS, CYTOPLASM = 2, 1
 AREAS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 SURROUNDINGS_UM = 2.0
-#: Points on the way from the empty crop, and turns.
-STEPS, TURNS = 12, 4
 
 
 @dataclass
@@ -87,16 +86,21 @@ class Cell:
     parts: np.ndarray
 
 
-Mapper = Callable[[Cell, int, int], np.ndarray]
+#: Makes the strengths of maps of a cell, by their names, from one class to another.
+Mapper = Callable[[Cell, int, int], dict[str, np.ndarray]]
 
 
-def own_parts(rgb: np.ndarray, centre: tuple[float, float], pixel_um: float) -> np.ndarray:
-    """Nucleus and cytoplasm of a cell, by watershed and by the red light that nuclei absorb."""
+def outlined(rgb: np.ndarray, centre: tuple[float, float], pixel_um: float) -> np.ndarray:
+    """Mask of the cell at a place, by the watershed."""
     labels = watershed(rgb, pixel_um).labels
     here = labels[round(centre[0]), round(centre[1])]
-    cell = (labels == here) & (here > 0)
+    return (labels == here) & (here > 0)
+
+
+def parted(rgb: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Nucleus and cytoplasm of a cell, by the red light that nuclei absorb."""
     if not cell.any():
-        return np.zeros(labels.shape, np.uint8)
+        return np.zeros(cell.shape, np.uint8)
     red = ndimage.gaussian_filter(rgb[..., 0].astype(float), 1.0)  # eosin lets it pass
     nucleus = opened(red < threshold_otsu(red[cell]), 3.0)
     return np.where(cell, np.where(nucleus, NUCLEUS, CYTOPLASM), 0).astype(np.uint8)
@@ -109,7 +113,7 @@ def read_cells(data: Path, which: str, name: str, n: int, model: ModelBundle) ->
     wanted = (table["dataset"] == dataset) & (table["class"] == name)
     if split:
         wanted &= table["split"] == split
-    elif dataset not in OUTLINED_HERE:
+    elif dataset != OUTLINED_HERE:
         wanted &= table["path"].str.contains("/images/")
     paths = table[wanted].sort_values("path")["path"]
     chosen = [data / p for p in paths.sample(min(n, len(paths)), random_state=0)]
@@ -119,11 +123,14 @@ def read_cells(data: Path, which: str, name: str, n: int, model: ModelBundle) ->
         cell = folder.read(path)
         scale = cell.scale.pixel_size_um
         placement = Placement.of_cell(cell.centre, scale, model.window_um, model.input_size)
-        if dataset in OUTLINED_HERE:
-            parts = own_parts(cell.rgb, cell.centre, scale)
+        if dataset == OUTLINED_HERE:
+            parts = parted(cell.rgb, outlined(cell.rgb, cell.centre, scale))
         else:
-            mask = open_image(next((data / dataset / "masks").glob(f"{path.stem}.*"))).rgb()
-            parts = np.digitize(mask[..., 0], (64, 192)).astype(np.uint8)
+            mask = open_image(next((path.parents[1] / "masks").glob(f"{path.stem}.*"))).rgb()
+            if dataset == CELLS_OUTLINED:
+                parts = parted(cell.rgb, mask[..., 0] > 127)
+            else:
+                parts = np.digitize(mask[..., 0], (64, 192)).astype(np.uint8)
         inside = placement.from_image(parts)
         if not ((inside == NUCLEUS).any() and (inside == CYTOPLASM).any()):
             continue
@@ -133,10 +140,10 @@ def read_cells(data: Path, which: str, name: str, n: int, model: ModelBundle) ->
     return cells
 
 
-def our_map(model: ModelBundle, settings: HeatmapSettings) -> Mapper:
-    """Strength of the counterfactual heatmap over all colours."""
+def our_map(model: ModelBundle, settings: HeatmapSettings, stains: bool) -> Mapper:
+    """Strength of the heatmap over all colours; of an edited one that of the stains besides."""
 
-    def make(cell: Cell, predicted: int, target: int) -> np.ndarray:
+    def make(cell: Cell, predicted: int, target: int) -> dict[str, np.ndarray]:
         (found,) = iter_heatmaps(
             cell.window[None],
             model,
@@ -146,7 +153,11 @@ def our_map(model: ModelBundle, settings: HeatmapSettings) -> Mapper:
             masks=(cell.parts > 0)[None],
             settings=settings,
         )
-        return np.sqrt((found.change.astype(float) ** 2).sum(axis=2))
+        made = {settings.method: np.sqrt((found.change.astype(float) ** 2).sum(axis=2))}
+        if stains and settings.method == "edited":
+            dyes = np.abs(stain_change(found, cell.parts > 0))
+            made |= {f"edited, {name}": dyes[..., k] for k, name in enumerate(STAINS[:2])}
+        return made
 
     return make
 
@@ -193,33 +204,26 @@ def targets_apart(
 
 
 def gradient_map(rival: Baseline, names: tuple[str, ...], blur: float) -> Mapper:
-    """Strength of integrated gradients; class numbers are those of ``names``."""
+    """Strength of integrated gradients, target less predicted; numbers are those of ``names``."""
 
-    def make(cell: Cell, predicted: int, target: int) -> np.ndarray:
-        now, other = (rival.class_names.index(names[k]) for k in (predicted, target))
-        unit = normalised_crops(cell.window[None], rival, cell.background)
-        total = np.zeros(unit.shape[2:])
-        for turn in range(TURNS):
-            x = torch.rot90(unit, turn, (2, 3))
-            empty = torch.full_like(x, WHITE)
-            share = ((torch.arange(STEPS) + 0.5) / STEPS).reshape(-1, 1, 1, 1)
-            way = (empty + share * (x - empty)).requires_grad_()
-            logits = rival.network(way)
-            (gradient,) = torch.autograd.grad((logits[:, other] - logits[:, now]).sum(), way)
-            found = ((x - empty) * gradient.mean(dim=0)).sum(dim=1)
-            total += torch.rot90(found, -turn, (1, 2))[0].numpy() / TURNS
-        return np.abs(ndimage.gaussian_filter(total, blur))
+    def make(cell: Cell, predicted: int, target: int) -> dict[str, np.ndarray]:
+        weights = np.zeros(len(rival.classes))
+        weights[rival.class_names.index(names[target])] = 1
+        weights[rival.class_names.index(names[predicted])] = -1
+        turns = integrated_gradients(cell.window, rival, weights, background=cell.background)
+        strength = np.abs(ndimage.gaussian_filter(turns.mean(axis=0), blur))
+        return {"integrated gradients": strength}
 
     return make
 
 
-def random_map(in_cell: bool, blur: float) -> Mapper:
+def random_map(blur: float) -> Mapper:
     """Strength of smooth noise, its grain about that of our maps."""
     rng = np.random.default_rng(0)
 
-    def make(cell: Cell, predicted: int, target: int) -> np.ndarray:
+    def make(cell: Cell, predicted: int, target: int) -> dict[str, np.ndarray]:
         noise = np.abs(ndimage.gaussian_filter(rng.normal(size=cell.parts.shape), 3 * blur))
-        return np.where(cell.parts > 0, noise, 0) if in_cell else noise
+        return {"random": noise, "random in cell": np.where(cell.parts > 0, noise, 0)}
 
     return make
 
@@ -330,13 +334,13 @@ def main() -> None:
     chosen = {k: v for k, v in given.items() if v is not None}
     ways = {method: HeatmapSettings(method=method, **chosen) for method in args.methods}
     blur = HeatmapSettings().blur * model.input_size / model.codec.grid
-    mappers = {method: our_map(model, settings) for method, settings in ways.items()}
     judges: dict[str, Classifier] = {model.name: model}
+    rivals: list[Mapper] = []
     if args.resnet:
         rival = load_baseline(args.resnet, device="cpu")
-        mappers["integrated gradients"] = gradient_map(rival, model.class_names, blur)
-        judges[rival.name] = rival
-    mappers |= {"random": random_map(False, blur), "random in cell": random_map(True, blur)}
+        rivals.append(gradient_map(rival, model.class_names, blur))
+        judges["ResNet-18"] = rival
+    rivals.append(random_map(blur))
     for part in args.parts:
         chosen = args.set if part in ("where", "targets") else args.deletion_set
         print(f"\n{part}, {chosen}")
@@ -350,12 +354,14 @@ def main() -> None:
                     ]
             summarise(rows, ["map"])
             continue
+        ours = [our_map(model, settings, part == "where") for settings in ways.values()]
         change, test = (edited, deletion) if part == "deletion" else (inserted, insertion)
         for name, target, expected in PAIRS:
             pair = (model.class_names.index(name), model.class_names.index(target))
             for cell in read_cells(args.data, chosen, name, args.n, model):
                 head = {"from": name, "to": target}
-                strengths = {m: make(cell, *pair) for m, make in mappers.items()}
+                made = [make(cell, *pair) for make in (*ours, *rivals)]
+                strengths = {m: strength for some in made for m, strength in some.items()}
                 if part == "where":
                     head["expected"] = expected
                     rows += [head | {"map": m} | where(cell, s) for m, s in strengths.items()]

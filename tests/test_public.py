@@ -18,7 +18,7 @@ from cytodiffusion.model.testing import tiny_bundle
 
 FUNCTIONS = [
     *("open_image", "segment", "load_model", "classify"),
-    *("run", "explain", "generate", "evaluate"),
+    *("run", "explain", "explain_class", "generate", "evaluate"),
 ]
 QUICK = {"trials": 2, "min_trials": 1}
 
@@ -139,6 +139,24 @@ def test_a_cell_is_explained_from_memory_as_from_files(
     np.testing.assert_array_equal(why.heatmap.values, same.heatmap.values)
     assert why.record["cell"] == 5
     assert sorted(why.save(tmp_path / "why")) == sorted(same.save(tmp_path / "same"))
+
+
+def test_the_cells_of_a_class_are_explained_together(
+    smear: tuple[np.ndarray, np.ndarray], model: cd.ModelBundle, tmp_path: Path
+) -> None:
+    image, labels = smear
+    alone = cd.classify(image, labels, model, pixel_size_um=0.5, alone=True)
+    name = alone.table["predicted"].value_counts().index[0]
+    found = cd.explain_class(
+        image, name, labels, model, most=3, pixel_size_um=0.5, versions=2, progress=lambda *_: None
+    )
+    assert found.mean.cells == len(found.cells) == 3
+    assert found.mean.heatmap.predicted_name == name
+    assert found.sentence == found.mean.sentence
+    files = found.save(tmp_path / "why")
+    assert set(files) == {"mean.tif", "mean.png", "mean.json", *found.cells}
+    with pytest.raises(cd.InputError, match="at least 3 cells"):
+        cd.explain_class(image, name, labels * (labels == 1), model, pixel_size_um=0.5)
 
 
 def test_an_evaluation_is_written_only_where_asked(disc_model: Path, tmp_path: Path) -> None:

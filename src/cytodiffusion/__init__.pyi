@@ -2,6 +2,7 @@
 from .api import classify as classify
 from .api import evaluate as evaluate
 from .api import explain as explain
+from .api import explain_class as explain_class
 from .api import generate as generate
 from .api import load_model as load_model
 from .api import open_image as open_image
@@ -10,6 +11,7 @@ from .api import segment as segment
 from .baselines.baseline import Baseline as Baseline
 from .classification.settings import ClassifySettings as ClassifySettings
 from .counterfactual.explain import Explanation as Explanation
+from .counterfactual.explain_class import ClassExplanation as ClassExplanation
 from .counterfactual.settings import HeatmapSettings as HeatmapSettings
 from .errors import BundleError as BundleError
 from .errors import Cancelled as Cancelled

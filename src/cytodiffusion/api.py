@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cytodiffusion.classification.correction_table import CorrectionTable
     from cytodiffusion.counterfactual.explain import Explanation
+    from cytodiffusion.counterfactual.explain_class import ClassExplanation
     from cytodiffusion.evaluation.report import Evaluation
     from cytodiffusion.generation.cells import GeneratedCells
     from cytodiffusion.image.image import Image
@@ -383,6 +384,7 @@ def explain(
     *,
     label: int | None = None,
     target: str | None = None,
+    saliency: bool = False,
     pixel_size_um: float | None = None,
     progress: Progress = silent,
     **options: Any,
@@ -402,6 +404,9 @@ def explain(
     target : str, optional
         Class to compare with. By default the likeliest other one, of white cells for a white cell;
         ``"all"`` makes a map for every other class besides.
+    saliency : bool
+        Whether to make ``why.saliency`` besides, by integrated gradients: which pixels the answer
+        rests on. It knows no target.
     pixel_size_um : float, optional
         Micrometres a pixel, as for `classify`.
     progress : callable
@@ -466,6 +471,7 @@ def explain(
             cell=label,
             target=target,
             settings=settings,
+            saliency=saliency,
             pixel_size_um=pixel_size_um,
             progress=progress,
         )
@@ -481,9 +487,102 @@ def explain(
         loaded,
         target=target,
         settings=settings,
+        saliency=saliency,
         progress=progress,
         image=getattr(opened, "path", None),
         cell=label,
+    )
+
+
+def explain_class(
+    image: Image | ArrayLike | str | Path | Sequence[str | Path],
+    class_name: str,
+    cells: Segmentation | NDArray[np.integer[Any]] | str | Path | None = None,
+    model: ModelBundle | str | Path = "default",
+    *,
+    target: str | None = None,
+    most: int = 20,
+    pixel_size_um: float | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> ClassExplanation:
+    """Show what the cells of one class would need, on average, to be taken for another.
+
+    The heatmaps of the cells that are taken for the class are laid on one another, centred and
+    turned by their nuclei, and averaged.
+
+    Parameters
+    ----------
+    image : Image, array, path or list of paths
+        The image that `cells` belong to; without them a folder of single-cell images, or a list
+        of such files.
+    class_name : str
+        Whose cells.
+    cells : Segmentation, ``(Y, X)`` integer array or path, optional
+        What `segment` returned, or labels of any other program.
+    model : ModelBundle, str or Path
+        A loaded diffusion model, or what `load_model` takes. Baselines have no heatmaps.
+    target : str, optional
+        Class to compare with. By default what is the likeliest other one for most of the cells.
+    most : int
+        At most so many cells, the surest; three at least.
+    pixel_size_um : float, optional
+        Micrometres a pixel, as for `classify`.
+    progress : callable
+        Called with the fraction done, 0 to 1, and a short message. It may raise ``Cancelled``.
+    **options
+        Fields of `HeatmapSettings`: ``versions``, ``sigmas``, ``seed`` and others.
+
+    Returns
+    -------
+    ClassExplanation
+        ``found.sentence`` says it in words. ``found.mean.heatmap.values`` is the mean map, an
+        ``(S, S)`` float32 array, ``found.mean.cells`` the number of cells, and
+        ``found.mean.heatmap.null_std`` the standard error over them. ``found.cells`` has the
+        heatmap of each cell, and ``found.save(folder)`` writes all.
+
+    Raises
+    ------
+    InputError
+        If fewer than three cells are taken for the class, there is no such class, or the model has
+        no heatmaps.
+    OutOfMemoryError
+        If the device runs out of memory even for one pass at a time.
+    Cancelled
+        If `progress` raised it.
+
+    Examples
+    --------
+    >>> found = cd.explain_class("cells", "eosinophil", target="neutrophil")
+    >>> found.save("eosinophils")
+    """
+    from cytodiffusion.counterfactual import explain_class as engine
+    from cytodiffusion.counterfactual.heatmap import check_explains
+    from cytodiffusion.counterfactual.settings import HeatmapSettings
+    from cytodiffusion.image.image import as_rgb8
+    from cytodiffusion.image.pixels import Scale
+    from cytodiffusion.progress import part_of
+    from cytodiffusion.settings import make_settings
+
+    settings = make_settings(HeatmapSettings, options)
+    bundle = check_explains(_loaded(model))
+    reading = part_of(progress, 0.0, 0.1)
+    if cells is None:
+        paths = _single_cell_files(image)
+        found = engine.cells_of_folder(paths, bundle, settings, pixel_size_um, reading)
+    else:
+        opened = _opened(image)
+        labels, (size, source) = _labels_and_scale(opened, cells, pixel_size_um)
+        scale = Scale(size, source)
+        found = engine.cells_of_labels(as_rgb8(opened), labels, scale, bundle, settings, reading)
+    return engine.explain_class(
+        found,
+        bundle,
+        class_name,
+        target=target,
+        most=most,
+        settings=settings,
+        progress=part_of(progress, 0.1, 1.0),
     )
 
 
@@ -493,6 +592,7 @@ def generate(
     *,
     towards: str | None = None,
     share: float = 0.5,
+    stain_of: str | Path | NDArray[Any] | None = None,
     insist: bool = False,
     progress: Progress = silent,
     **options: Any,
@@ -512,6 +612,10 @@ def generate(
         Another class, to draw cells between the two.
     share : float
         How far to go towards it: 0 stays at the asked class, 1 arrives at the other.
+    stain_of : str, Path or array, optional
+        An image of a smear in whose stain the cells are to be: a file, or a ``(Y, X, 3)`` array.
+        Its empty slide, red cells and nuclei give the colours (linear in optical density, as in
+        Ruifrok & Johnston 2001); focus and grain are not imitated.
     insist : bool
         Whether to begin orders of more than 2,000 cells.
     progress : callable
@@ -531,7 +635,7 @@ def generate(
     ------
     InputError
         If the model draws no such class, a count or setting makes no sense, or so many cells are
-        asked for without `insist`.
+        asked for without `insist`, or ``stain_of`` shows no cells.
     OutOfMemoryError
         If the device runs out of memory even for one cell at a time.
     Cancelled
@@ -552,6 +656,7 @@ def generate(
     from cytodiffusion.errors import InputError
     from cytodiffusion.generation.generate import generate as draw
     from cytodiffusion.generation.order import GenerationSettings, Mix
+    from cytodiffusion.image.image import as_rgb8
     from cytodiffusion.model.bundle import ModelBundle as Diffusion
     from cytodiffusion.settings import make_settings
 
@@ -560,7 +665,15 @@ def generate(
     loaded = _loaded(model)
     if not isinstance(loaded, Diffusion):
         raise InputError(f"{loaded.name} is a baseline: only diffusion models draw cells.")
-    return draw(loaded, counts, settings, towards=mix, insist=insist, progress=progress)
+    return draw(
+        loaded,
+        counts,
+        settings,
+        towards=mix,
+        insist=insist,
+        progress=progress,
+        stain_of=None if stain_of is None else as_rgb8(_opened(stain_of)),
+    )
 
 
 def evaluate(
@@ -693,20 +806,10 @@ def _labels_and_scale(
     return labels, (found.pixel_size_um, found.source)
 
 
-def _classify_single_cells(
-    images: Any,
-    model: Classifier,
-    settings: Any,
-    pixel_size_um: float | None,
-    corrections: CorrectionTable | None,
-    progress: Progress,
-) -> CellResults:
-    from cytodiffusion.classification.prior import settled
+def _single_cell_files(images: Any) -> list[Path]:
+    """Return the files of single-cell images, given as a folder or as a list."""
     from cytodiffusion.errors import InputError
-    from cytodiffusion.files.record import provenance
     from cytodiffusion.image.formats import image_files
-    from cytodiffusion.pipeline import CellResults
-    from cytodiffusion.single_cells import classify_images
 
     if isinstance(images, str | Path):
         folder = Path(images)
@@ -721,7 +824,24 @@ def _classify_single_cells(
     elif not isinstance(images, Sequence) or not all(isinstance(i, str | Path) for i in images):
         raise InputError("Give the cells of the image too, as segment() finds them.")
     elif not images:
-        raise InputError("There are no images to classify.")
+        raise InputError("There are no images of single cells.")
+    return [Path(image) for image in images]
+
+
+def _classify_single_cells(
+    images: Any,
+    model: Classifier,
+    settings: Any,
+    pixel_size_um: float | None,
+    corrections: CorrectionTable | None,
+    progress: Progress,
+) -> CellResults:
+    from cytodiffusion.classification.prior import settled
+    from cytodiffusion.files.record import provenance
+    from cytodiffusion.pipeline import CellResults
+    from cytodiffusion.single_cells import classify_images
+
+    images = _single_cell_files(images)
     table, skipped = classify_images(
         images,
         model,

@@ -27,6 +27,7 @@ TABS = {
     "Generate cells": "Generate",
     "Synthetic smear": "Smear",
     "Authenticity test": "Test",
+    "Lesson": "Lesson",
 }
 
 #: Property of a dock: what it is called in the menu.

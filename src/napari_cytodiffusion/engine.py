@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
+    from cytodiffusion.authenticity.judge import Judgement
     from cytodiffusion.authenticity.result import AuthenticityResult
     from cytodiffusion.classification.settings import ClassifySettings
     from cytodiffusion.counterfactual.cells import Counterfactuals
     from cytodiffusion.counterfactual.heatmap import Heatmap
+    from cytodiffusion.counterfactual.mean_map import MeanMap
     from cytodiffusion.counterfactual.morph import Morph
+    from cytodiffusion.counterfactual.saliency import Saliency
     from cytodiffusion.evaluation.settings import EvaluateSettings
     from cytodiffusion.evaluation.stored import StoredReport
     from cytodiffusion.generation import GeneratedCells, GenerationSettings, Mix
@@ -36,14 +39,16 @@ if TYPE_CHECKING:
     from cytodiffusion.image.label_changes import CellChanges
     from cytodiffusion.image.labels import LabelImage
     from cytodiffusion.image.pixel_size import StatedScale
+    from cytodiffusion.lessons import Lesson, LessonSettings
     from cytodiffusion.metrics.differential import Differential
     from cytodiffusion.model.bundle import CellClass, ModelBundle
     from cytodiffusion.pipeline import CellBatch
     from cytodiffusion.segmentation import Segmentation
     from cytodiffusion.slide_scale import SlideScale
     from cytodiffusion.smear import Smear, SmearSettings
+    from cytodiffusion.smear.exercise import ExerciseResult
     from cytodiffusion.study.opening import OpenedImage
-    from cytodiffusion.teaching import Lesson, TeachSettings, Version
+    from cytodiffusion.teaching import LabelledCells, TeachSettings, Version
 
 _LOCK = Lock()
 
@@ -402,20 +407,20 @@ class Engine:
 
     # -- teaching -----------------------------------------------------------------------------
 
-    def lesson(
+    def labelled(
         self, folder: Path, source: str, settings: TeachSettings
-    ) -> tuple[Lesson, str, Mapping[str, str]]:
+    ) -> tuple[LabelledCells, str, Mapping[str, str]]:
         """Return what a study can teach a model, why it cannot yet, and colours by class."""
         model = self.load_model(source, settings.device)
         from cytodiffusion.study import Study
         from cytodiffusion.teaching import survey
-        from cytodiffusion.teaching.lesson import check_lesson
+        from cytodiffusion.teaching.labelled import check_labelled
 
         with Study.open(folder, writable=False) as study:
             colors = {one.name: one.color for one in study.classes()}
             found = survey(study, model, settings)
         try:
-            check_lesson(found)
+            check_labelled(found)
         except InputError as error:
             return found, str(error), colors
         return found, "", colors
@@ -473,6 +478,25 @@ class Engine:
 
         return stain_change(heatmap, mask)
 
+    def mean_maps(
+        self, heatmaps: Sequence[Heatmap], masks: Sequence[np.ndarray]
+    ) -> list[tuple[list[int], MeanMap]]:
+        """Average the heatmaps of each pair of classes with enough cells; places and mean map."""
+        from cytodiffusion.counterfactual.mean_map import mean_map, pairs_of
+
+        return [
+            (group, mean_map([heatmaps[i] for i in group], [masks[i] for i in group]))
+            for group in pairs_of(heatmaps)
+        ]
+
+    def saliency_map(
+        self, crop: np.ndarray, model: ModelBundle, predicted: int, **how: Any
+    ) -> Saliency:
+        """Map which pixels of a cell speak for its class."""
+        from cytodiffusion.counterfactual.saliency import saliency_map
+
+        return saliency_map(crop, model, predicted, **how)
+
     def counterfactual_cells(
         self, pixels: Any, model: ModelBundle, targets: Any, **how: Any
     ) -> Counterfactuals:
@@ -514,9 +538,12 @@ class Engine:
     def generate_parts(
         self, model: ModelBundle, counts: Mapping[str, int], settings: Any, **how: Any
     ) -> Generator[GeneratedCells, None, None]:
-        """Draw cells, part by part."""
+        """Draw cells, part by part; ``stain_of`` is what `as_rgb8` takes, or None."""
         from cytodiffusion.generation import generate_parts
+        from cytodiffusion.image.image import as_rgb8
 
+        if how.get("stain_of") is not None:
+            how["stain_of"] = as_rgb8(how["stain_of"])
         return generate_parts(model, counts, settings, **how)
 
     def synthetic_smear(
@@ -526,6 +553,14 @@ class Engine:
         from cytodiffusion.smear import synthetic_smear
 
         return synthetic_smear(model, settings, progress=progress)
+
+    def score_exercise(
+        self, truth: pd.DataFrame, counts: Mapping[str, int], cells: Mapping[int, str] | None
+    ) -> ExerciseResult:
+        """Lay a count of a smear, or the classes given to its cells, beside the truth."""
+        from cytodiffusion.smear.exercise import score_cells, score_counts
+
+        return score_counts(truth, counts) if cells is None else score_cells(truth, cells)
 
     # -- evaluation and authenticity tests ----------------------------------------------------
 
@@ -558,6 +593,18 @@ class Engine:
         text = summary(test.record, len(test), test.classes)
         return f"{text[:1].upper()}{text[1:]}."
 
+    def leak_note(self, test: AuthenticityTest) -> str:
+        """Say what of an authenticity test could give the answer away."""
+        from cytodiffusion.authenticity.leaks import leak_note
+
+        return leak_note(test)
+
+    def judge_test(self, path: Path, progress: Progress = silent) -> Judgement | None:
+        """Let the judge look at all cells of an authenticity test."""
+        from cytodiffusion.authenticity.judge import judge_test
+
+        return judge_test(path, progress)
+
     def explain(
         self,
         pixels: np.ndarray,
@@ -579,6 +626,24 @@ class Engine:
         from cytodiffusion.authenticity.result import read_results
 
         return read_results(list(paths), mode, progress=progress)
+
+    # -- lessons ------------------------------------------------------------------------------
+
+    def make_lesson(self, settings: LessonSettings, progress: Progress, model: ModelBundle) -> Path:
+        """Make a lesson on the morphology of cells."""
+        from cytodiffusion.lessons import make_lesson
+
+        return make_lesson(settings, progress, model=model)
+
+    def export_lesson(self, lesson: Lesson, folder: Path) -> str:
+        """Write what came of a lesson to a folder; return it in a sentence."""
+        self.prepare()
+        from cytodiffusion.lessons import read_results
+        from cytodiffusion.lessons.export import save_result
+
+        found = read_results(lesson)
+        save_result(folder, found)
+        return found.sentence()
 
 
 def model_body(

@@ -11,15 +11,14 @@ from PIL import Image as Picture
 from toys import PIXEL_SIZE_UM, write_discs
 
 from cytodiffusion.authenticity import AuthenticitySettings, AuthenticityTest
+from cytodiffusion.authenticity.leaks import leaks
 from cytodiffusion.authenticity.make import common_view, fits, make_test
 from cytodiffusion.authenticity.sources import RealCells, Window, images_by_class, shared_classes
 from cytodiffusion.authenticity.standardise import (
     PAPER,
     decode,
-    leaks,
     levelled,
     present,
-    warn_of_artefacts,
 )
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.files.synthetic_mark import write_synthetic_png
@@ -207,12 +206,3 @@ def test_leaks_find_what_they_look_for() -> None:
     }
     assert found["sharpness"]["auc"] < 0.05
     assert found["file size"]["auc"] < 0.05
-
-
-@pytest.mark.parametrize(
-    ("auc", "p", "told"), [(0.04, 1e-8, True), (0.9, 0.2, False), (0.6, 1e-8, False)]
-)
-def test_a_measure_that_tells_much_is_warned_of(auc: float, p: float, told: bool) -> None:
-    found = [{"measure": "sharpness", "auc": auc, "p": p}, {"measure": "size", "auc": 0.5, "p": 1}]
-    warning = warn_of_artefacts(found)
-    assert (warning is not None and "sharpness alone" in warning) == told

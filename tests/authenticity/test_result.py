@@ -49,7 +49,7 @@ def taken(make):
 
 
 def test_figures_of_each_participant(taken) -> None:
-    found = read_results([taken], curves=False).figures["participants"]
+    found = read_results([taken], curves=False, judge=False).figures["participants"]
     knows_all, rather = found["Knows"], found["Rather real"]
     assert knows_all["accuracy"]["value"] == 1
     assert knows_all["accuracy"]["interval"] == pytest.approx([0.025 ** (1 / 60), 1])
@@ -67,7 +67,7 @@ def test_figures_of_each_participant(taken) -> None:
 
 
 def test_pooled_figures_and_pairs(taken) -> None:
-    figures = read_results([taken], curves=False).figures
+    figures = read_results([taken], curves=False, judge=False).figures
     pooled = figures["pooled"]
     assert (pooled["accuracy"]["right"], pooled["n"]) == (110, 120)
     assert pooled["over_participants"]["mean"] == pytest.approx((1 + 50 / 60) / 2)
@@ -95,7 +95,7 @@ def test_copies_of_a_test_and_other_tests_are_put_together(make, tmp_path) -> No
         "Late (other)": 60,
     }
     assert answers.notes == ("Early has answered 20 of 60 trials.",)
-    found = read_results([path, copy, other], curves=False).figures
+    found = read_results([path, copy, other], curves=False, judge=False).figures
     tests = {(p["first"], p["second"]): p["test"] for p in found["pairs"]}
     assert tests["Early", "Late"] == "mcnemar"
     assert tests["Late", "Late (other)"] == "fisher"
@@ -111,7 +111,7 @@ def test_interrupted_answers_have_no_time(make) -> None:
         sitting.answer(True, seconds=500)
         sitting.show()
         sitting.answer(True, seconds=3)
-    seconds = read_results([path]).figures["pooled"]["seconds"]
+    seconds = read_results([path], judge=False).figures["pooled"]["seconds"]
     assert seconds["interrupted"] == 1
     assert seconds["all"] == {"n": 1, "median": 3, "quartiles": [3, 3]}
 
@@ -119,14 +119,14 @@ def test_interrupted_answers_have_no_time(make) -> None:
 def test_tests_without_classes_have_no_agreement(make) -> None:
     path = make(6, ask=False)
     take(path, "Ada", lambda made, name, number: (made, None))
-    found = read_results([path]).figures["pooled"]
+    found = read_results([path], judge=False).figures["pooled"]
     assert found["class_agreement"] is None
 
 
 def test_nobody_has_answered_is_said(make) -> None:
     path = make(4)
     with pytest.raises(InputError, match="Nobody has answered yet in blind mode"):
-        read_results([path])
+        read_results([path], judge=False)
 
 
 def test_psychometric_curves_where_there_is_enough(make, monkeypatch) -> None:
@@ -152,7 +152,7 @@ def test_psychometric_curves_where_there_is_enough(make, monkeypatch) -> None:
 
     monkeypatch.setattr(module, "fit_curve", fitted)
     monkeypatch.setattr(module, "is_available", lambda: True)
-    found = read_results([path]).figures["psychometric"]
+    found = read_results([path], judge=False).figures["psychometric"]
     assert found["index"]["kind"] == "participants"
     assert found["guess_rate"] == 0.5
     assert "no better than guessing" in found["observers"]["Guess"]["why"]
@@ -160,7 +160,7 @@ def test_psychometric_curves_where_there_is_enough(make, monkeypatch) -> None:
     assert all(k == 2 for *_, k in asked)
     # the index of a participant is what the others did: of two others 0, 1/2 or 1
     assert {0, 0.5, 1} <= set(np.round(asked[0][0], 3)) | {0.0}
-    table = read_results([path], curves=False).answers
+    table = read_results([path], curves=False, judge=False).answers
     own, others = table[table["participant"] == "A"], table[table["participant"] != "A"]
     share = others.groupby("cell")["right"].mean()
     np.testing.assert_allclose(asked[0][0], share.loc[own["cell"]].to_numpy())
@@ -171,11 +171,11 @@ def test_one_participant_is_measured_by_the_model(make, monkeypatch) -> None:
     take(path, "Ada", lambda made, name, n: (made if n % 5 else not made, None))
     monkeypatch.setattr(module, "is_available", lambda: True)
     monkeypatch.setattr(module, "fit_curve", lambda *a: {"n": len(a[0])})
-    found = read_results([path]).figures["psychometric"]
+    found = read_results([path], judge=False).figures["psychometric"]
     assert found["index"]["kind"] == "model"
     assert found["observers"]["Ada"]["n"] == 60
     monkeypatch.setattr(module, "is_available", lambda: False)
-    assert "psignifit" in read_results([path]).figures["psychometric"]["why"]
+    assert "psignifit" in read_results([path], judge=False).figures["psychometric"]["why"]
 
 
 def test_a_result_is_written_whole_and_reads_back(taken, tmp_path) -> None:
@@ -213,7 +213,7 @@ def test_a_result_is_written_whole_and_reads_back(taken, tmp_path) -> None:
 def test_one_unfinished_answer_is_enough_for_a_page(make, tmp_path) -> None:
     path = make(6)
     take(path, "Ada", guesses, upto=1)
-    result = read_results([path])
+    result = read_results([path], judge=False)
     assert "too few" in result.figures["psychometric"]["why"]
     assert result.figures["participants"]["Ada"]["dprime"] is None
     save_result(tmp_path / "out", result)

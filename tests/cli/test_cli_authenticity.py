@@ -59,7 +59,9 @@ def test_made_taken_and_evaluated(run, made, tmp_path) -> None:
     assert code == 0
     assert "of 5 right" in out
     assert "Ada has answered 5 of 12 trials" in err
-    assert (tmp_path / "result" / "result.html").is_file()
+    page = (tmp_path / "result" / "result.html").read_text()
+    assert "What could give the answer away" in page
+    assert "Checked on this test" in err
 
 
 @pytest.mark.parametrize(
@@ -88,3 +90,13 @@ def test_a_file_that_is_no_test_is_said(run, tmp_path) -> None:
         code, _, err = run(*arguments)
         assert code == 1
         assert "is not an authenticity test" in err
+
+
+def test_public_cells_are_not_fetched_unasked(run, made, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("cytodiffusion.datasets.public_cells.cache_folder", lambda: tmp_path / "c")
+    options = ("--model", made / "model", "--device", "cpu")
+    code, _, err = run("new", "public", "-o", tmp_path / "x.sqlite", *options)
+    assert code == 1
+    assert "MIT licence" in err
+    assert "--allow-download" in err
+    assert list(tmp_path.iterdir()) == []

@@ -116,6 +116,8 @@ def test_a_single_cell_image_and_every_class(call: Call, model: Path, tmp_path: 
     others = [entry["target"] for entry in record["all_classes"]]
     assert sorted([*others, record["predicted"]]) == ["blue", "green", "red"]
     assert (out / "all_classes.png").is_file()
+    maps = {p.name for p in out.glob("heatmap-*.tif")}
+    assert maps == {f"heatmap-{name}.tif" for name in others}
     assert json.loads(printed)["ok"] is True
 
 
@@ -186,3 +188,83 @@ def test_a_cell_is_drawn_as_its_target_and_the_change_is_said(
     code, _, err = call(*asked, "--versions", 3)
     assert code == 1
     assert "2, 4 or 8" in " ".join(err.split())
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of single-cell images, one of which cannot be read."""
+    folder = tmp_path_factory.mktemp("cells")
+    for number in range(6):
+        picture = disc(COLORS["red"], np.random.default_rng(number))
+        Picture.fromarray(picture).save(folder / f"{number}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+def test_cells_of_a_class_and_their_mean(
+    call: Call, model: Path, discs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    asked = (discs, "-m", model, "-o", out, *SCALE, "--versions", 2, "--json")
+    found = {}
+    for name in ("blue", "green", "red"):  # a model of random weights takes them for any
+        code, printed, err = call(*asked, "--class", name, "--most", 4)
+        found[name] = (code, err)
+        if code == 0:
+            break
+        assert "at least 3 cells" in err
+    assert code == 0, found
+    record = json.loads(printed)
+    assert record["predicted"] == name
+    assert 3 <= record["cells"] <= 4
+    assert {"mean.json", "mean.png", "mean.tif"} <= {p.name for p in out.iterdir()}
+    folders = [p for p in out.iterdir() if p.is_dir()]
+    assert len(folders) == record["cells"]
+    assert all((p / "heatmap.tif").is_file() for p in folders)
+    assert "broken" in err
+
+
+def test_cells_of_a_class_in_a_labelled_field(
+    call: Call, model: Path, field: tuple[Path, Path], tmp_path: Path
+) -> None:
+    asked = (field[0], "-l", field[1], "-m", model, "-o", tmp_path / "o", *SCALE, "-q")
+    code, _, err = call(*asked, "--class", "blue")
+    assert code != 0
+    assert "of 2 are taken for blue" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--class", "violet"), "knows no class"),
+        (("--class", "blue", "--target", "blue"), "another target"),
+        (("--class", "blue", "--target", "all"), "one target"),
+        (("--class", "blue", "--cell", "1"), "--cell or --class"),
+        (("--class", "blue", "--most", "2"), "at least 3"),
+        (("--class", "blue", "--method", "published"), "edited heatmaps"),
+        (("--class", "blue", "--saliency"), "one cell"),
+        (("--most", "5"), "goes with --class"),
+        ((), "is a folder"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(
+    call: Call, model: Path, discs: Path, tmp_path: Path, options: tuple[str, ...], sentence: str
+) -> None:
+    code, _, err = call(discs, "-m", model, "-o", tmp_path / "o", *SCALE, "-q", *options)
+    assert code != 0
+    assert sentence in " ".join(err.split())
+    assert not (tmp_path / "o").exists()
+
+
+def test_saliency_is_written_beside(call: Call, model: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "cell.png"
+    Picture.fromarray(disc(COLORS["red"], np.random.default_rng(1))).save(picture)
+    out = tmp_path / "out"
+    code, _, err = call(picture, "-m", model, "-o", out, *SCALE, *QUICK, "--saliency")
+    assert code == 0, err
+    record = json.loads((out / "heatmap.json").read_text())
+    assert record["saliency"]["class"] == record["predicted"]
+    assert tifffile.imread(out / "saliency.tif").shape == tifffile.imread(out / "heatmap.tif").shape
+    assert (out / "saliency.png").is_file()
+    listed = {entry["path"] for entry in record["outputs"]}
+    assert {"saliency.tif", "saliency.png"} <= listed

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from lessons import teachable_bundle
+from teachable import teachable_bundle
 
 from cytodiffusion.model.bundle import CellClass
 from cytodiffusion.model.loading import load_bundle, load_segmenter_of

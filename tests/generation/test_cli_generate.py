@@ -57,6 +57,20 @@ def run(capfd: pytest.CaptureFixture[str], tiny_path: Path) -> Run:
 QUICK = ("--steps", 2, "--no-reject")
 
 
+def test_generate_in_the_stain_of_an_image(run: Run, tmp_path: Path) -> None:
+    rgb = np.full((90, 120, 3), (180, 220, 190), np.uint8)
+    rgb[20:50, 20:60] = (170, 120, 140)
+    Image.fromarray(rgb).save(tmp_path / "slide.png")
+    Image.fromarray(np.full((64, 64, 3), 230, np.uint8)).save(tmp_path / "empty.png")
+    arguments = ("generate", "-c", "neutrophil", "-n", 1, *QUICK)
+    outcome = run(*arguments, "--stain", tmp_path / "slide.png", "-o", tmp_path / "a", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["stain"]["background"] == pytest.approx([180, 220, 190], abs=3)
+    refused = run(*arguments, "--stain", tmp_path / "empty.png", "-o", tmp_path / "b")
+    assert "shows no cells" in refused.error
+    assert not (tmp_path / "b").exists()
+
+
 def test_generate(run: Run, tmp_path: Path) -> None:
     arguments = ("-c", "neutrophil", "--class", "Platelet", "-n", 3, "--seed", 4, *QUICK)
     outcome = run("generate", *arguments, "-o", tmp_path / "a", "--json")

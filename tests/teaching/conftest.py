@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lessons import add_classified, annotate, teachable_bundle, truth_of
+from teachable import add_classified, annotate, teachable_bundle, truth_of
 
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.study import Study

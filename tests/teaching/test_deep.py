@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lessons import add_classified, annotate
 from PIL import Image as Picture
 from studies import NAMES
+from teachable import add_classified, annotate
 
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.model.bundle import ModelBundle
@@ -73,8 +73,8 @@ def test_a_deep_version_knows_the_new_class_itself(
     assert made.denoiser.num_classes == 4
     assert made.head is None
     assert made.training["teaching"]["kind"] == "deep"
-    assert done.after.n == sum(done.lesson.tried.values()) > 0
-    assert done.record["learnt"]["blast"] == done.lesson.learnt["blast"]
+    assert done.after.n == sum(done.labelled.tried.values()) > 0
+    assert done.record["learnt"]["blast"] == done.labelled.learnt["blast"]
     assert {p.name for p in tmp_path.iterdir()} == {"deep", "images", "rehearsal", "start", "study"}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lessons import add_classified, annotate, teachable_bundle, truth_of
+from teachable import add_classified, annotate, teachable_bundle, truth_of
 from typer.testing import CliRunner
 
 from cytodiffusion.classification.classifier import classify
@@ -42,14 +42,14 @@ def test_a_new_class_is_learnt_and_the_others_stay(
 
     assert done.before.balanced_accuracy <= 0.75
     assert done.after.accuracy > 0.95
-    assert done.after.confusion[3, 3] == done.lesson.tried["blast"]
+    assert done.after.confusion[3, 3] == done.labelled.tried["blast"]
     assert [point["cells"] for point in done.curve] == sorted({p["cells"] for p in done.curve})
     made = load_bundle(done.folder, device="cpu")
     assert made.class_names == (*model.class_names, "blast")
     assert made.version.endswith("+taught.1")
     assert made.training["teaching"]["parent"]["sha256"] == model.checksum
     assert made.head is not None
-    held = done.lesson.keys[done.lesson.held_back]
+    held = done.labelled.keys[done.labelled.held_back]
     assert not np.isin(made.head.cells.keys, held).any()
     old = rehearsal_cells(model, 0)
     said = logits_of(made.head, old, made).argmax(axis=1)
@@ -62,8 +62,8 @@ def test_without_rehearsal_it_would_forget(study: Study, model: ModelBundle) -> 
     from cytodiffusion.teaching import survey
     from cytodiffusion.teaching.evidence import cells_of
 
-    lesson = survey(study, model)
-    whole, _ = cells_of(study, lesson, model, 0)
+    labelled = survey(study, model)
+    whole, _ = cells_of(study, labelled, model, 0)
     blasts = whole[whole.classes == 3]
     old = rehearsal_cells(model, 0)
     right = []

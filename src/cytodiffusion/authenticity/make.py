@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytodiffusion import __version__
+from cytodiffusion.authenticity.leaks import leaks
 from cytodiffusion.authenticity.settings import AuthenticitySettings, check_enough, counts_of
 from cytodiffusion.authenticity.sources import (
     RealCells,
@@ -27,12 +28,11 @@ from cytodiffusion.authenticity.standardise import (
     PAPER,
     QUALITY,
     decode,
-    leaks,
     present,
-    warn_of_artefacts,
 )
 from cytodiffusion.authenticity.store import write_test
 from cytodiffusion.cells.crops import WINDOW_UM, centre_crop
+from cytodiffusion.datasets.public_cells import ATTRIBUTION, about, is_public, public_cells
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import check_folder
 from cytodiffusion.progress import Progress, silent
@@ -68,7 +68,11 @@ def make_test(
     check_folder(settings.output.parent)
     if settings.output.exists():
         raise InputError(f"{settings.output} exists already: choose another name for the test.")
-    real = images_by_class(settings.real, settings.split)
+    public = is_public(settings.real)
+    folder = settings.real
+    if public:
+        folder = public_cells(settings.allow_download, _share(progress, 0.0, 0.05))
+    real = images_by_class(folder, settings.split)
     model = model or _load(settings, progress)
     made = list(model.untaught.class_names)
     if settings.synthetic is not None:
@@ -85,9 +89,9 @@ def make_test(
     left_out = sorted({plain(n): n for n in (*real, *made)}.keys() - {plain(n) for n in classes})
     if left_out and not settings.classes:
         notes.append(f"Classes without real or without synthetic cells: {', '.join(left_out)}.")
+    if public:
+        notes.append(f"Real cells: {ATTRIBUTION}.")
     found = leaks([c.image for c in cells], np.array([c.synthetic for c in cells]))
-    if warning := warn_of_artefacts(found):
-        notes.append(warning)
     record = {
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -97,6 +101,7 @@ def make_test(
         "side": view.side,
         "background": PAPER,
         "jpeg_quality": QUALITY,
+        "real_cells": about() if public else None,
         "notes": notes,
         "leaks": found,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from cytodiffusion.authenticity.answers import read_answers
+from cytodiffusion.authenticity.judge import Judgement, judge_test
+from cytodiffusion.authenticity.leaks import leak_note
 from cytodiffusion.authenticity.statistics import (
     chance,
     detection,
@@ -21,6 +23,7 @@ from cytodiffusion.authenticity.statistics import (
     share,
     unpaired_p,
 )
+from cytodiffusion.authenticity.store import AuthenticityTest
 from cytodiffusion.evaluation.psychometric.curve import LEVEL
 from cytodiffusion.metrics.intervals import resampled_intervals
 from cytodiffusion.progress import Progress, silent
@@ -46,11 +49,12 @@ class AuthenticityResult:
     ----------
     figures : dict
         Content of ``result.json``: ``pooled``, ``participants``, ``pairs``, ``psychometric``,
-        ``notes``, ``limits``.
+        ``judges``, ``leaks``, ``notes``, ``limits``.
     answers : DataFrame
         One row an answer.
     cells : DataFrame
-        One row a cell that was judged: how many called it synthetic, how many were right.
+        One row a cell that was judged: how many called it synthetic, how many were right, and
+        what a simple judge says of it (`cytodiffusion.authenticity.judge`).
     """
 
     figures: dict[str, Any]
@@ -62,6 +66,7 @@ class AuthenticityResult:
         lines = [_line(name, f) for name, f in self.figures["participants"].items()]
         if len(lines) > 1:
             lines.append(_line("all", self.figures["pooled"]))
+        lines += [found["sentence"] for found in self.figures["judges"]]
         return "\n".join(lines)
 
 
@@ -70,11 +75,13 @@ def read_results(
     mode: str = "blind",
     *,
     curves: bool = True,
+    judge: bool = True,
     seed: int = 0,
     progress: Progress = silent,
 ) -> AuthenticityResult:
     """Read the answers of tests and make figures of them."""
     answers = read_answers(paths, mode)
+    judges = _judges(paths, progress) if judge else {}
     table = answers.table
     own = {name: table[table["participant"] == name] for name in answers.participants}
     figures: dict[str, Any] = {
@@ -88,10 +95,48 @@ def read_results(
         },
         "pairs": pairs(own),
         "psychometric": psychometric_curves(answers, seed, progress) if curves else {},
+        "judges": [{"test": test, **found.record()} for test, found in judges.items()],
+        "leaks": _leak_notes(paths),
         "notes": list(answers.notes),
         "limits": list(LIMITS),
     }
-    return AuthenticityResult(figures, table, cells_table(table))
+    return AuthenticityResult(figures, table, with_reasons(cells_table(table), judges))
+
+
+def _judges(paths: Sequence[Path], progress: Progress) -> dict[str, Judgement]:
+    """Return what the judge says of each test with enough cells, by the number of the test."""
+    found: dict[str, Judgement] = {}
+    for path in paths:
+        with AuthenticityTest(path, writable=False) as test:
+            key = test.id
+        if key not in found and (judgement := judge_test(path, progress)) is not None:
+            found[key] = judgement
+    return found
+
+
+def _leak_notes(paths: Sequence[Path]) -> list[str]:
+    """Return what could have given the answers away, one sentence or two a test."""
+    notes = []
+    for path in paths:
+        with AuthenticityTest(path, writable=False) as test:
+            notes.append(leak_note(test))
+    return list(dict.fromkeys(notes))
+
+
+def with_reasons(cells: pd.DataFrame, judges: Mapping[str, Judgement]) -> pd.DataFrame:
+    """Add what the judge says of each cell: ``judge_synthetic``, ``judge_right``, ``reason``."""
+    rows = [
+        (float("nan"), None, "")
+        if (judge := judges.get(str(test))) is None
+        else (
+            float(judge.probability[cell]),
+            bool(judge.right[cell]),
+            judge.reason(int(cell)).text,
+        )
+        for test, cell in zip(cells["test"], cells["cell"], strict=True)
+    ]
+    columns = ["judge_synthetic", "judge_right", "reason"]
+    return cells.join(pd.DataFrame(rows, columns=columns, index=cells.index))
 
 
 def figures_of(table: pd.DataFrame, asks_class: bool = False) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytodiffusion.authenticity.standardise import decode
-from cytodiffusion.authenticity.store import AuthenticityTest, SessionInfo, now
+from cytodiffusion.authenticity.store import AuthenticityTest, SessionInfo
 from cytodiffusion.errors import InputError
+from cytodiffusion.files.answer_store import now
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +42,15 @@ class Feedback:
         Whether real or synthetic was answered rightly.
     class_right : bool or None
         Whether the class was; None where none was said.
+    cell : int
+        Its number in the test, for what a judge says of it.
     """
 
     synthetic: bool
     class_name: str
     right: bool
     class_right: bool | None
+    cell: int
 
 
 class ParticipantSession:
@@ -81,8 +85,7 @@ class ParticipantSession:
             return None
         image = self.test.image(self._order[self.answered])
         pixels = decode(image)
-        row = (self.id, self.answered, now())
-        self.test.append("INSERT INTO showings VALUES (?, ?, ?)", row)
+        self.test.showing(self.id, self.answered)
         return Question(self.answered + 1, len(self._order), pixels)
 
     def answer(
@@ -103,4 +106,4 @@ class ParticipantSession:
             return None
         made, name = self.test.truth(cell)
         agreed = None if class_name is None else class_name == name
-        return Feedback(made, name, made == synthetic, agreed)
+        return Feedback(made, name, made == synthetic, agreed, cell)

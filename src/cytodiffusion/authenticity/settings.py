@@ -43,7 +43,8 @@ class AuthenticitySettings(BaseModel):
 
     real: Path = setting(
         title="Real cells",
-        description="Real cells: a folder per class, a CSV, or a published data set.",
+        description="Real cells: a folder per class, a CSV, a published data set, or "
+        '"public" for a small public set that is fetched once, after asking.',
     )
     output: Path = setting(
         title="File of the test",

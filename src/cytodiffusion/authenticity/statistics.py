@@ -24,6 +24,7 @@ from cytodiffusion.evaluation.psychometric.curve import (
     fit_curve,
     is_available,
 )
+from cytodiffusion.metrics.intervals import exact_interval
 from cytodiffusion.progress import Progress, silent
 
 
@@ -31,8 +32,7 @@ def share(k: int, n: int) -> dict[str, Any]:
     """Return a share with its exact interval (Clopper & Pearson 1934)."""
     if n == 0:
         return {"right": 0, "n": 0, "value": None, "interval": None}
-    ends = binomtest(k, n).proportion_ci(LEVEL, method="exact")
-    return {"right": k, "n": n, "value": k / n, "interval": [float(ends.low), float(ends.high)]}
+    return {"right": k, "n": n, "value": k / n, "interval": list(exact_interval(k, n))}
 
 
 def chance(k: int, n: int) -> float | None:

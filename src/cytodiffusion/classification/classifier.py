@@ -18,7 +18,7 @@ from cytodiffusion.classification.trials import Trial, eliminate, make_trial, se
 from cytodiffusion.device import free_memory, half_precision_pays, is_out_of_memory
 from cytodiffusion.errors import InputError, OutOfMemoryError
 from cytodiffusion.image.stain import estimate_background
-from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.bundle import ModelBundle, TrainedModel
 from cytodiffusion.model.codec import to_network, to_unit
 from cytodiffusion.model.denoiser import UNetDenoiser, embedding_width
 from cytodiffusion.progress import Progress, silent
@@ -249,7 +249,7 @@ class _Runner:
 
 def normalised_crops(
     crops: Crops | NDArray[np.uint8],
-    model: ModelBundle,
+    model: TrainedModel,
     background: NDArray[np.floating] | None = None,
 ) -> Tensor:
     """Crops ``(N, 3, S, S)`` in 0..1 as ``model`` takes them; InputError if they do not fit it."""

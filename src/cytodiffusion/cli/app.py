@@ -19,6 +19,7 @@ from cytodiffusion.cli import (
     evaluate,
     generate,
     heatmap,
+    lesson,
     models,
     run,
     segment,
@@ -72,10 +73,12 @@ app.command("morph")(counterfactual.morph)
 app.command("generate")(generate.generate)
 app.command("heatmap")(heatmap.heatmap)
 app.command("smear")(smear.smear)
+app.command("score")(smear.score)
 app.command("augment")(augment.augment)
 app.add_typer(models.app, name="models")
 app.add_typer(study.app, name="study")
 app.add_typer(authenticity.app, name="authenticity")
+app.add_typer(lesson.app, name="lesson")
 
 
 def _show_version(wanted: bool) -> None:

@@ -63,7 +63,8 @@ def new(
         Path,
         typer.Argument(
             metavar="REAL_DATA",
-            help="Real cells: a folder per class, a CSV, or a published data set.",
+            help="Real cells: a folder per class, a CSV, a published data set, or *public* for a "
+            "small public set (0.7 MB), which is fetched once with --allow-download.",
             readable=False,
         ),
     ],
@@ -79,6 +80,7 @@ def new(
     """Draw real and synthetic cells, make them alike, and write a test to one file."""
     with reporting("authenticity new", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.authenticity import AuthenticityTest
+        from cytodiffusion.authenticity.leaks import leak_note
         from cytodiffusion.authenticity.make import make_test, summary
 
         files = {"real": data, "output": out if out.suffix else out.with_suffix(SUFFIX)}
@@ -89,6 +91,7 @@ def new(
             for note in test.record["notes"]:
                 reporter.warn(note)
             record = {"test": made, "id": test.id, "trials": len(test), "classes": test.classes}
+            reporter.say(leak_note(test))
             text = f"{summary(test.record, len(test), test.classes)} -> {made}"
             reporter.result({**record, **test.record}, text)
 
@@ -132,6 +135,13 @@ def result(
     curves: Annotated[
         bool, typer.Option(help="Fit psychometric functions where there is enough.")
     ] = True,
+    judge: Annotated[
+        bool,
+        typer.Option(
+            help="Let a simple judge of texture and colour say what gives each cell away, and how "
+            "often it is right beside the participants."
+        ),
+    ] = True,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -144,8 +154,10 @@ def result(
 
         check_folder(out)
         with reporter.progress("result") as progress:
-            found = read_results(tests, str(mode), curves=curves, seed=seed, progress=progress)
-        for note in found.figures["notes"]:
+            found = read_results(
+                tests, str(mode), curves=curves, judge=judge, seed=seed, progress=progress
+            )
+        for note in [*found.figures["leaks"], *found.figures["notes"]]:
             reporter.warn(note)
         save_result(out, found)
         reporter.result({"folder": out, **found.figures}, f"{found.sentence()}\n-> {out}")

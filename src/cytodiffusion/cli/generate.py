@@ -53,6 +53,14 @@ def generate(
             help="Draw cells between the class and this one: 0 stays, 1 arrives.",
         ),
     ] = None,
+    stain: Annotated[
+        Path | None,
+        typer.Option(
+            "--stain",
+            metavar="IMAGE",
+            help="Draw in the stain of this image of a smear: its red cells, nuclei and light.",
+        ),
+    ] = None,
     *,
     given: Given,
     yes: YesOption = False,
@@ -69,15 +77,24 @@ def generate(
     with reporting("generate", as_json=as_json, quiet=quiet) as reporter:
         from cytodiffusion.cli.shared import load_model
         from cytodiffusion.generation import LargeOrder, generate_into
+        from cytodiffusion.image.image import as_rgb8, open_image
 
         settings = read_settings(GenerationSettings, given)
         mix = parse_mix(towards)
+        stain_of = None if stain is None else as_rgb8(open_image(stain))
         bundle = drawing_model(load_model(reporter, model, device, allow_download))
         counts = _counts(bundle, classes or [], everything, number)
         try:
             with reporter.progress("Drawing cells") as progress:
                 saved = generate_into(
-                    out, bundle, counts, settings, towards=mix, progress=progress, insist=yes
+                    out,
+                    bundle,
+                    counts,
+                    settings,
+                    towards=mix,
+                    progress=progress,
+                    insist=yes,
+                    stain_of=stain_of,
                 )
         except LargeOrder as error:
             raise InputError(f"{error} On the command line that is --yes.") from None

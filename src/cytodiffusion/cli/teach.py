@@ -82,13 +82,15 @@ def _page(done: Taught) -> Table:
 
     page = Table("Class", "Learnt from", "Held back", "Right before", "Now", box=None)
     for number, name in enumerate(done.class_names):
-        learnt, tried = (counts.get(name, 0) for counts in (done.lesson.learnt, done.lesson.tried))
+        learnt, tried = (
+            counts.get(name, 0) for counts in (done.labelled.learnt, done.labelled.tried)
+        )
         if not learnt and not tried:
             continue
         right = [
             str(f.confusion[number, number]) if tried else "" for f in (done.before, done.after)
         ]
-        new = " (new)" if name in done.lesson.new_classes else ""
+        new = " (new)" if name in done.labelled.new_classes else ""
         page.add_row(f"{name}{new}", f"{learnt:,}", f"{tried:,}", *right)
     page.caption = f"The model is in {done.folder}."
     return page

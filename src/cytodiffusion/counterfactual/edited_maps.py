@@ -89,11 +89,11 @@ def edited_maps(
     found = torch.stack(undone).permute(1, 0, 3, 4, 2).double().numpy()
     found *= room[None, None, :, :, None]
     smooth = ndimage.gaussian_filter(found, (0, 0, SMOOTH, SMOOTH, 0), mode="nearest")
-    return [_map_of(versions) for versions in smooth]
+    return [average(versions) for versions in smooth]
 
 
-def _map_of(versions: NDArray[np.float64]) -> ChangeMap:
-    """Mean, scatter and convergence of changes ``(V, S, S, 3)`` of one class."""
+def average(versions: NDArray[np.float64]) -> ChangeMap:
+    """Mean, scatter and convergence of changes ``(V, S, S, C)`` of versions, or of cells."""
     first, second = versions[::2].mean(axis=0), versions[1::2].mean(axis=0)
     variance = versions.mean(axis=3).var(axis=0, ddof=1) / len(versions)
     # few versions scatter, and neighbours have about the same variance

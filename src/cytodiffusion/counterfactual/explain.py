@@ -29,6 +29,7 @@ from cytodiffusion.counterfactual.heatmap import (
     map_size,
 )
 from cytodiffusion.counterfactual.placement import Placement
+from cytodiffusion.counterfactual.saliency import Saliency, saliency_map
 from cytodiffusion.counterfactual.wording import describe
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.record import provenance
@@ -36,10 +37,13 @@ from cytodiffusion.image.image import open_image
 from cytodiffusion.image.pixels import check_pixel_size
 from cytodiffusion.image.stain import estimate_background
 from cytodiffusion.model.bundle import ModelBundle
-from cytodiffusion.progress import Progress, silent
+from cytodiffusion.progress import Progress, part_of, silent
 
 #: In the place of a target: the runner-up, and a grid of all classes besides.
 EVERY_CLASS = "all"
+
+#: Share of the time that the heatmap takes where the saliency is made too.
+_MAPPING = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +68,8 @@ class Explanation:
         What an edited map asks for, in words (`cytodiffusion.counterfactual.wording`).
     record : dict
         How it came about.
+    saliency : Saliency or None
+        Which pixels the classifier's answer rests on, where that was asked for.
     """
 
     heatmap: Heatmap
@@ -74,6 +80,7 @@ class Explanation:
     probability: float
     sentence: str
     record: dict[str, Any]
+    saliency: Saliency | None = None
 
     def save(self, folder: str | Path) -> dict[str, Path]:
         """Write the files, see `cytodiffusion.counterfactual.files.save_heatmap`."""
@@ -85,6 +92,7 @@ class Explanation:
             mask=self.mask,
             every_class=self.every_class,
             record=self.record,
+            saliency=self.saliency,
         )
 
 
@@ -96,17 +104,19 @@ def explain_cell(
     cell: int | None = None,
     target: str | None = None,
     settings: HeatmapSettings | None = None,
+    saliency: bool = False,
     pixel_size_um: float | None = None,
     progress: Progress = silent,
 ) -> Explanation:
-    """Make the heatmap of one cell of an image."""
+    """Make the heatmap of one cell of an image, and its saliency if that is asked for."""
     model = check_explains(model)
     wanted = _Target.of(target, model)
     size = map_size(model, settings)
     one = choose_cell(source, labels, cell, size, model.window_um, pixel_size_um)
     record = {"image": source, "labels": labels, "cell": cell}
     rgb = open_image(source).rgb()
-    return _explain(one, rgb, model, wanted, settings or HeatmapSettings(), progress, record)
+    how = settings or HeatmapSettings()
+    return _explain(one, rgb, model, wanted, how, saliency, progress, record)
 
 
 def explain_chosen(
@@ -116,13 +126,15 @@ def explain_chosen(
     *,
     target: str | None = None,
     settings: HeatmapSettings | None = None,
+    saliency: bool = False,
     progress: Progress = silent,
     **record: Any,
 ) -> Explanation:
     """Make the heatmap of a cell that was cut out of `rgb`; see `explain_cell`."""
     model = check_explains(model)
     wanted = _Target.of(target, model)
-    return _explain(one, rgb, model, wanted, settings or HeatmapSettings(), progress, record)
+    how = settings or HeatmapSettings()
+    return _explain(one, rgb, model, wanted, how, saliency, progress, record)
 
 
 @dataclass(frozen=True)
@@ -145,9 +157,11 @@ def _explain(
     model: ModelBundle,
     target: _Target,
     settings: HeatmapSettings,
+    saliency: bool,
     progress: Progress,
     more: Mapping[str, Any],
 ) -> Explanation:
+    mapping = part_of(progress, 0.0, _MAPPING) if saliency else progress
     seen = shrunk(one.pixels[None], model.input_size)
     found = classify(seen, model, ClassifySettings(seed=settings.seed), background=one.background)
     predicted = int(found.predicted[0])
@@ -164,7 +178,7 @@ def _explain(
             background=one.background,
             mask=mask,
             settings=settings,
-            progress=progress,
+            progress=mapping,
         )
         heatmap = next(m for m in maps if m.target == other)
     else:
@@ -176,7 +190,7 @@ def _explain(
             background=one.background,
             masks=None if mask is None else mask[None],
             settings=settings,
-            progress=progress,
+            progress=mapping,
         )
     probability = float(found.posterior[0, predicted])
     record = provenance(
@@ -193,7 +207,18 @@ def _explain(
     sentence = describe(heatmap, mask)
     record["sentence"] = sentence
     del record["settings"]  # those of the heatmap say how many trials were really made
-    return Explanation(heatmap, maps, one, mask, rgb.shape[:2], probability, sentence, record)
+    speaks = None
+    if saliency:
+        speaks = saliency_map(
+            one.pixels,
+            model,
+            predicted,
+            background=one.background,
+            seed=settings.seed,
+            progress=part_of(progress, _MAPPING, 1.0),
+        )
+    shape = rgb.shape[:2]
+    return Explanation(heatmap, maps, one, mask, shape, probability, sentence, record, speaks)
 
 
 #: Sources of a scale that need no warning.
@@ -305,7 +330,9 @@ def choose_cell(
     if not source.exists():
         raise InputError(f"{source} does not exist.")
     if source.is_dir():
-        raise InputError(f"{source} is a folder: give one image.")
+        raise InputError(
+            f"{source} is a folder: give one image, or the cells of a class with --class."
+        )
     if labels is None:
         if cell is not None:
             raise InputError(f"Cell {cell} cannot be found without --labels.")
@@ -314,7 +341,11 @@ def choose_cell(
 
 
 def _single(source: Path, size: int, window_um: float, pixel_size_um: float | None) -> ChosenCell:
-    cell = SingleCells([source], pixel_size_um).read(source)
+    return chosen_single(SingleCells([source], pixel_size_um).read(source), size, window_um)
+
+
+def chosen_single(cell: SingleCell, size: int, window_um: float) -> ChosenCell:
+    """Cut out the cell of a single-cell image."""
     scale = cell.scale
     return ChosenCell(
         cell.crop(size, window_um),

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
@@ -24,6 +25,8 @@ from cytodiffusion import __version__
 from cytodiffusion.counterfactual.captions import version_caption
 from cytodiffusion.counterfactual.cells import Counterfactuals
 from cytodiffusion.counterfactual.heatmap import Heatmap
+from cytodiffusion.counterfactual.mean_map import MeanMap
+from cytodiffusion.counterfactual.saliency import Saliency
 from cytodiffusion.counterfactual.wording import STAINS, describe, stain_change, version_of
 from cytodiffusion.drawing.style import FAINT, INK, STYLE
 from cytodiffusion.errors import InputError
@@ -37,8 +40,20 @@ COLOURS = "RdBu_r"
 #: Diverging: violet is more nuclear dye, pink is more eosin, green is less of either.
 STAIN_COLOURS = ("PRGn_r", "PiYG_r")
 
+#: Diverging: orange speaks for the class, violet against it.
+SALIENCY_COLOURS = "PuOr_r"
+
+#: What saliency cannot say.
+SALIENCY_LIMITS = (
+    "Saliency says which pixels the answer rests on, not what another class would need;\n"
+    "what is as light as the empty slide never stands out, dark parts easily do."
+)
+
 #: Opacity of the heatmap on the picture.
 OPACITY = 0.75
+
+#: Share of the largest change from which on the heatmap has that opacity.
+_FULL = 0.25
 
 DPI = 300
 
@@ -97,10 +112,57 @@ def _published_figure(heatmap: Heatmap, mask: NDArray[Any] | None, limit: float)
 
 def _edited_figure(heatmap: Heatmap, mask: NDArray[Any] | None, limit: float) -> Figure:
     """Draw what changes in brightness and in the stains, and the cell as it was drawn."""
-    figure = Figure(figsize=(9.0, 2.5), layout="constrained")
+    return _change_figure(
+        heatmap,
+        mask,
+        limit,
+        stain_change(heatmap, mask),
+        (f"taken for {heatmap.predicted_name}", f"synthetic: drawn as\n{heatmap.target_name}"),
+        describe(heatmap, mask),
+        _reliability(heatmap),
+    )
+
+
+def mean_figure(mean: MeanMap, *, sigmas: float | None = None) -> Figure:
+    """Draw the mean map of several cells: what is alike in them, beyond the threshold.
+
+    Parameters
+    ----------
+    sigmas : float, optional
+        Threshold; that of the heatmaps' settings where None.
+    """
+    heatmap = mean.heatmap
+    limit = heatmap.settings.sigmas if sigmas is None else sigmas
+    with rc_context(_STYLE):
+        return _change_figure(
+            heatmap,
+            mean.mask,
+            limit,
+            mean.reliable_stains(limit),
+            (
+                f"mean of {mean.cells} cells\ntaken for {heatmap.predicted_name}",
+                f"synthetic: their mean\nas {heatmap.target_name}",
+            ),
+            mean.sentence,
+            f"agreement of two halves of the cells {heatmap.convergence:.3f}; what is within "
+            f"{limit:g} standard errors over the cells is not shown",
+        )
+
+
+def _change_figure(
+    heatmap: Heatmap,
+    mask: NDArray[Any] | None,
+    limit: float,
+    stains: NDArray[np.float32],
+    titles: tuple[str, str],
+    sentence: str,
+    below: str,
+) -> Figure:
+    """Draw a crop, what changes in it, and how it looks then, with titles of first and last."""
+    figure = Figure(figsize=(9.0, 2.6), layout="constrained")
     axes = list(figure.subplots(1, 5))
-    scale, stains = _scale(heatmap.values), stain_change(heatmap, mask)
-    _picture(axes[0], heatmap.crop, f"taken for {heatmap.predicted_name}")
+    scale = _scale(heatmap.values)
+    _picture(axes[0], heatmap.crop, titles[0])
     _scale_bar(axes[0], len(heatmap.values), heatmap.window_um)
     _overlay(axes[1], heatmap, limit, scale)
     axes[1].set_title(f"brightness, beyond {limit:g} SD")
@@ -117,11 +179,46 @@ def _edited_figure(heatmap: Heatmap, mask: NDArray[Any] | None, limit: float) ->
         _small_bar(figure, drawn, place, False)
     _outline(axes[0], mask)
     version = np.clip(np.rint(version_of(heatmap)), 0, 255).astype(np.uint8)
-    _picture(axes[4], version, f"synthetic: drawn as\n{heatmap.target_name}")
-    if sentence := describe(heatmap, mask):
-        figure.suptitle(sentence, fontsize=8, color=INK)
-    figure.supxlabel(_reliability(heatmap), fontsize=6.5, color=FAINT)
+    _picture(axes[4], version, titles[1])
+    if sentence:
+        # "(8 of 12)" stays on one line
+        figure.suptitle(
+            fill(sentence.replace(" of ", "\u00a0of\u00a0"), 110), fontsize=8, color=INK
+        )
+    figure.supxlabel(below, fontsize=6.5, color=FAINT)
     return figure
+
+
+def saliency_figure(
+    saliency: Saliency, *, mask: NDArray[Any] | None = None, sigmas: float = 3.0
+) -> Figure:
+    """Draw a cell, and on it what speaks for its class and what against.
+
+    Parameters
+    ----------
+    mask : (S, S) array, optional
+        The cell, whose outline is drawn.
+    sigmas : float
+        Standard errors that a place must exceed to be shown.
+    """
+    shown = saliency.thresholded(sigmas)
+    scale = _scale(saliency.values)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(4.2, 2.6), layout="constrained")
+        axes = list(figure.subplots(1, 2))
+        _picture(axes[0], saliency.crop, f"taken for {saliency.predicted_name}")
+        _scale_bar(axes[0], len(saliency.crop), saliency.window_um)
+        _picture(axes[1], saliency.crop, f"saliency, beyond {sigmas:g} SD")
+        over = overlay_rgba(shown, scale, colours=SALIENCY_COLOURS)
+        axes[1].imshow(over, interpolation="nearest")
+        for place in axes:
+            _outline(place, mask)
+        shade = ScalarMappable(Normalize(-1, 1), SALIENCY_COLOURS)
+        bar = figure.colorbar(shade, ax=axes[1], location="bottom", shrink=0.7, aspect=20, pad=0.02)
+        bar.set_ticks([-1, 1], labels=["against", "for the class"])
+        bar.ax.tick_params(labelsize=6, length=2, width=0.5)
+        figure.supxlabel(SALIENCY_LIMITS, fontsize=5.5, color=FAINT)
+        return figure
 
 
 def _small_bar(figure: Figure, drawn: Any, axes: Axes, percent: bool) -> None:
@@ -185,12 +282,16 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
     return target
 
 
-def overlay_rgba(values: NDArray[np.floating], scale: float, opacity: float = OPACITY) -> Any:
+def overlay_rgba(
+    values: NDArray[np.floating], scale: float, opacity: float = OPACITY, colours: str = COLOURS
+) -> Any:
     """Colours ``(..., 4)``, 0 to 1, of thresholded values; clear where they are 0."""
     from matplotlib import colormaps
 
-    coloured = colormaps[COLOURS](np.clip(values / scale, -1, 1) / 2 + 0.5)
-    coloured[..., 3] = np.where(values != 0, opacity, 0)
+    shade = np.clip(values / scale, -1, 1)
+    coloured = colormaps[colours](shade / 2 + 0.5)
+    # what changes little is pale: it would lie over the cell like paper
+    coloured[..., 3] = opacity * np.clip(np.abs(shade) / _FULL, 0, 1)
     return coloured
 
 
@@ -238,10 +339,16 @@ def _scale_bar(axes: Axes, size: int, window_um: float) -> None:
     if length > size / 2:
         return
     left, low = 0.05 * size, 0.94 * size
-    axes.plot([left, left + length], [low, low], color="black", linewidth=2, solid_capstyle="butt")
-    axes.text(
-        left + length / 2, low - 0.02 * size, f"{_STEPS} µm", ha="center", va="bottom", fontsize=6.5
+    seen = [withStroke(linewidth=2.5, foreground="white", alpha=0.5)]  # on a dark slide too
+    axes.plot(
+        *([left, left + length], [low, low]),
+        color="black",
+        linewidth=2,
+        solid_capstyle="butt",
+        path_effects=seen,
     )
+    text: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 6.5, "path_effects": seen}
+    axes.text(left + length / 2, low - 0.02 * size, f"{_STEPS} µm", **text)
 
 
 def _bar(figure: Figure, drawn: Any, axes: list[Axes], target: str) -> None:

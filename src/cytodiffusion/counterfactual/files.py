@@ -16,9 +16,17 @@ from PIL import Image as Picture
 
 from cytodiffusion import __version__
 from cytodiffusion.counterfactual.captions import film_captions
-from cytodiffusion.counterfactual.figures import grid_figure, heatmap_figure, save_figure
+from cytodiffusion.counterfactual.figures import (
+    grid_figure,
+    heatmap_figure,
+    mean_figure,
+    saliency_figure,
+    save_figure,
+)
 from cytodiffusion.counterfactual.heatmap import Heatmap
+from cytodiffusion.counterfactual.mean_map import MeanMap
 from cytodiffusion.counterfactual.placement import Placement, heatmap_on_image
+from cytodiffusion.counterfactual.saliency import Saliency
 from cytodiffusion.drawing.caption import captioned
 from cytodiffusion.errors import InputError
 from cytodiffusion.files.atomic import atomic_file, staged_folder
@@ -126,6 +134,8 @@ def _write_tiff(
 
 
 TIFF, FIGURE, RECORD, GRID = "heatmap.tif", "figure.png", "heatmap.json", "all_classes.png"
+SALIENCY_TIFF, SALIENCY_FIGURE = "saliency.tif", "saliency.png"
+MEAN_TIFF, MEAN_FIGURE, MEAN_RECORD = "mean.tif", "mean.png", "mean.json"
 
 
 def save_heatmap(
@@ -137,6 +147,7 @@ def save_heatmap(
     mask: NDArray[Any] | None = None,
     every_class: Sequence[Heatmap] = (),
     record: Mapping[str, Any] | None = None,
+    saliency: Saliency | None = None,
 ) -> dict[str, Path]:
     """Write ``heatmap.tif``, ``figure.png`` and ``heatmap.json`` together or not at all.
 
@@ -151,9 +162,12 @@ def save_heatmap(
     mask : (S, S) array, optional
         The cell in the crop: outlined in the figure, and its share of the energy recorded.
     every_class : sequence of Heatmap
-        Where there are any, they are drawn in ``all_classes.png`` and recorded.
+        Where there are any, they are drawn in ``all_classes.png``, written as
+        ``heatmap-CLASS.tif`` and recorded.
     record : mapping, optional
         What ``heatmap.json`` says besides.
+    saliency : Saliency, optional
+        Of the same crop; written as ``saliency.tif`` and drawn in ``saliency.png``.
     """
     target = Path(folder)
     values, offset = heatmap.values, (0, 0)
@@ -174,15 +188,57 @@ def save_heatmap(
     }
     if every_class:
         content["all_classes"] = [_short(h, mask) for h in every_class]
+    if saliency is not None:
+        content["saliency"] = {"class": saliency.predicted_name, "score": saliency.score}
     with staged_folder(target) as staging:
         write_heatmap_tiff(staging / TIFF, values, offset, pixel_um, heatmap)
         save_figure(heatmap_figure(heatmap, mask=mask), staging / FIGURE)
         if every_class:
             save_figure(grid_figure(every_class), staging / GRID)
+        for one in every_class:
+            values = one.values
+            if placement is not None and shape is not None:
+                values, _ = heatmap_on_image(one, placement, shape)
+            name = f"heatmap-{name_in_files(one.target_name)}.tif"
+            write_heatmap_tiff(staging / name, values, offset, pixel_um, one)
+        if saliency is not None:
+            place = staging / SALIENCY_TIFF
+            _write_saliency(place, saliency, placement, shape, pixel_um)
+            figure = saliency_figure(saliency, mask=mask, sigmas=heatmap.settings.sigmas)
+            save_figure(figure, staging / SALIENCY_FIGURE)
         outputs = [file_record(path) | {"path": path.name} for path in sorted(staging.iterdir())]
         write_run_json(staging / RECORD, content | {"outputs": outputs})
         names = sorted(path.name for path in staging.iterdir())
     return {name: target / name for name in names}
+
+
+def save_mean_map(
+    folder: str | Path, mean: MeanMap, record: Mapping[str, Any] | None = None
+) -> dict[str, Path]:
+    """Write ``mean.tif``, ``mean.png`` and ``mean.json`` together or not at all.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Created where missing.
+    record : mapping, optional
+        What ``mean.json`` says besides.
+    """
+    target, heatmap = Path(folder), mean.heatmap
+    pixel_um = heatmap.window_um / len(heatmap.values)
+    with staged_folder(target) as staging:
+        write_heatmap_tiff(staging / MEAN_TIFF, heatmap.values, (0, 0), pixel_um, heatmap)
+        save_figure(mean_figure(mean), staging / MEAN_FIGURE)
+        outputs = [file_record(path) | {"path": path.name} for path in sorted(staging.iterdir())]
+        content = {**mean.record(), **(record or {}), "outputs": outputs}
+        write_run_json(staging / MEAN_RECORD, content)
+        names = sorted(path.name for path in staging.iterdir())
+    return {name: target / name for name in names}
+
+
+def name_in_files(class_name: str) -> str:
+    """Return the name of a class as a part of the name of a file or folder."""
+    return "".join(c if c.isalnum() else "-" for c in class_name)
 
 
 def write_heatmap_tiff(
@@ -192,18 +248,49 @@ def write_heatmap_tiff(
     pixel_size_um: float,
     heatmap: Heatmap,
 ) -> Path:
-    """Write a map as float32 OME-TIFF that knows where in its image it lies.
-
-    The offset is the ``PositionY`` and ``PositionX`` of its plane, in pixels of the image. The
-    description is JSON: offset, classes and unit.
-    """
-    target = Path(path)
+    """Write a heatmap at the pixels of its image; see `_write_map`."""
     about = {
-        "offset_y": offset[0],
-        "offset_x": offset[1],
         "predicted": heatmap.predicted_name,
         "target": heatmap.target_name,
         "unit": "change of brightness (0 to 1), target less predicted",
+    }
+    return _write_map(Path(path), values, offset, pixel_size_um, "counterfactual heatmap", about)
+
+
+def _write_saliency(
+    path: Path,
+    saliency: Saliency,
+    placement: Placement | None,
+    shape: tuple[int, int] | None,
+    pixel_size_um: float,
+) -> Path:
+    values, offset = saliency.values, (0, 0)
+    if placement is not None and shape is not None:
+        values, offset = placement.to_image(values, shape)
+    about = {
+        "predicted": saliency.predicted_name,
+        "unit": "share of the logit of the class less the mean of the others",
+    }
+    return _write_map(path, values, offset, pixel_size_um, "saliency", about)
+
+
+def _write_map(
+    path: Path,
+    values: NDArray[np.floating],
+    offset: tuple[int, int],
+    pixel_size_um: float,
+    name: str,
+    about: Mapping[str, Any],
+) -> Path:
+    """Write a map as float32 OME-TIFF that knows where in its image it lies.
+
+    The offset is the ``PositionY`` and ``PositionX`` of its plane, in pixels of the image. The
+    description is JSON: offset and what is said ``about`` the map.
+    """
+    said = {
+        "offset_y": offset[0],
+        "offset_x": offset[1],
+        **about,
         "software": f"cytodiffusion {__version__}",
     }
     # The identifier follows from the content, so that equal maps give equal files
@@ -212,8 +299,8 @@ def write_heatmap_tiff(
     metadata = {
         "axes": "YX",
         "UUID": identity.urn,
-        "Name": "counterfactual heatmap",
-        "Description": to_json(about),
+        "Name": name,
+        "Description": to_json(said),
         "PhysicalSizeX": pixel_size_um,
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": pixel_size_um,
@@ -226,7 +313,7 @@ def write_heatmap_tiff(
         },
     }
     per_cm = 1e4 / pixel_size_um
-    with atomic_file(target) as partial:
+    with atomic_file(path) as partial:
         tifffile.imwrite(
             partial,
             content,
@@ -237,7 +324,7 @@ def write_heatmap_tiff(
             resolution=(per_cm, per_cm),
             resolutionunit="CENTIMETER",
         )
-    return target
+    return path
 
 
 def _short(heatmap: Heatmap, mask: NDArray[Any] | None) -> dict[str, Any]:

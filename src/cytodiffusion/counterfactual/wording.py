@@ -7,6 +7,7 @@ dye is eosin, or haemoglobin (Beer-Lambert; the share is measured in the nucleus
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,8 @@ _LEAST_NUCLEUS, _LEAST_CONTRAST = 0.04, 0.25
 #: nucleus; of optical density and brightness; of the strength of granules as a factor.
 _AREA, _DARKNESS, _SOLIDITY, _DENSITY, _BRIGHTNESS, _GRAIN = 1.12, 1.08, 0.05, 0.05, 0.03, 1.2
 
-#: At most so many changes are told.
-_MOST = 4
+#: At most so many changes are told; the size of a nucleus's being hidden, which comes first.
+_MOST, _HIDDEN = 4, 10.0
 
 #: Share of a part that must lie away from its edges for granules to be told; what is added to their
 #: strength, so that noise is no granules.
@@ -61,7 +62,7 @@ def stain_change(heatmap: Heatmap, mask: NDArray[np.bool_] | None = None) -> NDA
         brightness, 0 to 1.
     """
     before, after = _pictures(heatmap)
-    share = _green_share(before, _nucleus(before[..., 0], _cell(heatmap, mask)))
+    share = _green_share(before, _nucleus(before[..., 0], cell_of(heatmap, mask)))
     dye = after[..., 0] - before[..., 0]
     eosin = (after[..., 1] - before[..., 1]) - share * dye
     return np.stack([dye, eosin, heatmap.change.mean(axis=2)], axis=2).astype(np.float32)
@@ -91,27 +92,101 @@ def describe(heatmap: Heatmap, mask: NDArray[np.bool_] | None = None) -> str:
     """
     if heatmap.settings.method != "edited":
         return ""
-    found = sorted(_findings(heatmap, _cell(heatmap, mask)), key=lambda one: -one.size)
-    told = [one for one in found if one.size >= 1][:_MOST]
+    found = sorted(findings(heatmap, mask), key=lambda one: -abs(one.size))
+    told = [one for one in found if abs(one.size) >= 1][:_MOST]
     if not told:
         return f"Hardly anything has to change for {heatmap.target_name}."
+    return f"To pass as {heatmap.target_name}: {_by_part([(o.part, o.words) for o in told])}."
+
+
+def describe_mean(found: Sequence[Sequence[Finding]], predicted: str, target: str) -> str:
+    """Say in one sentence what edited maps of several cells have in common.
+
+    Parameters
+    ----------
+    found : sequence of sequences of Finding
+        What `findings` says of each cell.
+    predicted, target : str
+        Classes of all of them.
+
+    Returns
+    -------
+    str
+        Such as ``To pass as neutrophil, cells taken for eosinophil need: cytoplasm less red (11 of
+        12) and darker (9 of 12).`` Told is what is large enough on average and lies farther from
+        nothing than twice the standard error over the cells; in brackets, how many cells go that
+        way.
+    """
+    sizes: dict[tuple[str, str, str], list[float]] = {}
+    for cell in found:
+        for one in cell:
+            sizes.setdefault((one.part, one.more, one.less), []).append(one.size)
+    told: list[tuple[float, str, str]] = []
+    for (part, more, less), values in sizes.items():
+        # a change that is not found in a cell, as that of a nucleus which is hidden, is none there
+        padded = np.array(values + [0.0] * (len(found) - len(values)))
+        mean, error = padded.mean(), padded.std(ddof=1) / np.sqrt(len(padded))
+        if abs(mean) < 1 or abs(mean) < 2 * error:
+            continue
+        same = int((padded * np.sign(mean) > 0).sum())
+        words = f"{more if mean > 0 else less} ({same} of {len(found)})"
+        told.append((abs(mean), part, words))
+    told = sorted(told, reverse=True)[:_MOST]
+    whose = f"cells taken for {predicted}"
+    if not told:
+        return f"What {whose} would need to pass as {target} differs from cell to cell."
+    said = _by_part([(part, words) for _, part, words in told])
+    return f"To pass as {target}, {whose} need: {said}."
+
+
+def _by_part(told: Sequence[tuple[str, str]]) -> str:
+    """List changes, those of one part together: ``cytoplasm darker and redder, nucleus paler``."""
     parts: dict[str, list[str]] = {}
-    for one in told:
-        parts.setdefault(one.part, []).append(one.words)
-    said = ", ".join(f"{part} {_listed(words)}" for part, words in parts.items())
-    return f"To pass as {heatmap.target_name}: {said}."
+    for part, words in told:
+        parts.setdefault(part, []).append(words)
+    return ", ".join(f"{part} {_listed(words)}" for part, words in parts.items())
 
 
 @dataclass(frozen=True)
-class _Finding:
-    """One change, and how large it is as a multiple of the least that is told."""
+class Finding:
+    """One change of a cell.
+
+    Attributes
+    ----------
+    part : str
+        ``cell``, ``nucleus`` or ``cytoplasm``.
+    more, less : str
+        Words for a change upwards and downwards.
+    size : float
+        Signed, as a multiple of the least that is told.
+    """
 
     part: str
-    words: str
+    more: str
+    less: str
     size: float
 
+    @property
+    def words(self) -> str:
+        """Words for the change as it is."""
+        return self.more if self.size > 0 else self.less
 
-def _findings(heatmap: Heatmap, cell: NDArray[np.bool_]) -> list[_Finding]:
+
+def findings(heatmap: Heatmap, mask: NDArray[np.bool_] | None = None) -> list[Finding]:
+    """Measure what an edited map changes in the nucleus and in the cytoplasm.
+
+    Parameters
+    ----------
+    heatmap : Heatmap
+    mask : (S, S) bool array, optional
+        The cell; the part of the crop that is stained where missing.
+
+    Returns
+    -------
+    list of Finding
+        Small changes too.
+    """
+    cell = cell_of(heatmap, mask)
     before, after = _pictures(heatmap)
     per_um = len(cell) / heatmap.window_um
     old = _nucleus(before[..., 0], cell)
@@ -123,12 +198,11 @@ def _findings(heatmap: Heatmap, cell: NDArray[np.bool_]) -> list[_Finding]:
     if not old.any():
         return found + _colours("cell", before, after, cell, _green_share(before, old), per_um)
     if new.sum() < _LEAST_NUCLEUS * cell.sum():
-        found.append(_Finding("nucleus", "hidden", 10.0))
+        found.append(Finding("nucleus", "hidden", "", _HIDDEN))
     else:
         found.append(_by_factor("nucleus", "larger", "smaller", new.sum(), old.sum(), _AREA))
-        rounder = _solidity(new) - _solidity(old)
-        words = "rounder" if rounder > 0 else "more lobed"
-        found.append(_Finding("nucleus", words, abs(rounder) / _SOLIDITY))
+        rounder = (_solidity(new) - _solidity(old)) / _SOLIDITY
+        found.append(Finding("nucleus", "rounder", "more lobed", rounder))
         density = after[..., 0][new].mean(), before[..., 0][old].mean()
         found.append(_by_factor("nucleus", "darker", "paler", *density, _DARKNESS))
     cytoplasm = cell & ~old & ~new
@@ -145,16 +219,16 @@ def _colours(
     where: NDArray[np.bool_],
     share: float,
     per_um: float,
-) -> list[_Finding]:
+) -> list[Finding]:
     """Find what changes in the colour and the grain of a part."""
     light = (np.exp(-after) - np.exp(-before))[where].mean()
     dye = (after - before)[..., 0][where].mean()
     eosin = ((after - before)[..., 1] - share * (after - before)[..., 0])[where].mean()
     grain = [_grain(picture.mean(axis=2), where, per_um) for picture in (after, before)]
     return [
-        _Finding(part, "lighter" if light > 0 else "darker", abs(light) / _BRIGHTNESS),
-        _Finding(part, "bluer" if dye > 0 else "less blue", abs(dye) / _DENSITY),
-        _Finding(part, "redder" if eosin > 0 else "less red", abs(eosin) / _DENSITY),
+        Finding(part, "lighter", "darker", float(light) / _BRIGHTNESS),
+        Finding(part, "bluer", "less blue", float(dye) / _DENSITY),
+        Finding(part, "redder", "less red", float(eosin) / _DENSITY),
         _by_factor(part, "more granular", "smoother", grain[0], grain[1], _GRAIN),
     ]
 
@@ -166,7 +240,8 @@ def _pictures(heatmap: Heatmap) -> tuple[NDArray[np.float64], NDArray[np.float64
     return np.asarray(before, np.float64), np.asarray(after, np.float64)
 
 
-def _cell(heatmap: Heatmap, mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+def cell_of(heatmap: Heatmap, mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Where the cell is: the mask, or the stained part in the middle where there is none."""
     if mask is not None and np.asarray(mask).any():
         return np.asarray(mask).astype(bool)
     before, _ = _pictures(heatmap)
@@ -185,6 +260,12 @@ def _limit(red: NDArray[np.float64], cell: NDArray[np.bool_]) -> float:
     if dark.all() or not dark.any():
         return np.inf
     return float(red[cell][dark].mean() + red[cell][~dark].mean()) / 2
+
+
+def nucleus_of(heatmap: Heatmap, cell: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where the nucleus of a cell is; nowhere in a cell without one."""
+    before, _ = _pictures(heatmap)
+    return _nucleus(before[..., 0], cell)
 
 
 def _nucleus(red: NDArray[np.float64], cell: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -237,9 +318,9 @@ def _grain(density: NDArray[np.float64], where: NDArray[np.bool_], per_um: float
 
 def _by_factor(
     part: str, more: str, less: str, after: float, before: float, least: float
-) -> _Finding:
+) -> Finding:
     ratio = float(np.log(max(after, 1e-6) / max(before, 1e-6)))
-    return _Finding(part, more if ratio > 0 else less, abs(ratio) / float(np.log(least)))
+    return Finding(part, more, less, ratio / float(np.log(least)))
 
 
 def _listed(words: list[str]) -> str:

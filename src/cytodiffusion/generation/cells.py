@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cytodiffusion.files.record import circumstances
 from cytodiffusion.generation.order import GenerationSettings, Mix
+from cytodiffusion.generation.style import StainColours
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,8 @@ class GeneratedCells:
     pixel_size_um : float
     complete : bool
         False where the work was cancelled before all cells were done.
+    stain : StainColours or None
+        Of the image in whose stain the cells are; None for the stain that the model draws in.
     """
 
     pixels: NDArray[np.uint8]
@@ -67,6 +70,7 @@ class GeneratedCells:
     colors: Mapping[str, str] = field(repr=False)
     pixel_size_um: float
     complete: bool = True
+    stain: StainColours | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -130,6 +134,7 @@ class GeneratedCells:
             "attempt": int(self.attempts[row]),
             "settings": self.settings.model_dump(),
             "towards": self.towards.model_dump() if self.towards else None,
+            "stain": asdict(self.stain) if self.stain else None,
             "model": {key: self.model.get(key) for key in ("name", "version", "sha256")},
         }
 
@@ -143,6 +148,7 @@ class GeneratedCells:
             "seed": self.seed,
             **circumstances(),
             "towards": self.towards.model_dump() if self.towards else None,
+            "stain": asdict(self.stain) if self.stain else None,
             "asked": dict(self.asked),
             "made": dict(Counter(self.classes)),
             "rejected": dict(self.rejected),

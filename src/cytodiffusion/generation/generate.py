@@ -23,6 +23,7 @@ from cytodiffusion.generation.order import (
     take_order,
 )
 from cytodiffusion.generation.sampler import drawn_size
+from cytodiffusion.generation.style import Restain
 from cytodiffusion.generation.synthesis import sample_cells
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import WHITE
@@ -56,13 +57,15 @@ def generate(
     preview: Preview | None = None,
     progress: Progress = silent,
     insist: bool = False,
+    stain_of: NDArray[np.uint8] | None = None,
 ) -> GeneratedCells:
     """Draw cells of the asked classes.
 
     With rejection, a cell that the model's own classifier does not take for its class is drawn
     anew with fresh noise, and left out when it is never accepted; so is a red cell, platelet or
     artefact that has a white cell beside it. The classifier was trained on the same images as the
-    generator: its agreement is a check, not a proof.
+    generator: its agreement is a check, not a proof. With ``stain_of``, an image ``(Y, X, 3)``,
+    they are judged as they are drawn and then taken to its stain.
     """
     parts = list(
         generate_parts(
@@ -73,6 +76,7 @@ def generate(
             preview=preview,
             progress=progress,
             insist=insist,
+            stain_of=stain_of,
         )
     )
     return joined(parts)
@@ -87,13 +91,15 @@ def generate_parts(
     preview: Preview | None = None,
     progress: Progress = silent,
     insist: bool = False,
+    stain_of: NDArray[np.uint8] | None = None,
 ) -> Generator[GeneratedCells, None, None]:
     """Draw cells part by part, for orders that do not fit the memory; see `generate`."""
     settings = settings or GenerationSettings()
     order = take_order(model, counts, towards)
     check_order(order, model, settings, insist)
     size = PART.get(model.device.type, 8)
-    work = _Work(model, order, settings, towards, preview)
+    restain = None if stain_of is None else Restain.like(stain_of, model)
+    work = _Work(model, order, settings, towards, preview, restain)
     anything = False
     for start in range(0, len(order), size):
         places = np.arange(start, min(start + size, len(order)))
@@ -126,9 +132,10 @@ class _Work:
         settings: GenerationSettings,
         mix: Mix | None,
         preview: Preview | None,
+        restain: Restain | None,
     ):
         self.model, self.order, self.settings = model, order, settings
-        self.mix, self.preview = mix, preview
+        self.mix, self.preview, self.restain = mix, preview, restain
         self._begin(np.zeros(0, np.int64))
 
     def _begin(self, places: NDArray[np.int64]) -> None:
@@ -173,7 +180,7 @@ class _Work:
 
         def seen(part: slice, cells: NDArray[np.uint8]) -> None:
             if self.preview is not None:
-                self.preview(wanted[part], cells)
+                self.preview(wanted[part], cells if self.restain is None else self.restain(cells))
 
         pixels = sample_cells(
             model,
@@ -221,9 +228,10 @@ class _Work:
         model, settings = self.model, self.settings
         keep = self.accepted if settings.reject else self.attempts > 0
         kept = places[keep]
-        names = model.class_names
+        names, restain = model.class_names, self.restain
+        pixels = self.pixels[keep]
         return GeneratedCells(
-            pixels=self.pixels[keep],
+            pixels=pixels if restain is None else restain(pixels),
             classes=tuple(names[k] for k in self.order.index[kept]),
             numbers=self.order.numbers[kept],
             predicted=tuple(names[k] for k in self.predicted[keep]),
@@ -238,6 +246,7 @@ class _Work:
             colors={c.name: c.color for c in model.classes},
             pixel_size_um=model.window_um / drawn_size(model),
             complete=complete,
+            stain=None if restain is None else restain.wanted,
         )
 
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cytodiffusion.files.atomic import check_folder, staged_folder
 from cytodiffusion.files.synthetic_mark import PROVENANCE, STATEMENT, write_synthetic_png
@@ -73,6 +75,7 @@ def generate_into(
     insist: bool = False,
     pixel_size_um: float | None = None,
     names: Mapping[str, str] | None = None,
+    stain_of: NDArray[np.uint8] | None = None,
 ) -> SavedCells:
     """Draw cells and write each part as it is done; see `generate` and `save_generated`.
 
@@ -83,7 +86,13 @@ def generate_into(
     check_folder(Path(folder))
     writer = _Writer(Path(folder), pixel_size_um)
     parts = generate_parts(
-        model, counts, settings, towards=towards, progress=progress, insist=insist
+        model,
+        counts,
+        settings,
+        towards=towards,
+        progress=progress,
+        insist=insist,
+        stain_of=stain_of,
     )
     try:
         for part in parts:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from cytodiffusion.settings import RESAMPLES as RESAMPLES
 
@@ -58,6 +59,14 @@ def wilson_interval(count: int, n: int, level: float = LEVEL) -> Interval:
     half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     low = 0.0 if count == 0 else middle - half
     return low, 1.0 if count == n else middle + half
+
+
+def exact_interval(count: int, n: int, level: float = LEVEL) -> Interval:
+    """Interval of the share ``count / n`` (Clopper & Pearson 1934); NaN of nothing counted."""
+    if not n:
+        return float("nan"), float("nan")
+    ends = binomtest(count, n).proportion_ci(level, method="exact")
+    return float(ends.low), float(ends.high)
 
 
 def rates_of_confusion(counts: NDArray[Any]) -> dict[str, NDArray[np.float64]]:

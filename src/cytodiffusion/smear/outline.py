@@ -99,14 +99,15 @@ def _closed_path(cost: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
     back = np.zeros(wrapped.shape, np.intp)
     jumps = np.arange(-3, 4)
     bend = 0.012 * jumps.astype(float) ** 2
+    padded = np.full(m + 6, np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 7)  # (m, jumps), of what it holds
+    here = np.arange(m)
     for row in range(1, len(wrapped)):
-        padded = np.pad(total[row - 1], 3, constant_values=np.inf)
-        options = np.stack(
-            [padded[3 + j : 3 + j + m] + b for j, b in zip(jumps, bend, strict=True)]
-        )
-        choice = options.argmin(axis=0)
-        total[row] = wrapped[row] + options[choice, np.arange(m)]
-        back[row] = np.clip(np.arange(m) + jumps[choice], 0, m - 1)
+        padded[3:-3] = total[row - 1]
+        options = windows + bend
+        choice = options.argmin(axis=1)
+        total[row] = wrapped[row] + options[here, choice]
+        back[row] = np.clip(here + jumps[choice], 0, m - 1)
     path = np.empty(len(wrapped), np.intp)
     path[-1] = int(total[-1].argmin())
     for row in range(len(wrapped) - 1, 0, -1):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cytodiffusion.settings import Seed, setting
+from cytodiffusion.smear.presets import PRESETS, Preset
 
 #: Share of the red cells that lean on others in a usual smear.
 OVERLAP = 0.22
@@ -21,6 +22,11 @@ class SmearSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    preset: Preset | None = setting(
+        None,
+        "Preset",
+        "Blood to show: sets the differential and the platelets that are not given otherwise.",
+    )
     height: Side = setting(1024, "Height", "Height of the field in pixels.", unit="px")
     width: Side = setting(1280, "Width", "Width of the field in pixels.", unit="px")
     pixel_size_um: float = setting(
@@ -72,6 +78,18 @@ class SmearSettings(BaseModel):
         le=3,
     )
     seed: Seed = setting(0, "Seed", "The same seed and settings give the same field.", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_preset(cls, values: Any) -> Any:
+        """Fill in what a preset says, where nothing else was asked for."""
+        blood = PRESETS.get(str(values.get("preset"))) if isinstance(values, dict) else None
+        if blood is None:
+            return values
+        filled = {"n_platelets": blood.n_platelets, **values}
+        if not values.get("differential"):
+            filled["differential"] = dict(blood.differential)
+        return filled
 
     @field_validator("differential")
     @classmethod

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from cytodiffusion.teaching.choose import STRATEGIES as STRATEGIES
     from cytodiffusion.teaching.choose import Strategy as Strategy
     from cytodiffusion.teaching.choose import choose as choose
-    from cytodiffusion.teaching.lesson import Lesson as Lesson
-    from cytodiffusion.teaching.lesson import survey as survey
+    from cytodiffusion.teaching.labelled import LabelledCells as LabelledCells
+    from cytodiffusion.teaching.labelled import survey as survey
     from cytodiffusion.teaching.settings import TeachSettings as TeachSettings
     from cytodiffusion.teaching.teacher import Figures as Figures
     from cytodiffusion.teaching.teacher import Taught as Taught
@@ -28,7 +28,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "choose": ["STRATEGIES", "Strategy", "choose"],
-        "lesson": ["Lesson", "survey"],
+        "labelled": ["LabelledCells", "survey"],
         "settings": ["TeachSettings"],
         "teacher": ["Figures", "Taught", "teach"],
         "versions": [

@@ -26,7 +26,7 @@ from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import save_bundle
 from cytodiffusion.progress import Progress, part_of
-from cytodiffusion.teaching.lesson import Lesson
+from cytodiffusion.teaching.labelled import LabelledCells
 from cytodiffusion.teaching.settings import TeachSettings
 from cytodiffusion.teaching.teacher import (
     RECORD,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Table of the images, and what they are of, in a folder beside the model.
-TABLE, LESSON = "images.csv", "lesson.json"
+TABLE, LABELLED = "images.csv", "lesson.json"
 
 #: Of so many cells that are learnt from, one calibrates.
 CALIBRATING = 5
@@ -66,14 +66,14 @@ def teach_deep(
     study: Study,
     folder: Path,
     model: ModelBundle,
-    lesson: Lesson,
+    labelled: LabelledCells,
     settings: TeachSettings,
     number: int | None,
     progress: Progress,
 ) -> Taught:
     """Train on crops of the labelled cells; a run that was stopped goes on where it was."""
     run = run_of(folder)
-    table = _images(study, folder, model, lesson, settings, part_of(progress, 0.0, 0.15))
+    table = _images(study, folder, model, labelled, settings, part_of(progress, 0.0, 0.15))
     wanted = TrainSettings(
         data=table,
         output=folder,
@@ -90,9 +90,9 @@ def teach_deep(
     )
     train(wanted, part_of(progress, 0.15, 0.95))
     made = load_bundle(folder, device=str(model.device))
-    names, before, after = _tried(model, made, wanted, lesson)
-    lesson = _ordered(lesson, names)
-    record = record_of(study, model, lesson, settings, (before, after), number)
+    names, before, after = _tried(model, made, wanted, labelled)
+    labelled = _ordered(labelled, names)
+    record = record_of(study, model, labelled, settings, (before, after), number)
     made = replace(
         made,
         version=version_of(model, record["version"]),
@@ -104,14 +104,14 @@ def teach_deep(
         shutil.rmtree(beside, ignore_errors=True)
     progress(1.0, "Taught")
     lost = "What belongs to the old weights (slide correction, attributes, finer classes) is gone."
-    return Taught(folder, names, lesson, before, after, [], record, (*lesson.notes, lost))
+    return Taught(folder, names, labelled, before, after, [], record, (*labelled.notes, lost))
 
 
 def _images(
     study: Study,
     folder: Path,
     model: ModelBundle,
-    lesson: Lesson,
+    labelled: LabelledCells,
     settings: TeachSettings,
     progress: Progress,
 ) -> Path:
@@ -121,16 +121,16 @@ def _images(
     # a table's paths are relative to the table: they are written in full
     place = folder.resolve().with_name(f"{folder.name}.cells")
     table = place / TABLE
-    if table.is_file() and _same(place / LESSON, model, lesson, settings):
+    if table.is_file() and _same(place / LABELLED, model, labelled, settings):
         return table
     for begun in (place, run_of(folder)):  # of other labels, or stopped before its table was there
         shutil.rmtree(begun, ignore_errors=True)
     rows = _rehearsed(place, model, settings, part_of(progress, 0.0, 0.8))
     crops = part_of(progress, 0.8, 1.0)
-    for sentence in study.export_crops(place / "taught", lesson.cells, crops):
+    for sentence in study.export_crops(place / "taught", labelled.cells, crops):
         log.warning(sentence)
-    rows = pd.concat([_taught(study, place / "taught", lesson), rows], ignore_index=True)
-    (place / LESSON).write_text(_meant(model, lesson, settings), encoding="utf-8")
+    rows = pd.concat([_taught(study, place / "taught", labelled), rows], ignore_index=True)
+    (place / LABELLED).write_text(_meant(model, labelled, settings), encoding="utf-8")
     write_cells_csv(table, rows)
     return table
 
@@ -140,29 +140,29 @@ def run_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.run")
 
 
-def _meant(model: ModelBundle, lesson: Lesson, settings: TeachSettings) -> str:
+def _meant(model: ModelBundle, labelled: LabelledCells, settings: TeachSettings) -> str:
     """Return what makes two runs the same: model, cells, classes and settings."""
-    names = [lesson.class_names[k] for k in lesson.classes]
-    cells = sorted(zip(lesson.keys.tolist(), names, lesson.held_back.tolist(), strict=True))
+    names = [labelled.class_names[k] for k in labelled.classes]
+    cells = sorted(zip(labelled.keys.tolist(), names, labelled.held_back.tolist(), strict=True))
     values = settings.model_dump(mode="json", exclude={"device"})
     return to_json([model.checksum, values, cells])
 
 
-def _same(file: Path, model: ModelBundle, lesson: Lesson, settings: TeachSettings) -> bool:
+def _same(file: Path, model: ModelBundle, labelled: LabelledCells, settings: TeachSettings) -> bool:
     try:
-        return file.read_text(encoding="utf-8") == _meant(model, lesson, settings)
+        return file.read_text(encoding="utf-8") == _meant(model, labelled, settings)
     except (OSError, ValueError):
         return False
 
 
-def _taught(study: Study, folder: Path, lesson: Lesson) -> pd.DataFrame:
-    """Return path, class, split and pixel size of the crops of a lesson."""
+def _taught(study: Study, folder: Path, labelled: LabelledCells) -> pd.DataFrame:
+    """Return path, class, split and pixel size of the crops of labelled cells."""
     import pandas as pd
 
     found = pd.read_csv(folder / "cells.csv", keep_default_na=False)
     number = {
         (str(image), int(label)): row
-        for row, (image, label) in enumerate(zip(lesson.images, lesson.labels, strict=True))
+        for row, (image, label) in enumerate(zip(labelled.images, labelled.labels, strict=True))
     }
     row = np.array(
         [
@@ -171,13 +171,13 @@ def _taught(study: Study, folder: Path, lesson: Lesson) -> pd.DataFrame:
         ]
     )
     scale = {image.name: image.pixel_size_um for image in study.images()}
-    names = np.array(lesson.class_names, object)[lesson.classes[row]]
+    names = np.array(labelled.class_names, object)[labelled.classes[row]]
     single = {image.name for image in study.images() if image.single_cell}
     return pd.DataFrame(
         {
             "path": [str(folder / file) for file in found["file"]],
             "class": names,
-            "split": _splits(names, lesson.keys[row], lesson.held_back[row]),
+            "split": _splits(names, labelled.keys[row], labelled.held_back[row]),
             # a crop states its own scale; a copy of an image of one cell may not
             "pixel size um": [scale[n] if n in single else "" for n in found["image"]],
         }
@@ -253,11 +253,11 @@ def _some(records: list[Record], network: ModelBundle, settings: TeachSettings) 
 
 
 def _tried(
-    old: ModelBundle, new: ModelBundle, settings: TrainSettings, lesson: Lesson
+    old: ModelBundle, new: ModelBundle, settings: TrainSettings, labelled: LabelledCells
 ) -> tuple[tuple[str, ...], Figures, Figures]:
     """Try both models on the held-back cells; both see the same crops."""
     names = new.class_names
-    if not lesson.held_back.any():
+    if not labelled.held_back.any():
         none = Figures.of(np.zeros(0, np.int64), np.zeros(0, np.int64), len(names))
         return names, none, none
     own = settings.model_copy(update={"input_size": new.input_size, "window_um": new.window_um})
@@ -277,7 +277,7 @@ def _tried(
     return names, found[0], found[1]
 
 
-def _ordered(lesson: Lesson, names: tuple[str, ...]) -> Lesson:
-    """Return a lesson whose classes are in the order of the trained model."""
-    moved = np.array([names.index(name) for name in lesson.class_names], np.int64)
-    return replace(lesson, class_names=names, classes=moved[lesson.classes])
+def _ordered(labelled: LabelledCells, names: tuple[str, ...]) -> LabelledCells:
+    """Return labelled cells whose classes are in the order of the trained model."""
+    moved = np.array([names.index(name) for name in labelled.class_names], np.int64)
+    return replace(labelled, class_names=names, classes=moved[labelled.classes])

@@ -17,7 +17,7 @@ from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.taught_head import TaughtCells
 from cytodiffusion.progress import Progress, part_of, silent
-from cytodiffusion.teaching.lesson import Lesson
+from cytodiffusion.teaching.labelled import LabelledCells
 
 if TYPE_CHECKING:
     from cytodiffusion.study import Study
@@ -31,9 +31,13 @@ USUAL, MOST_UNUSUAL = 2.0, 4.0
 
 
 def cells_of(
-    study: Study, lesson: Lesson, model: ModelBundle, seed: int, progress: Progress = silent
+    study: Study,
+    labelled: LabelledCells,
+    model: ModelBundle,
+    seed: int,
+    progress: Progress = silent,
 ) -> tuple[TaughtCells, TaughtCells]:
-    """Return the cells of a lesson, in its order, and others of the same images.
+    """Return the labelled cells, in their order, and others of the same images.
 
     What the network said when the cells were classified is used; images of which it never said
     anything are classified first. The predictions that count in the study stay those that counted.
@@ -45,14 +49,14 @@ def cells_of(
     """
     network = model.untaught
     run = _run_of(study, network)
-    wanted = dict.fromkeys(lesson.images)
+    wanted = dict.fromkeys(labelled.images)
     missing = [n for n in wanted if run is None or study.classification(n, run) is None]
     if missing:
         run = _classify(study, missing, network, part_of(progress, 0.0, 0.9))
     assert run is not None
     given = next(r.settings for r in study.runs() if r.id == run)
     settings = ClassifySettings.model_validate(given)
-    number = {int(cell): row for row, cell in enumerate(lesson.cells)}
+    number = {int(cell): row for row, cell in enumerate(labelled.cells)}
     parts: list[tuple[NDArray[np.int64], TaughtCells]] = []
     single: list[tuple[NDArray[np.int64], Classification]] = []
     for image in study.images():
@@ -71,7 +75,7 @@ def cells_of(
         cells = np.concatenate([cells for cells, _ in single])
         parts.append((cells, _taught(together, network, settled(settings, field=False))))
     progress(1.0, "Read what the model says of the cells")
-    return _sorted_out(parts, lesson, number, seed)
+    return _sorted_out(parts, labelled, number, seed)
 
 
 def _run_of(study: Study, network: ModelBundle) -> int | None:
@@ -125,24 +129,26 @@ def _taught(
 
 def _sorted_out(
     parts: Sequence[tuple[NDArray[np.int64], TaughtCells]],
-    lesson: Lesson,
+    labelled: LabelledCells,
     number: dict[int, int],
     seed: int,
 ) -> tuple[TaughtCells, TaughtCells]:
-    """Return the cells of the lesson with their classes, and some of the others."""
+    """Return the labelled cells with their classes, and some of the others."""
     numbers = np.concatenate([cells for cells, _ in parts])
     cells = parts[0][1]
     for _, part in parts[1:]:
         cells = cells + part
     rows = np.array([number.get(int(cell), -1) for cell in numbers], np.int64)
     there = np.flatnonzero(rows >= 0)
-    if len(there) < len(lesson):
+    if len(there) < len(labelled):
         raise InputError(
             "The model has said nothing of some labelled cells, as their outlines changed: "
             "classify them, then teach."
         )
     order = there[np.argsort(rows[there])]
     taught = cells[order]
-    taught = TaughtCells(lesson.keys, lesson.classes, taught.base, taught.embedding, taught.unusual)
+    taught = TaughtCells(
+        labelled.keys, labelled.classes, taught.base, taught.embedding, taught.unusual
+    )
     rest = np.random.default_rng(seed).permutation(np.flatnonzero(rows < 0))[:MOST_OTHERS]
     return taught, cells[np.sort(rest)]

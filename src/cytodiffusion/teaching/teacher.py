@@ -22,7 +22,7 @@ from cytodiffusion.model.taught_head import TaughtCells
 from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.teaching.evidence import cells_of
 from cytodiffusion.teaching.head import fit_head, logits_of, with_record
-from cytodiffusion.teaching.lesson import LEAST_CELLS, Lesson, check_lesson, survey
+from cytodiffusion.teaching.labelled import LEAST_CELLS, LabelledCells, check_labelled, survey
 from cytodiffusion.teaching.settings import TeachSettings
 from cytodiffusion.training.card import with_section
 
@@ -82,7 +82,7 @@ class Taught:
     folder : Path
         Of the bundle.
     class_names : tuple of str
-    lesson : Lesson
+    labelled : LabelledCells
         What it learnt from.
     before, after : Figures
         On the held-back cells, of the model that was taught and of the new one.
@@ -97,7 +97,7 @@ class Taught:
 
     folder: Path
     class_names: tuple[str, ...]
-    lesson: Lesson
+    labelled: LabelledCells
     before: Figures
     after: Figures
     curve: list[dict[str, float]]
@@ -143,16 +143,16 @@ def teach(
     settings = settings or TeachSettings()
     folder = Path(output)
     check_teachable(model)
-    lesson = survey(study, model, settings)
-    check_lesson(lesson)
+    labelled = survey(study, model, settings)
+    check_labelled(labelled)
     check_target(folder)
     if settings.deep:
         from cytodiffusion.teaching.deep import teach_deep  # it needs this module
 
-        return teach_deep(study, folder, model, lesson, settings, number, progress)
-    whole, others = cells_of(study, lesson, model, settings.seed, part_of(progress, 0.0, 0.7))
-    learnt, tried = whole[~lesson.held_back], whole[lesson.held_back]
-    n_classes = len(lesson.class_names)
+        return teach_deep(study, folder, model, labelled, settings, number, progress)
+    whole, others = cells_of(study, labelled, model, settings.seed, part_of(progress, 0.0, 0.7))
+    learnt, tried = whole[~labelled.held_back], whole[labelled.held_back]
+    n_classes = len(labelled.class_names)
     before = Figures.of(tried.classes, said_by(model, tried), n_classes)
     steps = [round(share * len(learnt)) for share in CURVE] if len(tried) else [len(learnt)]
     steps = [n for n in dict.fromkeys(steps) if n >= LEAST_CELLS]
@@ -177,19 +177,21 @@ def teach(
     after = found
     progress(0.9, "Finding out what the model may promise")
     head = with_record(head, model, others=others, seed=settings.seed)
-    record = record_of(study, model, lesson, settings, (before, after), number, curve)
+    record = record_of(study, model, labelled, settings, (before, after), number, curve)
     progress(0.98, "Writing the model")
     made = replace(
         model,
         head=head,
-        classes=classes_of(study, model, lesson),
+        classes=classes_of(study, model, labelled),
         version=version_of(model, record["version"]),
         card=with_section(model.card, "## Taught", card_lines(record)),
         training=model.training | {RECORD: record},
     )
     save_bundle(folder, made)
     progress(1.0, "Taught")
-    return Taught(folder, lesson.class_names, lesson, before, after, curve, record, lesson.notes)
+    return Taught(
+        folder, labelled.class_names, labelled, before, after, curve, record, labelled.notes
+    )
 
 
 def check_teachable(model: object) -> ModelBundle:
@@ -211,10 +213,10 @@ def said_by(model: ModelBundle, cells: TaughtCells) -> NDArray[np.int64]:
     return np.asarray(logits_of(model.head, cells, model).argmax(axis=1), np.int64)
 
 
-def classes_of(study: Study, model: ModelBundle, lesson: Lesson) -> tuple[CellClass, ...]:
+def classes_of(study: Study, model: ModelBundle, labelled: LabelledCells) -> tuple[CellClass, ...]:
     """Return the classes of the new version: new ones look as they do in the study."""
     known = {c.name: c for c in study.classes()}
-    found = list(with_new_classes(model.classes, lesson.new_classes))
+    found = list(with_new_classes(model.classes, labelled.new_classes))
     for place in range(len(model.classes), len(found)):
         own = known.get(found[place].name)
         if own is not None:
@@ -225,7 +227,7 @@ def classes_of(study: Study, model: ModelBundle, lesson: Lesson) -> tuple[CellCl
 def record_of(
     study: Study,
     model: ModelBundle,
-    lesson: Lesson,
+    labelled: LabelledCells,
     settings: TeachSettings,
     figures: tuple[Figures, Figures],
     number: int | None,
@@ -240,11 +242,11 @@ def record_of(
         "kind": "deep" if settings.deep else "head",
         "parent": origin,
         "study": {"id": study.id, "name": study.folder.resolve().name},
-        "learnt": lesson.learnt,
-        "held_back": lesson.tried,
-        "new_classes": list(lesson.new_classes),
-        "disputed": lesson.disputed,
-        "classes": list(lesson.class_names),
+        "learnt": labelled.learnt,
+        "held_back": labelled.tried,
+        "new_classes": list(labelled.new_classes),
+        "disputed": labelled.disputed,
+        "classes": list(labelled.class_names),
         "before": before.record(),
         "after": after.record(),
         "curve": [dict(point) for point in curve],

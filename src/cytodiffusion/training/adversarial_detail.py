@@ -87,7 +87,7 @@ class Critic(nn.Module):
     def forward(self, pixels: Tensor, classes: Tensor) -> list[Tensor]:
         """Verdicts ``(N, places)`` at each scale on parts ``pixels (N, 3, S, S)`` in -1..1."""
         blurred = F.avg_pool2d(F.pad(pixels, (1, 1, 1, 1), mode="reflect"), 3, 1)
-        red, green, blue = (pixels - blurred).split(1, dim=1)
+        red, green, blue = torch.split(pixels - blurred, 1, dim=1)
         fine = FINE_GAIN * (red + green + blue) / 3
         colour = COLOUR_GAIN * torch.cat([red - green, blue - green], dim=1)
         h = torch.cat([pixels, fine, colour], dim=1).to(memory_format=torch.channels_last)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from cytodiffusion.authenticity import AuthenticitySettings
 from cytodiffusion.authenticity.settings import SUFFIX
+from cytodiffusion.datasets.public_cells import ATTRIBUTION, PUBLIC, TRIALS, is_public
 from cytodiffusion.errors import InputError
 from napari_cytodiffusion.shared.choosers import PathEdit
 from napari_cytodiffusion.shared.common import RunBar, note
@@ -94,16 +95,22 @@ class NewTestForm(QWidget):
             words=_WORDS,
             start=defaults("classification", "model", "device"),
         )
+        self.public_button = QPushButton("No cells of your own? Use a small public set", self)
+        self.public_button.setToolTip(
+            f"{ATTRIBUTION}. You are asked before anything is downloaded."
+        )
         self.run_bar = RunBar("Make test", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(
             note("Draws real and synthetic cells and shows them all in the same way.", self)
         )
+        layout.addWidget(self.public_button)
         layout.addWidget(self.fields.native)
         layout.addWidget(self.run_bar)
         layout.addStretch(1)
         self.fields["real"].changed.connect(self._propose)
+        self.public_button.clicked.connect(self._on_public)
         self.run_bar.run.connect(self._on_run)
         self.run_bar.cancel.connect(self.cancelled)
 
@@ -118,8 +125,17 @@ class NewTestForm(QWidget):
     def _propose(self, _: Any = None) -> None:
         """Propose a file beside the real cells."""
         real, output = self.fields["real"].value, self.fields["output"].value
+        if real is not None and is_public(real):
+            real = Path.home() / PUBLIC
         if real is not None and (output is None or output.stem.endswith("-authenticity")):
             self.fields["output"].set_value(real.with_name(f"{real.stem}-authenticity{SUFFIX}"))
+
+    def _on_public(self) -> None:
+        """Take the public set, with as many trials as it has cells for."""
+        # typed, so to speak: a value would be made a folder of the current one
+        self.fields["real"].line_edit.value = PUBLIC
+        self._propose()
+        self.fields["trials"].value = TRIALS
 
     def _on_run(self, _: Any = None) -> None:
         try:

@@ -60,6 +60,15 @@ def result_body(
     return body
 
 
+def judge_body(engine: Engine, path: Path) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields one thing: what the judge says of all cells, None of few."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        yield (engine.judge_test(path, report),)  # a worker passes on no plain None
+
+    return body
+
+
 def export_body(folder: Path, result: Any) -> Callable[[Progress], Iterator[Any]]:
     """Body of a `Job` that writes a result and yields its folder."""
 
@@ -123,6 +132,17 @@ def explained_text(explained: CellExplanation) -> str:
     )
 
 
+def reason_text(judgement: Any, cell: int) -> str:
+    """Say what the judge saw in a cell, and how often it is right."""
+    if judgement is None:
+        return "This test has too few cells for a judge to learn what gives synthetic ones away."
+    found = judgement.accuracy
+    text = escape(judgement.reason(cell).text)
+    if not judgement.can_tell:
+        return text
+    return f"{text} It is right about {found['right']} of the {found['n']} cells of this test."
+
+
 def _share(found: Mapping[str, Any] | None) -> Cell:
     if not found or found["value"] is None:
         return NOTHING, float("-inf")
@@ -160,18 +180,21 @@ def people_table(figures: Mapping[str, Any]) -> Table:
 
 
 def class_table(figures: Mapping[str, Any]) -> Table:
-    """One row a class, of all participants."""
-    rows = tuple(
-        (
+    """One row a class, of all participants, and of the judge where it has looked at one test."""
+    judges = figures["judges"]
+    judge = judges[0]["classes"] if len(judges) == 1 else None
+    rows = []
+    for name, f in figures["pooled"]["classes"].items():
+        cells: tuple[Cell, ...] = (
             (name, name),
             (f"{f['accuracy']['n']:,}", f["accuracy"]["n"]),
             _share(f["accuracy"]),
             figure(f["dprime"], 2),
             _share((f["class_agreement"] or {}).get("all")),
         )
-        for name, f in figures["pooled"]["classes"].items()
-    )
-    return Table(("class", "answers", "accuracy", "d'", "class agreement"), rows)
+        rows.append(cells if judge is None else (*cells, _share(judge.get(name))))
+    header = ("class", "answers", "accuracy", "d'", "class agreement")
+    return Table(header if judge is None else (*header, "judge"), tuple(rows))
 
 
 def pairs_table(figures: Mapping[str, Any]) -> Table:
@@ -189,6 +212,25 @@ def pairs_table(figures: Mapping[str, Any]) -> Table:
         for row in figures["pairs"]
     )
     return Table(("first", "second", "difference", "p", "p, Holm", "alike", "cells"), rows)
+
+
+def reasons_table(cells: Any) -> Table:
+    """One row a cell that was judged, and what the judge saw in it."""
+    rows = tuple(
+        (
+            (str(row["cell"]), row["cell"]),
+            (kind := "synthetic" if row["synthetic"] else "real", kind),
+            (row["class"], row["class"]),
+            (f"{row['right']} of {row['judged']}", row["right"] / row["judged"]),
+            _right_or_wrong(row["judge_right"]),
+        )
+        for row in cells.to_dict("records")
+    )
+    return Table(("cell", "kind", "class", "people right", "judge"), rows)
+
+
+def _right_or_wrong(value: bool | None) -> Cell:
+    return (NOTHING, -1) if value is None else ("right" if value else "wrong", int(value))
 
 
 def times_table(figures: Mapping[str, Any]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -20,7 +20,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cytodiffusion.authenticity import jobs as words
-from napari_cytodiffusion.shared.common import note
+from napari_cytodiffusion.authenticity.reasons import ReasonsPage
+from napari_cytodiffusion.shared.common import TallArea, note, plain_note
 from napari_cytodiffusion.shared.plot_board import PlotBoard
 from napari_cytodiffusion.shared.plots import legible, text_color
 from napari_cytodiffusion.shared.table import FigureTable, short
@@ -162,19 +163,23 @@ class ResultPage(QWidget):
         self.tabs = QTabWidget(self)
         self.people = FigureTable(True, self.tabs)
         self.classes = FigureTable(True, self.tabs)
+        self.reasons = ReasonsPage(self.tabs)
         self.pairs = FigureTable(True, self.tabs)
         self.times = FigureTable(False, self.tabs)
         self.plots = ResultPlots(self.tabs)
+        self.remarks = plain_note("", self.tabs)  # names are anybody's
+        self.remarks.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        self.remarks.setContentsMargins(4, 6, 4, 4)
         for title, page in (
             ("Participants", self.people),
             ("Plots", self.plots),
             ("Classes", self.classes),
+            ("What gave them away", self.reasons),
             ("Compared", self.pairs),
             ("Times", self.times),
+            ("Notes", TallArea(self.remarks, self.tabs)),
         ):
             self.tabs.addTab(page, title)
-        self.remarks = note("", self)
-        self.remarks.setTextFormat(Qt.TextFormat.PlainText)  # names are anybody's
         self.back_button = QPushButton("Back", self)
         self.more_button = QPushButton("Compare with ...", self)
         self.more_button.setToolTip("Other files: copies of this test, or other tests")
@@ -187,16 +192,22 @@ class ResultPage(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.title)
         layout.addWidget(self.tabs, 1)
-        layout.addWidget(self.remarks)
         layout.addLayout(buttons)
         self.back_button.clicked.connect(self.back)
         self.more_button.clicked.connect(self.more)
         self.export_button.clicked.connect(self.export)
 
-    def show_result(self, result: Any, made: Sequence[str] = ()) -> None:
+    def show_result(
+        self,
+        result: Any,
+        made: Sequence[str] = (),
+        test: str = "",
+        image: Callable[[int], np.ndarray] | None = None,
+    ) -> None:
         """Show a `cytodiffusion.authenticity.result.AuthenticityResult`.
 
-        ``made`` is what was noticed when the test was made.
+        ``made`` is what was noticed when the test was made, ``test`` the opened one, of whose
+        cells ``image`` gives the pictures.
         """
         figures = result.figures
         people = len(figures["participants"])
@@ -211,9 +222,11 @@ class ResultPage(QWidget):
         self.classes.set_table(words.class_table(figures))
         self.pairs.set_table(words.pairs_table(figures), text_columns=2)
         self.times.set_table(words.times_table(figures))
-        self.tabs.setTabVisible(3, people > 1)
+        self.reasons.show_result(result, test, image)
+        self.tabs.setTabVisible(self.tabs.indexOf(self.reasons), bool(figures["judges"]))
+        self.tabs.setTabVisible(self.tabs.indexOf(self.pairs), people > 1)
         self.plots.set_figures(figures)
-        remarks = list(dict.fromkeys([*made, *figures["notes"]]))
+        remarks = list(dict.fromkeys([*figures["leaks"], *made, *figures["notes"]]))
         if "why" in figures["psychometric"]:
             remarks.append(f"No psychometric functions: {figures['psychometric']['why']}.")
         self.remarks.setText("\n".join(f"\u2022 {text}" for text in remarks))

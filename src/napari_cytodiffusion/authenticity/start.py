@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -17,7 +16,7 @@ from qtpy.QtWidgets import (
 
 from cytodiffusion.authenticity import SessionInfo
 from napari_cytodiffusion.authenticity.form import NewTestForm
-from napari_cytodiffusion.shared.common import OpenButton, note
+from napari_cytodiffusion.shared.common import OpenButton, note, plain_note
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.shared.table import FigureTable, Table, short
 
@@ -43,7 +42,7 @@ class _Participant(BaseModel):
         json_schema_extra={
             "choices": {
                 "blind": "Blind: the answers are shown at the end",
-                "teaching": "Teaching: each answer is shown at once, with a heatmap",
+                "teaching": "Teaching: each answer is told and explained at once",
             }
         },
     )
@@ -82,6 +81,8 @@ class StartPage(QWidget):
         self.remarks = note("", self)
         self.remarks.setTextFormat(Qt.TextFormat.PlainText)
         self.remarks.hide()
+        self.leaks = plain_note("", self)
+        self.leaks.hide()
         self.panel = self._build_panel()
         self.panel.hide()
         buttons = QHBoxLayout()
@@ -93,6 +94,7 @@ class StartPage(QWidget):
         layout.addWidget(self.form)
         layout.addWidget(self.hint)
         layout.addWidget(self.title)
+        layout.addWidget(self.leaks)
         layout.addWidget(self.remarks)
         layout.addWidget(self.panel, 1)
         layout.addStretch(0)
@@ -123,8 +125,9 @@ class StartPage(QWidget):
         self.results_button.clicked.connect(lambda: self.results.emit(self.mode.value))
         return panel
 
-    def show_test(self, title: str, sittings: Sequence[SessionInfo]) -> None:
-        """Show an opened test and who has taken it."""
+    def show_test(self, title: str, sittings: Sequence[SessionInfo], leaks: str = "") -> None:
+        """Show an opened test, what could give the answers away, and who has taken it."""
+        self.leaks.setText(leaks)
         self._infos = sittings
         self.title.setText(title)
         self.new_button.setChecked(False)
@@ -146,15 +149,6 @@ class StartPage(QWidget):
         """Tell who has made a test what was noticed; who takes it should not read that first."""
         self.remarks.setText("\n".join(f"\u2022 {text}" for text in remarks))
         self.remarks.setVisible(bool(remarks))
-
-    def fill_recent(self, paths: Sequence[Path], chosen: Any) -> None:
-        """Offer tests that were opened before."""
-        self.recent.clear()
-        for path in paths:
-            action = self.recent.addAction(str(path))
-            action.triggered.connect(lambda _=False, p=path: chosen(p))
-        if not paths:
-            self.recent.addAction("no test was opened yet").setEnabled(False)
 
     def _own(self) -> SessionInfo | None:
         """Return the unfinished sitting that the name and the mode mean."""
@@ -189,4 +183,5 @@ class StartPage(QWidget):
         self.panel.setVisible(not shown and opened)
         self.title.setVisible(not shown and opened)
         self.remarks.setVisible(not shown and opened and bool(self.remarks.text()))
+        self.leaks.setVisible(not shown and opened and bool(self.leaks.text()))
         self.hint.setVisible(not shown and not opened)

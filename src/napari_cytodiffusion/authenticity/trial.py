@@ -1,7 +1,7 @@
 """The page of an authenticity test that shows one cell after the other and takes the answers.
 
-It holds every key while it has the focus (napari would take some for its own), and hides the cell
-as soon as it loses it, so that a cell in sight can always be answered by key.
+It hides the cell as soon as it loses the focus, so that a cell in sight can always be answered by
+key.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, Qt, Signal
-from qtpy.QtGui import QFocusEvent, QImage, QKeyEvent, QMouseEvent, QPixmap
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QFocusEvent, QMouseEvent
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -28,22 +28,15 @@ from cytodiffusion.authenticity.standardise import enlarged
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.shared.common import TallArea, note, tell
-
-#: Seconds after a cell appears in which a key still belongs to the one before.
-GUARD = 0.15
+from napari_cytodiffusion.shared.key_page import GO_ON, GUARD, KeyPage
+from napari_cytodiffusion.shared.tiles import pixmap_of
 
 _COLUMNS = 2
 
 _PAUSED = "Paused. Click here, or press Space, to go on."
 
-_PLAIN = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
 
-_GO_ON = Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter
-
-_KEYPAD = Qt.KeyboardModifier.KeypadModifier
-
-
-class TrialPage(QWidget):
+class TrialPage(KeyPage):
     """One cell, two answers, an optional class; forward only.
 
     Signals
@@ -68,7 +61,6 @@ class TrialPage(QWidget):
         self._explained: np.ndarray | None = None
         self._shown_at = 0.0
         self._keys: dict[int, int] = {}
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._build()
 
     def _build(self) -> None:
@@ -88,6 +80,7 @@ class TrialPage(QWidget):
         self.classes.setSpacing(4)
         self.class_title = note("", self)
         self.verdict = note("", self)
+        self.reason = note("", self)
         self.explanation = note("", self)
         self.heat_button = QPushButton("Heatmap  (H)", self)
         self.heat_button.setCheckable(True)
@@ -123,6 +116,7 @@ class TrialPage(QWidget):
         scrolled.addLayout(answers)
         scrolled.addLayout(telling)
         scrolled.addWidget(self.verdict)
+        scrolled.addWidget(self.reason)
         scrolled.addWidget(self.explanation)
         scrolled.addWidget(self.class_title)
         scrolled.addLayout(self.classes)
@@ -188,6 +182,7 @@ class TrialPage(QWidget):
         for button in self.class_buttons:
             button.setChecked(False)
         self.verdict.setText("")
+        self.reason.setText("")
         self.explanation.setText("")
         self.heat_button.setChecked(False)
         self._refresh()
@@ -237,6 +232,11 @@ class TrialPage(QWidget):
             self._refresh()
             self.heat_button.setChecked(True)
 
+    def give_reason(self, trial: Question | None, text: str) -> None:
+        """Say what the judge saw in a cell that was told of, while that is still in sight."""
+        if trial is self.trial and self.waiting:
+            self.reason.setText(text)
+
     def end(self) -> None:
         """Forget the sitting."""
         self.sitting = self.trial = None
@@ -257,7 +257,13 @@ class TrialPage(QWidget):
         for button in (self.real_button, self.synthetic_button, *self.class_buttons):
             button.setEnabled(open_)
         teaching = self.sitting.mode == "teaching"
-        for widget in (self.verdict, self.explanation, self.heat_button, self.next_button):
+        for widget in (
+            self.verdict,
+            self.reason,
+            self.explanation,
+            self.heat_button,
+            self.next_button,
+        ):
             widget.setVisible(teaching)
         self.next_button.setEnabled(self.waiting)
         self.heat_button.setEnabled(self._explained is not None)
@@ -276,7 +282,7 @@ class TrialPage(QWidget):
             picture = self._explained
         else:
             picture = enlarged(self.trial.pixels, round(self.side * ratio))
-        self.cell.setPixmap(_pixmap(picture, ratio * len(picture) / round(self.side * ratio)))
+        self.cell.setPixmap(pixmap_of(picture, ratio * len(picture) / round(self.side * ratio)))
 
     def _hide(self, text: str) -> None:
         self.cell.clear()
@@ -294,30 +300,15 @@ class TrialPage(QWidget):
             if other != number:
                 button.setChecked(False)
 
-    def event(self, event: QEvent | None) -> bool:
-        """Take plain keys before any shortcut of the window."""
-        if event is not None and event.type() == QEvent.Type.ShortcutOverride and _is_plain(event):
-            event.accept()
-            return True
-        return super().event(event)
-
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Answer by key; napari gets none of the plain keys."""
-        if event is None or not _is_plain(event):
-            super().keyPressEvent(event)
-            return
-        event.accept()
-        if not event.isAutoRepeat():
-            self._on_key(event.key())
-
-    def _on_key(self, key: int) -> None:
+    def on_key(self, key: int) -> None:
+        """Answer, pause, go on or choose a class."""
         if key == Qt.Key.Key_R:
             self.answer(False)
         elif key == Qt.Key.Key_S:
             self.answer(True)
-        elif key == Qt.Key.Key_P or (key in _GO_ON and self.paused):
+        elif key == Qt.Key.Key_P or (key in GO_ON and self.paused):
             self.pause()
-        elif key in _GO_ON and self.waiting:
+        elif key in GO_ON and self.waiting:
             self.show_next()
         elif key == Qt.Key.Key_H and self.heat_button.isEnabled():
             self.heat_button.toggle()
@@ -325,13 +316,6 @@ class TrialPage(QWidget):
             number = self._keys[key]
             self.class_buttons[number].toggle()
             self._choose(number)
-
-    def keyReleaseEvent(self, event: QKeyEvent | None) -> None:
-        """Keep the release of a key that was taken."""
-        if event is not None and _is_plain(event):
-            event.accept()
-        else:
-            super().keyReleaseEvent(event)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Go on after a pause with a click anywhere."""
@@ -345,16 +329,3 @@ class TrialPage(QWidget):
         popup = event is not None and event.reason() == Qt.FocusReason.PopupFocusReason
         if not popup and not self.paused and not self.waiting and self.isVisible():
             self.pause()
-
-
-def _is_plain(event: Any) -> bool:
-    return (event.modifiers() & ~_KEYPAD) in _PLAIN
-
-
-def _pixmap(pixels: np.ndarray, ratio: float) -> QPixmap:
-    pixels = np.ascontiguousarray(pixels)
-    height, width = pixels.shape[:2]
-    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-    pixmap = QPixmap.fromImage(image.copy())
-    pixmap.setDevicePixelRatio(ratio)
-    return pixmap

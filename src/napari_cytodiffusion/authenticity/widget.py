@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils import notifications
-from qtpy.QtCore import QSettings, QSize
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QFileDialog, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from cytodiffusion.authenticity import (
@@ -19,17 +19,19 @@ from cytodiffusion.authenticity import (
     Question,
 )
 from cytodiffusion.authenticity.settings import SUFFIX
+from cytodiffusion.authenticity.standardise import decode
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
 from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.authenticity.result import ResultPage
 from napari_cytodiffusion.authenticity.start import StartPage
 from napari_cytodiffusion.authenticity.trial import TrialPage
+from napari_cytodiffusion.remembered import recent_files, remember_file
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.common import Pace, TallArea, ask, tell
 from napari_cytodiffusion.workers import Body, Job
 
-#: How many tests are remembered.
-_RECENT = 8
+#: What is remembered of the tests that were opened before.
+_RECENT = "authenticity/recent"
 
 _KINDS = f"Authenticity test (*{SUFFIX})"
 
@@ -51,7 +53,11 @@ class AuthenticityWidget(QWidget):
         self.result: Any = None
         self._compared: list[Path] = []
         self._mode = "blind"
+        self._leaks = ""
         self._explaining: Job | None = None
+        self._judging: Job | None = None
+        self._judgement: tuple[Any] | None = None
+        self._untold: tuple[Question, int] | None = None
         self._asked: AuthenticitySettings | None = None
         self._pace = Pace()
         self.pages = QStackedWidget(self)
@@ -75,7 +81,7 @@ class AuthenticityWidget(QWidget):
     def _connect(self) -> None:
         start, trial, result = self.start_page, self.trial_page, self.result_page
         start.browse.connect(self._on_browse)
-        start.recent.aboutToShow.connect(lambda: start.fill_recent(self.recent_tests(), self.open))
+        start.recent.aboutToShow.connect(self._offer_recent)
         start.form.asked.connect(self.make)
         start.form.cancelled.connect(self._session.cancel)
         start.begin.connect(self.begin)
@@ -116,7 +122,7 @@ class AuthenticityWidget(QWidget):
             return
         bar.end("Cancelled; no test was written." if outcome == "cancelled" else "Not made.")
         if isinstance(error, DownloadNeeded) and asked is not None and not asked.allow_download:
-            if ask(self, "Download a model", f"{error}\n\nDownload it now?"):
+            if ask(self, "Download", f"{error}\n\nDownload it now?"):
                 self.make(asked.model_copy(update={"allow_download": True}))
         elif error is not None:
             bar.end(str(error))
@@ -140,12 +146,18 @@ class AuthenticityWidget(QWidget):
             return
         self._close_test()
         self.test = self._keeper["test"] = test
-        self._remember(test.path)
+        self._leaks = self._session.engine.leak_note(test)
+        remember_file(_RECENT, test.path)
         self.start_page.show_remarks(())
         self._show_start()
 
+    def _offer_recent(self) -> None:
+        nothing = "no test was opened yet"
+        self.start_page.open_button.offer_recent(recent_files(_RECENT), self.open, nothing)
+
     def _close_test(self) -> None:
         self._stop_explaining()
+        self._stop_judging()
         self.trial_page.end()
         if self.test is not None:
             self.test.close()
@@ -159,7 +171,7 @@ class AuthenticityWidget(QWidget):
             except CytoDiffusionError as error:
                 tell(error)
                 sittings = []
-            self.start_page.show_test(words.headline(self.test), sittings)
+            self.start_page.show_test(words.headline(self.test), sittings, self._leaks)
         self.pages.setCurrentIndex(0)
 
     def _on_browse(self) -> None:
@@ -180,6 +192,8 @@ class AuthenticityWidget(QWidget):
             return
         self._mode = mode
         self.start_page.show_remarks(())
+        if mode == "teaching":
+            self._judge()
         self.pages.setCurrentIndex(1)
         self.trial_page.begin(sitting)
 
@@ -196,10 +210,37 @@ class AuthenticityWidget(QWidget):
         self._show_start()
         self.show_results(self._mode)
 
+    def _judge(self) -> None:
+        """Let the judge look at all cells, once a test, while the first ones are answered."""
+        if self.test is None or self._judging is not None:
+            return
+        job = self._judging = Job(words.judge_body(self._session.engine, self.test.path), self)
+        job.yielded.connect(self._on_judged)
+        job.failed.connect(self._on_not_judged)
+        job.start()
+
+    def _on_judged(self, judgement: tuple[Any]) -> None:
+        self._judgement = judgement
+        if self._untold is not None:
+            self._give_reason(*self._untold)
+
+    def _on_not_judged(self, error: CytoDiffusionError) -> None:
+        if self._untold is not None:
+            self.trial_page.give_reason(self._untold[0], f"The judge cannot look: {error}")
+
+    def _give_reason(self, trial: Question, cell: int) -> None:
+        """Say what the judge saw in a cell, now or when it has looked at all."""
+        self._untold = (trial, cell)
+        text = "The judge is still looking at the cells of this test ..."
+        if self._judgement is not None:
+            text, self._untold = words.reason_text(self._judgement[0], cell), None
+        self.trial_page.give_reason(trial, text)
+
     def _explain(self, trial: Question, told: Feedback) -> None:
-        """Work out the heatmap of a cell that was told of; the one before is let go."""
+        """Say why a cell was synthetic or real, and work out its heatmap."""
         if self.test is None:
             return
+        self._give_reason(trial, told.cell)
         self._stop_explaining()
         record = self.test.record
         settings = record["settings"]
@@ -223,9 +264,16 @@ class AuthenticityWidget(QWidget):
         if job is not None:
             job.abandon()
 
+    def _stop_judging(self) -> None:
+        job, self._judging = self._judging, None
+        self._judgement = self._untold = None
+        if job is not None:
+            job.abandon()
+
     def _on_closed(self, owner: int) -> None:
         if owner == id(self):
             self._stop_explaining()
+            self._stop_judging()
 
     def _on_no_explanation(self, error: CytoDiffusionError) -> None:
         self.trial_page.explanation.setText(f"No heatmap: {error}")
@@ -243,7 +291,13 @@ class AuthenticityWidget(QWidget):
     def _on_result(self, result: Any) -> None:
         self.result = result
         made = [] if self.test is None else self.test.record.get("notes", [])
-        self.result_page.show_result(result, made)
+        test = self.test
+        self.result_page.show_result(
+            result,
+            made,
+            "" if test is None else test.id,
+            None if test is None else lambda cell: decode(test.image(cell)),
+        )
         self.pages.setCurrentIndex(2)
 
     def _on_more(self) -> None:
@@ -281,22 +335,6 @@ class AuthenticityWidget(QWidget):
         self.start_page.refresh()
         if error is not None:
             tell(error)
-
-    # -- recent -------------------------------------------------------------------------------
-
-    def _settings(self) -> QSettings:
-        return QSettings("cytodiffusion", "napari-cytodiffusion")
-
-    def recent_tests(self) -> list[Path]:
-        """Return tests that were opened before and are still there."""
-        value = self._settings().value("authenticity/recent", [])
-        paths = [value] if isinstance(value, str) else list(value or [])
-        return [Path(path) for path in paths if Path(path).is_file()]
-
-    def _remember(self, path: Path) -> None:
-        own = path.resolve()
-        others = [str(p) for p in self.recent_tests() if p != own]
-        self._settings().setValue("authenticity/recent", [str(own), *others][:_RECENT])
 
 
 def _close_all(keeper: dict[str, AuthenticityTest], *_: Any) -> None:

@@ -13,13 +13,18 @@ from napari_cytodiffusion.counterfactual.jobs import (
     Body,
     CounterfactualResult,
     HeatmapResult,
+    MeanResult,
     MorphResult,
+    SaliencyResult,
 )
 from napari_cytodiffusion.counterfactual.store import CounterfactualStore
 from napari_cytodiffusion.counterfactual.targets import TargetChoice
 from napari_cytodiffusion.layers.placement import full_size
 from napari_cytodiffusion.layers.results import CellRecord
 from napari_cytodiffusion.layers.views import CellViews
+
+#: A heatmap, and what there is of its cell: counterfactual, saliency, and the table's row.
+_Made = tuple[HeatmapResult, CounterfactualResult | None, SaliencyResult | None, CellRecord | None]
 
 
 @dataclass(frozen=True)
@@ -87,9 +92,14 @@ def save_body(
 ) -> Body:
     """Body of a `Job` that saves one of `CounterfactualStore.saveable` and yields `SavedFiles`."""
     origin, record = Origin.of(views), views.coarse.record
+    if key == "mean":
+        return heatmaps_body(path, [], origin, found.means())
     if key == "all" or asked is None:
-        made = [(m, found.version(m.asked), record(m.asked.label)) for m in found.every_map()]
-        return heatmaps_body(path, made, origin)
+        made = [
+            (m, found.version(m.asked), found.saliency(m.asked.label), record(m.asked.label))
+            for m in found.every_map()
+        ]
+        return heatmaps_body(path, made, origin, found.means())
     mapped, changed, morphed = found.map(asked), found.version(asked), found.morph(asked)
     cell = record(asked.label)
     if key == "grid":
@@ -101,22 +111,25 @@ def save_body(
     if key == "figure" and mapped is not None:
         return figure_body(path, mapped, sigmas)
     if key == "heatmap" and mapped is not None:
-        return heatmaps_body(path, [(mapped, None, cell)], origin)
+        return heatmaps_body(path, [(mapped, None, found.saliency(asked.label), cell)], origin)
     raise InputError("There is nothing of this cell to save yet.")
 
 
 def heatmaps_body(
     folder: Path,
-    made: Sequence[tuple[HeatmapResult, CounterfactualResult | None, CellRecord | None]],
+    made: Sequence[_Made],
     origin: Origin,
+    means: Sequence[MeanResult] = (),
 ) -> Body:
-    """Body of a `Job` that writes a folder a heatmap into a folder."""
+    """Body of a `Job` that writes a folder a heatmap, and one a mean map, into a folder."""
 
     def body(report: Progress) -> Iterator[Any]:
-        from cytodiffusion.counterfactual.files import save_heatmap
+        from cytodiffusion.counterfactual.files import name_in_files, save_heatmap, save_mean_map
 
-        for number, (mapped, changed, record) in enumerate(made):
-            report(number / len(made), f"writing {number + 1} of {len(made)}")
+        total = len(made) + len(means)
+        target = folder
+        for number, (mapped, changed, salient, record) in enumerate(made):
+            report(number / total, f"writing {number + 1} of {total}")
             target = folder / folder_name(mapped)
             said = origin.record(record)
             save_heatmap(
@@ -126,18 +139,26 @@ def heatmaps_body(
                 shape=origin.shape,
                 mask=mapped.mask,
                 record=said,
+                saliency=None if salient is None else salient.saliency,
             )
             if changed is not None:
                 _save_version(target / "synthetic", changed, said)
-        yield SavedFiles(target if len(made) == 1 else folder)
+        for number, one in enumerate(means, len(made)):
+            report(number / total, f"writing {number + 1} of {total}")
+            heatmap = one.mean.heatmap
+            names = [name_in_files(n) for n in (heatmap.predicted_name, heatmap.target_name)]
+            target = folder / "-".join(("mean", *names))
+            save_mean_map(target, one.mean, origin.record(None) | {"labels_of_cells": one.labels})
+        yield SavedFiles(target if total == 1 else folder)
 
     return body
 
 
 def folder_name(mapped: HeatmapResult) -> str:
     """Name of the folder of a heatmap."""
-    target = "".join(c if c.isalnum() else "-" for c in mapped.heatmap.target_name)
-    return f"cell-{mapped.asked.label:06d}-{target}"
+    from cytodiffusion.counterfactual.files import name_in_files
+
+    return f"cell-{mapped.asked.label:06d}-{name_in_files(mapped.heatmap.target_name)}"
 
 
 def figure_body(path: Path, mapped: HeatmapResult, sigmas: float) -> Body:

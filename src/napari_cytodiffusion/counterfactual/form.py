@@ -36,6 +36,13 @@ class WindowSettings(BaseModel):
         title="Class colours",
         description="Keep the colours of the classes in the slide.",
     )
+    saliency: bool = Field(
+        False,
+        title="Saliency",
+        description="Also map which pixels the answer rests on (integrated gradients): orange "
+        "speaks for the class, violet against it. It knows no target, and dark parts stand out "
+        "easily.",
+    )
     opacity: int = Field(
         80,
         ge=0,
@@ -107,7 +114,7 @@ class CounterfactualForm(QWidget):
         )
         # a number that is being typed is no wish yet
         self.strength.native.setKeyboardTracking(False)
-        checks = ("at_once", "class_colors")
+        checks = ("at_once", "class_colors", "saliency")
         self.fields = SettingsForm(
             HeatmapSettings,
             ("target", checks, "method", "versions", "trials", "strength"),
@@ -121,7 +128,7 @@ class CounterfactualForm(QWidget):
             # the pictures need the room
             more=("method", "versions", "trials", "strength"),
         )
-        self.at_once, self.class_colors = (self.fields[name] for name in checks)
+        self.at_once, self.class_colors, self.saliency = (self.fields[name] for name in checks)
         head = QHBoxLayout()
         head.addWidget(self.title, 1)
         head.addWidget(save)
@@ -133,6 +140,7 @@ class CounterfactualForm(QWidget):
         self.fields["method"].changed.connect(self._on_method)
         self._show_effort()
         self.strength.changed.connect(self.changed.emit)
+        self.saliency.changed.connect(lambda _: self.changed.emit())
         self.show_cell(None, None)
 
     def _on_method(self, _: Any = None) -> None:
@@ -181,8 +189,8 @@ class CounterfactualForm(QWidget):
             return None
         return targets.asked_of(self._record, self._results, self.target.value)
 
-    def wish(self, versions: bool = True) -> CounterfactualRequest:
-        """Return how heatmaps and counterfactual cells are made."""
+    def wish(self, versions: bool = True, saliency: bool = True) -> CounterfactualRequest:
+        """Return how heatmaps and counterfactual cells are made, and the saliency if it is on."""
         return CounterfactualRequest(
             maps=True,
             versions=versions,
@@ -191,6 +199,7 @@ class CounterfactualForm(QWidget):
             trials=self.fields["trials"].value,
             seed=default("counterfactual", "seed"),
             strength=self.strength.value,
+            saliency=saliency and self.saliency.value,
         )
 
     def more(self) -> int | None:

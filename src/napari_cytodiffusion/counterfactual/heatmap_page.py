@@ -9,14 +9,24 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_cytodiffusion.counterfactual import texts as words
-from napari_cytodiffusion.counterfactual.jobs import CounterfactualResult, HeatmapResult
+from napari_cytodiffusion.counterfactual.jobs import (
+    CounterfactualResult,
+    HeatmapResult,
+    SaliencyResult,
+)
 from napari_cytodiffusion.counterfactual.look import HeatLook
 from napari_cytodiffusion.layers.results import CellRecord, Results, percent
 from napari_cytodiffusion.shared.common import TallArea, note
 from napari_cytodiffusion.shared.tiles import PictureTile, TileBoard
 
-#: Side in pixels below which nothing can be made out.
-_SMALL = 84
+#: Sides in pixels below which little can be made out, and above which nothing more.
+_SMALL, _LARGE = 120, 300
+
+_SALIENCY_TIP = (
+    "Integrated gradients: which pixels the answer rests on. Orange speaks for the class, violet "
+    "against it.\nIt knows no target. What is as light as the empty slide never stands out, dark "
+    "parts easily do."
+)
 
 _EMPTY = "Click a cell in the image."
 
@@ -35,7 +45,7 @@ class HeatmapPage(QWidget):
     def __init__(self, colors: np.ndarray, parent: QWidget) -> None:
         super().__init__(parent)
         self._colors = colors
-        self.board = TileBoard(2, self)
+        self.board = TileBoard(2, self, least=_SMALL)
         self.sentence = QLabel("", self)
         self.sentence.setWordWrap(True)
         self.sentence.setVisible(False)
@@ -49,7 +59,7 @@ class HeatmapPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)
         layout.addWidget(self.sentence)
-        layout.addWidget(self.board, 1)
+        layout.addWidget(TallArea(self.board, self), 1)
         layout.addWidget(self.remark)
         self.remark.linkActivated.connect(lambda _: self.more_asked.emit())
 
@@ -65,6 +75,7 @@ class HeatmapPage(QWidget):
         results: Results,
         mapped: HeatmapResult | None,
         changed: CounterfactualResult | None,
+        salient: SaliencyResult | None,
         look: HeatLook,
         more: int | None,
     ) -> None:
@@ -83,12 +94,12 @@ class HeatmapPage(QWidget):
         verdict = "" if changed is None else words.verdict_text(changed)
         tiles = [PictureTile(heatmap.crop, f"As it is\n{now}")]
         if mapped.wish.method == "edited":
-            dye, eosin = words.stain_pictures(mapped)
+            dye, eosin = words.stain_pictures(mapped.stains, mapped.edge)
             tiles += [
                 PictureTile(over, f"Brightness\nbeyond {look.sigmas:.1f} SD"),
                 PictureTile(made, f"Synthetic\n{verdict}", "no counterfactual cell yet"),
-                PictureTile(dye, "Nuclear dye\nviolet more, green less"),
-                PictureTile(eosin, "Eosin\npink more, green less"),
+                PictureTile(dye, words.DYE_CAPTION),
+                PictureTile(eosin, words.EOSIN_CAPTION),
             ]
         else:
             bare = words.overlay(shown, limit, self._colors, 1.0, words.outline(mapped.edge))
@@ -97,6 +108,10 @@ class HeatmapPage(QWidget):
                 PictureTile(over, f"Overlay\nbeyond {look.sigmas:.1f} SD"),
                 PictureTile(made, f"Synthetic\n{verdict}", "no counterfactual cell yet"),
             ]
+        if salient is not None:
+            picture = words.saliency_picture(salient, look.sigmas, look.alpha)
+            caption = "Saliency\norange for, violet against"
+            tiles.append(PictureTile(picture, caption, tip=_SALIENCY_TIP))
         self.board.set_tiles(tiles, heatmap.window_um)
         self.sentence.setText(mapped.sentence)
         self.sentence.setVisible(bool(mapped.sentence))
@@ -123,7 +138,7 @@ class ClassGrid(QWidget):
     def __init__(self, colors: np.ndarray, parent: QWidget) -> None:
         super().__init__(parent)
         self._colors = colors
-        self.board = TileBoard(1, self, least=_SMALL)
+        self.board = TileBoard(1, self, least=_SMALL, most=_LARGE)
         self.remark = note("", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 6, 0, 0)
@@ -153,9 +168,14 @@ class ClassGrid(QWidget):
             heatmap = mapped.heatmap
             shown = heatmap.thresholded(look.sigmas)
             over = words.overlay(shown, limit, self._colors, look.alpha, heatmap.crop)
-            tiles.append(PictureTile(over, heatmap.target_name, key=mapped.asked.target))
+            tip = words.tile_tip(mapped)
+            tiles.append(PictureTile(over, heatmap.target_name, "", mapped.asked.target, tip))
         self.board.set_tiles(tiles, first.window_um, current=target)
         low = [m.heatmap.target_name for m in found if m.heatmap.convergence < words.DOUBTFUL]
         what = "versions" if found[0].wish.method == "edited" else "passes"
         doubt = f" Not converged, use more {what}: {', '.join(low)}." if low else ""
-        self.remark.setText(f"One scale of colours for all. A click chooses the class.{doubt}")
+        most = words.percent_of_brightness(limit)
+        self.remark.setText(
+            f"One scale of colours for all, up to {most} of the brightness. Hold the pointer over "
+            f"a picture to read what its class asks for; a click chooses it.{doubt}"
+        )

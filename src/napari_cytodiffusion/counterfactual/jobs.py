@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cytodiffusion.progress import Progress
+from cytodiffusion.progress import Progress, part_of
 from napari_cytodiffusion.counterfactual.layers import Piece
 from napari_cytodiffusion.counterfactual.targets import TargetChoice
 from napari_cytodiffusion.engine import Engine
@@ -41,6 +41,8 @@ class CounterfactualRequest:
     seed : int
     strength : float or None
         Of a counterfactual cell; None for the least that turns it.
+    saliency : bool
+        Saliency maps.
     """
 
     maps: bool
@@ -50,6 +52,7 @@ class CounterfactualRequest:
     trials: int
     seed: int
     strength: float | None
+    saliency: bool = False
 
     def same_map(self, other: CounterfactualRequest) -> bool:
         """Whether another wish gives the same heatmaps."""
@@ -133,6 +136,36 @@ class CounterfactualResult:
 
 
 @dataclass(frozen=True, eq=False)
+class SaliencyResult:
+    """A saliency map is made; it is of a cell, whatever the target."""
+
+    asked: TargetChoice
+    wish: CounterfactualRequest
+    saliency: Any
+
+
+@dataclass(frozen=True, eq=False)
+class MeanResult:
+    """The mean map of some cells of one class towards one target is made.
+
+    Attributes
+    ----------
+    predicted, target : int
+    labels : tuple of int
+        Of the cells.
+    mean : MeanMap
+    edge : (S, S) bool
+        Outline of the mean cell.
+    """
+
+    predicted: int
+    target: int
+    labels: tuple[int, ...]
+    mean: Any
+    edge: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class MorphResult:
     """A morph is made.
 
@@ -171,15 +204,27 @@ def slide_of(views: CellViews, engine: Engine) -> SlideSource:
 def cells_body(
     slide: SlideSource, cells: Sequence[TargetChoice], wish: CounterfactualRequest
 ) -> Body:
-    """Body of a `Job` that yields `Background`, then the results of every cell."""
+    """Body of a `Job` that yields `Background`, then the results of every cell.
+
+    Of several cells the mean maps follow their heatmaps.
+    """
 
     def body(report: Progress) -> Iterator[Any]:
         model, crops = yield from _prepared(slide, cells, wish, report)
-        middle = 0.5 if wish.maps and wish.versions else float(wish.maps)
+        wanted = [w for w in (wish.maps, wish.saliency, wish.versions) if w]
+        parts = iter(
+            part_of(report, k / len(wanted), (k + 1) / len(wanted)) for k in range(len(wanted))
+        )
         if wish.maps:
-            yield from _mapped(slide, cells, wish, model, crops, _part_of(report, 0, middle))
+            made = []
+            for one in _mapped(slide, cells, wish, model, crops, next(parts)):
+                made.append(one)
+                yield one
+            yield from _averaged(slide, made)
+        if wish.saliency:
+            yield from _salient(slide, cells, wish, model, crops, next(parts))
         if wish.versions:
-            yield from _changed(slide, cells, wish, model, crops, _part_of(report, middle, 1))
+            yield from _changed(slide, cells, wish, model, crops, next(parts))
 
     return body
 
@@ -292,6 +337,37 @@ def _mapped(
             yield _on_slide(slide, cell, wish, heatmap, place, mask)
 
 
+def _averaged(slide: SlideSource, made: Sequence[HeatmapResult]) -> Iterator[MeanResult]:
+    from cytodiffusion.drawing.maps import cell_edges
+
+    means = slide.engine.mean_maps([m.heatmap for m in made], [m.mask for m in made])
+    for places, mean in means:
+        first = made[places[0]].asked
+        edge = cell_edges(mean.mask.astype(np.uint8), 1) > 0
+        labels = tuple(made[place].asked.label for place in places)
+        yield MeanResult(first.predicted, first.target, labels, mean, edge)
+
+
+def _salient(
+    slide: SlideSource,
+    cells: Sequence[TargetChoice],
+    wish: CounterfactualRequest,
+    model: Any,
+    crops: _Crops,
+    report: Progress,
+) -> Iterator[SaliencyResult]:
+    for number, cell in enumerate(cells):
+        found = slide.engine.saliency_map(
+            crops.pixels[number],
+            model,
+            cell.predicted,
+            background=crops.background,
+            seed=wish.seed,
+            progress=part_of(report, number / len(cells), (number + 1) / len(cells)),
+        )
+        yield SaliencyResult(cell, wish, found)
+
+
 def _changed(
     slide: SlideSource,
     cells: Sequence[TargetChoice],
@@ -311,7 +387,7 @@ def _changed(
             masks=crops.masks[part],
             neighbours=crops.neighbours[part],
             settings=_cell_settings(wish),
-            progress=_part_of(report, part.start / len(cells), part.stop / len(cells)),
+            progress=part_of(report, part.start / len(cells), part.stop / len(cells)),
         )
         for number, cell in enumerate(cells[part]):
             version = made.pixels[number : number + 1]
@@ -392,7 +468,3 @@ def _cell_settings(wish: CounterfactualRequest) -> Any:
     from cytodiffusion.counterfactual.cells import CounterfactualSettings
 
     return CounterfactualSettings(strength=wish.strength, seed=wish.seed)
-
-
-def _part_of(report: Progress, start: float, end: float) -> Progress:
-    return lambda fraction, message: report(start + (end - start) * fraction, message)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPaintEvent
@@ -11,6 +9,7 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from cytodiffusion.counterfactual.settings import HeatmapSettings
 from napari_cytodiffusion.counterfactual.form import WindowSettings
+from napari_cytodiffusion.counterfactual.texts import percent_of_brightness
 from napari_cytodiffusion.shared.defaults import MOST_SIGMAS
 from napari_cytodiffusion.shared.settings_form import SettingsForm, make_field
 
@@ -107,10 +106,3 @@ class HeatBar(QWidget):
         if used + self.fontMetrics().horizontalAdvance(middle) + 16 < width:
             painter.drawText(line, Qt.AlignmentFlag.AlignHCenter, middle)
         painter.end()
-
-
-def percent_of_brightness(share: float) -> str:
-    """Write a small share of full brightness with two digits that mean something."""
-    percent = 100 * share
-    digits: Any = 0 if percent >= 10 else 1 if percent >= 1 else 2
-    return f"{percent:.{digits}f} %"

@@ -20,6 +20,7 @@ KINDS: tuple[tuple[str, str, str | None], ...] = (
     ("grid", "Figure of all classes ...", _FIGURES),
     ("version", "Counterfactual cell into a folder ...", None),
     ("morph", "Morph as a film or a stack ...", _FILMS),
+    ("mean", "Mean maps of classes into a folder ...", None),
     ("all", "All heatmaps made so far into a folder ...", None),
 )
 

@@ -8,7 +8,9 @@ from napari_cytodiffusion.counterfactual.jobs import (
     CounterfactualRequest,
     CounterfactualResult,
     HeatmapResult,
+    MeanResult,
     MorphResult,
+    SaliencyResult,
 )
 from napari_cytodiffusion.counterfactual.targets import TargetChoice
 
@@ -23,10 +25,20 @@ class CounterfactualStore:
         self._maps: dict[_Key, HeatmapResult] = {}
         self._versions: dict[_Key, CounterfactualResult] = {}
         self._morphs: dict[_Key, MorphResult] = {}
+        self._salient: dict[int, SaliencyResult] = {}
+        self._means: dict[_Key, MeanResult] = {}
         self._chosen: dict[int, int] = {}
 
-    def add(self, item: HeatmapResult | CounterfactualResult | MorphResult) -> None:
+    def add(
+        self, item: HeatmapResult | CounterfactualResult | MorphResult | SaliencyResult | MeanResult
+    ) -> None:
         """Keep what a run has made."""
+        if isinstance(item, MeanResult):
+            self._means[item.predicted, item.target] = item
+            return
+        if isinstance(item, SaliencyResult):
+            self._salient[item.asked.label] = item
+            return
         key = (item.asked.label, item.asked.target)
         if isinstance(item, HeatmapResult):
             self._maps[key] = item
@@ -46,6 +58,14 @@ class CounterfactualStore:
     def morph(self, asked: TargetChoice) -> MorphResult | None:
         """Morph of a cell to its target."""
         return self._morphs.get((asked.label, asked.target))
+
+    def saliency(self, label: int) -> SaliencyResult | None:
+        """Saliency of a cell."""
+        return self._salient.get(label)
+
+    def means(self) -> list[MeanResult]:
+        """Return the mean maps, the latest pair of classes first."""
+        return list(self._means.values())[::-1]
 
     def all_classes(self, label: int) -> list[HeatmapResult]:
         """Heatmaps of a cell for each class there is one for."""
@@ -72,13 +92,20 @@ class CounterfactualStore:
         mapped, version = self.map(asked), self.version(asked)
         has_map = mapped is not None and mapped.wish.same_map(wish)
         has_version = version is not None and version.wish.same_version(wish)
+        salient = self.saliency(asked.label)
+        has_saliency = salient is not None and salient.wish.seed == wish.seed
         return dataclasses.replace(
-            wish, maps=wish.maps and not has_map, versions=wish.versions and not has_version
+            wish,
+            maps=wish.maps and not has_map,
+            versions=wish.versions and not has_version,
+            saliency=wish.saliency and not has_saliency,
         )
 
     def saveable(self, asked: TargetChoice | None) -> set[str]:
         """Return what there is to save of a cell and its target, and of all."""
         found = {"all"} if self._maps else set()
+        if self._means:
+            found.add("mean")
         if asked is None:
             return found
         mapped = self.map(asked) is not None

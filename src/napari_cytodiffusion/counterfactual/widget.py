@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Shapes
 from qtpy.QtCore import QSize
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.counterfactual import exports, targets
@@ -68,6 +68,7 @@ class CounterfactualWidget(QWidget):
         self._build()
         self._run = LatestRun(self._session, self, self.run_bar, self._on_item, self._on_end)
         self._connect()
+        self._squeeze_others(HEATMAP)
         self._on_cells()
         self.show_cell(self._session.chosen)
 
@@ -83,14 +84,14 @@ class CounterfactualWidget(QWidget):
         self.page = HeatmapPage(colors, self)
         self.grid = ClassGrid(colors, self)
         self.morph = MorphPage(self)
-        self.batch = BatchPage(self)
+        self.batch = BatchPage(colors, self)
         self.tabs = SqueezedTabs(self)
         pages = (self.page, self.grid, self.morph, self.batch)
         for title, page in zip(_PAGES, pages, strict=True):
             self.tabs.addTab(page, title)
         self.tabs.setTabToolTip(CLASSES, "What would have to change for each class")
         self.tabs.setTabToolTip(MORPH, "From the cell to the other class's version of it")
-        self.tabs.setTabToolTip(MANY, "Heatmaps of a selection of cells")
+        self.tabs.setTabToolTip(MANY, "Heatmaps of a selection of cells, and their mean")
         self.look = HeatLook(colors, default("counterfactual", "threshold"), self)
         inside = Squeezed(self)
         parts = QVBoxLayout(inside)
@@ -177,9 +178,19 @@ class CounterfactualWidget(QWidget):
     def _on_tab(self, index: int) -> None:
         self.run_bar.set_text(_BUTTONS[index])
         self.look.setVisible(index != MORPH)
+        self._squeeze_others(index)
         self.form.show_strength(index != CLASSES)
         self._refresh()
         self._at_once()
+
+    def _squeeze_others(self, index: int) -> None:
+        """Take the height that the page in front asks for, not that of the tallest."""
+        for number in range(self.tabs.count()):
+            page = self.tabs.widget(number)
+            policy = page.sizePolicy()
+            mine = QSizePolicy.Policy.Preferred if number == index else QSizePolicy.Policy.Ignored
+            policy.setVerticalPolicy(mine)
+            page.setSizePolicy(policy)
 
     def _use_more(self) -> None:
         if self.form.more() is not None:
@@ -211,7 +222,7 @@ class CounterfactualWidget(QWidget):
         slide = engine.slide_of(views, self._session.engine)
         page, asked = self.tabs.currentIndex(), self.form.asked()
         if page == MANY:
-            wish = self.form.wish(self.batch.form["versions"].value)
+            wish = self.form.wish(self.batch.form["versions"].value, saliency=False)
             return engine.cells_body(slide, self._many(views), wish)
         if asked is None:
             self.run_bar.line.setText(self._why_empty)
@@ -224,7 +235,7 @@ class CounterfactualWidget(QWidget):
         if page == MORPH:
             return engine.morph_body(slide, asked, wish, self.morph.form["frames"].value)
         missing = self.found.missing(asked, wish)
-        there = not (missing.maps or missing.versions)
+        there = not (missing.maps or missing.versions or missing.saliency)
         return None if there else engine.cells_body(slide, [asked], missing)
 
     def _many(self, views: CellViews) -> list[TargetChoice]:
@@ -252,6 +263,9 @@ class CounterfactualWidget(QWidget):
             self._views.background = item.colour
         elif isinstance(item, exports.SavedFiles):
             self._saved = item.path
+        elif isinstance(item, engine.MeanResult):
+            self.found.add(item)
+            self._refresh()
         else:
             self.found.add(item)
             if self.tabs.currentIndex() != CLASSES:
@@ -284,7 +298,7 @@ class CounterfactualWidget(QWidget):
     def _refresh(self) -> None:
         """Show what there is of the current cell, on all pages and in the slide."""
         views, asked = self._views, self.form.asked()
-        self.batch.show_found(self.found.maps())
+        self.batch.show_found(self.found.maps(), self.found.means(), self.look)
         if views is None or asked is None:
             for page in (self.page, self.grid):
                 page.show_nothing(self._why_empty)
@@ -320,7 +334,9 @@ class CounterfactualWidget(QWidget):
         else:
             mapped, version = self.found.map(asked), self.found.version(asked)
             more = self.form.more()
-            self.page.show_maps(record, views.coarse, mapped, version, self.look, more)
+            salient = self.found.saliency(asked.label) if self.form.saliency.value else None
+            self.page.show_maps(record, views.coarse, mapped, version, salient, self.look, more)
+            self.batch.show_mean(self.look)
 
     def _show_layer(self, views: CellViews, mapped: engine.HeatmapResult, limit: float) -> None:
         viewer = self._session.viewer

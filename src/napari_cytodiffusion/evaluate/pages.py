@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QDialog,
     QGridLayout,
@@ -23,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_cytodiffusion.shared.common import TallArea, note
 from napari_cytodiffusion.shared.plot_picture import PlotPicture
+from napari_cytodiffusion.shared.tiles import pixmap_of
 
 if TYPE_CHECKING:
     from cytodiffusion.evaluation.report_content import KeyFigure
@@ -181,7 +181,7 @@ def _cells(report: StoredReport) -> dict[str, list[tuple[str, str, QIcon]]]:
 
 def _icon(report: StoredReport, tile: int) -> QIcon:
     picture = report.picture(tile)
-    return QIcon() if picture is None else QIcon(_pixmap(picture))
+    return QIcon() if picture is None else QIcon(pixmap_of(picture))
 
 
 def _caption(entry: Mapping[str, Any]) -> str:
@@ -191,10 +191,3 @@ def _caption(entry: Mapping[str, Any]) -> str:
     said = f" \u2192 {entry['predicted']} {entry['confidence']:.2f}" if wrong else ""
     mark = " \u25b2" if entry["anomaly"] else ""
     return f"{entry['label']}{true}{said}{mark}   {Path(entry['path']).name}"
-
-
-def _pixmap(pixels: np.ndarray) -> QPixmap:
-    pixels = np.ascontiguousarray(pixels)
-    height, width = pixels.shape[:2]
-    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-    return QPixmap.fromImage(image.copy())

@@ -85,7 +85,10 @@ class Basket:
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """What *Generate cells* asks for; ``settings`` are those of `GenerationSettings`."""
+    """What *Generate cells* asks for; ``settings`` are those of `GenerationSettings`.
+
+    ``stain_of`` is the image in whose stain the cells are to be, as `as_rgb8` takes it.
+    """
 
     source: str
     device: str
@@ -94,6 +97,7 @@ class GenerateRequest:
     engine: Engine = field(compare=False)
     towards: str | None = None
     share: float = 0.5
+    stain_of: Any = field(default=None, compare=False)
     insist: bool = False
     allow_download: bool = False
 
@@ -187,6 +191,7 @@ def _generated(request: GenerateRequest, basket: Basket, report: Progress) -> It
         preview=basket.see,
         progress=report,
         insist=True,
+        stain_of=request.stain_of,
     )
     with closing(parts):
         for part in parts:

@@ -23,6 +23,7 @@ from napari_cytodiffusion.generate.jobs import (
     GenerationStarted,
     plural,
 )
+from napari_cytodiffusion.layers.placement import full_size, is_image
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.shared.choosers import Choice, DeviceChoice, ModelChoice
 from napari_cytodiffusion.shared.common import Pace, RunBar, ask, note, tell
@@ -39,6 +40,7 @@ _ROWS = (
     "guidance",
     "seed",
     ("towards", "share"),
+    "stain",
     "reject",
     "steps",
     "tries",
@@ -88,6 +90,12 @@ class GenerateWidget(QWidget):
             label="Mix with",
             tooltip="Draw cells between their own class and this one.",
         )
+        stain = Choice(
+            lambda _: [("as the model learned it", None), *self._images()],
+            name="stain",
+            label="Stain",
+            tooltip="Draw in the stain of an open image: its red cells, nuclei and light.",
+        )
         share = make_field(Mix, "share", percent=True, title=" ", step=0.1)
         self.form = SettingsForm(
             GenerationSettings,
@@ -97,6 +105,7 @@ class GenerateWidget(QWidget):
                 "device": DeviceChoice(),
                 "towards": towards,
                 "share": share,
+                "stain": stain,
             },
             words={"guidance": {"decimals": 1, "step": 0.5}},
             start=defaults("classification", "model", "device", "seed"),
@@ -131,6 +140,9 @@ class GenerateWidget(QWidget):
         for name in ("model", "device"):
             self.form[name].changed.connect(self._on_model_choice)
         self.form.changed.connect(self._on_form)
+        layers = self._session.viewer.layers
+        for event in (layers.events.inserted, layers.events.removed):
+            event.connect(self._on_layers)
         self.counts.changed.connect(self._show_effort)
         self.run_bar.run.connect(self.start)
         self.run_bar.cancel.connect(self._session.cancel)
@@ -189,6 +201,14 @@ class GenerateWidget(QWidget):
     def _on_no_model(self, error: CytoDiffusionError) -> None:
         self.effort.setText(str(error))
 
+    def _images(self) -> list[tuple[str, Any]]:
+        """Return the open images by name."""
+        viewer = self._session.viewer
+        return [] if viewer is None else [(x.name, x) for x in viewer.layers if is_image(x)]
+
+    def _on_layers(self, _event: Any = None) -> None:
+        self.form["stain"].reset_choices()
+
     def _on_form(self) -> None:
         self.form["share"].enabled = self.form["towards"].value is not None
         for name in ("tries", "least_confidence"):
@@ -214,6 +234,7 @@ class GenerateWidget(QWidget):
             settings=form.values(),
             towards=form["towards"].value,
             share=form["share"].value,
+            stain_of=None if form["stain"].value is None else full_size(form["stain"].value),
             engine=self._session.engine,
         )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from napari.utils import notifications
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
@@ -141,6 +143,17 @@ class OpenButton(QWidget):
         layout.addWidget(self.button, 1)
         layout.addWidget(arrow)
         self.button.clicked.connect(self.clicked)
+
+    def offer_recent(
+        self, paths: Sequence[Path], chosen: Callable[[Path], None], nothing: str
+    ) -> None:
+        """Offer files that were opened before; where there is none, say ``nothing``."""
+        self.recent.clear()
+        for path in paths:
+            action = self.recent.addAction(str(path))
+            action.triggered.connect(lambda _=False, p=path: chosen(p))
+        if not paths:
+            self.recent.addAction(nothing).setEnabled(False)
 
 
 class TallArea(QScrollArea):

@@ -17,6 +17,7 @@ from qtpy.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QPixmap,
     QResizeEvent,
 )
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
@@ -44,12 +45,15 @@ class PictureTile:
         Said in the place of a picture that is not there.
     key : object
         What a click on the picture means; None when it means nothing.
+    tip : str
+        Said where the pointer rests; the caption if empty, which may be cut.
     """
 
     pixels: np.ndarray | None
     caption: str
     instead: str = ""
     key: Any = None
+    tip: str = ""
 
 
 class TileBoard(QWidget):
@@ -67,13 +71,15 @@ class TileBoard(QWidget):
     least : int
         Side in pixels below which no picture shrinks: rather the board asks for more height, in an
         area that scrolls.
+    most : int
+        Side in pixels above which no picture grows; 0 for no limit.
     """
 
     chosen = Signal(object)
 
-    def __init__(self, lines: int, parent: QWidget, least: int = 0) -> None:
+    def __init__(self, lines: int, parent: QWidget, least: int = 0, most: int = 0) -> None:
         super().__init__(parent)
-        self._lines, self._least = lines, least
+        self._lines, self._least, self._most = lines, least, most
         small = self.font()
         small.setPointSizeF(0.92 * small.pointSizeF())
         self.setFont(small)
@@ -159,6 +165,7 @@ class TileBoard(QWidget):
             wide = (self.width() - (columns - 1) * _GAP) / columns
             high = (self.height() - (rows - 1) * _GAP) / rows
             side = float(int(min(wide, high - self._caption_height(wide))))
+            side = min(side, float(self._most or side))
             if side > best[1]:
                 best = (columns, side)
         return best
@@ -176,10 +183,11 @@ class TileBoard(QWidget):
         return None
 
     def event(self, event: QEvent | None) -> bool:
-        """Tell the whole caption of a picture, which may be cut."""
+        """Tell more of a picture, or its whole caption, which may be cut."""
         if isinstance(event, QHelpEvent):
             tile = self._at(QPointF(event.pos()))
-            QToolTip.showText(event.globalPos(), tile.caption if tile is not None else "", self)
+            text = "" if tile is None else tile.tip or tile.caption
+            QToolTip.showText(event.globalPos(), text, self)
             return True
         return super().event(event)
 
@@ -252,3 +260,10 @@ def image_of(pixels: np.ndarray) -> QImage:
     height, width = pixels.shape[:2]
     image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
     return image.copy()
+
+
+def pixmap_of(pixels: np.ndarray, ratio: float = 1.0) -> QPixmap:
+    """Return (Y, X, 3) uint8 as a picture with ``ratio`` of its pixels to one of the layout."""
+    pixmap = QPixmap.fromImage(image_of(pixels))
+    pixmap.setDevicePixelRatio(ratio)
+    return pixmap

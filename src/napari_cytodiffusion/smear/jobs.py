@@ -14,6 +14,7 @@ from cytodiffusion.drawing.maps import class_colors
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion.engine import Engine
 from napari_cytodiffusion.layers.placement import NOTE, colormap_of
+from napari_cytodiffusion.shared.table import Table
 
 
 @dataclass(frozen=True)
@@ -83,16 +84,59 @@ def smear_body(request: SmearRequest) -> Callable[[Progress], Iterator[Any]]:
     return body
 
 
-def save_body(made: SmearResult, folder: Path) -> Callable[[Progress], Iterator[Any]]:
-    """Body of a `Job` that writes a smear and yields the folder."""
+def save_body(
+    made: SmearResult, folder: Path, exercise: bool = False
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that writes a smear, perhaps with its truth hidden; yields the folder."""
 
     def body(report: Progress) -> Iterator[Any]:
         from cytodiffusion.smear.files import save_smear
 
-        save_smear(made.smear, folder, model=made.model, png=True)
+        save_smear(made.smear, folder, model=made.model, png=True, exercise=exercise)
         yield folder
 
     return body
+
+
+def exercise_layers(smear: Any) -> list[tuple[Any, dict[str, Any], str]]:
+    """Layer data of a smear to count: nothing in them says what the cells are."""
+    image, truth = smear_layers(smear)
+    told: dict[str, Any] = {"synthetic": True, "pixel_size_um": smear.pixel_size_um}
+    own = {k: image[1]["metadata"][NOTE][k] for k in ("pixel_size_source", "image_id")}
+    of_image = {"images": truth[1]["metadata"][NOTE]["images"]}
+    place = {key: image[1][key] for key in ("scale", "units")}
+    cells = {"name": "cells to name", "visible": False, "metadata": {NOTE: {**told, **of_image}}}
+    return [
+        (image[0], {**image[1], "metadata": {NOTE: {**told, **own}}}, "image"),
+        (truth[0], {**cells, **place}, "labels"),
+    ]
+
+
+def score_body(
+    smear: Any, engine: Engine, counts: Mapping[str, int], cells: Mapping[int, str] | None = None
+) -> Callable[[Progress], Iterator[Any]]:
+    """Body of a `Job` that yields truth against answer: by ``cells`` where there are some."""
+
+    def body(report: Progress) -> Iterator[Any]:
+        yield engine.score_exercise(smear.cells, counts, cells)
+
+    return body
+
+
+def score_table(found: Any) -> Table:
+    """One row a class: truth, answer, difference and range."""
+    rows = tuple(
+        (
+            (row.name, row.name),
+            (f"{row.truth} ({row.true_share:.0%})", row.truth),
+            (f"{row.answer} ({row.share:.0%})", row.answer),
+            (f"{100 * row.difference:+.0f}", row.difference),
+            (f"{row.interval[0]:.0%}\u2013{row.interval[1]:.0%}", row.interval[0]),
+        )
+        for row in found.rows
+    )
+    off = tuple(n for n, row in enumerate(found.rows) if not row.within)
+    return Table(("class", "truth", "answer", "points", "95 % range"), rows, off)
 
 
 def smear_layers(smear: Any, seen: bool = False) -> list[tuple[Any, dict[str, Any], str]]:

@@ -8,10 +8,19 @@ from typing import Any
 
 from napari.utils import notifications
 from qtpy.QtCore import QSize
-from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QLabel,
+    QPushButton,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
 from cytodiffusion.smear import DIFFERENTIAL, SmearSettings
+from cytodiffusion.smear.presets import PRESETS, Blood
 from napari_cytodiffusion.generate.class_counts import ClassCounts
 from napari_cytodiffusion.layers.placement import right_of
 from napari_cytodiffusion.session import Session
@@ -20,6 +29,7 @@ from napari_cytodiffusion.shared.common import Pace, RunBar, TallArea, ask
 from napari_cytodiffusion.shared.defaults import default
 from napari_cytodiffusion.shared.settings_form import SettingsForm
 from napari_cytodiffusion.smear import jobs
+from napari_cytodiffusion.smear.exercise import ExercisePage
 from napari_cytodiffusion.smear.jobs import SmearRequest, SmearResult
 from napari_cytodiffusion.workers import Job, duration
 
@@ -38,6 +48,7 @@ _OUTLINE = 3
 #: Rows of the form from the top.
 _ROWS = (
     "model",
+    "preset",
     "width",
     "height",
     "pixel_size_um",
@@ -56,6 +67,16 @@ _ROWS = (
 _WORDS: dict[str, dict[str, Any]] = {
     "width": {"step": 64},
     "height": {"step": 64},
+    "preset": {
+        "none": "none: as below",
+        "choices": {
+            "normal-adult": "Normal adult",
+            "left-shift": "Left shift",
+            "eosinophilia": "Eosinophilia",
+            "thrombocytopenia": "Thrombocytopenia",
+            "lymphocytosis": "Lymphocytosis",
+        },
+    },
     "n_red": {"none": "a third of the field", "step": 10},
     "overlap": {"percent": True, "step": 0.05},
     "stain_variation": {"step": 0.05},
@@ -78,6 +99,8 @@ class SmearWidget(QWidget):
         self._session.attach(self)
         self._request: SmearRequest | None = None
         self._made: SmearResult | None = None
+        self._hidden = False
+        self._layers: list[Any] = []
         self._pace = Pace()
         self._jobs: list[Job] = []
         self._build()
@@ -105,24 +128,38 @@ class SmearWidget(QWidget):
         content.addWidget(self.form.native)
         content.addWidget(QLabel("Differential, in parts of the white cells", inside))
         content.addWidget(self.shares)
+        self.as_exercise = QCheckBox("As an exercise: hide the classes", inside)
+        content.addWidget(self.as_exercise)
         content.addStretch(1)
         self.run_bar = RunBar("Make smear", self)
         self.run_bar.follow(self._session)
         self.save_button = QPushButton("Save ...", self)
         self.save_button.setToolTip("Write the image, its labels and the true classes")
         self.save_button.setEnabled(False)
+        page = QWidget(self)
+        making = QVBoxLayout(page)
+        making.setContentsMargins(0, 4, 0, 0)
+        making.addWidget(TallArea(inside, page), 1)
+        making.addWidget(self.run_bar)
+        self.exercise = ExercisePage(self)
+        self.pages = QTabWidget(self)
+        self.pages.addTab(page, "Smear")
+        self.pages.addTab(TallArea(self.exercise, self), "Exercise")
         layout = QVBoxLayout(self)
-        layout.addWidget(TallArea(inside, self), 1)
-        layout.addWidget(self.run_bar)
+        layout.addWidget(self.pages, 1)
         layout.addWidget(self.save_button)
         self.model.changed.connect(self._on_model)
         self.run_bar.run.connect(self.start)
         self.run_bar.cancel.connect(self._session.cancel)
         self.save_button.clicked.connect(self._on_save)
+        self.form["preset"].changed.connect(self._on_preset)
+        self.shares.changed.connect(self._on_shares)
+        self.exercise.checked.connect(self._check_counts)
+        self.exercise.taken.connect(self._check_cells)
 
     def sizeHint(self) -> QSize:
         """Room for most of the form."""
-        return QSize(340, 700)
+        return QSize(400, 700)
 
     # -- the classes --------------------------------------------------------------------------
 
@@ -142,6 +179,28 @@ class SmearWidget(QWidget):
         """Offer the white cells of a model, with the usual differential."""
         usual = [int(DIFFERENTIAL.get(name, 0)) for name in names]
         self.shares.set_classes(names, colors, usual if any(usual) else None)
+        self.exercise.set_classes(names, colors)
+        self._on_preset()
+
+    def _on_preset(self, _: Any = None) -> None:
+        """Put what a preset says into the form, for all to see."""
+        blood = PRESETS.get(self.form["preset"].value)
+        if blood is None:
+            return
+        known = {name: 0 for name in self.shares.spins}
+        self.form["n_platelets"].value = blood.n_platelets
+        self.shares.set_counts({**known, **self._parts(blood)})
+
+    def _parts(self, blood: Blood) -> dict[str, int]:
+        """Parts of a preset, of the classes that the model draws."""
+        spins = self.shares.spins
+        return {name: round(part) for name, part in blood.differential.items() if name in spins}
+
+    def _on_shares(self) -> None:
+        """Let go of a preset whose differential is changed."""
+        blood = PRESETS.get(self.form["preset"].value)
+        if blood is not None and self.shares.counts() != self._parts(blood):
+            self.form["preset"].value = None
 
     def _differential(self) -> dict[str, float] | None:
         shares: dict[str, float] = dict(self.shares.counts())
@@ -181,22 +240,68 @@ class SmearWidget(QWidget):
         viewer = self._session.viewer
         if viewer is None:
             return
-        self._made = made
+        self._made, hidden = made, self.as_exercise.isChecked()
+        self._hidden = hidden
+        layers = (
+            jobs.exercise_layers(made.smear) if hidden else jobs.smear_layers(made.smear, seen=True)
+        )
         left = right_of(viewer, _APART_UM)
         added = []
-        for data, options, kind in jobs.smear_layers(made.smear, seen=True):
+        for data, options, kind in layers:
             add = getattr(viewer, f"add_{kind}")
             added.append(add(data, **{**options, "translate": (0.0, left)}))
         added[-1].contour = _OUTLINE
         viewer.fit_to_view(layers=added[:1])
         for sentence in made.smear.warnings:
             notifications.show_warning(sentence)
+        self.exercise.offer(hidden)
+        self._layers = added
+        if hidden:
+            self.exercise.counts.set_all(0)
+            self.pages.setCurrentIndex(1)
+
+    # -- the exercise -------------------------------------------------------------------------
+
+    def _check_counts(self, counts: dict[str, int]) -> None:
+        self._check(counts, None)
+
+    def _check_cells(self) -> None:
+        """Check the classes that were given to the cells of the exercise in *Review cells*."""
+        views, own = self._session.current, self._layers[-1:]
+        if views is None or not own or views.labels is not own[0]:
+            self.exercise.say(
+                "Classify the layer \u201ccells to name\u201d first, name its cells in Review "
+                "cells, and leave it chosen."
+            )
+            return
+        self._check({}, {label: name for label, (name, _) in views.people.said.items()})
+
+    def _check(self, counts: dict[str, int], cells: dict[int, str] | None) -> None:
+        if self._made is None:
+            return
+        job = Job(jobs.score_body(self._made.smear, self._session.engine, counts, cells), self)
+        job.yielded.connect(self._on_scored)
+        job.failed.connect(lambda error: self.exercise.say(str(error)))
+        self._jobs = [job]
+        job.start()
+
+    def _on_scored(self, found: Any) -> None:
+        """Show the table, and what the cells are."""
+        self.exercise.show_result(found)
+        viewer, made = self._session.viewer, self._made
+        if viewer is None or made is None or not self._hidden:
+            return
+        self._hidden = False
+        data, options, _ = jobs.smear_layers(made.smear, seen=True)[1]
+        place = self._layers[0].translate
+        viewer.add_labels(data, **{**options, "translate": place}).contour = _OUTLINE
 
     def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
         if outcome == "done" and self._made is not None:
             cells = len(self._made.smear.cells)
             took = duration(self._pace.seconds)
-            self.run_bar.end(f"{cells:,} cells, all of them known, in {took}.")
+            known = "to be counted" if self._hidden else "all of them known"
+            self.run_bar.end(f"{cells:,} cells, {known}, in {took}.")
         else:
             self.run_bar.end("Cancelled." if error is None else str(error))
         self.save_button.setEnabled(self._made is not None)
@@ -221,11 +326,12 @@ class SmearWidget(QWidget):
         if self._made is None:
             return
         self._say("Saving ...")
-        job = Job(jobs.save_body(self._made, folder), self)
+        job = Job(jobs.save_body(self._made, folder, self._hidden), self)
         job.yielded.connect(self._on_saved)
         job.failed.connect(self._say)
         self._jobs = [job]
         job.start()
 
     def _on_saved(self, folder: Path) -> None:
-        self._say(f"The image, its labels and the true classes are in {folder}.")
+        what = "hidden classes" if self._hidden else "true classes"
+        self._say(f"The image, its labels and the {what} are in {folder}.")

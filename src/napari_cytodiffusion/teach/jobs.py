@@ -75,21 +75,21 @@ def look_body(
         with Study.open(folder, writable=False) as study:
             versions = tuple(versions_of(study))
         used = next((version for version in versions if version.kept), None)
-        lesson, problem, colors = engine.lesson(
+        labelled, problem, colors = engine.labelled(
             folder, source if used is None else str(used.folder), settings
         )
-        names = [n for n in lesson.class_names if n in lesson.learnt or n in lesson.tried]
+        names = [n for n in labelled.class_names if n in labelled.learnt or n in labelled.tried]
         classes = tuple(
             ClassLabels(
                 name,
                 colors.get(name, ""),
-                name in lesson.new_classes,
-                lesson.learnt.get(name, 0),
-                lesson.tried.get(name, 0),
+                name in labelled.new_classes,
+                labelled.learnt.get(name, 0),
+                labelled.tried.get(name, 0),
             )
             for name in names
         )
-        yield Overview(classes, tuple(lesson.notes), problem, versions)
+        yield Overview(classes, tuple(labelled.notes), problem, versions)
 
     return body
 

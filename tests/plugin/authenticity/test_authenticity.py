@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import QSettings, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QFocusEvent, QKeyEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -25,6 +25,7 @@ from napari_cytodiffusion.authenticity import jobs as words
 from napari_cytodiffusion.authenticity import trial as page_module
 from napari_cytodiffusion.authenticity.widget import AuthenticityWidget
 from napari_cytodiffusion.engine import Engine
+from napari_cytodiffusion.remembered import recent_files
 
 NAMES = sorted(COLORS)
 NO_DISPLAY = sys.platform.startswith("linux") and (
@@ -54,16 +55,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(page_module, "GUARD", 0.0)
 
 
-def settle(monkeypatch, tmp_path) -> None:
-    path = str(tmp_path / "settings.ini")
-    monkeypatch.setattr(
-        AuthenticityWidget, "_settings", lambda _: QSettings(path, QSettings.Format.IniFormat)
-    )
-
-
 @pytest.fixture
 def widget(qtbot, tmp_path, monkeypatch, quick):
-    settle(monkeypatch, tmp_path)
     made = AuthenticityWidget(ViewerModel())
     qtbot.addWidget(made)
     made.resize(460, 900)
@@ -186,8 +179,8 @@ def test_it_goes_on_where_it_was_left(opened, qtbot, tmp_path, monkeypatch) -> N
     other = AuthenticityWidget(ViewerModel())
     qtbot.addWidget(other)
     other.show()
-    assert other.recent_tests() == [(tmp_path / "test.sqlite").resolve()]
-    other.open(other.recent_tests()[0])
+    assert recent_files("authenticity/recent") == [(tmp_path / "test.sqlite").resolve()]
+    other.open(recent_files("authenticity/recent")[0])
     other.start_page.sittings.cellClicked.emit(0, 0)
     assert other.start_page.begin_button.text() == "Resume at 3 of 6"
     QTest.mouseClick(other.start_page.begin_button, Qt.MouseButton.LeftButton)
@@ -330,18 +323,87 @@ def test_a_test_is_made_from_the_window(widget, qtbot, tmp_path, messages) -> No
     assert not remarks.isVisible()
 
 
-def test_what_gives_the_answers_away_is_told_to_the_maker(widget, tmp_path, messages) -> None:
-    path = write(tmp_path / "leaky.sqlite")
-    note = "The sharpness alone distinguishes synthetic from real images (AUC 0.95)."
-    widget.open(path)
-    leak = {"measure": "sharpness", "auc": 0.95, "p": 1e-5}
-    widget.test.record |= {"notes": [note], "leaks": [leak]}
-    widget._on_made("done", None)
-    assert messages == [note]
-    assert note in widget.start_page.remarks.text()
-    assert "AUC 0.95" in widget.start_page.remarks.text()
-    widget.open(path)
-    assert not widget.start_page.remarks.isVisible()
+def test_what_could_give_the_answers_away_is_told_before_the_start(widget, tmp_path) -> None:
+    widget.open(write(tmp_path / "test.sqlite"))
+    leaks = widget.start_page.leaks
+    assert leaks.isVisible()
+    assert "file names" in leaks.text()
+    assert "synthetic" not in leaks.text()  # not which of both kinds has more of what
+    QTest.mouseClick(widget.start_page.new_button, Qt.MouseButton.LeftButton)
+    assert not leaks.isVisible()
+
+
+def test_the_judge_says_why_after_each_answer_and_in_the_result(
+    widget, qtbot, tmp_path, monkeypatch
+) -> None:
+    def no_heatmap(*_):
+        return lambda report: iter(())
+
+    monkeypatch.setattr(words, "explain_body", no_heatmap)
+    widget.open(write(tmp_path / "test.sqlite", 24))
+    begin(widget, "Ada", "teaching")
+    page = widget.trial_page
+    for number in range(24):
+        QTest.keyClick(page, Qt.Key.Key_S)
+        if number == 0:  # it comes when the judge has looked at all cells
+            qtbot.waitUntil(lambda: "% of the cells" in page.reason.text(), timeout=60_000)
+        assert "The judge" in page.reason.text()
+        QTest.keyClick(page, Qt.Key.Key_Space)
+        assert page.reason.text() == "" or number == 23
+    qtbot.waitUntil(lambda: widget.pages.currentIndex() == 2, timeout=60_000)
+    result = widget.result_page
+    reasons = result.reasons
+    assert result.tabs.isTabVisible(result.tabs.indexOf(reasons))
+    assert "A judge of 12 measures" in reasons.overall.text()
+    assert reasons.cells.rowCount() == 24
+    reasons.cells.selectRow(5)
+    assert "judge" in reasons.reason.text()
+    assert not reasons.picture.pixmap().isNull()
+    assert result.classes.columnCount() == 6  # the judge beside the participants
+    assert "Checked on this test" in result.remarks.text()
+
+
+def test_few_cells_have_no_judge(opened, qtbot, monkeypatch) -> None:
+    monkeypatch.setattr(words, "explain_body", lambda *_: lambda report: iter(()))
+    begin(opened, "Ada", "teaching")
+    page = opened.trial_page
+    QTest.keyClick(page, Qt.Key.Key_S)
+    qtbot.waitUntil(lambda: "too few cells" in page.reason.text(), timeout=60_000)
+
+
+def test_the_public_cells_are_asked_for_before_they_are_fetched(
+    widget, qtbot, tmp_path, monkeypatch
+) -> None:
+    from cytodiffusion.datasets import public_cells as cells
+    from napari_cytodiffusion.authenticity import widget as module
+
+    asked, allowed = [], []
+
+    def fetch(allow_download=False, progress=None):
+        allowed.append(allow_download)
+        if not allow_download:
+            raise DownloadNeeded(cells.ATTRIBUTION)
+        return write_discs(tmp_path / "data", {"test": 12})
+
+    monkeypatch.setattr("cytodiffusion.authenticity.make.public_cells", fetch)
+    monkeypatch.setattr(module, "ask", lambda parent, title, text: asked.append(text) or True)
+    tiny_bundle(tmp_path / "model", NAMES, size=64)
+    form = widget.start_page.form
+    form.public_button.click()
+    assert form.fields["trials"].value == cells.TRIALS
+    form.fields["output"].value = tmp_path / "public.sqlite"
+    form.fields["model"].value = str(tmp_path / "model")
+    form.fields["device"].value = "cpu"
+    form.fields["pixel_size_um"].value = PIXEL_SIZE_UM
+    form.fields["trials"].value, form.fields["steps"].value = 6, 2
+    form.fields["reject"].value = False
+    form.run_bar.run_button.click()
+    qtbot.waitUntil(lambda: len(allowed) == 2 and not widget._session.busy, timeout=120_000)
+    assert allowed == [False, True]
+    assert "MIT licence" in asked[0]
+    assert widget.test is not None, form.run_bar.line.text()
+    assert widget.test.record["real_cells"]["licence"] == "MIT"
+    assert cells.ATTRIBUTION in " ".join(widget.test.record["notes"])
 
 
 @pytest.mark.parametrize("mode", ["blind", "teaching"])
@@ -365,7 +427,6 @@ def test_pause_is_in_sight_on_a_low_screen(opened, qtbot, mode) -> None:
 @pytest.mark.window
 @pytest.mark.skipif(NO_DISPLAY, reason="no display: run under xvfb-run")
 def test_napari_gets_none_of_the_keys(make_napari_viewer, qtbot, tmp_path, monkeypatch, quick):
-    settle(monkeypatch, tmp_path)
     viewer = make_napari_viewer(show=True)
     labels = viewer.add_labels(np.zeros((20, 20), int))
     stolen = []

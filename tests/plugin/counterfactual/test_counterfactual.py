@@ -37,6 +37,7 @@ from napari_cytodiffusion.counterfactual.widget import (
     CounterfactualWidget,
 )
 from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.tiles import PictureTile, TileBoard
 
 NAMES = ("blue", "green", "red", "white")
 #: The window of 20 um is 40 pixels wide.
@@ -217,6 +218,26 @@ def test_the_heatmap_lies_on_its_cell_to_the_pixel(field, bundle, qtbot, kind):
     # the middle of the window is the middle of the cell
     np.testing.assert_allclose((top + 19.5, left + 19.5), crops.centroids[0], atol=0.51)
     end(viewer)
+
+
+def test_saliency_stands_beside_the_heatmap_where_it_is_wanted(mapped, coarse, qtbot, tmp_path):
+    mapped.form.saliency.value = True
+    finish(mapped, qtbot)
+    tiles = mapped.page.board.tiles()
+    assert len(tiles) == 6
+    assert tiles[5].caption.startswith("Saliency")
+    assert "no target" in tiles[5].tip
+    assert tiles[5].pixels.shape == tiles[0].pixels.shape
+    mapped.start()
+    assert not mapped._run.busy  # it is there
+    save(mapped, "heatmap", tmp_path, qtbot)
+    (folder,) = tmp_path.iterdir()
+    found = mapped.found.saliency(6).saliency
+    assert tifffile.imread(folder / "saliency.tif").shape == (40, 40)
+    score = json.loads((folder / "heatmap.json").read_text())["saliency"]["score"]
+    assert score == pytest.approx(found.score)
+    mapped.form.saliency.value = False
+    assert len(mapped.page.board.tiles()) == 5
 
 
 def test_the_threshold_repaints_at_once(mapped):
@@ -423,12 +444,25 @@ def test_all_classes_side_by_side_and_a_click_chooses_one(mapped, qtbot):
         mapped._record, mapped._views.coarse
     )
     assert {t.caption for t in board.tiles()[1:]} == set(NAMES) - {NAMES[mapped._record.predicted]}
+    assert all(t.tip.startswith(("To pass as", "Hardly anything")) for t in board.tiles()[1:])
+    assert "One scale of colours for all, up to" in mapped.grid.remark.text()
     last = board.tiles()[-1].key
     qtbot.mouseClick(board, Qt.MouseButton.LeftButton, pos=board.place_of(3).center().toPoint())
     assert mapped.tabs.currentIndex() == HEATMAP
     assert mapped.form.asked().target == last
     finish(mapped, qtbot)
     assert mapped.found.version(mapped.form.asked()) is not None
+
+
+def test_tiles_are_no_smaller_and_no_larger_than_is_of_use(qtbot):
+    board = TileBoard(1, None, least=120, most=300)
+    qtbot.addWidget(board)
+    board.set_tiles([PictureTile(np.zeros((8, 8, 3), np.uint8), f"tile {i}") for i in range(4)])
+    board.show()  # its least height follows its width
+    board.resize(1600, 1200)
+    assert board.place_of(0).width() == 300
+    board.resize(300, 100)
+    assert board.place_of(3).width() >= 120
 
 
 def test_tiles_lie_inside_and_apart(mapped):
@@ -635,6 +669,39 @@ def test_heatmaps_far_apart_do_not_fill_the_memory():
 
     here, near, far = piece(0, 0), piece(100, 100), piece(90_000, 90_000)
     assert together([far, near, here], here) == [here, near]
+
+
+def test_several_cells_of_a_class_give_its_mean_map(widget, coarse, qtbot, tmp_path):
+    results = widget._session.current.results
+    predicted = [results.record(label).predicted for label in range(1, 13)]
+    common = max(set(predicted), key=predicted.count)
+    cells = [n for n, k in enumerate(predicted, 1) if k == common][:4]
+    assert len(cells) >= 3
+    target = (common + 1) % len(NAMES)
+    choose(widget, "by number")
+    widget.batch.form["numbers"].value = ", ".join(map(str, cells[:2]))
+    widget.batch.target.value = target
+    widget.start()
+    finish(widget, qtbot)
+    assert widget.found.means() == []
+    assert "three cells" in widget.batch.remark.text()
+    widget.batch.form["numbers"].value = ", ".join(map(str, cells))
+    widget.start()
+    finish(widget, qtbot)
+    (mean,) = widget.found.means()
+    assert mean.labels == tuple(cells)
+    tiles = widget.batch.board.tiles()
+    assert tiles[0].caption == f"Mean of {len(cells)} cells\n{NAMES[common]}"
+    assert [tile.pixels is not None for tile in tiles] == [True] * 4
+    assert NAMES[target] in widget.batch.sentence.text()
+    assert not widget.batch.board.isHidden()
+    assert widget.batch.pair.isHidden()  # one pair of classes
+    save(widget, "mean", tmp_path / "m", qtbot)
+    folder = tmp_path / "m" / f"mean-{NAMES[common]}-{NAMES[target]}"
+    record = json.loads((folder / "mean.json").read_text())
+    assert record["labels_of_cells"] == cells
+    save(widget, "all", tmp_path / "all", qtbot)
+    assert (tmp_path / "all" / folder.name / "mean.png").is_file()
 
 
 # -- saving ---------------------------------------------------------------------------------------

@@ -83,6 +83,32 @@ def generate(widget, qtbot, **counts):
     finish(widget, qtbot)
 
 
+def test_cells_are_drawn_in_the_stain_of_an_open_image(widget, viewer, qtbot, monkeypatch):
+    asked = []
+
+    class Negative:
+        wanted = None
+
+        def __call__(self, cells):
+            return 255 - cells
+
+    def like(rgb, model):
+        asked.append(rgb)
+        return Negative()
+
+    monkeypatch.setattr(drawing.Restain, "like", like)
+    generate(widget, qtbot, basophil=1)
+    plain = widget._cells.pixels
+    slide = viewer.add_image(np.full((20, 30, 3), 200, np.uint8), rgb=True, name="my slide")
+    assert ("my slide", slide) in widget._images()
+    widget.form["stain"].value = slide
+    generate(widget, qtbot, basophil=1)
+    assert asked[0].shape == (20, 30, 3)
+    assert np.array_equal(widget._cells.pixels, 255 - plain)
+    viewer.layers.remove(slide)
+    assert widget.form["stain"].value is None
+
+
 def test_a_gallery_of_named_synthetic_tiles(widget, viewer, model, qtbot):
     generate(widget, qtbot, basophil=2, monocyte=3)
     image, tiles = viewer.layers["synthetic cells"], viewer.layers["synthetic tiles"]

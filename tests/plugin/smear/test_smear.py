@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from cytodiffusion.errors import DownloadNeeded
 from cytodiffusion.model import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.smear import DIFFERENTIAL, SmearSettings
+from cytodiffusion.smear.presets import PRESETS
 from napari_cytodiffusion.layers.placement import is_cells, is_image, note_of, pixel_size_of
 from napari_cytodiffusion.session import Session
 from napari_cytodiffusion.smear import widget as module
@@ -202,3 +204,69 @@ def test_a_closed_widget_stops_its_run(viewer, monkeypatch, qtbot):
     done = len(seen)
     qtbot.wait(300)
     assert len(seen) - done < 4
+
+
+def as_exercise(widget, qtbot):
+    widget.as_exercise.setChecked(True)
+    widget.shares.set_all(0)
+    widget.shares.set_counts({"eosinophil": 1})
+    make(widget, qtbot)
+
+
+def test_a_preset_fills_the_form_and_is_let_go_where_it_is_changed(widget):
+    widget.form["preset"].value = "thrombocytopenia"
+    assert widget.form["n_platelets"].value == 1
+    assert widget.shares.counts() == dict(PRESETS["thrombocytopenia"].differential)
+    assert widget._asked().settings["preset"] == "thrombocytopenia"
+    widget.shares.spins["basophil"].setValue(40)
+    assert widget.form["preset"].value is None
+    assert widget.shares.counts()["basophil"] == 40
+
+
+def test_an_exercise_hides_the_classes_until_they_are_checked(widget, viewer, qtbot):
+    as_exercise(widget, qtbot)
+    assert widget.pages.currentIndex() == 1
+    for layer in viewer.layers[-2:]:
+        told = f"{dict(layer.metadata)} {getattr(layer, 'features', '')}"
+        assert "eosinophil" not in told
+        assert "differential" not in told
+    assert "true cells" not in viewer.layers
+    page = widget.exercise
+    QTest.mouseClick(page.check_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "No cell has been counted" in page.remarks.text(), timeout=20_000)
+    assert "true cells" not in viewer.layers
+    page.counts.set_counts({"neutrophil": 1, "eosinophil": 1})
+    assert "2 white cells" in page.total.text()
+    QTest.mouseClick(page.check_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "true cells" in viewer.layers, timeout=20_000)
+    assert page.table.texts(0) == ["eosinophil", "neutrophil"]
+    assert page.table.texts(1) == ["2 (100%)", "0 (0%)"]
+    assert page.table.texts(2) == ["1 (50%)", "1 (50%)"]
+    assert page.table.texts(4)[0] == "1%\u201399%"
+    truth, image = viewer.layers["true cells"], viewer.layers["synthetic smear"]
+    np.testing.assert_allclose(truth.translate, image.translate)
+
+
+def test_classes_of_review_are_checked_cell_by_cell(widget, viewer, qtbot):
+    as_exercise(widget, qtbot)
+    page = widget.exercise
+    QTest.mouseClick(page.review_button, Qt.MouseButton.LeftButton)
+    assert "Classify the layer" in page.remarks.text()
+    views = SimpleNamespace(
+        labels=viewer.layers["cells to name"],
+        people=SimpleNamespace(said={1: ("eosinophil", "Ada"), 2: ("basophil", "Ada")}),
+    )
+    session = SimpleNamespace(current=views, viewer=viewer, engine=widget._session.engine)
+    own, widget._session = widget._session, session
+    QTest.mouseClick(page.review_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "true cells" in viewer.layers, timeout=20_000)
+    widget._session = own
+    assert "1 of 2 cells were given their true class" in page.remarks.text()
+
+
+def test_an_exercise_is_saved_without_its_answers(widget, tmp_path, qtbot):
+    as_exercise(widget, qtbot)
+    widget.save(tmp_path / "smear")
+    qtbot.waitUntil(lambda: "hidden classes" in widget.run_bar.line.text(), timeout=30_000)
+    assert (tmp_path / "smear" / "truth.hidden").is_file()
+    assert not (tmp_path / "smear" / "truth.csv").exists()

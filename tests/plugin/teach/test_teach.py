@@ -278,7 +278,7 @@ def test_a_study_to_look_at_only_teaches_nothing(viewer, current, folder, monkey
     assert not widget.deep_bar.run_button.isEnabled()
 
 
-def test_another_study_is_another_lesson(widget, current, tmp_path, folder, qtbot):
+def test_another_study_has_other_cells_to_learn_from(widget, current, tmp_path, folder, qtbot):
     other = Path(shutil.copytree(folder, tmp_path / "other"))
     with Study.open(other) as study:
         study.undo("Ada")

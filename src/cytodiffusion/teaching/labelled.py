@@ -32,7 +32,7 @@ BETWEEN = "|"
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class LabelledCells:
     """Labelled cells of a study, as a model would learn from them.
 
     Attributes
@@ -88,7 +88,9 @@ class Lesson:
         return {n: int(c) for n, c in zip(self.class_names, found, strict=True) if c}
 
 
-def survey(study: Study, model: ModelBundle, settings: TeachSettings | None = None) -> Lesson:
+def survey(
+    study: Study, model: ModelBundle, settings: TeachSettings | None = None
+) -> LabelledCells:
     """Return what a model would learn from a study.
 
     Parameters
@@ -100,8 +102,8 @@ def survey(study: Study, model: ModelBundle, settings: TeachSettings | None = No
 
     Returns
     -------
-    Lesson
-        Also where it is empty; `check_lesson` says whether it suffices.
+    LabelledCells
+        Also where it is empty; `check_labelled` says whether it suffices.
     """
     settings = settings or TeachSettings()
     frame = study.cells()
@@ -116,7 +118,7 @@ def survey(study: Study, model: ModelBundle, settings: TeachSettings | None = No
     keys = cell_keys(
         [checksums[name] for name in agreed["image"]], [int(label) for label in agreed["label"]]
     )
-    lesson = Lesson(
+    labelled = LabelledCells(
         class_names=names,
         new_classes=tuple(new),
         cells=agreed.index.to_numpy(np.int64),
@@ -127,25 +129,25 @@ def survey(study: Study, model: ModelBundle, settings: TeachSettings | None = No
         held_back=is_held_back(keys, settings.held_back),
         disputed=int(disputed.sum()),
     )
-    return _without_small(lesson)
+    return _without_small(labelled)
 
 
-def check_lesson(lesson: Lesson) -> None:
+def check_labelled(labelled: LabelledCells) -> None:
     """Raise InputError where too few cells are labelled to learn anything."""
-    learnt = sum(lesson.learnt.values())
+    learnt = sum(labelled.learnt.values())
     if learnt >= LEAST_CELLS:
         return
-    if not len(lesson) and lesson.disputed:
+    if not len(labelled) and labelled.disputed:
         raise InputError(
-            f"People disagree about all {lesson.disputed} labelled cells: there is nothing to "
+            f"People disagree about all {labelled.disputed} labelled cells: there is nothing to "
             "learn from until they agree on some."
         )
-    if not len(lesson) and not lesson.notes:
+    if not len(labelled) and not labelled.notes:
         raise InputError("No cell of the study has a class from a person yet: give some cells one.")
     there = "is 1 cell" if learnt == 1 else f"are {learnt} cells"
     raise InputError(
         f"There {there} to learn from, and at least {LEAST_CELLS} are needed. "
-        f"{' '.join(lesson.notes)}".strip()
+        f"{' '.join(labelled.notes)}".strip()
     )
 
 
@@ -181,38 +183,38 @@ def _known_names(study: Study, names: Sequence[str], traits: Iterable[Trait]) ->
     return found | {meant.get(name, name): index for name, index in number.items()}
 
 
-def _without_small(lesson: Lesson) -> Lesson:
+def _without_small(labelled: LabelledCells) -> LabelledCells:
     """Leave out new classes of which too few cells can be learnt from; say what is odd."""
-    learnt, notes = Counter(lesson.learnt), []
-    small = [name for name in lesson.new_classes if learnt[name] < LEAST_CELLS]
+    learnt, notes = Counter(labelled.learnt), []
+    small = [name for name in labelled.new_classes if learnt[name] < LEAST_CELLS]
     for name in small:
         has = "1 cell" if learnt[name] == 1 else f"{learnt[name]} cells"
         notes.append(
             f"The new class {name} has {has} to learn from and is left out: it needs {LEAST_CELLS}."
         )
-    names = tuple(n for n in lesson.class_names if n not in small)
+    names = tuple(n for n in labelled.class_names if n not in small)
     place = {name: index for index, name in enumerate(names)}
-    moved = np.array([place.get(name, -1) for name in lesson.class_names], np.int64)
-    kept = moved[lesson.classes] >= 0
-    if lesson.disputed:
-        are = "1 cell is" if lesson.disputed == 1 else f"{lesson.disputed} cells are"
+    moved = np.array([place.get(name, -1) for name in labelled.class_names], np.int64)
+    kept = moved[labelled.classes] >= 0
+    if labelled.disputed:
+        are = "1 cell is" if labelled.disputed == 1 else f"{labelled.disputed} cells are"
         notes.append(f"{are} left out: people gave different classes.")
-    fewer = Lesson(
+    fewer = LabelledCells(
         class_names=names,
-        new_classes=tuple(n for n in lesson.new_classes if n not in small),
-        cells=lesson.cells[kept],
-        images=lesson.images[kept],
-        labels=lesson.labels[kept],
-        classes=moved[lesson.classes[kept]],
-        keys=lesson.keys[kept],
-        held_back=lesson.held_back[kept],
-        disputed=lesson.disputed,
+        new_classes=tuple(n for n in labelled.new_classes if n not in small),
+        cells=labelled.cells[kept],
+        images=labelled.images[kept],
+        labels=labelled.labels[kept],
+        classes=moved[labelled.classes[kept]],
+        keys=labelled.keys[kept],
+        held_back=labelled.held_back[kept],
+        disputed=labelled.disputed,
     )
     return _with_notes(fewer, notes)
 
 
-def _with_notes(lesson: Lesson, notes: list[str]) -> Lesson:
-    learnt = lesson.learnt
+def _with_notes(labelled: LabelledCells, notes: list[str]) -> LabelledCells:
+    learnt = labelled.learnt
     if len(learnt) == 1 and sum(learnt.values()) >= LEAST_CELLS:
         notes.append(
             f"All cells to learn from are of the class {next(iter(learnt))}: give cells of other "
@@ -223,6 +225,6 @@ def _with_notes(lesson: Lesson, notes: list[str]) -> Lesson:
         notes.append(
             f"The classes are uneven: {learnt[most]} cells of {most}, {learnt[least]} of {least}."
         )
-    if lone := [name for name in lesson.tried if name not in learnt]:
+    if lone := [name for name in labelled.tried if name not in learnt]:
         notes.append(f"All cells of {', '.join(lone)} are held back: give more cells that class.")
-    return replace(lesson, notes=tuple(notes))
+    return replace(labelled, notes=tuple(notes))

@@ -6,24 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lessons import add_classified, annotate, truth_of
+from teachable import add_classified, annotate, truth_of
 
 from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.study import Study
 from cytodiffusion.teaching import TeachSettings, survey
-from cytodiffusion.teaching.lesson import check_lesson
+from cytodiffusion.teaching.labelled import check_labelled
 
 
 def test_a_class_that_the_model_does_not_know_is_new(study: Study, model: ModelBundle) -> None:
-    lesson = survey(study, model)
+    labelled = survey(study, model)
 
-    assert lesson.new_classes == ("blast",)
-    assert lesson.class_names == (*model.class_names, "blast")
-    assert len(lesson) == 90
-    counts = lesson.learnt
-    assert sum(counts.values()) + sum(lesson.tried.values()) == 90
-    assert 0.1 < lesson.held_back.mean() < 0.3
+    assert labelled.new_classes == ("blast",)
+    assert labelled.class_names == (*model.class_names, "blast")
+    assert len(labelled) == 90
+    counts = labelled.learnt
+    assert sum(counts.values()) + sum(labelled.tried.values()) == 90
+    assert 0.1 < labelled.held_back.mean() < 0.3
 
 
 def test_held_back_cells_never_move(study: Study, model: ModelBundle, tmp_path: Path) -> None:
@@ -59,19 +59,19 @@ def test_renamed_classes_are_the_models_own(study: Study, model: ModelBundle) ->
 def test_merged_classes_are_learnt_as_one(study: Study, model: ModelBundle) -> None:
     study.merge_classes("blast", "monocyte")
 
-    lesson = survey(study, model)
-    assert not lesson.new_classes
-    assert len(lesson) == 90
+    labelled = survey(study, model)
+    assert not labelled.new_classes
+    assert len(labelled) == 90
 
 
 def test_disputed_cells_are_left_out(study: Study, model: ModelBundle) -> None:
     cells = list(study.cells().index[:5])
     annotate(study, cells, ["artefact"] * 5, "Bob")
 
-    lesson = survey(study, model)
-    assert lesson.disputed == 5
-    assert not np.isin(lesson.cells, cells).any()
-    assert "5 cells are left out: people gave different classes." in lesson.notes
+    labelled = survey(study, model)
+    assert labelled.disputed == 5
+    assert not np.isin(labelled.cells, cells).any()
+    assert "5 cells are left out: people gave different classes." in labelled.notes
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_too_little_is_said_in_a_sentence(
         annotate(empty, list(empty.cells().index[: len(classes)]), classes)
 
     with pytest.raises(InputError, match=sentence):
-        check_lesson(survey(empty, model, TeachSettings(held_back=0)))
+        check_labelled(survey(empty, model, TeachSettings(held_back=0)))
 
 
 def test_people_who_agree_on_nothing(empty: Study, model: ModelBundle) -> None:
@@ -98,7 +98,7 @@ def test_people_who_agree_on_nothing(empty: Study, model: ModelBundle) -> None:
     annotate(empty, cells, ["neutrophil"] * 4, "Bob")
 
     with pytest.raises(InputError, match="People disagree about all 4 labelled cells"):
-        check_lesson(survey(empty, model))
+        check_labelled(survey(empty, model))
 
 
 def test_one_class_and_uneven_classes_are_told(empty: Study, model: ModelBundle) -> None:
@@ -107,8 +107,8 @@ def test_one_class_and_uneven_classes_are_told(empty: Study, model: ModelBundle)
     assert "All cells to learn from are of the class monocyte" in survey(empty, model).notes[0]
 
     annotate(empty, cells[40:42], ["neutrophil"] * 2)
-    lesson = survey(empty, model, TeachSettings(held_back=0))
-    assert "The classes are uneven: 40 cells of monocyte, 2 of neutrophil." in lesson.notes
+    labelled = survey(empty, model, TeachSettings(held_back=0))
+    assert "The classes are uneven: 40 cells of monocyte, 2 of neutrophil." in labelled.notes
 
 
 def test_a_class_that_was_deleted_is_no_class(study: Study, model: ModelBundle) -> None:
