@@ -288,7 +288,10 @@ def test_an_unchanged_class_gives_the_cell_back(drawing: ModelBundle, tiny: Mode
         with torch.inference_mode():
             noise = cell_noise([0, 1], 0, model.device)
             back = edit(model, pixels, change, 3, noise, lambda share: None)
+            room = torch.ones_like(pixels[:, :1])
+            again = edit(model, pixels, change, 3, noise, lambda share: None, room=room)
         torch.testing.assert_close(back, pixels, atol=1e-4, rtol=0)
+        torch.testing.assert_close(again, pixels, atol=1e-4, rtol=0)
 
 
 def test_a_walk_up_and_down_comes_back() -> None:

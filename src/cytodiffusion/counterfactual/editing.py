@@ -145,8 +145,9 @@ def edit_cells(
         On the CPU; of N * M versions, so that each cell has M targets one after the other, at one
         strength. All targets of a cell share its inversion.
     room : (N, S, S) float32, optional
-        1 where a picture may change, 0 where it stays; everywhere where missing. Only a generator
-        heeds it while it draws.
+        1 where a picture may change, 0 where it stays. Only a generator heeds it while it draws.
+        Where it is missing, all may change and no noise is new, so that a turned cell gives the
+        turned version.
 
     Returns
     -------
@@ -167,7 +168,7 @@ def edit_cells(
         pixels = to_network(unit[part]).to(model.device)
         large = _resized(pixels, size)
         wanted = change[_versions(part, targets)].to(model.device)
-        free = torch.ones_like(large[:, :1])
+        free = None
         if room is not None:
             free = _resized(torch.from_numpy(room[part][:, None]).to(large), size)
         inverted = settings.method == "inversion"
@@ -230,9 +231,8 @@ def edit(
     (N * M, 3, S, S) tensor
     """
     if model.generator is not None:
-        free = torch.ones_like(pixels[:, :1]) if room is None else room
         stages = _Stages(model, len(change.target) // len(pixels), noise, inverted, report)
-        return stages.edit(pixels, change, steps, free)
+        return stages.edit(pixels, change, steps, room)
     codec, targets = model.codec, len(change.target) // len(pixels)
     found, back = _there_and_back(
         codec.encode(pixels),
@@ -336,26 +336,28 @@ class _Stages:
     inverted: bool
     report: Report
 
-    def edit(self, pixels: Tensor, change: Change, steps: int, room: Tensor) -> Tensor:
+    def edit(self, pixels: Tensor, change: Change, steps: int, room: Tensor | None) -> Tensor:
         """Return the versions of ``pixels (N, 3, S, S)``, which may change in their ``room``."""
         g = self.model.generator
         assert g is not None
-        coarse, room = g.shrink(pixels), g.shrink(room)
+        coarse = g.shrink(pixels)
+        free = folded = None
+        if room is not None:
+            free = g.shrink(room)
+            folded = g.fold(free.expand(-1, 3, -1, -1))
         old, start = self._several(coarse), g.fold(coarse)
         base = StageDenoiser(g.base, self.model.device, COARSE_BOUND)
-        found, lost = self._stage(
-            0, start, change, steps, base, g.fold(room.expand(-1, 3, -1, -1)), (None, None)
-        )
+        found, lost = self._stage(0, start, change, steps, base, folded, (None, None))
         found, lost = g.unfold(found), g.unfold(lost)
-        edited = found + _kept(old - lost, found) * lost
+        edited = found + (lost if room is None else _kept(old - lost, found) * lost)
         # The coarse picture says of the detail what the class would
         plain = replace(change.unguided(), strength=change.strength.clamp(min=_DETAIL_STRENGTH))
         fewer = max(2, round(_DETAIL_STEPS * steps))
         fine = StageDenoiser(g.detail, self.model.device, DETAIL_BOUND)
-        start, kept = g.detail_of(pixels, coarse), _kept(old, edited)
+        start, kept = g.detail_of(pixels, coarse), None if room is None else _kept(old, edited)
         given = (coarse, edited)
-        detail, lost = self._stage(1, start, plain, fewer, fine, room, given, kept)
-        return g.with_detail(edited, detail + kept * lost)
+        detail, lost = self._stage(1, start, plain, fewer, fine, free, given, kept)
+        return g.with_detail(edited, detail + (lost if kept is None else kept * lost))
 
     def _stage(
         self,
@@ -364,7 +366,7 @@ class _Stages:
         change: Change,
         steps: int,
         denoise: StageDenoiser,
-        room: Tensor,
+        room: Tensor | None,
         given: tuple[Tensor | None, Tensor | None],
         kept: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
