@@ -18,7 +18,7 @@ from cytodiffusion.model.testing import tiny_bundle, tiny_generator
 from cytodiffusion.smear import SmearSettings, synthetic_smear
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
-BLOCK = re.compile(r"^(<!-- not run: .+ -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
