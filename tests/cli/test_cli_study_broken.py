@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from studies import fill
 
+from cytodiffusion.cli import main
 from cytodiffusion.files import atomic
 from cytodiffusion.study import Study, database, schema
 
@@ -222,3 +223,15 @@ def test_a_file_that_is_no_study_is_told(run: Run, commands: dict[str, list[obje
     code, told = run("study", "info", commands["annotate"][0])
     assert code == 1
     assert "is not a study: make one with" in told["error"]
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_makes_no_study(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exited:
+        main(["study", "new", name])
+    assert exited.value.code == 2
+    assert "is empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

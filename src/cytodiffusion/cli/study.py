@@ -40,8 +40,16 @@ app = typer.Typer(
 #: Cells that a page lists.
 _LISTED = 10
 
+
+def study_folder(name: str | Path) -> Path:
+    """Return the folder that was named; an empty name would be the present folder."""
+    if not str(name).strip():
+        raise typer.BadParameter("The name of the study is empty: name its folder.")
+    return Path(name)
+
+
 StudyArgument = Annotated[
-    Path, typer.Argument(metavar="STUDY", help="Folder of the study.", readable=False)
+    Path, typer.Argument(metavar="STUDY", help="Folder of the study.", parser=study_folder)
 ]
 
 
