@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from cytodiffusion.settings import RESAMPLES as RESAMPLES
 
@@ -65,6 +64,8 @@ def exact_interval(count: int, n: int, level: float = LEVEL) -> Interval:
     """Interval of the share ``count / n`` (Clopper & Pearson 1934); NaN of nothing counted."""
     if not n:
         return float("nan"), float("nan")
+    from scipy.stats import binomtest  # takes long to import
+
     ends = binomtest(count, n).proportion_ci(level, method="exact")
     return float(ends.low), float(ends.high)
 
