@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from cytodiffusion.authenticity import AuthenticitySettings
 from cytodiffusion.authenticity.settings import SUFFIX
 from cytodiffusion.datasets.public_cells import ATTRIBUTION, PUBLIC, TRIALS, is_public
-from cytodiffusion.errors import InputError
-from napari_cytodiffusion.shared.choosers import PathEdit
-from napari_cytodiffusion.shared.common import RunBar, note
-from napari_cytodiffusion.shared.defaults import defaults
-from napari_cytodiffusion.shared.settings_form import SettingsForm
+from napari_cytodiffusion.shared.new_file_form import SPLITS, NewFile, NewFileForm
+
+#: Filter of the dialogs for files of tests.
+KINDS = f"Authenticity test (*{SUFFIX})"
 
 #: Rows of the form from the top; those that the class marks are folded away.
 _ROWS = (
@@ -42,87 +40,43 @@ _WORDS: dict[str, dict[str, Any]] = {
     "trials": {"step": 2},
     "pixel_size_um": {"none": "as the files say"},
     "classes": {"hint": "all, or names with commas between"},
-    "split": {
-        "choices": {
-            "all": "All images",
-            "test": "Test split",
-            "val": "Validation split",
-            "train": "Training split",
-        }
-    },
+    "split": SPLITS,
     "device": {"more": True},
 }
 
 
-class TestFile(PathEdit):
-    """A line for the file of a test, which gets the ending of one where it has none."""
-
-    __test__ = False  # no test of pytest
-
-    def get_value(self) -> Path | None:
-        """Return the file."""
-        path = super().get_value()
-        return path.with_suffix(SUFFIX) if path is not None and not path.suffix else path
+def with_ending(path: Path) -> Path:
+    """Return the file of a test, with the ending of one where it has none."""
+    return path if path.suffix else path.with_suffix(SUFFIX)
 
 
-class NewTestForm(QWidget):
-    """Fields, and a bar that runs; it neither computes nor knows of workers.
-
-    Signals
-    -------
-    asked (object)
-        `AuthenticitySettings`.
-    cancelled ()
-    """
-
-    asked = Signal(object)
-    cancelled = Signal()
+class NewTestForm(NewFileForm):
+    """Asks for a test."""
 
     def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        output = TestFile(
-            "File of the new test",
-            "file of the test",
-            "w",
-            filter=f"Authenticity test (*{SUFFIX})",
-            name="output",
-            label="File of the test",
-        )
-        self.fields = SettingsForm(
-            AuthenticitySettings,
-            _ROWS,
-            widgets={"output": output},
-            words=_WORDS,
-            start=defaults("classification", "model", "device"),
-        )
-        self.public_button = QPushButton("No cells of your own? Use a small public set", self)
+        self.public_button = QPushButton("No cells of your own? Use a small public set")
         self.public_button.setToolTip(
             f"{ATTRIBUTION}. You are asked before anything is downloaded."
         )
-        self.run_bar = RunBar("Make test", self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.addWidget(
-            note("Draws real and synthetic cells and shows them all in the same way.", self)
+        super().__init__(
+            parent,
+            AuthenticitySettings,
+            _ROWS,
+            _WORDS,
+            output=NewFile("test", KINDS, with_ending),
+            intro="Draws real and synthetic cells and shows them all in the same way.",
+            button="Make test",
+            source="real",
+            above=(self.public_button,),
         )
-        layout.addWidget(self.public_button)
-        layout.addWidget(self.fields.native)
-        layout.addWidget(self.run_bar)
-        layout.addStretch(1)
-        self.fields["real"].changed.connect(self._propose)
         self.public_button.clicked.connect(self._on_public)
-        self.run_bar.run.connect(self._on_run)
-        self.run_bar.cancel.connect(self.cancelled)
 
-    def settings(self) -> AuthenticitySettings:
-        """Return what is asked for."""
-        if self.fields["real"].value is None or self.fields["output"].value is None:
-            raise InputError("Choose the real cells, and a file for the test.")
-        values = self.fields.values()
-        found: AuthenticitySettings = self.fields.settings(model=values["model"] or "default")
-        return found
+    def missing(self) -> str:
+        """Say what is to be chosen first."""
+        chosen = self.fields["real"].value and self.fields["output"].value
+        return "" if chosen else "Choose the real cells, and a file for the test."
 
-    def _propose(self, _: Any = None) -> None:
+    def propose(self, _: Any = None) -> None:
         """Propose a file beside the real cells."""
         real, output = self.fields["real"].value, self.fields["output"].value
         if real is not None and is_public(real):
@@ -134,11 +88,5 @@ class NewTestForm(QWidget):
         """Take the public set, with as many trials as it has cells for."""
         # typed, so to speak: a value would be made a folder of the current one
         self.fields["real"].line_edit.value = PUBLIC
-        self._propose()
+        self.propose()
         self.fields["trials"].value = TRIALS
-
-    def _on_run(self, _: Any = None) -> None:
-        try:
-            self.asked.emit(self.settings())
-        except InputError as error:
-            self.run_bar.line.setText(str(error))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from napari.utils import notifications
-from qtpy.QtCore import QSize
-from qtpy.QtWidgets import QFileDialog, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog
 
 from cytodiffusion.authenticity import (
     AuthenticitySettings,
@@ -18,25 +16,21 @@ from cytodiffusion.authenticity import (
     ParticipantSession,
     Question,
 )
-from cytodiffusion.authenticity.settings import SUFFIX
 from cytodiffusion.authenticity.standardise import decode
-from cytodiffusion.errors import CytoDiffusionError, DownloadNeeded
+from cytodiffusion.errors import CytoDiffusionError
 from napari_cytodiffusion.authenticity import jobs as words
+from napari_cytodiffusion.authenticity.form import KINDS
 from napari_cytodiffusion.authenticity.result import ResultPage
 from napari_cytodiffusion.authenticity.start import StartPage
 from napari_cytodiffusion.authenticity.trial import TrialPage
-from napari_cytodiffusion.remembered import recent_files, remember_file
-from napari_cytodiffusion.session import Session
-from napari_cytodiffusion.shared.common import Pace, TallArea, ask, tell
+from napari_cytodiffusion.remembered import remember_file
+from napari_cytodiffusion.shared.common import tell
+from napari_cytodiffusion.shared.sitting_dock import SittingDock, close_all
+from napari_cytodiffusion.shared.sitting_start import Sitting
 from napari_cytodiffusion.workers import Body, Job
 
-#: What is remembered of the tests that were opened before.
-_RECENT = "authenticity/recent"
 
-_KINDS = f"Authenticity test (*{SUFFIX})"
-
-
-class AuthenticityWidget(QWidget):
+class AuthenticityWidget(SittingDock):
     """Dock widget *Authenticity test*.
 
     Parameters
@@ -45,10 +39,10 @@ class AuthenticityWidget(QWidget):
         The viewer it is docked in.
     """
 
+    what, kinds, recent = "test", KINDS, "authenticity/recent"
+
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__()
-        self._session = Session.of(napari_viewer)
-        self._session.attach(self)
+        super().__init__(napari_viewer)
         self.test: AuthenticityTest | None = None
         self.result: Any = None
         self._compared: list[Path] = []
@@ -58,34 +52,15 @@ class AuthenticityWidget(QWidget):
         self._judging: Job | None = None
         self._judgement: tuple[Any] | None = None
         self._untold: tuple[Question, int] | None = None
-        self._asked: AuthenticitySettings | None = None
-        self._pace = Pace()
-        self.pages = QStackedWidget(self)
         self.start_page = StartPage(self.pages)
-        self.start_page.form.run_bar.follow(self._session)
         self.trial_page = TrialPage(self.pages)
         self.result_page = ResultPage(self.pages)
-        self.pages.addWidget(TallArea(self.start_page, self.pages))
-        self.pages.addWidget(self.trial_page)
-        self.pages.addWidget(self.result_page)
-        # else napari leaves the lower half of the dock empty
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.pages)
+        self._add_pages(self.start_page, self.trial_page, self.result_page)
         self._connect()
-        # the connection to the file must not outlive the dock
-        keeper: dict[str, AuthenticityTest] = {}
-        self._keeper = keeper
-        self.destroyed.connect(partial(_close_all, keeper))
 
     def _connect(self) -> None:
-        start, trial, result = self.start_page, self.trial_page, self.result_page
-        start.browse.connect(self._on_browse)
-        start.recent.aboutToShow.connect(self._offer_recent)
-        start.form.asked.connect(self.make)
-        start.form.cancelled.connect(self._session.cancel)
-        start.begin.connect(self.begin)
-        start.results.connect(self.show_results)
+        trial, result = self.trial_page, self.result_page
+        self.start_page.results.connect(self.show_results)
         trial.told.connect(self._explain)
         trial.left.connect(self.leave)
         trial.finished.connect(self._on_finished)
@@ -94,41 +69,13 @@ class AuthenticityWidget(QWidget):
         result.export.connect(self._on_export)
         self._session.closed.connect(self._on_closed)
 
-    def sizeHint(self) -> QSize:
-        """Wide enough for a cell and for a table."""
-        return QSize(460, 760)
-
     # -- making and opening -------------------------------------------------------------------
 
-    def make(self, settings: AuthenticitySettings) -> None:
-        """Make a test, and open it."""
-        request = words.NewTest(settings, self._session.engine)
-        job = self._session.start(
-            words.make_body(request),
-            owner=self,
-            on_progress=self.start_page.form.run_bar.advance,
-            on_item=self.open,
-            on_end=self._on_made,
-        )
-        if job is not None:
-            self._asked, self._pace = settings, Pace()
-            self.start_page.form.run_bar.begin("Starting ...")
+    def make_body(self, settings: AuthenticitySettings) -> Body:
+        """Return the body of a `Job` that makes a test and yields its path."""
+        return words.make_body(words.NewTest(settings, self._session.engine))
 
-    def _on_made(self, outcome: str, error: CytoDiffusionError | None) -> None:
-        bar, asked = self.start_page.form.run_bar, self._asked
-        if outcome == "done":
-            bar.end(f"Made in {self._pace.seconds:.0f} s.")
-            self._tell_maker()
-            return
-        bar.end("Cancelled; no test was written." if outcome == "cancelled" else "Not made.")
-        if isinstance(error, DownloadNeeded) and asked is not None and not asked.allow_download:
-            if ask(self, "Download", f"{error}\n\nDownload it now?"):
-                self.make(asked.model_copy(update={"allow_download": True}))
-        elif error is not None:
-            bar.end(str(error))
-            tell(error)
-
-    def _tell_maker(self) -> None:
+    def tell_maker(self) -> None:
         """Say what the command line says of a new test, such as what gives the answers away."""
         if self.test is None:
             return
@@ -145,24 +92,18 @@ class AuthenticityWidget(QWidget):
             tell(error)
             return
         self._close_test()
-        self.test = self._keeper["test"] = test
+        self.test = self.keeper["test"] = test
         self._leaks = self._session.engine.leak_note(test)
-        remember_file(_RECENT, test.path)
+        remember_file(self.recent, test.path)
         self.start_page.show_remarks(())
         self._show_start()
-
-    def _offer_recent(self) -> None:
-        nothing = "no test was opened yet"
-        self.start_page.open_button.offer_recent(recent_files(_RECENT), self.open, nothing)
 
     def _close_test(self) -> None:
         self._stop_explaining()
         self._stop_judging()
         self.trial_page.end()
-        if self.test is not None:
-            self.test.close()
         self.test = None
-        self._keeper.clear()
+        close_all(self.keeper)
 
     def _show_start(self) -> None:
         if self.test is not None:
@@ -171,13 +112,9 @@ class AuthenticityWidget(QWidget):
             except CytoDiffusionError as error:
                 tell(error)
                 sittings = []
-            self.start_page.show_test(words.headline(self.test), sittings, self._leaks)
+            begun = [Sitting(s.participant, s.mode, s.started, s.answered, s.of) for s in sittings]
+            self.start_page.show_opened(words.headline(self.test), begun, self._leaks)
         self.pages.setCurrentIndex(0)
-
-    def _on_browse(self) -> None:
-        found, _ = QFileDialog.getOpenFileName(self, "Authenticity test", "", _KINDS)
-        if found:
-            self.open(found)
 
     # -- taking it ----------------------------------------------------------------------------
 
@@ -301,14 +238,9 @@ class AuthenticityWidget(QWidget):
         self.pages.setCurrentIndex(2)
 
     def _on_more(self) -> None:
-        found, _ = QFileDialog.getOpenFileNames(self, "Tests to compare with", "", _KINDS)
+        found, _ = QFileDialog.getOpenFileNames(self, "Tests to compare with", "", self.kinds)
         if found:
             self.show_results(self._mode, [*self._compared, *map(Path, found)])
-
-    def _on_export(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder for the result")
-        if folder:
-            self.export(Path(folder))
 
     def export(self, folder: Path) -> None:
         """Write the result that is shown to a folder."""
@@ -318,26 +250,6 @@ class AuthenticityWidget(QWidget):
     def _on_exported(self, folder: Path) -> None:
         notifications.show_info(f"Saved in {folder}.")
 
-    def _run(self, body: Body, on_item: Callable[[Any], None]) -> None:
-        self._session.start(
-            body,
-            owner=self,
-            on_progress=self._on_progress,
-            on_item=on_item,
-            on_end=self._on_end,
-        )
-
     def _on_progress(self, fraction: float, text: str) -> None:
         if self.pages.currentIndex() == 0:
             self.start_page.results_button.setText(text)
-
-    def _on_end(self, outcome: str, error: CytoDiffusionError | None) -> None:
-        self.start_page.refresh()
-        if error is not None:
-            tell(error)
-
-
-def _close_all(keeper: dict[str, AuthenticityTest], *_: Any) -> None:
-    """Close the files of the tests that are open."""
-    for test in keeper.values():
-        test.close()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
-from cytodiffusion.errors import InputError
 from cytodiffusion.lessons import LessonSettings
 from cytodiffusion.lessons.settings import SUFFIX, with_ending
-from napari_cytodiffusion.shared.choosers import PathEdit
-from napari_cytodiffusion.shared.common import RunBar, note
-from napari_cytodiffusion.shared.defaults import defaults
-from napari_cytodiffusion.shared.settings_form import SettingsForm
+from napari_cytodiffusion.shared.new_file_form import SPLITS, NewFile, NewFileForm
+
+#: Filter of the dialogs for files of lessons.
+KINDS = f"Lesson (*{SUFFIX})"
 
 #: Rows of the form from the top; those that the class marks are folded away.
 _ROWS = (
@@ -54,14 +51,7 @@ _WORDS: dict[str, dict[str, Any]] = {
     "attributes": {"hint": "all that the model tells"},
     "licence": {"hint": "such as CC BY 4.0"},
     "attribution": {"hint": "who is to be named for the images"},
-    "split": {
-        "choices": {
-            "all": "All images",
-            "test": "Test split",
-            "val": "Validation split",
-            "train": "Training split",
-        }
-    },
+    "split": SPLITS,
 }
 
 #: Rows that are folded away beside those that the class marks so.
@@ -71,79 +61,29 @@ _FOLDED = (
 )
 
 
-class LessonFile(PathEdit):
-    """A line for the file of a lesson, which gets the ending of one where it has none."""
-
-    def get_value(self) -> Path | None:
-        """Return the file."""
-        path = super().get_value()
-        return None if path is None else with_ending(path)
-
-
-class NewLessonForm(QWidget):
-    """Fields, and a bar that runs; it neither computes nor knows of workers.
-
-    Signals
-    -------
-    asked (object)
-        `LessonSettings`.
-    cancelled ()
-    """
-
-    asked = Signal(object)
-    cancelled = Signal()
+class NewLessonForm(NewFileForm):
+    """Asks for a lesson."""
 
     def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        output = LessonFile(
-            "File of the new lesson",
-            "file of the lesson",
-            "w",
-            filter=f"Lesson (*{SUFFIX})",
-            name="output",
-            label="File of the lesson",
-        )
-        self.fields = SettingsForm(
+        super().__init__(
+            parent,
             LessonSettings,
             _ROWS,
-            widgets={"output": output},
-            words=_WORDS,
-            start=defaults("classification", "model", "device"),
+            _WORDS,
+            output=NewFile("lesson", KINDS, with_ending),
+            intro="Cells to name, and all that is told after each answer, in one file. Without a "
+            "source the model draws synthetic cells.",
+            button="Make lesson",
+            source="source",
             more=_FOLDED,
         )
-        self.run_bar = RunBar("Make lesson", self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.addWidget(
-            note(
-                "Cells to name, and all that is told after each answer, in one file. Without a "
-                "source the model draws synthetic cells.",
-                self,
-            )
-        )
-        layout.addWidget(self.fields.native)
-        layout.addWidget(self.run_bar)
-        layout.addStretch(1)
-        self.fields["source"].changed.connect(self._propose)
-        self.run_bar.run.connect(self._on_run)
-        self.run_bar.cancel.connect(self.cancelled)
 
-    def settings(self) -> LessonSettings:
-        """Return what is asked for."""
-        if self.fields["output"].value is None:
-            raise InputError("Choose a file for the lesson.")
-        values = self.fields.values()
-        found: LessonSettings = self.fields.settings(model=values["model"] or "default")
-        return found
+    def missing(self) -> str:
+        """Say what is to be chosen first."""
+        return "" if self.fields["output"].value else "Choose a file for the lesson."
 
-    def _propose(self, _: Any = None) -> None:
+    def propose(self, _: Any = None) -> None:
         """Propose a file beside the source."""
         source, output = self.fields["source"].value, self.fields["output"].value
         if source is not None and output is None:
             self.fields["output"].set_value(source.with_name(f"{source.stem}{SUFFIX}"))
-
-    def _on_run(self, _: Any = None) -> None:
-        try:
-            self.asked.emit(self.settings())
-        except InputError as error:
-            self.run_bar.line.setText(str(error))

@@ -265,7 +265,7 @@ def test_a_real_heatmap_of_a_trial(tmp_path) -> None:
 
 
 def test_a_download_is_asked_for(widget, qtbot, tmp_path, monkeypatch) -> None:
-    from napari_cytodiffusion.authenticity import widget as module
+    from napari_cytodiffusion.shared import sitting_dock as module
 
     allowed, asked = [], []
 
@@ -375,7 +375,7 @@ def test_the_public_cells_are_asked_for_before_they_are_fetched(
     widget, qtbot, tmp_path, monkeypatch
 ) -> None:
     from cytodiffusion.datasets import public_cells as cells
-    from napari_cytodiffusion.authenticity import widget as module
+    from napari_cytodiffusion.shared import sitting_dock as module
 
     asked, allowed = [], []
 
