@@ -39,7 +39,7 @@ _ROWS = (
 
 #: What a form can say beyond what the settings say.
 _WORDS: dict[str, dict[str, Any]] = {
-    "source": {"hint": "synthetic; or a study, a folder per class"},
+    "source": {"hint": "empty: synthetic; or a study, a folder"},
     "classes": {"hint": "all, or names with commas between"},
     "per_class": {"unit": ""},
     "references": {"unit": ""},
