@@ -1,13 +1,13 @@
 # The public face: what `import cytodiffusion as cd` offers, and where each name lives.
-from .api import classify as classify
-from .api import evaluate as evaluate
-from .api import explain as explain
-from .api import explain_class as explain_class
-from .api import generate as generate
-from .api import load_model as load_model
-from .api import open_image as open_image
-from .api import run as run
-from .api import segment as segment
+from .api.cells import classify as classify
+from .api.cells import run as run
+from .api.cells import segment as segment
+from .api.evaluation import evaluate as evaluate
+from .api.explanations import explain as explain
+from .api.explanations import explain_class as explain_class
+from .api.inputs import load_model as load_model
+from .api.inputs import open_image as open_image
+from .api.synthetic_cells import generate as generate
 from .baselines.baseline import Baseline as Baseline
 from .classification.settings import ClassifySettings as ClassifySettings
 from .counterfactual.explain import Explanation as Explanation

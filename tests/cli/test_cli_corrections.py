@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Picture
 from toys import PIXEL_SIZE_UM, write_discs
 
-from cytodiffusion.api import classify
+from cytodiffusion import classify
 from cytodiffusion.image.labels import write_labels_tif
 from cytodiffusion.model.testing import tiny_bundle, tiny_slide_correction
 from cytodiffusion.smear import Smear, SmearSettings, synthetic_smear
