@@ -53,7 +53,7 @@ class Reason:
     synthetic : bool or None
         What it takes the cell for; None where it cannot tell.
     strength : str
-        "none", "moderate", "strong" or "very strong".
+        "none", or one of `STRENGTHS`.
     text : str
         Whole sentences that say what was seen.
     """
