@@ -15,18 +15,19 @@ from cytodiffusion.generation.synthesis import sample_cells
 from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
-from cytodiffusion.training import adversarial_detail
-from cytodiffusion.training.adversarial_detail import AdversarialLoss, Critic
+from cytodiffusion.training import adversarial, adversarial_detail
+from cytodiffusion.training.adversarial import Critic
+from cytodiffusion.training.adversarial_detail import DetailLoss
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.train import train
 
 
 @pytest.fixture(autouse=True)
 def few_sketches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adversarial_detail, "SKETCHES", 6)
-    monkeypatch.setattr(adversarial_detail, "SKETCHED_AT_ONCE", 6)
-    monkeypatch.setattr(adversarial_detail, "SKETCH_STEPS", 2)
-    monkeypatch.setattr(adversarial_detail, "CRITIC_FIRST", 0)
+    monkeypatch.setattr(adversarial, "SKETCHES", 6)
+    monkeypatch.setattr(adversarial, "SKETCHED_AT_ONCE", 6)
+    monkeypatch.setattr(adversarial, "SKETCH_STEPS", 2)
+    monkeypatch.setattr(adversarial, "CRITIC_FIRST", 0)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_the_network_hears_the_critic_and_the_critic_only_of_both() -> None:
         detail_blocks=(1, 1),
         drawn_in=4,
     )
-    loss = AdversarialLoss(generator, weight=1.0)
+    loss = DetailLoss(generator, weight=1.0)
     torch.nn.init.normal_(loss.network.conv_out.weight, std=0.1)
     n, part = 3, adversarial_detail.PART
     loss.critic.eval()  # its normalisation stays as it is
@@ -158,7 +159,7 @@ def test_the_network_hears_the_critic_and_the_critic_only_of_both() -> None:
 
 def test_a_critic_learns_to_tell_grain_from_smoothness() -> None:
     torch.manual_seed(0)
-    critic = Critic(1)
+    critic = Critic(1, 12.0, 30.0)
     optimiser = torch.optim.AdamW(critic.parameters(), lr=2e-3)
     classes = torch.zeros(8, dtype=torch.int64)
     smooth = torch.full((8, 3, 32, 32), 0.2)
