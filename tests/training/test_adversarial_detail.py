@@ -16,7 +16,6 @@ from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
 from cytodiffusion.training import adversarial, adversarial_detail
-from cytodiffusion.training.adversarial import Critic
 from cytodiffusion.training.adversarial_detail import DetailLoss
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.train import train
@@ -155,23 +154,3 @@ def test_the_network_hears_the_critic_and_the_critic_only_of_both() -> None:
     assert any(not torch.allclose(a, b) for a, b in zip(deaf[0], hearing[0], strict=True))
     for a, b in zip(deaf[1], hearing[1], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
-
-
-def test_a_critic_learns_to_tell_grain_from_smoothness() -> None:
-    torch.manual_seed(0)
-    critic = Critic(1, 12.0, 30.0)
-    optimiser = torch.optim.AdamW(critic.parameters(), lr=2e-3)
-    classes = torch.zeros(8, dtype=torch.int64)
-    smooth = torch.full((8, 3, 32, 32), 0.2)
-    for _ in range(40):
-        grain = smooth + 0.05 * torch.randn(smooth.shape)
-        of_smooth, of_grain = critic(smooth, classes), critic(grain, classes)
-        loss = sum(
-            torch.relu(1 - a).mean() + torch.relu(1 + b).mean()
-            for a, b in zip(of_smooth, of_grain, strict=True)
-        )
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[union-attr]
-        optimiser.step()
-    lead = sum((a.mean() - b.mean()).item() for a, b in zip(of_smooth, of_grain, strict=True))
-    assert lead > 1
