@@ -39,6 +39,18 @@ def test_time_left_counts_from_where_this_run_began(
     assert capfd.readouterr().err.splitlines()[-1] == "75 %: step 150/200, 1 h 0 min left"
 
 
+def test_preparations_do_not_count_as_the_pace_of_what_follows(
+    clock: list[float], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Reporter("train").progress("Training m") as progress:
+        for picture in range(30):
+            clock[0] += 60
+            progress(0.0, f"drawing picture {picture}")
+        clock[0] += 36
+        progress(0.01, "step 2/200")
+    assert capfd.readouterr().err.splitlines()[-1] == "1 %: step 2/200, 59 min left"
+
+
 def test_quiet_and_quick_work_say_nothing(
     clock: list[float], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -131,7 +131,8 @@ class _Lines:
 
     def __call__(self, fraction: float, message: str) -> None:
         now = time.monotonic()
-        if self._begun is None or fraction < self._begun[0]:  # also where a new part of it begins
+        # what is done before the share first grows, and before a new part of it, tells no pace
+        if self._begun is None or fraction <= self._begun[0]:
             self._begun = fraction, now
         if now - self._last < LINE_EVERY:
             return
