@@ -23,6 +23,7 @@ from cytodiffusion.cli.options import (
     takes_segmentation,
 )
 from cytodiffusion.cli.reporter import FAILED, Reporter, reporting
+from cytodiffusion.errors import InputError
 from cytodiffusion.settings import SegmentOptions
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from cytodiffusion.study.add import Added, Failed
     from cytodiffusion.study.agreement import ObserverAgreement
     from cytodiffusion.study.suspects import Suspect
+    from cytodiffusion.teaching import Version
 
 app = typer.Typer(
     help="Keep images, cells, and what models and people say of them, in one folder.",
@@ -446,3 +448,64 @@ def _suspects_page(found: list[Suspect]) -> Any:
         page.add_row(*columns)
     more = len(found) - _LISTED
     return Group(page, *([f"and {more:,} more; -o CSV has all"] if more > 0 else []))
+
+
+@app.command()
+def versions(
+    study: StudyArgument,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            "--keep",
+            metavar="NUMBER",
+            min=0,
+            help="Let the study go on with this version; 0 is the model that nobody taught.",
+        ),
+    ] = None,
+    discard: Annotated[
+        int | None,
+        typer.Option("--discard", metavar="NUMBER", min=1, help="Delete this version."),
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """List the versions of the model that were taught in a study; keep or delete one.
+
+    What people said stays as it is, and so does what earlier versions said of the cells.
+    """
+    with reporting("study versions", as_json=as_json, quiet=quiet) as reporter:
+        from cytodiffusion.study import Study
+        from cytodiffusion.teaching import discard_version, keep_version, versions_of
+        from cytodiffusion.teaching.versions import find_version
+
+        with Study(study, writable=not (keep is None and discard is None)) as opened:
+            if keep is not None and keep == discard:
+                raise InputError(f"Version {keep} cannot be both kept and deleted: choose one.")
+            for number in filter(None, (keep, discard)):  # before anything is changed
+                find_version(opened, number)
+            if keep is not None:
+                keep_version(opened, keep or None)
+            if discard is not None:
+                discard_version(opened, discard)
+            found = versions_of(opened)
+        if not found:
+            reporter.say("No version of a model was taught in this study.")
+        rows = [{"number": v.number, "model": v.folder, "kept": v.kept, **v.record} for v in found]
+        reporter.result({"study": study, "versions": rows}, _versions_page(found) if found else "")
+
+
+def _versions_page(found: list[Version]) -> Any:
+    from rich.table import Table
+
+    page = Table("Version", "Kind", "Learnt from", "Right before", "Now", box=None)
+    for version in found:
+        record = version.record
+        learnt = sum(record.get("learnt", {}).values())
+        tried = [record.get(when, {}) for when in ("before", "after")]
+        right = [f"{one['accuracy']:.1%}" if one.get("n") else "" for one in tried]
+        kind = "thorough" if record.get("kind") == "deep" else "head"
+        kept = " (kept)" if version.kept else ""
+        name = f"{version.number}{kept}"
+        page.add_row(name, kind, f"{learnt:,} cells", *right)
+    page.caption = f"The models are in {found[0].folder.parent}, as v1, v2 and so on."
+    return page

@@ -88,7 +88,7 @@ def keep_version(study: Study, number: int | None) -> None:
         If there is no such version.
     """
     if number is not None:
-        _version(study, number)
+        find_version(study, number)
     study.remember(KEPT, number)
 
 
@@ -100,7 +100,7 @@ def discard_version(study: Study, number: int) -> None:
     InputError
         If there is no such version, or its folder cannot be deleted.
     """
-    version = _version(study, number)
+    version = find_version(study, number)
     if version.kept:
         study.remember(KEPT, None)
     try:
@@ -109,7 +109,8 @@ def discard_version(study: Study, number: int) -> None:
         raise InputError(describe_os_error(error, version.folder)) from error
 
 
-def _version(study: Study, number: int) -> Version:
+def find_version(study: Study, number: int) -> Version:
+    """Return a version by its number; InputError if there is no such version."""
     for version in versions_of(study):
         if version.number == number:
             return version
