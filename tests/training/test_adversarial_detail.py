@@ -15,18 +15,18 @@ from cytodiffusion.generation.synthesis import sample_cells
 from cytodiffusion.model.generator import Generator
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.testing import tiny_bundle
-from cytodiffusion.training import adversarial, adversarial_detail
-from cytodiffusion.training.adversarial_detail import DetailLoss
+from cytodiffusion.training import adversarial_detail
+from cytodiffusion.training.adversarial_detail import AdversarialLoss, Critic
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.train import train
 
 
 @pytest.fixture(autouse=True)
 def few_sketches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adversarial, "SKETCHES", 6)
-    monkeypatch.setattr(adversarial, "SKETCHED_AT_ONCE", 6)
-    monkeypatch.setattr(adversarial, "SKETCH_STEPS", 2)
-    monkeypatch.setattr(adversarial, "CRITIC_FIRST", 0)
+    monkeypatch.setattr(adversarial_detail, "SKETCHES", 6)
+    monkeypatch.setattr(adversarial_detail, "SKETCHED_AT_ONCE", 6)
+    monkeypatch.setattr(adversarial_detail, "SKETCH_STEPS", 2)
+    monkeypatch.setattr(adversarial_detail, "CRITIC_FIRST", 0)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_the_network_hears_the_critic_and_the_critic_only_of_both() -> None:
         detail_blocks=(1, 1),
         drawn_in=4,
     )
-    loss = DetailLoss(generator, weight=1.0)
+    loss = AdversarialLoss(generator, weight=1.0)
     torch.nn.init.normal_(loss.network.conv_out.weight, std=0.1)
     n, part = 3, adversarial_detail.PART
     loss.critic.eval()  # its normalisation stays as it is
@@ -154,3 +154,23 @@ def test_the_network_hears_the_critic_and_the_critic_only_of_both() -> None:
     assert any(not torch.allclose(a, b) for a, b in zip(deaf[0], hearing[0], strict=True))
     for a, b in zip(deaf[1], hearing[1], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_critic_learns_to_tell_grain_from_smoothness() -> None:
+    torch.manual_seed(0)
+    critic = Critic(1)
+    optimiser = torch.optim.AdamW(critic.parameters(), lr=2e-3)
+    classes = torch.zeros(8, dtype=torch.int64)
+    smooth = torch.full((8, 3, 32, 32), 0.2)
+    for _ in range(40):
+        grain = smooth + 0.05 * torch.randn(smooth.shape)
+        of_smooth, of_grain = critic(smooth, classes), critic(grain, classes)
+        loss = sum(
+            torch.relu(1 - a).mean() + torch.relu(1 + b).mean()
+            for a, b in zip(of_smooth, of_grain, strict=True)
+        )
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[union-attr]
+        optimiser.step()
+    lead = sum((a.mean() - b.mean()).item() for a, b in zip(of_smooth, of_grain, strict=True))
+    assert lead > 1

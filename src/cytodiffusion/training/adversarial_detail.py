@@ -1,38 +1,108 @@
 """Teaching the generator's detail network against a critic, so that its texture is that of cells.
 
-The critic sees parts of cells as parts of photographs are. Details are drawn in a few steps, later
-too.
+A diffusion network that is trained on squared errors alone leaves grain where cells are smooth and
+softens their edges, since small errors in quiet places count for little. Here it also draws
+details in a few steps, and a critic that sees parts of real and drawn cells says which is which
+(adversarial losses on what a diffusion model denoises: Xiao et al. 2022, "Tackling the generative
+learning trilemma with denoising diffusion GANs"; Sauer et al. 2023, "Adversarial diffusion
+distillation"). The ordinary loss goes on beside it, so that the network remains a denoiser at all
+levels, which the editing of real cells needs.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 
+from cytodiffusion.errors import InputError
+from cytodiffusion.files.atomic import atomic_file
+from cytodiffusion.generation.sampler import Guidance, cell_noise, draw_coarse
 from cytodiffusion.model.bundle import ModelBundle
+from cytodiffusion.model.bundle_files import FILES
 from cytodiffusion.model.codec import to_network, to_unit
-from cytodiffusion.model.generator import DETAIL_BOUND, Generator
-from cytodiffusion.progress import Progress, silent
-from cytodiffusion.training import adversarial
-from cytodiffusion.training.adversarial import AdversarialLoss, AdversarialTrainer, teach
+from cytodiffusion.model.generator import DETAIL_BOUND, ClassUNet, Generator
+from cytodiffusion.model.loading import load_bundle
+from cytodiffusion.model.saving import check_target
+from cytodiffusion.model.schedule import NoiseSchedule
+from cytodiffusion.progress import Progress, part_of, silent
+from cytodiffusion.training.card import KEPT_HEADINGS, section_of
 from cytodiffusion.training.data import CellSet, generator_for
-from cytodiffusion.training.generator import PART, mirrored
+from cytodiffusion.training.finish import save_with
+from cytodiffusion.training.generator import PART, GeneratorTrainer, mirrored
+from cytodiffusion.training.sets import like_model, load_sets
 from cytodiffusion.training.settings import TrainSettings
 
 #: Noise on coarse pictures of real cells that details are drawn on; drawn ones are not exact.
 ROUGHNESS = 0.04
 #: Pixels at the border of a part that the critic does not see: the network sees no neighbour there.
 MARGIN = 4
-#: How much stronger the critic sees fine differences of lightness and of colour.
-GAINS = (12.0, 30.0)
+#: How much stronger than in the picture the critic sees what a blur takes away: of lightness, and
+#: of colour, which hardly varies from pixel to pixel in a photograph.
+FINE_GAIN, COLOUR_GAIN = 12.0, 30.0
+#: Verdicts are so many times what the normalised layers of the critic give.
+STRENGTH = 8.0
+#: Learning rate of the critic over that of the network (Heusel et al. 2017, "GANs trained by a two
+#: time-scale update rule").
+CRITIC_PACE = 4.0
 #: Share of the drawings that begin with pure noise; the others begin with a noised real detail.
 FROM_NOISE = 0.4
+#: Steps of a drawing that the network learns from.
+LEARNED_STEPS = 2
+#: Steps in which the critic learns alone, before it is listened to.
+CRITIC_FIRST = 100
+#: Coarse pictures that are drawn beforehand, the steps they are drawn in, and how many at a time.
+SKETCHES, SKETCH_STEPS, SKETCHED_AT_ONCE = 1440, 30, 40
+#: Guidance that every second lot of coarse pictures is drawn with; the others have none.
+SKETCH_GUIDANCE = 1.5
+#: File of the coarse pictures in the folder of the run.
+SKETCHES_FILE = "sketches.safetensors"
 
 
-class DetailLoss(AdversarialLoss):
-    """The detail network and its critic, with the losses of both.
+class Critic(nn.Module):
+    """Says of parts of cells how real they look, at three scales; high is real.
+
+    Parameters
+    ----------
+    num_classes : int
+    """
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        widths = (6, 32, 64, 96, 128)
+        self.layers = nn.ModuleList(
+            spectral_norm(nn.Conv2d(a, b, 3, padding=1, stride=1 if a == widths[0] else 2))
+            for a, b in pairwise(widths)
+        )
+        self.classes = nn.Embedding(num_classes, widths[3])
+        self.heads = nn.ModuleList(spectral_norm(nn.Conv2d(w, 1, 1)) for w in widths[2:])
+
+    def forward(self, pixels: Tensor, classes: Tensor) -> list[Tensor]:
+        """Verdicts ``(N, places)`` at each scale on parts ``pixels (N, 3, S, S)`` in -1..1."""
+        blurred = F.avg_pool2d(F.pad(pixels, (1, 1, 1, 1), mode="reflect"), 3, 1)
+        red, green, blue = torch.split(pixels - blurred, 1, dim=1)
+        fine = FINE_GAIN * (red + green + blue) / 3
+        colour = COLOUR_GAIN * torch.cat([red - green, blue - green], dim=1)
+        h = torch.cat([pixels, fine, colour], dim=1).to(memory_format=torch.channels_last)
+        found = []
+        for i, layer in enumerate(self.layers):
+            h = F.leaky_relu(layer(h), 0.2)
+            if i == len(self.layers) - 2:
+                h = h + self.classes(classes)[:, :, None, None]
+            if i > 0:
+                found.append(STRENGTH * self.heads[i - 1](h).flatten(1))
+        return found
+
+
+class AdversarialLoss(nn.Module):
+    """The detail network and the critic, with the losses of both.
 
     Parameters
     ----------
@@ -43,10 +113,14 @@ class DetailLoss(AdversarialLoss):
     """
 
     def __init__(self, generator: Generator, weight: float):
-        levels = generator.detail_levels
-        assert levels is not None
-        super().__init__(generator, "detail", weight, GAINS, levels, DETAIL_BOUND)
+        super().__init__()
+        self.network: ClassUNet = generator.detail.to(memory_format=torch.channels_last)
+        self.critic = Critic(generator.num_classes)
+        self.schedule = NoiseSchedule()
+        self.weight = weight
         self._generator = [generator]  # in a list, so that its other network is not trained
+        assert generator.detail_levels is not None
+        self.levels = generator.detail_levels
 
     def forward(
         self,
@@ -84,19 +158,61 @@ class DetailLoss(AdversarialLoss):
         listened : () tensor
             1 where the network is to learn from the critic, else 0.
         """
-        denoising = self.denoising(clean, t, epsilon, classes, given)
-        detail = self.draw(coarse, begun, noise, drawn_as, int(first))
-        drawn = self._generator[0].with_detail(coarse, detail)
-        verdict = self.judged(_inner(drawn), drawn_as, _inner(real), real_classes)
-        return self.of(denoising, verdict, listened)
+        z = self.schedule.add_noise(clean, t, epsilon)
+        target = self.schedule.velocity(clean, t, epsilon)
+        velocity = self.network(torch.cat([z, given], dim=1), t, classes)
+        denoising = (velocity - target).square().mean()
+        drawn = _inner(
+            self._generator[0].with_detail(
+                coarse, self.draw(coarse, begun, noise, drawn_as, int(first))
+            )
+        )
+        of_drawn = self.critic(drawn.detach(), drawn_as)
+        of_real = self.critic(_inner(real), real_classes)
+        told = sum(
+            F.relu(1 - r).mean() + F.relu(1 + d).mean()
+            for r, d in zip(of_real, of_drawn, strict=True)
+        )
+        fixed = {name: value.detach() for name, value in self.critic.state_dict().items()}
+        verdicts = functional_call(self.critic, fixed, (drawn, drawn_as))
+        realism = sum(v.mean() for v in verdicts)
+        loss = denoising + cast(Tensor, told) - self.weight * listened * realism
+        lead = sum((r.mean() - d.mean()) for r, d in zip(of_real, of_drawn, strict=True))
+        return loss, {
+            "denoising": denoising.detach(),
+            "critic": cast(Tensor, told).detach(),
+            "lead": cast(Tensor, lead).detach(),
+        }
+
+    def draw(
+        self, coarse: Tensor, begun: Tensor, noise: Tensor, classes: Tensor, first: int
+    ) -> Tensor:
+        """Draw details; the network learns from the last steps alone."""
+        steps, n = len(self.levels) - 1, len(coarse)
+        levels = self.levels.to(coarse.device)
+        here = levels[first].expand(n)
+        z = noise if first == 0 else self.schedule.add_noise(begun, here, noise)
+        clean = z
+        for number in range(first, steps):
+            here, there = levels[number].expand(n), levels[number + 1].expand(n)
+            with torch.set_grad_enabled(
+                torch.is_grad_enabled() and number >= steps - LEARNED_STEPS
+            ):
+                velocity = self.network(torch.cat([z, coarse], dim=1), here, classes)
+                clean = self.schedule.clean_of(z, here, velocity).clamp(-DETAIL_BOUND, DETAIL_BOUND)
+                left = (z - self.schedule.signal(here) * clean) / self.schedule.noise(here)
+                z = self.schedule.signal(there) * clean + self.schedule.noise(there) * left
+        return clean
 
 
 def _inner(pixels: Tensor) -> Tensor:
     return pixels[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-class AdversarialDetailTrainer(AdversarialTrainer):
+class AdversarialDetailTrainer(GeneratorTrainer):
     """A run that teaches the detail network of a model's generator against a critic."""
+
+    betas = (0.5, 0.99)  # of a longer memory a critic is always late
 
     def __init__(
         self,
@@ -105,11 +221,55 @@ class AdversarialDetailTrainer(AdversarialTrainer):
         progress: Progress,
         cells: tuple[list[str], dict[str, CellSet]],
     ):
-        super().__init__(settings, "detail", model, progress, cells)
+        assert model.generator is not None
+        self.model_taught = model
+        super().__init__(settings, "detail", progress, cells)
+        self.coarse, self.coarse_classes = self._sketches(part_of(progress, 0.0, 0.0))
 
     def _network(self) -> nn.Module:
-        self.generator = self._taught(drawn_in=self.settings.drawn_in)
-        return DetailLoss(self.generator, self.settings.critic_weight)
+        given = self.model_taught.generator
+        assert given is not None
+        config = {k: v for k, v in given.config.items() if not k.startswith("_")}
+        self.generator = Generator(**config | {"drawn_in": self.settings.drawn_in})
+        self.generator.load_state_dict(given.state_dict())
+        return AdversarialLoss(self.generator, self.settings.critic_weight)
+
+    def _groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        plain = cast(AdversarialLoss, model)
+        return [
+            {"params": [*plain.network.parameters()], "weight_decay": 0.0, "pace": 1.0},
+            {"params": [*plain.critic.parameters()], "weight_decay": 0.0, "pace": CRITIC_PACE},
+        ]
+
+    def _sketches(self, progress: Progress) -> tuple[Tensor, Tensor]:
+        """Draw coarse pictures, as details will be drawn on, once for the whole run."""
+        file = self.run / SKETCHES_FILE
+        if file.is_file():
+            found = load_file(file)
+            return found["coarse"], found["classes"]
+        model, drawn = self.model_taught, []
+        index = torch.arange(SKETCHED_AT_ONCE) % len(self.names)
+        ones = torch.ones(len(index))
+        lots = SKETCHES // SKETCHED_AT_ONCE
+        with torch.inference_mode():
+            for lot in range(lots):
+                progress(lot / lots, "drawing coarse pictures")
+                weight = SKETCH_GUIDANCE if lot % 2 else 1.0
+                numbers = range(lot * len(index), (lot + 1) * len(index))
+                drawn.append(
+                    draw_coarse(
+                        model,
+                        self.generator,
+                        Guidance(index, index, ones, weight * ones).to(model.device),
+                        cell_noise(numbers, self.settings.seed, model.device),
+                        SKETCH_STEPS,
+                        lambda _share, _seems: None,
+                    ).cpu()
+                )
+        found = {"coarse": torch.cat(drawn), "classes": index.repeat(lots)}
+        with atomic_file(file) as part:
+            save_file(found, part)
+        return found["coarse"], found["classes"]
 
     def _batch(self, step: int) -> tuple[Tensor, ...]:
         cells, n = self.sets["train"], self.settings.batch_size
@@ -130,7 +290,7 @@ class AdversarialDetailTrainer(AdversarialTrainer):
         noise = torch.randn(detail.shape, generator=generator)
         real_detail, real_coarse, real_classes = self._real_parts(n, generator)
         real = self.generator.with_detail(real_coarse, real_detail)
-        listened = torch.tensor(float(step >= adversarial.CRITIC_FIRST))
+        listened = torch.tensor(float(step >= CRITIC_FIRST))
         more = (coarse, detail, noise, classes, first[0], real, real_classes, listened)
         return *usual, *(x.to(self.accelerator.device) for x in more)
 
@@ -147,6 +307,17 @@ class AdversarialDetailTrainer(AdversarialTrainer):
         detail, coarse = _cut(generator, self.generator.detail_of(pixels, coarse), coarse)
         return detail, coarse, cells.labels[index]
 
+    def _validation_loss(self, batch: tuple[Tensor, ...]) -> float:
+        plain = self.accelerator.unwrap_model(self.model)
+        clean, t, epsilon, classes, given = batch
+        z = plain.schedule.add_noise(clean, t, epsilon)
+        target = plain.schedule.velocity(clean, t, epsilon)
+        velocity = plain.network(torch.cat([z, given], dim=1), t, classes)
+        return float((velocity - target).square().mean())
+
+    def _told(self, parts: dict[str, float]) -> str:
+        return f"denoising {parts['denoising']:.4f}, lead of the critic {parts['lead']:.2f}"
+
 
 def _cut(generator: torch.Generator, *pictures: Tensor) -> tuple[Tensor, ...]:
     """Cut the same random part out of each of some pictures ``(N, C, s, s)``."""
@@ -162,12 +333,26 @@ def _cut(generator: torch.Generator, *pictures: Tensor) -> tuple[Tensor, ...]:
 
 def teach_detail(settings: TrainSettings, progress: Progress = silent) -> Path:
     """Teach the detail network of the generator of ``settings.init``, and save the whole model."""
-    return teach(settings, progress, AdversarialDetailTrainer, _said)
-
-
-def _said(settings: TrainSettings, cells: int) -> str:
-    return (
-        f"- Its detail was taught further against a critic for {settings.steps} steps of "
-        f"{settings.batch_size} parts of the {cells} training images, seed {settings.seed}, and is "
-        f"drawn in {settings.drawn_in} steps."
+    model = load_bundle(str(settings.init), device=settings.device)
+    if model.generator is None:
+        raise InputError(f"{model.name} has no generator whose detail could be taught.")
+    check_target(settings.output, FILES)
+    settings = settings.model_copy(
+        update={"window_um": model.window_um, "input_size": model.generator.size}
     )
+    names, sets = load_sets(settings, progress, ("train", "val"))
+    like_model(names, sets, model.untaught.class_names, "A generator")
+    cells = (list(model.untaught.class_names), sets)
+    run = AdversarialDetailTrainer(settings, model, progress, cells)
+    run.fit()
+    taught = run.generator
+    taught.detail = run.averaged()
+    section = section_of(model.card, KEPT_HEADINGS["generator"]) or []
+    lines = [
+        *section,
+        f"- Its detail was taught further against a critic for {settings.steps} steps of "
+        f"{settings.batch_size} parts of the {len(sets['train'])} training images, seed "
+        f"{settings.seed}, and is drawn in {settings.drawn_in} steps.",
+    ]
+    generator = taught.to("cpu").eval()
+    return save_with(model, settings, KEPT_HEADINGS["generator"], lines, generator=generator)

@@ -29,16 +29,14 @@ from cytodiffusion.settings import (
 )
 from cytodiffusion.training.augmentation.settings import AugmentSettings, nothing_but
 
-#: Ours; the baselines; the published network; what draws synthetic cells, and its two networks
-#: taught further; what corrects the cells of a slide for what they have in common; what outlines
-#: cells.
+#: Ours; the baselines; the published network; what draws synthetic cells, and its detail taught
+#: further; what corrects the cells of a slide for what they have in common; what outlines cells.
 Kind = Literal[
     "diffusion",
     "resnet18",
     "vit",
     "stable-diffusion",
     "generator",
-    "generator-coarse",
     "generator-detail",
     "slide-correction",
     "slide-distance",
@@ -66,18 +64,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "steps": 8000,
         "balance": 0.7,
-        "augment": nothing_but(scale=0.06, aspect=0.03, shift=0.02),
-    },
-    "generator-coarse": {
-        "input_size": 128,
-        "batch_size": 32,
-        "steps": 2500,
-        "learning_rate": 1e-4,
-        "warmup": 50,
-        "cooldown": 0.3,
-        "ema_decay": 0.998,
-        "balance": 0.7,
-        "critic_weight": 0.02,
         "augment": nothing_but(scale=0.06, aspect=0.03, shift=0.02),
     },
     "generator-detail": {
@@ -156,11 +142,10 @@ class TrainSettings(BaseModel):
         "Kind of model",
         "diffusion; a baseline to compare it with: resnet18 or vit; stable-diffusion, the "
         "published network, fine-tuned from init; or what is added to the model init: generator, "
-        "which draws synthetic cells, generator-coarse and generator-detail, which teach the "
-        "generator that it has truer outlines and finer detail, slide-correction, which corrects "
-        "the cells of a slide for what they have in common, slide-distance, which makes it less "
-        "sure of slides unlike its training, or segmenter, the smear network, which outlines the "
-        "cells of a field.",
+        "which draws synthetic cells, generator-detail, which teaches the generator that it has "
+        "finer detail, slide-correction, which corrects the cells of a slide for what they have in "
+        "common, slide-distance, which makes it less sure of slides unlike its training, or "
+        "segmenter, the smear network, which outlines the cells of a field.",
         aliases=list(_BY_ALIAS),
     )
     pretrained: bool = setting(
@@ -262,8 +247,7 @@ class TrainSettings(BaseModel):
     critic_weight: PositiveFloat = setting(
         0.03,
         "Weight of the critic",
-        "generator-coarse and generator-detail: weight of what the critic says beside the "
-        "ordinary loss.",
+        "generator-detail: weight of what the critic says beside the ordinary loss.",
         more=True,
     )
     laboratories: PositiveInt = setting(
@@ -567,7 +551,7 @@ class TrainSettings(BaseModel):
             raise ValueError("name the Stable Diffusion 1.5 to start from with init")
         if self.kind == "generator" and self.init is None:
             raise ValueError("name the model that the generator is for with init")
-        if self.kind in ("generator-coarse", "generator-detail") and self.init is None:
+        if self.kind == "generator-detail" and self.init is None:
             raise ValueError("name the model whose generator is to be taught further with init")
         if self.kind == "slide-correction" and self.init is None:
             raise ValueError("name the model that the correction is for with init")

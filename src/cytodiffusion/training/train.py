@@ -28,10 +28,6 @@ def train(settings: TrainSettings, progress: Progress = silent) -> Path:
         from cytodiffusion.training.generator import train_generator  # imports this module
 
         return train_generator(settings, progress)
-    if settings.kind == "generator-coarse":
-        from cytodiffusion.training.adversarial_coarse import teach_coarse  # imports this module
-
-        return teach_coarse(settings, progress)
     if settings.kind == "generator-detail":
         from cytodiffusion.training.adversarial_detail import teach_detail  # imports this module
 
