@@ -7,13 +7,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from cytodiffusion.classification.classifier import classify
 from cytodiffusion.errors import Cancelled, InputError, OutOfMemoryError
 from cytodiffusion.generation import sampler, synthesis
-from cytodiffusion.generation.sampler import draw, drawn_size
+from cytodiffusion.generation.sampler import (
+    GUIDED_ABOVE,
+    STEPS,
+    cell_noise,
+    draw,
+    drawn_size,
+    solve,
+)
 from cytodiffusion.generation.synthesis import sample_cells
 from cytodiffusion.model import ModelBundle, load_bundle
+from cytodiffusion.model.schedule import LEVELS, NoiseSchedule
 from cytodiffusion.model.testing import tiny_bundle, tiny_generator
 
 
@@ -25,6 +35,14 @@ def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
     return load_bundle(tiny_bundle(tmp_path_factory.mktemp("b") / "tiny", ("a", "b")), device="cpu")
+
+
+@pytest.fixture(scope="module", params=["denoiser", "generator"])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    """A model that draws with its denoiser, and one with a generator."""
+    generator = tiny_generator(2) if request.param == "generator" else None
+    folder = tmp_path_factory.mktemp("either") / "tiny"
+    return load_bundle(tiny_bundle(folder, ("a", "b"), generator=generator), device="cpu")
 
 
 def near(a: np.ndarray, b: np.ndarray) -> bool:
@@ -40,11 +58,11 @@ def test_shape_type_and_seed(model: ModelBundle) -> None:
     assert not near(cells[0], cells[2])
 
 
-def test_neighbours_do_not_matter(model: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = sample_cells(model, [0, 1, 1, 0, 1], steps=4)
-    assert near(sample_cells(model, [0], steps=4)[0], cells[0])
+def test_neighbours_do_not_matter(either: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = sample_cells(either, [0, 1, 1, 0, 1], steps=4)
+    assert near(sample_cells(either, [0], steps=4)[0], cells[0])
     monkeypatch.setattr(synthesis, "BATCH", 2)
-    assert near(sample_cells(model, [0, 1, 1, 0, 1], steps=4), cells)
+    assert near(sample_cells(either, [0, 1, 1, 0, 1], steps=4), cells)
 
 
 def test_no_guidance_ignores_the_class(model: ModelBundle) -> None:
@@ -52,6 +70,54 @@ def test_no_guidance_ignores_the_class(model: ModelBundle) -> None:
         sample_cells(model, [0], steps=4, guidance=0.0),
         sample_cells(model, [1], steps=4, guidance=0.0),
     )
+
+
+@pytest.mark.parametrize("weight", [0.0, 3.0])
+def test_coarse_pictures_are_guided_while_there_is_much_noise(
+    tmp_path: Path, weight: float
+) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", ("a", "b"), generator=tiny_generator(2))
+    model = load_bundle(bundle, device="cpu")
+    assert model.generator is not None
+    asked: list[tuple[float, bool]] = []
+    forward = model.generator.base.forward
+
+    def watched(z: Tensor, t: Tensor, index: Tensor) -> Tensor:
+        asked.append((float(t[0]), bool((index < 0).all())))
+        return forward(z, t, index)
+
+    model.generator.base.forward = watched  # type: ignore[method-assign]
+    sample_cells(model, [0], steps=10, guidance=weight)
+    without_class = {level for level, null in asked if null}
+    levels = {level for level, _ in asked}
+    late = {level for level in levels if level <= GUIDED_ABOVE * LEVELS}
+    assert late
+    assert without_class == (levels if weight < 1 else levels - late)
+
+
+def test_fresh_noise_on_the_way_is_that_of_each_cell_and_step() -> None:
+    noise = cell_noise([3, 7], 1, torch.device("cpu"))
+    first, second = noise(STEPS, (2, 2)), noise(STEPS + 1, (2, 2))
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+    torch.testing.assert_close(first[1], cell_noise([7], 1, torch.device("cpu"))(STEPS, (2, 2))[0])
+    assert not torch.equal(first, cell_noise([3, 7], 2, torch.device("cpu"))(STEPS, (2, 2)))
+
+
+def test_a_drawing_with_fresh_noise_ends_as_clean_as_one_without() -> None:
+    """A network that knows the answer gives it, whatever noise comes on the way."""
+    answer = torch.full((2, 3, 4, 4), 0.25)
+    schedule = NoiseSchedule()
+    generator = torch.Generator().manual_seed(0)
+
+    def fresh(_step: int) -> Tensor:
+        return torch.randn(answer.shape, generator=generator)
+
+    for chance in (None, fresh):
+        drawn = solve(
+            fresh(0), lambda z, t, n: answer, schedule, 12, lambda *_: None, chance=chance
+        )
+        torch.testing.assert_close(drawn, answer)
 
 
 @pytest.mark.parametrize("steps", [2, 3, 50])
@@ -103,14 +169,6 @@ def test_a_trained_model_makes_what_it_was_asked_for(disc_model: Path) -> None:
     cells = sample_cells(model, index, steps=12)
     found = classify(cells, model, background=np.full(3, 0.92 * 255))
     assert (found.predicted == index).mean() > 0.6
-
-
-@pytest.fixture(scope="module", params=["denoiser", "generator"])
-def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
-    """A model that draws with its denoiser, and one with a generator."""
-    generator = tiny_generator(2) if request.param == "generator" else None
-    folder = tmp_path_factory.mktemp("either") / "tiny"
-    return load_bundle(tiny_bundle(folder, ("a", "b"), generator=generator), device="cpu")
 
 
 def test_between_two_classes(either: ModelBundle) -> None:

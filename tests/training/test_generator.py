@@ -51,17 +51,17 @@ def settings(data: Path, folder: Path, **changes: Any) -> TrainSettings:
 
 
 def test_it_learns_the_colours_of_the_classes(discs: Path, tmp_path: Path) -> None:
-    wanted = settings(discs, tmp_path, steps=150, learning_rate=4e-3, batch_size=16, ema_decay=0.9)
+    wanted = settings(discs, tmp_path, steps=300, learning_rate=4e-3, batch_size=16, ema_decay=0.9)
     model = load_bundle(train(wanted), device="cpu")
     names = ("red", "blue", "green")
     assert model.class_names == names
-    cells = sample_cells(model, np.repeat([0, 1, 2], 4), steps=8).astype(float)
+    cells = sample_cells(model, np.repeat([0, 1, 2], 4), steps=24).astype(float)
     middle = cells[:, 26:38, 26:38].mean(axis=(1, 2))
     colours = np.array([COLORS[name] for name in names], float)
     nearest = np.abs(middle[:, None] - colours).sum(axis=2).argmin(axis=1)
     assert (nearest == np.repeat([0, 1, 2], 4)).mean() >= 0.75
     assert "synthetic" in model.card
-    assert model.training["generator"]["steps"] == 150
+    assert model.training["generator"]["steps"] == 300
 
 
 def test_a_stopped_run_ends_as_an_unbroken_one(discs: Path, tmp_path: Path) -> None:
@@ -85,6 +85,36 @@ def test_it_draws_for_a_model_that_knows_the_classes(discs: Path, tmp_path: Path
     tiny_bundle(tmp_path / "model", ("red", "blue", "violet"))
     with pytest.raises(InputError, match="green, violet"):
         train(settings(discs, tmp_path))
+
+
+def test_the_coarse_network_alone_is_trained_further(discs: Path, tmp_path: Path) -> None:
+    first = train(settings(discs, tmp_path / "first"))
+    again = settings(
+        discs, tmp_path / "second", init=str(first), further=True, steps=4, detail_steps=0
+    )
+    before = load_bundle(first, device="cpu").generator
+    made = load_bundle(train(again), device="cpu")
+    assert before is not None
+    assert made.generator is not None
+    for stage in ("base", "detail"):
+        one, other = (
+            torch.cat([p.flatten() for p in g.get_submodule(stage).parameters()])
+            for g in (before, made.generator)
+        )
+        assert torch.equal(one, other) == (stage == "detail")
+        assert (one - other).abs().mean() < 0.01  # it goes on from there
+    assert made.generator.config.detail_scale == before.config.detail_scale
+    assert "Trained on the" in made.card
+    assert "Trained further on the" in made.card
+
+
+def test_only_a_generator_that_is_there_can_be_trained_further(discs: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no generator that could be trained further"):
+        train(settings(discs, tmp_path, further=True))
+    with pytest.raises(ValueError, match="only a generator"):
+        settings(discs, tmp_path, kind="diffusion", further=True)
+    with pytest.raises(ValueError, match="needs steps"):
+        settings(discs, tmp_path, detail_steps=0)
 
 
 def test_a_generator_needs_its_model(discs: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ any other draws with its classifier's denoiser.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Self
@@ -21,7 +22,7 @@ from cytodiffusion.device import half_precision_pays
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.codec import to_network, to_uint8
 from cytodiffusion.model.generator import COARSE_BOUND, DETAIL_BOUND, ClassUNet, Generator
-from cytodiffusion.model.schedule import NoiseSchedule
+from cytodiffusion.model.schedule import LEVELS, NoiseSchedule
 from cytodiffusion.model.stable_diffusion import StableDiffusionDenoiser
 
 #: Clean values may leave -1..1 by this much on the way.
@@ -33,6 +34,15 @@ _DETAIL_STEPS = 0.8
 #: What a network predicts is drawn towards the mean, which leaves pictures soft. With this gain the
 #: power spectrum is nearest that of validation cells without a grain on the empty background.
 _DETAIL_GAIN = 1.02
+
+#: Number of the stage from which on noise is that of the steps of the coarse picture, one each.
+STEPS = 2
+
+#: Share of the noise levels above which the coarse picture is guided: class and composition come
+#: about there, and below it guidance only makes outlines and granules harsher (Kynkäänniemi et al.
+#: 2024, "Applying guidance in a limited interval improves sample and distribution quality in
+#: diffusion models").
+GUIDED_ABOVE = 0.4
 
 #: Gives clean latents of noised ones ``(N, C, H, W)`` at levels ``(N,)``, in a numbered step.
 Clean = Callable[[Tensor, Tensor, int], Tensor]
@@ -155,8 +165,12 @@ def cell_noise(numbers: Iterable[int], seed: int, device: torch.device) -> Noise
     """Noise of numbered cells in each stage; it depends on seed and number alone."""
 
     def one(number: int, stage: int, shape: tuple[int, ...]) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + number + stage * 2**61)
-        return torch.randn(shape, generator=generator)
+        if stage < STEPS:
+            own = seed * 1_000_003 + number + stage * 2**61
+        else:
+            key = hashlib.sha256(f"{seed}/{number}/{stage}".encode()).digest()
+            own = int.from_bytes(key[:8], "little")
+        return torch.randn(shape, generator=torch.Generator().manual_seed(own))
 
     own = list(numbers)
     return lambda stage, shape: torch.stack([one(n, stage, shape) for n in own]).to(device)
@@ -175,6 +189,7 @@ def solve(
     report: Callable[[float, Tensor], None],
     strength: float = 1.0,
     start: Tensor | None = None,
+    chance: Callable[[int], Tensor] | None = None,
 ) -> Tensor:
     """DPM-Solver++ (Lu et al. 2022) of second order from noise ``z``, or a noised ``start``.
 
@@ -188,11 +203,14 @@ def solve(
         Share of the noise levels that are passed; below 1 only with ``start``.
     start : (N, C, H, W) tensor, optional
         Clean latents to noise (SDEdit, Meng et al. 2022).
+    chance : callable, optional
+        Gives fresh noise for the number of a step, of which some replaces what is left of the old
+        (SDE-DPM-Solver++), so that errors of the network do not add up; else none does.
     """
     # Fewer levels are left below the strength: spread more, so that `steps` remain.
     total = min(1000, max(steps, round(steps / strength))) if start is not None else steps
     skipped = total - steps
-    scheduler = _scheduler(schedule)
+    scheduler = _scheduler(schedule, stochastic=chance is not None)
     scheduler.set_timesteps(total, device=z.device)
     levels = scheduler.timesteps[skipped:]
     scheduler.set_begin_index(skipped)
@@ -200,16 +218,17 @@ def solve(
         z = schedule.add_noise(start, levels[:1].expand(len(z)), z)
     for number, level in enumerate(levels):
         seems = clean(z, level.expand(len(z)), number)
-        z = scheduler.step(seems, level, z).prev_sample
+        fresh = None if chance is None else chance(number)
+        z = scheduler.step(seems, level, z, variance_noise=fresh).prev_sample
         report((number + 1) / len(levels), seems)
     return z
 
 
-def _scheduler(schedule: NoiseSchedule) -> DPMSolverMultistepScheduler:
+def _scheduler(schedule: NoiseSchedule, *, stochastic: bool) -> DPMSolverMultistepScheduler:
     levels = {k: v for k, v in schedule.to_config().items() if k != "clip_sample"}
     return DPMSolverMultistepScheduler(
         **levels | {"prediction_type": "sample"},
-        algorithm_type="dpmsolver++",
+        algorithm_type="sde-dpmsolver++" if stochastic else "dpmsolver++",
         solver_order=2,
         final_sigmas_type="zero",
     )
@@ -338,14 +357,21 @@ def draw_coarse(
     """Draw coarse pictures ``(N, 3, s, s)`` in -1..1, perhaps from others."""
     base = StageDenoiser(g.base, model.device, COARSE_BOUND)
     side = g.coarse_size // g.base_patch
+    shape = (3 * g.base_patch**2, side, side)
+    later = replace(guidance, weight=guidance.weight.clamp(max=1))
+
+    def clean(z: Tensor, t: Tensor, _step: int) -> Tensor:
+        return base(z, t, guidance if float(t[0]) > GUIDED_ABOVE * LEVELS else later)
+
     latents = solve(
-        noise(0, (3 * g.base_patch**2, side, side)),
-        lambda z, t, _: base(z, t, guidance),
+        noise(0, shape),
+        clean,
         base.schedule,
         steps,
         lambda share, seems: watch(share, lambda: g.enlarge(g.unfold(seems))),
         strength,
         None if sketch is None else g.fold(sketch),
+        lambda step: noise(STEPS + step, shape),
     )
     return g.unfold(latents).clamp(-1, 1)
 

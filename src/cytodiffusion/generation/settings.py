@@ -13,7 +13,7 @@ class GenerationSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     steps: int = setting(
-        30, "Steps", "Steps of the sampler.", unit="steps", more=True, ge=2, le=1000
+        40, "Steps", "Steps of the sampler.", unit="steps", more=True, ge=2, le=1000
     )
     guidance: float = setting(
         1.5,

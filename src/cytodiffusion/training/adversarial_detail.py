@@ -36,7 +36,7 @@ from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.training.card import KEPT_HEADINGS, section_of
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import save_with
-from cytodiffusion.training.generator import PART, GeneratorTrainer, mirrored
+from cytodiffusion.training.generator import PART, GeneratorTrainer, copy_of, mirrored
 from cytodiffusion.training.sets import like_model, load_sets
 from cytodiffusion.training.settings import TrainSettings
 
@@ -229,9 +229,7 @@ class AdversarialDetailTrainer(GeneratorTrainer):
     def _network(self) -> nn.Module:
         given = self.model_taught.generator
         assert given is not None
-        config = {k: v for k, v in given.config.items() if not k.startswith("_")}
-        self.generator = Generator(**config | {"drawn_in": self.settings.drawn_in})
-        self.generator.load_state_dict(given.state_dict())
+        self.generator = copy_of(given, drawn_in=self.settings.drawn_in)
         return AdversarialLoss(self.generator, self.settings.critic_weight)
 
     def _groups(self, model: nn.Module) -> list[dict[str, Any]]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from cytodiffusion.errors import InputError
 from cytodiffusion.model.bundle import ModelBundle
 from cytodiffusion.model.bundle_files import FILES
 from cytodiffusion.model.codec import to_network, to_unit
@@ -20,9 +21,9 @@ from cytodiffusion.model.generator import ClassUNet, Generator
 from cytodiffusion.model.loading import load_bundle
 from cytodiffusion.model.saving import check_target
 from cytodiffusion.model.schedule import LEVELS, NoiseSchedule
-from cytodiffusion.progress import Progress, silent
+from cytodiffusion.progress import Progress, part_of, silent
 from cytodiffusion.training.augmentation.augment import turn
-from cytodiffusion.training.card import KEPT_HEADINGS
+from cytodiffusion.training.card import KEPT_HEADINGS, section_of
 from cytodiffusion.training.data import CellSet, generator_for
 from cytodiffusion.training.finish import save_with
 from cytodiffusion.training.sets import like_model, load_sets
@@ -82,6 +83,8 @@ class GeneratorTrainer(Trainer):
         Its ``output`` names the run's folder.
     cells : (list of str, dict of CellSet)
         Class names and crops by split.
+    start : Generator, optional
+        One to go on from.
     """
 
     def __init__(
@@ -90,12 +93,17 @@ class GeneratorTrainer(Trainer):
         stage: Stage,
         progress: Progress,
         cells: tuple[list[str], dict[str, CellSet]],
+        start: Generator | None = None,
     ):
         self.stage = stage
+        self.start_from = start
         super().__init__(settings, progress, cells)
 
     def _network(self) -> nn.Module:
-        self.generator = build_generator(self.settings, len(self.names), self.sets["train"])
+        if self.start_from is None:
+            self.generator = build_generator(self.settings, len(self.names), self.sets["train"])
+        else:
+            self.generator = copy_of(self.start_from)
         network = self.generator.base if self.stage == "base" else self.generator.detail
         return VelocityLoss(network.to(memory_format=torch.channels_last))
 
@@ -173,26 +181,37 @@ class GeneratorTrainer(Trainer):
 def train_generator(settings: TrainSettings, progress: Progress = silent) -> Path:
     """Train a generator for the model ``settings.init`` and save both as one bundle."""
     model = load_bundle(str(settings.init), device="cpu")
+    start = model.generator if settings.further else None
+    if settings.further and start is None:
+        raise InputError(f"{model.name} has no generator that could be trained further.")
     check_target(settings.output, FILES)
     settings = settings.model_copy(update={"window_um": model.window_um})
+    if start is not None:
+        settings = settings.model_copy(update={"input_size": start.size})
     names, sets = load_sets(settings, progress, ("train", "val"))
     like_model(names, sets, model.untaught.class_names, "A generator")
     cells = (list(model.untaught.class_names), sets)
-    stages: tuple[Stage, ...] = ("base", "detail")
+    wanted: dict[Stage, int] = {"base": settings.steps, "detail": settings.detail_steps}
+    stages = [stage for stage, steps in wanted.items() if steps]
     history: dict[str, float] = {}
-    generator: Generator | None = None
+    generator = None if start is None else copy_of(start)
     for number, stage in enumerate(stages):
-
-        def part(share: float, message: str, done: int = number) -> None:
-            progress((done + share) / len(stages), message)
-
-        run = GeneratorTrainer(_of_stage(settings, stage), stage, part, cells)
+        part = part_of(progress, number / len(stages), (number + 1) / len(stages))
+        run = GeneratorTrainer(_of_stage(settings, stage), stage, part, cells, start)
         run.fit()
         generator = generator or run.generator
         setattr(generator, stage, run.averaged())
         history[stage] = run.history[-1]["validation"]
     assert generator is not None
     return attach_generator(model, generator, settings, sets, history)
+
+
+def copy_of(generator: Generator, **changes: Any) -> Generator:
+    """Return a generator with the same weights, and perhaps other settings."""
+    config = {k: v for k, v in generator.config.items() if not k.startswith("_")}
+    copy: Generator = Generator(**config | changes)
+    copy.load_state_dict(generator.state_dict())
+    return copy
 
 
 def _of_stage(settings: TrainSettings, stage: Stage) -> TrainSettings:
@@ -209,19 +228,26 @@ def attach_generator(
     history: dict[str, float],
 ) -> Path:
     """Save a model together with a generator at ``settings.output``."""
-    million = sum(p.numel() for p in generator.parameters()) / 1e6
-    lines = [
-        f"- Draws cells of {generator.size} x {generator.size} px, {model.window_um:g} um wide: a "
-        f"picture of {generator.coarse_size} px first, then its detail. {million:.1f} million "
-        "weights, convolutions stored in 8 bits.",
-        f"- Trained on the {len(sets['train'])} training images for {settings.steps} and "
+    losses = ", ".join(f"{value:.4f} ({stage})" for stage, value in history.items())
+    trained = (
+        f"on the {len(sets['train'])} training images for {settings.steps} and "
         f"{settings.detail_steps} steps of {settings.batch_size}, seed {settings.seed}; loss on "
-        "validation images "
-        + ", ".join(f"{value:.4f} ({stage})" for stage, value in history.items())
-        + ".",
-        "- What it draws is synthetic: not of any patient, and not evidence of anything.",
-        f"- Data and licence: {settings.attribution or 'not stated'}",
-    ]
+        f"validation images {losses}."
+    )
+    data = f"- Data and licence: {settings.attribution or 'not stated'}"
+    if settings.further:
+        lines = [*(section_of(model.card, HEADING) or []), f"- Trained further {trained}"]
+        lines += [data] if settings.attribution else []
+    else:
+        million = sum(p.numel() for p in generator.parameters()) / 1e6
+        lines = [
+            f"- Draws cells of {generator.size} x {generator.size} px, {model.window_um:g} um "
+            f"wide: a picture of {generator.coarse_size} px first, then its detail. "
+            f"{million:.1f} million weights, convolutions stored in 8 bits.",
+            f"- Trained {trained}",
+            "- What it draws is synthetic: not of any patient, and not evidence of anything.",
+            data,
+        ]
     return save_with(model, settings, HEADING, lines, generator=generator)
 
 

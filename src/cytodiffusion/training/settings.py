@@ -10,6 +10,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_serializer,
@@ -230,11 +231,19 @@ class TrainSettings(BaseModel):
         "generator: blocks of each level of the network for the detail.",
         more=True,
     )
-    detail_steps: PositiveInt = setting(
+    detail_steps: NonNegativeInt = setting(
         5000,
         "Steps of the detail network",
-        "generator: training steps of the network for the detail.",
+        "generator: training steps of the network for the detail; 0, with further, leaves it as it "
+        "is.",
         unit="steps",
+        more=True,
+    )
+    further: bool = setting(
+        False,
+        "Train further",
+        "generator: go on from the networks of the generator that the model has, rather than from "
+        "nothing.",
         more=True,
     )
     drawn_in: PositiveInt = setting(
@@ -551,6 +560,10 @@ class TrainSettings(BaseModel):
             raise ValueError("name the Stable Diffusion 1.5 to start from with init")
         if self.kind == "generator" and self.init is None:
             raise ValueError("name the model that the generator is for with init")
+        if self.further and self.kind != "generator":
+            raise ValueError("only a generator can be trained further")
+        if not self.detail_steps and not self.further:
+            raise ValueError("the detail of a new generator needs steps (detail_steps)")
         if self.kind == "generator-detail" and self.init is None:
             raise ValueError("name the model whose generator is to be taught further with init")
         if self.kind == "slide-correction" and self.init is None:
