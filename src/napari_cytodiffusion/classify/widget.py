@@ -53,6 +53,7 @@ from napari_cytodiffusion.layers.placement import (
 from napari_cytodiffusion.layers.results import Results
 from napari_cytodiffusion.layers.views import CellViews
 from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.blind import BlindNote
 from napari_cytodiffusion.shared.choosers import LayerChoice, ModelChoice, PixelSizeBox
 from napari_cytodiffusion.shared.common import Pace, RunBar, ask, note, tell
 from napari_cytodiffusion.shared.defaults import defaults
@@ -62,11 +63,6 @@ from napari_cytodiffusion.workers import Job, duration
 
 if TYPE_CHECKING:
     from cytodiffusion.model.bundle import CellClass
-
-#: What stands in the place of all that the model says in blind mode.
-_BLIND = (
-    "Blind mode: what the model says of the cells is hidden. Review cells switches it off again."
-)
 
 #: Fields of the form that are folded away at first.
 _MORE = (
@@ -121,7 +117,6 @@ class ClassifyWidget(QWidget):
         self._choose_cells()
         self._on_cells()
         self._on_view()
-        self._on_blind(self._session.blind)
 
     def _build(self, viewer: Any) -> None:
         self.image = LayerChoice(viewer, is_image, "open an image first", label="Image")
@@ -171,13 +166,11 @@ class ClassifyWidget(QWidget):
         self.summary = note("", self)
         self.differential = DifferentialPanel(self._session, self)
         self.export = CellExport(self._session, self)
-        self.blind = note(_BLIND, self)
-        self.blind.hide()
         switch = QHBoxLayout()
         switch.setSpacing(0)
         switch.addWidget(self.class_button)
         switch.addWidget(self.uncertainty_button)
-        found = self._found = QWidget(self)
+        found = QWidget(self)
         inside = QVBoxLayout(found)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addLayout(switch)
@@ -192,8 +185,10 @@ class ClassifyWidget(QWidget):
         layout.addWidget(self.agreement)
         layout.addWidget(self.run_bar)
         layout.addWidget(self.changes)
+        rest = RestArea(found, self)  # shows what it takes in
+        self.blind = BlindNote(self._session, "what the model says of the cells", self, found)
         layout.addWidget(self.blind)
-        layout.addWidget(RestArea(found, self), 1)
+        layout.addWidget(rest, 1)
         layout.addWidget(self.export)
 
     def _show_shares(self, _: Any = None) -> None:
@@ -224,7 +219,6 @@ class ClassifyWidget(QWidget):
         self.review.toggled.connect(self._show_outlines)
         self._session.cells_changed.connect(self._on_cells)
         self._session.view_changed.connect(self._on_view)
-        self._session.blind_changed.connect(self._on_blind)
         self._reviewing.changed.connect(self._on_said)
 
     # -- the layers ---------------------------------------------------------------------------
@@ -577,10 +571,6 @@ class ClassifyWidget(QWidget):
         views = self._session.current
         review = self.review.isChecked() and views is not None and _has_review(views)
         self._session.show_outlines(self.anomalies.isChecked(), review)
-
-    def _on_blind(self, blind: bool) -> None:
-        self.blind.setVisible(blind)
-        self._found.setVisible(not blind)
 
     def _on_view(self) -> None:
         views = self._session.current

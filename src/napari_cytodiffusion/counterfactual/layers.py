@@ -67,6 +67,7 @@ class HeatmapLayer:
         self._low = np.zeros(2, int)
         self._sigmas = 0.0
         self.layer: Image | None = None
+        self._shown = True  # before blind mode
 
     def show(
         self,
@@ -132,6 +133,16 @@ class HeatmapLayer:
         """Let more or less of the slide shine through."""
         if self.layer is not None:
             self.layer.opacity = opacity
+
+    def set_blind(self, blind: bool) -> None:
+        """Hide the heatmaps in blind mode; afterwards they are shown where they were before."""
+        if self.layer is None:
+            return
+        if blind:
+            self._shown = self.layer.visible
+            self.layer.visible = False
+        elif self._shown:
+            self.layer.visible = True
 
     def _paint(self, canvas: np.ndarray) -> None:
         canvas[:] = 0

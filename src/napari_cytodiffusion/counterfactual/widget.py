@@ -26,6 +26,7 @@ from napari_cytodiffusion.layers.placement import is_derived
 from napari_cytodiffusion.layers.results import CellRecord
 from napari_cytodiffusion.layers.views import CellViews, mark_cell
 from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.blind import BlindNote
 from napari_cytodiffusion.shared.common import RunBar, Squeezed, SqueezedTabs, TallArea, tell
 from napari_cytodiffusion.shared.defaults import default
 from napari_cytodiffusion.shared.latest_run import LatestRun
@@ -100,8 +101,11 @@ class CounterfactualWidget(QWidget):
         parts.addWidget(self.run_bar)
         parts.addWidget(self.tabs, 1)
         parts.addWidget(self.look)
+        area = TallArea(inside, self)
+        self.blind = BlindNote(self._session, "what the model would change in cells", self, area)
         layout = QVBoxLayout(self)
-        layout.addWidget(TallArea(inside, self))
+        layout.addWidget(self.blind)
+        layout.addWidget(area)
 
     def _connect(self) -> None:
         self.run_bar.run.connect(self.start)
@@ -118,6 +122,7 @@ class CounterfactualWidget(QWidget):
         self.save.asked.connect(self.save_as)
         self._session.inspected.connect(self.show_cell)
         self._session.cells_changed.connect(self._on_cells)
+        self._session.blind_changed.connect(self._on_blind)
 
     def sizeHint(self) -> QSize:
         """Room for four pictures."""
@@ -156,9 +161,17 @@ class CounterfactualWidget(QWidget):
         super().showEvent(event)
         self._at_once()
 
+    def _on_blind(self, blind: bool) -> None:
+        """Heatmaps in the slide are hidden as the widget is, and nothing goes on being made."""
+        if blind:
+            self._run.cancel()
+        self._heat.set_blind(blind)
+        self._refresh()
+        self._at_once()
+
     def _at_once(self) -> None:
         page = self.tabs.currentIndex()
-        wanted = self.form.at_once.value and page in (HEATMAP, CLASSES)
+        wanted = self.form.at_once.value and page in (HEATMAP, CLASSES) and not self._session.blind
         if wanted and self.isVisible() and self.form.asked() is not None:
             self.start()
 
@@ -297,6 +310,8 @@ class CounterfactualWidget(QWidget):
 
     def _refresh(self) -> None:
         """Show what there is of the current cell, on all pages and in the slide."""
+        if self._session.blind:
+            return
         views, asked = self._views, self.form.asked()
         self.batch.show_found(self.found.maps(), self.found.means(), self.look)
         if views is None or asked is None:

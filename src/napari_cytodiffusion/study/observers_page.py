@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QPushButton, QTabWidget, QVBoxLayout, QWidget
 from cytodiffusion.errors import CytoDiffusionError
 from cytodiffusion.progress import Progress
 from napari_cytodiffusion.session import Session
+from napari_cytodiffusion.shared.blind import BlindNote
 from napari_cytodiffusion.shared.common import RunBar, note, plain_note, tell
 from napari_cytodiffusion.shared.save_dialog import ask_where
 from napari_cytodiffusion.shared.table import Cell, FigureTable, Table, ranged, short
@@ -152,6 +153,10 @@ class ObserversPage(QWidget):
         self._make_disputed()
         self._make_suspects()
         layout = QVBoxLayout(self)
+        self.blind = BlindNote(
+            session, "what the model and other people say of the cells", self, self.line, self.tabs
+        )
+        layout.addWidget(self.blind)
         layout.addWidget(self.line)
         layout.addWidget(self.tabs, 1)
         self._quiet = QTimer(self)

@@ -184,6 +184,42 @@ def test_a_chosen_cell_gets_its_heatmap_and_its_counterfactual(mapped):
     assert "Made in" in mapped.run_bar.line.text()
 
 
+def test_it_may_be_opened_in_blind_mode(viewer, bundle, qtbot):
+    classify(viewer, bundle, qtbot)
+    session = Session.of(viewer)
+    session.inspect(6)
+    session.set_blind(True)
+    widget = open_widget(viewer, qtbot)
+    assert widget.blind.isVisible()
+    assert not widget.page.isVisible()
+    session.set_blind(False)
+    finish(widget, qtbot)
+    assert widget.page.isVisible()
+    assert widget.found.maps()
+
+
+def test_blind_mode_hides_heatmaps_and_makes_none(mapped, qtbot):
+    session = mapped._session
+    area = mapped.form.parentWidget()
+    session.set_blind(True)
+    assert mapped.blind.isVisible()
+    assert not mapped.form.isVisible()
+    assert not mapped.page.isVisible()
+    assert not layer_of(mapped).visible
+    made = len(mapped.found.maps())
+    session.inspect(5)
+    finish(mapped, qtbot)
+    assert len(mapped.found.maps()) == made
+    assert not layer_of(mapped).visible
+    session.set_blind(False)
+    finish(mapped, qtbot)
+    assert not mapped.blind.isVisible()
+    assert area.isVisible()
+    assert layer_of(mapped).visible
+    assert "cell 5" in mapped.form.title.text()
+    assert len(mapped.found.maps()) == made + 1
+
+
 @pytest.mark.parametrize("kind", ["plain", "turned", "pyramid"])
 def test_the_heatmap_lies_on_its_cell_to_the_pixel(field, bundle, qtbot, kind):
     viewer = make_viewer(field, kind)

@@ -43,6 +43,17 @@ def click(qtbot, table, row):
     qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
 
 
+def test_blind_mode_hides_what_others_say(page, viewer):
+    session = Session.of(viewer)
+    session.set_blind(True)
+    assert page.blind.isVisible()
+    assert not page.line.isVisible()
+    assert not page.tabs.isVisible()
+    session.set_blind(False)
+    assert page.tabs.isVisible()
+    assert not page.blind.isVisible()
+
+
 def test_who_labelled_what_and_how_far_they_agree(page, current, qtbot):
     assert page.people.texts(0) == ["Ada", "Bob"]
     assert page.people.texts(1) == ["3", "3"]
