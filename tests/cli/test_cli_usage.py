@@ -80,12 +80,30 @@ def test_options_of_every_kind_are_found() -> None:
 @pytest.mark.parametrize("value", ["abc", "", "1,2", "--", "nan x"])
 def test_text_where_a_number_or_a_choice_should_be(call: Call, value: str) -> None:
     for path, option in options():
-        output = () if path in (["study", "add"], ["lesson", "run"]) else ("-o", "y")
+        output = (
+            ()
+            if path in (["study", "add"], ["study", "versions"], ["lesson", "run"])
+            else ("-o", "y")
+        )
         code, said = call(*path, f"{option}={value}", "x", *output)
         assert code == 2, (path, option, said)
         assert not LIBRARY.search(said), (path, option, said)
         assert "Invalid value for" in said, (path, said)
         assert option in said
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_name_is_refused_by_every_command(call: Call, empty: str) -> None:
+    commands = {tuple(path) for path, _ in options()} | {("study", "new"), ("models", "verify")}
+    for path in commands:
+        for arguments, named in (
+            ((empty,), "an argument"),
+            (("x", "-o", empty), "'-o'"),
+            (("x", f"--out={empty}"), "'--out'"),
+        ):
+            code, said = call(*path, *arguments)
+            assert code == 2, (path, said)
+            assert f"Invalid value for {named}: it is empty" in said, (path, said)
 
 
 @pytest.mark.parametrize(

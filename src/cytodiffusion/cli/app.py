@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +34,18 @@ from cytodiffusion.settings import reason_of
 
 class _Program(TyperGroup):
     """The program, whose usage errors are in its own words."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what was given; an empty name would be the present folder, or all there is."""
+        for before, argument in pairwise(["", *args]):
+            option, is_option, value = argument.partition("=")
+            if not argument.strip():
+                option = before
+            elif not (argument.startswith("--") and is_option and not value.strip()):
+                continue
+            hint = f"'{option}'" if option.startswith("-") else "an argument"
+            raise typer.BadParameter("it is empty: give a name, or leave it out.", param_hint=hint)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; what reads its options may have its reasons from a library."""

@@ -43,16 +43,7 @@ app = typer.Typer(
 _LISTED = 10
 
 
-def study_folder(name: str | Path) -> Path:
-    """Return the folder that was named; an empty name would be the present folder."""
-    if not str(name).strip():
-        raise typer.BadParameter("The name of the study is empty: name its folder.")
-    return Path(name)
-
-
-StudyArgument = Annotated[
-    Path, typer.Argument(metavar="STUDY", help="Folder of the study.", parser=study_folder)
-]
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")]
 
 
 @app.command()
