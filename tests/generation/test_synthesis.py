@@ -16,8 +16,10 @@ from cytodiffusion.generation import sampler, synthesis
 from cytodiffusion.generation.sampler import (
     GUIDED_ABOVE,
     STEPS,
+    Guidance,
     cell_noise,
     draw,
+    draw_coarse,
     drawn_size,
     solve,
 )
@@ -102,6 +104,28 @@ def test_fresh_noise_on_the_way_is_that_of_each_cell_and_step() -> None:
     assert not torch.equal(first[0], first[1])
     torch.testing.assert_close(first[1], cell_noise([7], 1, torch.device("cpu"))(STEPS, (2, 2))[0])
     assert not torch.equal(first, cell_noise([3, 7], 2, torch.device("cpu"))(STEPS, (2, 2)))
+
+
+def test_coarse_pictures_keep_their_means_and_get_their_contrast(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", ("a", "b"), generator=tiny_generator(2))
+    model = load_bundle(bundle, device="cpu")
+    assert model.generator is not None
+    zero = torch.zeros(1, dtype=torch.int64)
+    guidance = Guidance(zero, zero, torch.ones(1), torch.ones(1))
+    seen: list[Tensor] = []
+    with torch.inference_mode():
+        drawn = draw_coarse(
+            model,
+            model.generator,
+            guidance,
+            cell_noise([0], 0, torch.device("cpu")),
+            6,
+            lambda share, seems: seen.append(seems()),
+        )
+    plain = model.generator.shrink(seen[-1])  # the last that the network said, without it
+    inner = (Ellipsis, slice(2, -2), slice(2, -2))
+    assert abs(float(drawn.mean() - plain.mean())) < 0.02
+    assert float(drawn[inner].std()) > float(plain[inner].std())
 
 
 def test_a_drawing_with_fresh_noise_ends_as_clean_as_one_without() -> None:

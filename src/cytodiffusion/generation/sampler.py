@@ -17,6 +17,7 @@ from typing import Self
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
+from torch.nn import functional as F
 
 from cytodiffusion.device import half_precision_pays
 from cytodiffusion.model.bundle import ModelBundle
@@ -43,6 +44,10 @@ STEPS = 2
 #: 2024, "Applying guidance in a limited interval improves sample and distribution quality in
 #: diffusion models").
 GUIDED_ABOVE = 0.4
+
+#: What is predicted is drawn towards the mean, which leaves outlines soft. With this much of what a
+#: blur takes away added, the power spectrum is nearest that of validation cells.
+CONTRAST = 0.25
 
 #: Gives clean latents of noised ones ``(N, C, H, W)`` at levels ``(N,)``, in a numbered step.
 Clean = Callable[[Tensor, Tensor, int], Tensor]
@@ -373,7 +378,17 @@ def draw_coarse(
         None if sketch is None else g.fold(sketch),
         lambda step: noise(STEPS + step, shape),
     )
-    return g.unfold(latents).clamp(-1, 1)
+    coarse = g.unfold(latents)
+    lost = strength * CONTRAST  # what little noise takes from a sketch is little
+    return (coarse + lost * (coarse - _blurred(coarse))).clamp(-1, 1)
+
+
+def _blurred(pictures: Tensor) -> Tensor:
+    """Blur pictures ``(N, 3, S, S)`` with weights of 1, 2 and 1 along both sides."""
+    weights = torch.tensor([0.25, 0.5, 0.25], device=pictures.device)
+    kernel = (weights[:, None] * weights).expand(pictures.shape[1], 1, 3, 3)
+    wider = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(wider, kernel, groups=pictures.shape[1])
 
 
 def draw_detail(

@@ -228,11 +228,12 @@ def attach_generator(
     history: dict[str, float],
 ) -> Path:
     """Save a model together with a generator at ``settings.output``."""
+    steps = {"base": settings.steps, "detail": settings.detail_steps}
+    each = " and ".join(f"{steps[stage]} steps ({stage})" for stage in history)
     losses = ", ".join(f"{value:.4f} ({stage})" for stage, value in history.items())
     trained = (
-        f"on the {len(sets['train'])} training images for {settings.steps} and "
-        f"{settings.detail_steps} steps of {settings.batch_size}, seed {settings.seed}; loss on "
-        f"validation images {losses}."
+        f"on the {len(sets['train'])} training images for {each} of {settings.batch_size}, seed "
+        f"{settings.seed}; loss on validation images {losses}."
     )
     data = f"- Data and licence: {settings.attribution or 'not stated'}"
     if settings.further:
