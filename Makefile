@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 OUT    ?= results/demo
 
-.PHONY: demo gui test lint screenshots default-model smear-network laboratories generator-detail laboratories-out clean
+.PHONY: demo gui test lint screenshots default-model smear-network laboratories generator-coarse generator-detail laboratories-out clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,12 @@ laboratories: $(STAMP)  ## the last training of the default model, on cells of a
 		--init $(MODEL) --settings scripts/default_model_laboratories.json
 	$(BIN)/cytodiffusion train results/laboratories/cells.csv -o results/default-all --resume \
 		--init results/default-laboratories --settings scripts/default_slides.json
+
+generator-coarse: $(STAMP)  ## the coarse picture of synthetic cells trained further, half an hour on one core; MODEL is what it goes on from
+	test -f results/default-data/alone.csv || \
+		$(BIN)/python -m scripts.default_data.alone results/default-data/cells.csv results/default-data/alone.csv
+	$(BIN)/cytodiffusion train results/default-data/alone.csv -o results/default-coarse --resume \
+		--init $(MODEL) --settings scripts/default_generator_coarse.json
 
 generator-detail: $(STAMP)  ## the detail of synthetic cells against a critic, an hour on one core; MODEL is what it goes on from
 	$(BIN)/cytodiffusion train results/default-data/cells.csv -o results/default-detail --resume \
