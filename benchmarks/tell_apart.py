@@ -98,7 +98,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--coarse", default="drawn", choices=["drawn", "real"])
     parser.add_argument("--quality", type=int, default=95, help="of the JPEG files")
     parser.add_argument("--pixel-size", type=float, default=0.1)
-    parser.add_argument("--epochs", type=int, default=40, help="of the network that judges")
+    parser.add_argument("--epochs", type=int, default=120, help="of the network that judges")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", type=Path, help="folder for the cells that were compared")
     parser.add_argument("-o", "--output", type=Path, help="JSON")
