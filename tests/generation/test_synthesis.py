@@ -97,6 +97,21 @@ def test_coarse_pictures_are_guided_while_there_is_much_noise(
     assert without_class == (levels if weight < 1 else levels - late)
 
 
+def test_strength_is_of_no_use_without_sketches(either: ModelBundle) -> None:
+    cells = [sample_cells(either, [0, 1], steps=6, strength=s) for s in (0.2, 1.0)]
+    np.testing.assert_array_equal(*cells)
+
+
+def test_sketches_are_guided_too(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", ("a", "b"), generator=tiny_generator(2))
+    model = load_bundle(bundle, device="cpu")
+    sketches = np.full((1, drawn_size(model), drawn_size(model), 3), 160, np.uint8)
+    for strength in (0.2, 0.4, 0.8):
+        options: dict[str, Any] = {"sketches": sketches, "strength": strength, "steps": 6}
+        plain = sample_cells(model, [0], guidance=1.0, **options)
+        assert not np.array_equal(plain, sample_cells(model, [0], guidance=8.0, **options))
+
+
 def test_fresh_noise_on_the_way_is_that_of_each_cell_and_step() -> None:
     noise = cell_noise([3, 7], 1, torch.device("cpu"))
     first, second = noise(STEPS, (2, 2)), noise(STEPS + 1, (2, 2))

@@ -13,7 +13,7 @@ from toys import COLORS, PIXEL_SIZE_UM, write_discs
 from cytodiffusion.errors import Cancelled, InputError
 from cytodiffusion.generation.synthesis import sample_cells
 from cytodiffusion.model.loading import load_bundle
-from cytodiffusion.model.testing import tiny_bundle
+from cytodiffusion.model.testing import tiny_bundle, tiny_generator
 from cytodiffusion.training.settings import TrainSettings
 from cytodiffusion.training.train import train
 
@@ -106,6 +106,20 @@ def test_the_coarse_network_alone_is_trained_further(discs: Path, tmp_path: Path
     assert made.generator.config.detail_scale == before.config.detail_scale
     assert "Trained on the" in made.card
     assert "Trained further on the" in made.card
+
+
+def test_a_detail_that_was_taught_against_a_critic_is_not_trained_plainly(
+    discs: Path, tmp_path: Path
+) -> None:
+    generator = tiny_generator(3)
+    generator.register_to_config(drawn_in=4)
+    start = tiny_bundle(tmp_path / "start", ("red", "blue", "green"), generator=generator)
+    with pytest.raises(InputError, match="taught against a critic"):
+        train(settings(discs, tmp_path, init=str(start), further=True))
+    made = train(settings(discs, tmp_path, init=str(start), further=True, detail_steps=0))
+    taught = load_bundle(made, device="cpu").generator
+    assert taught is not None
+    assert taught.drawn_in == 4
 
 
 def test_only_a_generator_that_is_there_can_be_trained_further(discs: Path, tmp_path: Path) -> None:

@@ -39,10 +39,10 @@ _DETAIL_GAIN = 1.02
 #: Number of the stage from which on noise is that of the steps of the coarse picture, one each.
 STEPS = 2
 
-#: Share of the noise levels above which the coarse picture is guided: class and composition come
-#: about there, and below it guidance only makes outlines and granules harsher (Kynkäänniemi et al.
-#: 2024, "Applying guidance in a limited interval improves sample and distribution quality in
-#: diffusion models").
+#: Share of the noise levels that are passed, above which the coarse picture is guided: class and
+#: composition come about there, and below it guidance only makes outlines and granules harsher
+#: (Kynkäänniemi et al. 2024, "Applying guidance in a limited interval improves sample and
+#: distribution quality in diffusion models").
 GUIDED_ABOVE = 0.4
 
 #: What is predicted is drawn towards the mean, which leaves outlines soft. With this much of what a
@@ -364,9 +364,11 @@ def draw_coarse(
     side = g.coarse_size // g.base_patch
     shape = (3 * g.base_patch**2, side, side)
     later = replace(guidance, weight=guidance.weight.clamp(max=1))
+    passed = 1.0 if sketch is None else strength  # share of the noise levels
+    last_guided = GUIDED_ABOVE * passed * LEVELS
 
     def clean(z: Tensor, t: Tensor, _step: int) -> Tensor:
-        return base(z, t, guidance if float(t[0]) > GUIDED_ABOVE * LEVELS else later)
+        return base(z, t, guidance if float(t[0]) > last_guided else later)
 
     latents = solve(
         noise(0, shape),
@@ -379,7 +381,7 @@ def draw_coarse(
         lambda step: noise(STEPS + step, shape),
     )
     coarse = g.unfold(latents)
-    lost = strength * CONTRAST  # what little noise takes from a sketch is little
+    lost = passed * CONTRAST  # what little noise takes from a sketch is little
     return (coarse + lost * (coarse - _blurred(coarse))).clamp(-1, 1)
 
 

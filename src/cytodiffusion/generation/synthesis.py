@@ -34,7 +34,7 @@ def sample_cells(
     class_index: ArrayLike,
     *,
     seed: int = 0,
-    steps: int = 30,
+    steps: int = 40,
     guidance: float = 1.5,
     sketches: NDArray[np.uint8] | None = None,
     strength: float = 0.6,
@@ -47,7 +47,9 @@ def sample_cells(
     """Generate cells of the asked classes in the style of the training images.
 
     DPM-Solver++ (Lu et al. 2022) with classifier-free guidance (Ho & Salimans 2022) against
-    the null class, by the model's generator where it has one, else by its denoiser.
+    the null class, by the model's generator where it has one, else by its denoiser. A generator
+    draws the coarse picture with fresh noise at each step (SDE-DPM-Solver++) and is guided while
+    there is much noise.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ LEARNED_STEPS = 2
 #: Steps in which the critic learns alone, before it is listened to.
 CRITIC_FIRST = 100
 #: Coarse pictures that are drawn beforehand, the steps they are drawn in, and how many at a time.
-SKETCHES, SKETCH_STEPS, SKETCHED_AT_ONCE = 1440, 30, 40
+SKETCHES, SKETCH_STEPS, SKETCHED_AT_ONCE = 1440, 40, 40
 #: Guidance that every second lot of coarse pictures is drawn with; the others have none.
 SKETCH_GUIDANCE = 1.5
 #: File of the coarse pictures in the folder of the run.

@@ -184,6 +184,11 @@ def train_generator(settings: TrainSettings, progress: Progress = silent) -> Pat
     start = model.generator if settings.further else None
     if settings.further and start is None:
         raise InputError(f"{model.name} has no generator that could be trained further.")
+    if start is not None and start.drawn_in and settings.detail_steps:
+        raise InputError(
+            f"The detail of {model.name} was taught against a critic, which a plain training would "
+            "undo: leave it as it is with detail_steps=0; the kind generator-detail teaches it on."
+        )
     check_target(settings.output, FILES)
     settings = settings.model_copy(update={"window_um": model.window_um})
     if start is not None:
