@@ -167,7 +167,7 @@ class ChangeWatch(QObject):
 
     def _mark_rows(self, views: CellViews) -> None:
         """Say in the table which rows are out of date."""
-        table = views.labels.features
+        table = views.table
         if "label" not in table or (not views.changes and COLUMN not in table):
             return
         changes = views.changes

@@ -34,6 +34,8 @@ KINDS = ("class", "uncertainty")
 FILL, OUTLINE = "fill", "outline"
 STYLES = ((FILL, "Filled cells"), (OUTLINE, "Outlines"))
 
+#: Columns of the table of cells that only number them.
+_NEUTRAL = ("index", "label")
 #: Width of outlines on the screen in pixels, most pixels of the image that they take, opacity.
 _WIDTH, _WIDEST, _OUTLINE_OPACITY = 3.0, 12, 0.9
 
@@ -88,6 +90,7 @@ class CellViews:
         self.outlines = (True, True)  # of anomalies, of cells for review
         self.hidden = False  # the colours, to see the image
         self.blind = False  # whether nothing may tell what the model says
+        self._told: Any = None  # the table of the cells, while blind mode hides it
         self.corrected = True  # whether classes are shown with what was learned from people
         self.style, self._zoom = FILL, 1.0
         self._looks = {
@@ -150,7 +153,7 @@ class CellViews:
         )
         layer.editable = False
         self._apply_style(role, layer)
-        if role == "class" and "predicted" in self.labels.features:  # it comes back
+        if role == "class" and "predicted" in self.table:  # it comes back
             layer.features = self.labels.features
         tell_cells(layer, self.describe)
         active = viewer.layers.selection.active
@@ -202,9 +205,11 @@ class CellViews:
 
     def set_blind(self, blind: bool) -> None:
         """Hide all that the model says of the cells, or show it again."""
-        self.blind = blind
+        table, self.blind = self.table, blind
         for role, layer in self.layers.items():
             layer.visible = not self.hidden and self._is_shown(role)
+        if "predicted" in table:
+            self._show_table(table)
 
     def paint_cells(self) -> None:
         """Enter the cells into the maps, in any thread; `refresh` shows them."""
@@ -350,10 +355,27 @@ class CellViews:
 
         What was known of the cells before, such as their true class, stays beside it.
         """
-        before, known = self.labels.features, note_of(self.labels).get("columns", ())
-        stays = [name for name in known if name in before and name not in table]
+        before = self.table
+        stays = [name for name in self._known if name in before and name not in table]
         if stays and len(before) == len(table):
             table = table.assign(**{name: before[name].to_numpy() for name in stays})
+        self._show_table(table)
+
+    @property
+    def table(self) -> Any:
+        """The table of the cells, also where blind mode hides most of it."""
+        return self.labels.features if self._told is None else self._told
+
+    @property
+    def _known(self) -> Sequence[str]:
+        """Columns that were there before the cells were classified."""
+        return note_of(self.labels).get("columns", ())
+
+    def _show_table(self, table: Any) -> None:
+        """Show the table in the layers; in blind mode only what no model said."""
+        self._told = table if self.blind else None
+        if self.blind:
+            table = table[[name for name in table if name in (*_NEUTRAL, *self._known)]]
         self.labels.features = table
         if "class" in self.layers:
             self.layers["class"].features = table

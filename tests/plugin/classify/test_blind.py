@@ -45,6 +45,24 @@ def test_the_slide_hides_classes_uncertainty_and_outlines(desk):
     assert {role: layer.visible for role, layer in layers.items()} == shown
 
 
+def test_the_table_of_the_layers_says_nothing_of_the_model(desk, qtbot):
+    _, _, session = desk
+    views = session.current
+    shown = [views.labels, views.layers["class"]]
+    qtbot.waitUntil(lambda: all("predicted" in layer.features for layer in shown), timeout=30_000)
+    before = views.labels.features
+    session.set_blind(True)
+    for layer in shown:
+        assert set(layer.features) <= {"index", "label"}
+        assert len(layer.features) == len(before)
+    views.set_features(before.assign(human=""))  # a table that comes meanwhile
+    assert all("predicted" not in layer.features for layer in shown)
+    session.set_blind(False)
+    for layer in shown:
+        assert [*layer.features] == [*before.assign(human="")]
+        assert layer.features["predicted"].equals(before["predicted"])
+
+
 def test_the_status_bar_says_only_what_people_said(desk, qtbot):
     _, _, session = desk
     views = session.current
