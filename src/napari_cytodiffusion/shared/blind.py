@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_cytodiffusion.session import Session
@@ -25,6 +26,7 @@ class BlindNote(QLabel):
     def __init__(self, session: Session, what: str, parent: QWidget, *hidden: QWidget) -> None:
         super().__init__(f"Blind mode: {what} is hidden. {_OFF}", parent)
         self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._hidden = hidden
         session.blind_changed.connect(self._on_blind)
         self._on_blind(session.blind)
